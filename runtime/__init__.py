@@ -1,0 +1,1 @@
+"""Everything that runs on the small machine: HTTP, ONNX sessions, user state, ranking, storage."""

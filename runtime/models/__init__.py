@@ -1,0 +1,1 @@
+"""What the weights compute: numpy in, numpy out. No HTTP, no storage."""

@@ -1,0 +1,143 @@
+"""The model bundle: a folder of weights that says what it is, and is refused when it is not what it says."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+GOLDEN = "golden.json"
+TOKENIZER = "tokenizer.json"
+
+_HASH_CHUNK_BYTES = 1 << 20
+
+
+class BundleError(Exception):
+    """A bundle cannot be used. The message says which folder, what was found, what was expected and what to do."""
+
+
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    sha256: str
+    bytes: int
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the weights came from: a package, folder or hub id, and the digest of each file that was read."""
+
+    id: str
+    license: str
+    files: dict[str, str]
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`manifest.json`. `encodings` maps an integer encoding (s8, u8, fp32) to the `.ort` file that carries it."""
+
+    format: int
+    kind: Literal["text-encoder", "sequence"]
+    model_version: str
+    dimensions: int
+    max_tokens: int
+    files: dict[str, FileEntry]
+    encodings: dict[str, str]
+    source: Source
+    onnxruntime: str
+    opset: int
+    recipe: dict[str, Any]
+    quality: dict[str, Any]
+
+
+class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One recorded text: its token ids and what the fp32 model and the quantised graph made of it at export."""
+
+    text: str
+    input_ids: list[int]
+    fp32: list[float]
+    quantised: list[float]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle. `digest` is the SHA-256 of the manifest, and so of every file it names."""
+
+    path: Path
+    manifest: Manifest
+    digest: str
+
+    @classmethod
+    def load(cls, path: Path, *, kind: str, dimensions: int | None = None) -> "Bundle":
+        """Read and verify the bundle at `path`.
+
+        Files that the manifest names but that are absent are allowed as long as the encodings and the tokenizer
+        are there: the image leaves the canonical `model.onnx` behind.
+
+        Raises BundleError when anything does not match.
+        """
+        try:
+            raw = (path / MANIFEST).read_bytes()
+        except OSError as error:
+            raise BundleError(
+                f"no model bundle at {path}: {error.strerror}. Make one with `python -m export minilm --out {path}`"
+            ) from error
+        try:
+            manifest = msgspec.json.decode(raw, type=Manifest)
+        except msgspec.DecodeError as error:
+            raise BundleError(f"{path / MANIFEST} is not a bundle manifest: {error}") from error
+        _expect(path, "format", manifest.format, FORMAT)
+        _expect(path, "kind", manifest.kind, kind)
+        if dimensions is not None:
+            _expect(path, "dimensions", manifest.dimensions, dimensions)
+        required = set(manifest.encodings.values()) | ({TOKENIZER} if kind == "text-encoder" else set())
+        for name in sorted(required - manifest.files.keys()):
+            raise BundleError(f"{path / MANIFEST} does not list {name}, which it needs; export the bundle again")
+        for name, entry in manifest.files.items():
+            _verify(path, name, entry, required=name in required)
+        return cls(path=path, manifest=manifest, digest=hashlib.sha256(raw).hexdigest())
+
+    def encoding_path(self, encoding: str) -> Path:
+        """The `.ort` file of an encoding. Raises BundleError when the bundle does not carry it."""
+        try:
+            return self.path / self.manifest.encodings[encoding]
+        except KeyError:
+            known = ", ".join(sorted(self.manifest.encodings))
+            raise BundleError(f"bundle {self.path} has no encoding {encoding!r}; it has: {known}") from None
+
+    def golden(self) -> list[Golden]:
+        """The recorded texts of the start-up self-test; empty when the bundle carries none."""
+        if GOLDEN not in self.manifest.files:
+            return []
+        return msgspec.json.decode((self.path / GOLDEN).read_bytes(), type=list[Golden])
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file, read in pieces so that a model never passes through the heap whole."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _expect(path: Path, what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise BundleError(f"bundle {path}: {what} is {found!r}, expected {expected!r}; export the bundle again")
+
+
+def _verify(path: Path, name: str, entry: FileEntry, *, required: bool) -> None:
+    if Path(name).name != name:
+        raise BundleError(f"bundle {path}: file name {name!r} leaves the folder")
+    file = path / name
+    if not file.exists():
+        if required:
+            raise BundleError(f"bundle {path}: {name} is missing; export the bundle again")
+        return
+    size = file.stat().st_size
+    if size != entry.bytes:
+        raise BundleError(f"bundle {path}: {name} has {size} bytes, the manifest says {entry.bytes}; export again")
+    found = sha256_file(file)
+    if found != entry.sha256:
+        raise BundleError(
+            f"bundle {path}: SHA-256 of {name} is {found}, the manifest says {entry.sha256}; export the bundle again"
+        )
