@@ -1,0 +1,64 @@
+# Two commands matter: `make run` and `make test`. `make` alone lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP_FLAGS ?=# passed to every pip install, e.g. an extra index that has PyTorch's CPU build
+BUNDLE := models/minilm
+export ORT_DISABLE_TELEMETRY := 1
+# Two malloc arenas: with one per thread the heap of a threaded server grows by megabytes that nothing uses.
+export MALLOC_ARENA_MAX ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help run serve test check format demo bench export lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/.runtime $(BUNDLE)/manifest.json ## install, export the model if it is not there yet, serve on 127.0.0.1:8080
+	@$(MAKE) --no-print-directory serve
+
+serve: ## serve without checking installs; every VOWS_* setting passes through
+	@exec $(BIN)/python -m runtime
+
+test: .venv/.test $(BUNDLE)/manifest.json ## install the test extras and run every test
+	@$(BIN)/python -m pytest
+
+check: .venv/.test ## lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.test ## format the code and sort its imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: ## load the wedding catalogue into the running server and watch tastes move
+	@$(BIN)/python -m examples.wedding.demo
+
+bench: .venv/.bench $(BUNDLE)/manifest.json ## measure every promise against its target
+	@$(BIN)/python -m bench
+
+export: .venv/.export ## make the model bundle again
+	@$(BIN)/python -m export minilm --out $(BUNDLE)
+
+lock: .venv/.test ## write requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 \
+		--no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
+
+clean: ## remove what was installed and built, but not data/
+	rm -rf .venv models build *.egg-info
+
+$(BUNDLE)/manifest.json:
+	@$(MAKE) --no-print-directory export
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.runtime: .venv/bin/python requirements.lock
+	@echo "installing the runtime (locked, with hashes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --no-deps --require-hashes -r requirements.lock
+	@touch $@
+
+.venv/.export .venv/.test .venv/.bench: .venv/.%: .venv/.runtime pyproject.toml
+	@echo "installing the $* extra"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --editable '.[$*]'
+	@touch $@

@@ -1,0 +1,56 @@
+"""Errors as clients see them: `{"error": {"code", "message", "field"?}}` with the right status."""
+
+import re
+
+import msgspec
+from starlette.responses import Response
+
+from runtime.api.json import json_response
+
+
+class Error(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`code` is stable and for programs, `message` is for people, `field` is a JSON path such as `$.items[3].text`."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    error: Error
+
+
+class ApiError(Exception):
+    """An answer other than success. `retry_after_s` becomes a Retry-After header."""
+
+    def __init__(
+        self, status: int, code: str, message: str, *, field: str | None = None, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = Error(code, message, field)
+        self.retry_after_s = retry_after_s
+
+    def response(self) -> Response:
+        headers = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+        return json_response(ErrorBody(self.error), status=self.status, headers=headers)
+
+
+def not_found(what: str, id: str) -> ApiError:
+    return ApiError(404, f"unknown_{what}", f"there is no {what} with id {id!r}")
+
+
+def invalid(message: str, field: str | None = None) -> ApiError:
+    """The JSON is well-formed and typed, but its content cannot be used."""
+    return ApiError(422, "invalid_request", message, field=field)
+
+
+_PATH = re.compile(r" - at `(?:key in )?(\$[^`]*)`$")
+
+
+def from_validation(error: msgspec.ValidationError, prefix: str = "$") -> ApiError:
+    """msgspec's message with its path taken out into `field`."""
+    message = str(error)
+    match = _PATH.search(message)
+    field = prefix + match.group(1)[1:] if match else prefix
+    return invalid(_PATH.sub("", message), field)

@@ -1,0 +1,128 @@
+"""For operators and machines: alive, ready, what runs here and within which limits, and the documentation."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from runtime.api.docs import docs_page
+from runtime.api.endpoint import Endpoint
+from runtime.api.openapi import VERSION
+from runtime.machine import cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
+from runtime.models.session import onnxruntime_version
+
+if TYPE_CHECKING:
+    from runtime.parts import Parts
+
+_INTEGER_FLAGS = frozenset({"avx2", "avx512f", "avx512_vnni", "avx_vnni", "asimddp", "i8mm", "sve"})
+
+
+class Health(msgspec.Struct, frozen=True):
+    status: str
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """`encoding` is the integer encoding chosen for this CPU; `self_test` the lowest cosines to recorded vectors."""
+
+    model_version: str
+    bundle_sha256: str
+    source: str
+    recipe: dict[str, Any]
+    quality: dict[str, Any]
+    encoding: str
+    self_test: dict[str, float]
+    dimensions: int
+    max_tokens: int
+
+
+class MachineInfo(msgspec.Struct, frozen=True):
+    cpu: str
+    cpu_features: list[str]
+    cores: int
+    memory_limit_bytes: int | None
+
+
+class MemoryInfo(msgspec.Struct, frozen=True):
+    rss_bytes: int
+    anonymous_bytes: int
+    file_bytes: int
+    peak_rss_bytes: int
+
+
+class Info(msgspec.Struct, frozen=True):
+    version: str
+    onnxruntime: str
+    pid: int
+    models: list[ModelInfo]
+    machine: MachineInfo
+    memory: MemoryInfo
+    limits: dict[str, float]
+    stored: dict[str, int]
+
+
+async def get_healthz(parts: "Parts", request: Request) -> Health:
+    return Health("alive")
+
+
+async def get_readyz(parts: "Parts", request: Request) -> Health:
+    """The port opens only after the model embedded its recorded texts and the database was opened and checked."""
+    return Health("ready")
+
+
+async def get_info(parts: "Parts", request: Request) -> Info:
+    encoder, settings, memory = parts.embedder.encoder, parts.settings, process_memory()
+    manifest = encoder.bundle.manifest
+    return Info(
+        version=VERSION,
+        onnxruntime=onnxruntime_version(),
+        pid=os.getpid(),
+        models=[
+            ModelInfo(
+                model_version=manifest.model_version,
+                bundle_sha256=encoder.bundle.digest,
+                source=manifest.source.id,
+                recipe=manifest.recipe,
+                quality=manifest.quality,
+                encoding=encoder.encoding,
+                self_test=parts.self_test,
+                dimensions=encoder.dimensions,
+                max_tokens=encoder.max_tokens,
+            )
+        ],
+        machine=MachineInfo(cpu_name(), sorted(cpu_flags() & _INTEGER_FLAGS), usable_cores(), memory_limit()),
+        memory=MemoryInfo(memory.rss, memory.anonymous, memory.file, memory.peak),
+        limits={
+            "worker_threads": parts.embedder.pool.workers,
+            "queue_tokens": settings.queue_tokens,
+            "max_body_bytes": settings.max_body_bytes,
+            "body_budget_bytes": settings.body_budget_bytes,
+            "max_connections": settings.max_connections,
+            "catalog_bytes": settings.catalog_bytes,
+            "request_timeout_s": settings.request_timeout_s,
+            "batch_timeout_s": settings.batch_timeout_s,
+        },
+        stored=stored_counts(parts),
+    )
+
+
+def stored_counts(parts: "Parts") -> dict[str, int]:
+    return msgspec.structs.asdict(parts.store.counts())
+
+
+async def get_openapi(parts: "Parts", request: Request) -> dict[str, Any]:
+    return parts.openapi
+
+
+async def get_docs(parts: "Parts", request: Request) -> HTMLResponse:
+    return HTMLResponse(docs_page(parts.openapi))
+
+
+ENDPOINTS = [
+    Endpoint("GET", "/healthz", get_healthz, "The process is alive", response=Health),
+    Endpoint("GET", "/readyz", get_readyz, "The service can answer", response=Health),
+    Endpoint("GET", "/info", get_info, "Models, machine, memory and limits in force", response=Info),
+    Endpoint("GET", "/openapi.json", get_openapi, "This API as an OpenAPI document"),
+    Endpoint("GET", "/docs", get_docs, "This API as a page"),
+]

@@ -1,0 +1,48 @@
+"""What a piece of content is, and which text of it the model reads."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+LongText = Annotated[str, Meta(max_length=32_768)]
+ShortText = Annotated[str, Meta(max_length=1_000)]
+Tag = Annotated[str, Meta(min_length=1, max_length=200)]
+Url = Annotated[str, Meta(min_length=1, max_length=2_048)]
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The fields of one item. At least one of the text fields must say something; `images` are kept, never fetched."""
+
+    type: Literal["content"] = "content"
+    text: LongText | None = None
+    title: ShortText | None = None
+    description: LongText | None = None
+    vendor_name: ShortText | None = None
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=64)] = ()
+    images: Annotated[tuple[Url, ...], Meta(max_length=64)] = ()
+
+
+def embedding_text(content: Content) -> tuple[str, list[str]]:
+    """The text that stands for `content`, and the names of the fields that are in it.
+
+    "{title} {description} {vendor_name} {tags}"; `text` takes the place of title and description where only it is
+    given, and follows the vendor's name where it comes with them. Blank fields leave no trace. The text is empty when
+    every field is.
+    """
+    has_heading = bool((content.title or "").strip() or (content.description or "").strip())
+    named = {
+        "title": content.title,
+        "description": content.description,
+        "vendor_name": content.vendor_name,
+        "text": content.text,
+        "tags": " ".join(content.tags),
+    }
+    order = ["title", "description", "vendor_name", "text", "tags"] if has_heading else ["text", "vendor_name", "tags"]
+    parts = {name: stripped for name in order if (stripped := (named[name] or "").strip())}
+    return " ".join(parts.values()), list(parts)
+
+
+def ignored_fields(content: Content) -> list[str]:
+    """Fields that were given and that the model cannot read."""
+    return ["images"] if content.images else []

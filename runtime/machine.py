@@ -1,0 +1,116 @@
+"""What this machine gives the process: cores, CPU features, the memory limit, and what the process holds of it."""
+
+import math
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+_UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a huge page-aligned number
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes the process holds. `peak` is the highest resident size so far; None where the kernel does not tell."""
+
+    rss: int
+    anonymous: int
+    file: int
+    peak: int
+
+
+def usable_cores() -> int:
+    """Cores this process may use: CPU affinity, cut by the cgroup's quota (rounded up), at least one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cpu_quota()
+    return max(1, min(cores, math.ceil(quota) if quota else cores))
+
+
+def cpu_flags() -> frozenset[str]:
+    """CPU feature flags as Linux names them; empty where /proc/cpuinfo does not list any."""
+    for line in _lines(Path("/proc/cpuinfo")):
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+def cpu_name() -> str:
+    for line in _lines(Path("/proc/cpuinfo")):
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def integer_encoding() -> str:
+    """The encoding of int8 weights whose kernel is exact and fastest here: "s8" or "u8".
+
+    Without VNNI, x86 multiplies u8 by s8 with a 16-bit saturating sum, which is wrong for full-range s8 weights; u8
+    weights take a kernel that widens first and is exact. With VNNI (and on ARM) s8 is exact and the faster one.
+    """
+    if platform.machine() in ("aarch64", "arm64"):
+        return "s8"
+    return "s8" if cpu_flags() & {"avx512_vnni", "avx_vnni"} else "u8"
+
+
+def memory_limit() -> int | None:
+    """Bytes this process may use: the smaller of the machine's memory and its cgroup's limit; None if unknown."""
+    limits = [_number(path) for path in _cgroup_files("memory.max", "memory", "memory.limit_in_bytes")]
+    for line in _lines(Path("/proc/meminfo")):
+        if line.startswith("MemTotal:"):
+            limits.append(int(line.split()[1]) * 1024)
+    known = [limit for limit in limits if limit is not None and limit < _UNLIMITED]
+    return min(known, default=None)
+
+
+def process_memory() -> Memory:
+    """Resident memory of this process from /proc; zeros where there is no /proc."""
+    found = {"VmRSS": 0, "RssAnon": 0, "RssFile": 0, "VmHWM": 0}
+    for line in _lines(Path("/proc/self/status")):
+        name, _, value = line.partition(":")
+        if name in found:
+            found[name] = int(value.split()[0]) * 1024
+    return Memory(rss=found["VmRSS"], anonymous=found["RssAnon"], file=found["RssFile"], peak=found["VmHWM"])
+
+
+def _cpu_quota() -> float | None:
+    """CPU quota of the cgroup in cores; None without one."""
+    for path in _cgroup_files("cpu.max", "cpu", "cpu.cfs_quota_us"):
+        words = " ".join(_lines(path)).split()
+        if path.name == "cpu.max" and len(words) == 2 and words[0] != "max":
+            return int(words[0]) / int(words[1])
+        if path.name == "cpu.cfs_quota_us" and words and int(words[0]) > 0:
+            period = _number(path.with_name("cpu.cfs_period_us"))
+            return int(words[0]) / period if period else None
+    return None
+
+
+def _cgroup_files(v2: str, controller: str, v1: str) -> list[Path]:
+    """Files that hold a limit of this process's cgroup and its ancestors, innermost first (v2 and v1 layouts)."""
+    found: list[Path] = []
+    for line in _lines(Path("/proc/self/cgroup")):
+        _, controllers, group = line.split(":", 2)
+        base, name = (_CGROUP, v2) if not controllers else (_CGROUP / controller, v1)
+        if controllers and controller not in controllers.split(","):
+            continue
+        folder = base / group.lstrip("/")
+        while True:
+            found.append(folder / name)
+            if folder == base:
+                break
+            folder = folder.parent
+    return [path for path in found if path.exists()]
+
+
+def _number(path: Path) -> int | None:
+    text = "".join(_lines(path)).strip()
+    return int(text) if text.lstrip("-").isdigit() else None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,92 @@
+"""Texts in, vectors out, for many clients at once: tokenise, queue, run, give up on clients that left."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from runtime.models.text_encoder import TextEncoder, Tokens
+from runtime.models.worker_pool import Vector, WorkerPool
+
+# A text this long takes about a millisecond to tokenise; longer ones, and batches, would hold up the event loop.
+_LOOP_TEXT_CHARS = 4096
+_CHECK_CLIENT_EVERY_S = 0.05
+
+Gone = Callable[[], Awaitable[bool]]
+
+
+class ClientGone(Exception):
+    """Nobody waits for the answer any more; its texts were taken out of the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedText:
+    """`vector`: unit float32 [dimensions]. `tokens` counts the whole text; beyond the model's maximum it is truncated.
+
+    Times in seconds: tokenising, waiting for a worker, running the model.
+    """
+
+    vector: Vector
+    tokens: int
+    truncated: bool
+    tokenize_s: float
+    queue_s: float
+    infer_s: float
+
+
+async def never_gone() -> bool:
+    return False
+
+
+class Embedder:
+    """The text encoder behind its scheduler. Owns the worker threads; `close` ends them."""
+
+    def __init__(self, encoder: TextEncoder, pool: WorkerPool, *, timeout_s: float, batch_timeout_s: float) -> None:
+        self.encoder = encoder
+        self.pool = pool
+        self._timeout_s = timeout_s
+        self._batch_timeout_s = batch_timeout_s
+        self._tokenizer_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
+
+    async def embed(self, text: str, gone: Gone = never_gone) -> EmbeddedText:
+        """One text, ahead of batches. Raises QueueFull, DeadlineExceeded or ClientGone."""
+        started = time.monotonic()
+        if len(text) <= _LOOP_TEXT_CHARS:
+            tokens = self.encoder.tokenize(text)
+        else:
+            loop = asyncio.get_running_loop()
+            tokens = await loop.run_in_executor(self._tokenizer_thread, self.encoder.tokenize, text)
+        tokenize_s = time.monotonic() - started
+        return (await self._run([tokens], tokenize_s, bulk=False, gone=gone))[0]
+
+    async def embed_batch(self, texts: list[str], gone: Gone = never_gone) -> list[EmbeddedText]:
+        """Many texts, each run alone, interleaved with other clients' work. Raises as `embed` does."""
+        started = time.monotonic()
+        loop = asyncio.get_running_loop()
+        tokens = await loop.run_in_executor(self._tokenizer_thread, self.encoder.tokenize_batch, texts)
+        tokenize_s = (time.monotonic() - started) / max(len(texts), 1)
+        return await self._run(tokens, tokenize_s, bulk=True, gone=gone)
+
+    def close(self) -> None:
+        self._tokenizer_thread.shutdown()
+        self.pool.close()
+
+    async def _run(self, texts: list[Tokens], tokenize_s: float, *, bulk: bool, gone: Gone) -> list[EmbeddedText]:
+        timeout_s = self._batch_timeout_s if bulk else self._timeout_s
+        futures = self.pool.submit([text.ids for text in texts], bulk=bulk, timeout_s=timeout_s)
+        try:
+            while (await asyncio.wait(futures, timeout=_CHECK_CLIENT_EVERY_S))[1]:
+                if await gone():
+                    raise ClientGone
+            results = [future.result() for future in futures]
+        finally:
+            for future in futures:
+                if not future.done():
+                    future.cancel()
+                elif not future.cancelled():
+                    future.exception()  # marks it as seen: the first failure already answers for all
+        return [
+            EmbeddedText(result.vector, text.count, text.truncated, tokenize_s, result.queue_s, result.infer_s)
+            for text, result in zip(texts, results, strict=True)
+        ]

@@ -1,0 +1,115 @@
+"""Which text runs next: a policy without threads, I/O or a clock."""
+
+import heapq
+import itertools
+from dataclasses import dataclass, field
+
+
+class QueueFull(Exception):
+    """The work does not fit in the queue. The message says how much waits, the limit, and what to do."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One text of `tokens` tokens that arrived at `arrival` (seconds, any origin) and is useless after `deadline`."""
+
+    tokens: int
+    bulk: bool
+    arrival: float
+    deadline: float
+    state: str = field(default="new", init=False)  # new → waiting → running → done, or waiting → dropped
+
+
+class Scheduler:
+    """Orders jobs and bounds them in tokens, waiting and running.
+
+    A job's rank is arrival · AGEING + tokens (+ BULK_PENALTY): among jobs that arrive together interactive goes before
+    bulk and short before long, and since a later arrival starts with a higher rank, nothing waits for ever. All ranks
+    age alike, so the order of two waiting jobs never changes and a heap holds it.
+
+    Not thread-safe; the caller holds a lock.
+    """
+
+    AGEING_TOKENS_PER_SECOND = 1000.0
+    BULK_PENALTY_TOKENS = 5000.0
+
+    def __init__(self, *, running_tokens: int, waiting_tokens: int) -> None:
+        self.running_limit = running_tokens
+        self.waiting_limit = waiting_tokens
+        self.running = 0  # tokens
+        self.waiting = 0  # tokens
+        self._waiting_bulk = 0
+        self._heap: list[tuple[float, int, Job]] = []
+        self._sequence = itertools.count()
+        self._dropped = 0
+
+    def add(self, jobs: list[Job]) -> None:
+        """Accept all of `jobs` or none. Bulk work may fill half of the queue, so that it never shuts out the rest.
+
+        Raises QueueFull when they do not fit and ValueError for a job that could never run.
+        """
+        tokens = sum(job.tokens for job in jobs)
+        bulk = sum(job.tokens for job in jobs if job.bulk)
+        largest = max((job.tokens for job in jobs), default=0)
+        if largest > self.running_limit:
+            raise ValueError(f"a job of {largest} tokens can never run under a limit of {self.running_limit}")
+        if self.waiting + tokens > self.waiting_limit or self._waiting_bulk + bulk > max(self.waiting_limit // 2, 1):
+            raise QueueFull(
+                f"{self.waiting} tokens are waiting and {tokens} more do not fit (limit {self.waiting_limit}, half of "
+                "it for batches); try again later"
+            )
+        for job in jobs:
+            rank = job.arrival * self.AGEING_TOKENS_PER_SECOND + job.tokens
+            if job.bulk:
+                rank += self.BULK_PENALTY_TOKENS
+            heapq.heappush(self._heap, (rank, next(self._sequence), job))
+            job.state = "waiting"
+            self._count(job, +1)
+
+    def next(self, now: float) -> tuple[Job | None, list[Job]]:
+        """The job to run now, if there is one and it fits, and the jobs found past their deadline (now dropped)."""
+        expired: list[Job] = []
+        while self._heap:
+            job = self._heap[0][2]
+            if job.state == "dropped":
+                heapq.heappop(self._heap)
+                self._dropped -= 1
+            elif job.deadline <= now:
+                heapq.heappop(self._heap)
+                self._count(job, -1)
+                job.state = "dropped"
+                expired.append(job)
+            elif self.running + job.tokens > self.running_limit:
+                break  # the best job waits for room; passing it over would let short ones starve it
+            else:
+                heapq.heappop(self._heap)
+                self._count(job, -1)
+                job.state = "running"
+                self.running += job.tokens
+                return job, expired
+        return None, expired
+
+    def finish(self, job: Job) -> None:
+        """A running job ended, well or badly."""
+        if job.state != "running":
+            raise RuntimeError(f"this is a bug: finish() of a job that is {job.state}")
+        job.state = "done"
+        self.running -= job.tokens
+
+    def drop(self, job: Job) -> bool:
+        """Forget a waiting job (its client left). True if it was waiting; a running or ended job is left alone."""
+        if job.state != "waiting":
+            return False
+        job.state = "dropped"
+        self._count(job, -1)
+        self._dropped += 1
+        if self._dropped > 64 and self._dropped * 2 > len(self._heap):  # keeps the heap bounded by what waits
+            self._heap = [entry for entry in self._heap if entry[2].state == "waiting"]
+            heapq.heapify(self._heap)
+            self._dropped = 0
+        return True
+
+    def _count(self, job: Job, sign: int) -> None:
+        self.waiting += sign * job.tokens
+        if job.bulk:
+            self._waiting_bulk += sign * job.tokens

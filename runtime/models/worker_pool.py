@@ -1,0 +1,126 @@
+"""Worker threads that embed what the scheduler hands them, and the asyncio side that waits for the vectors."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.models.scheduler import Job, Scheduler
+
+Ids = NDArray[np.int32]
+Vector = NDArray[np.float32]
+
+
+class DeadlineExceeded(Exception):
+    """The text waited longer than its deadline allows and was not run."""
+
+
+class Embedded(NamedTuple):
+    """A vector and where its time went, in seconds."""
+
+    vector: Vector
+    queue_s: float
+    infer_s: float
+
+
+@dataclass(slots=True, eq=False)
+class _Task(Job):
+    ids: Ids
+    future: "asyncio.Future[Embedded]"
+
+
+class WorkerPool:
+    """`workers` threads, each running one text at a time. A run that fails answers its own waiter and nobody else."""
+
+    def __init__(self, embed: Callable[[Ids], Vector], *, workers: int, max_tokens: int, queue_tokens: int) -> None:
+        self.workers = workers
+        self._embed = embed
+        self._scheduler = Scheduler(running_tokens=workers * max_tokens, waiting_tokens=queue_tokens)
+        self._wake = threading.Condition()
+        self._closed = False
+        self._threads = [threading.Thread(target=self._work, name=f"embed-{n}", daemon=True) for n in range(workers)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def waiting_tokens(self) -> int:
+        return self._scheduler.waiting
+
+    def submit(self, texts: list[Ids], *, bulk: bool, timeout_s: float) -> "list[asyncio.Future[Embedded]]":
+        """Queue token ids; one future a text. All are accepted or none.
+
+        Cancelling a future takes its text out of the queue. The futures raise DeadlineExceeded, or whatever the
+        model raised. Raises QueueFull. Call it from the event loop's thread.
+        """
+        loop = asyncio.get_running_loop()
+        now = time.monotonic()
+        tasks = [_Task(ids.size, bulk, now, now + timeout_s, ids, loop.create_future()) for ids in texts]
+        with self._wake:
+            if self._closed:
+                raise DeadlineExceeded("the server is shutting down")
+            self._scheduler.add(list(tasks))
+            self._wake.notify(len(tasks))
+        for task in tasks:
+            task.future.add_done_callback(lambda future, task=task: self._drop(task) if future.cancelled() else None)
+        return [task.future for task in tasks]
+
+    def close(self) -> None:
+        """Finish what runs, drop what waits, end the threads."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _drop(self, task: Job) -> None:
+        with self._wake:
+            self._scheduler.drop(task)
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                while True:
+                    if self._closed:
+                        return
+                    job, expired = self._scheduler.next(time.monotonic())
+                    if job is not None or expired:
+                        break
+                    self._wake.wait()
+            for late in expired:
+                assert isinstance(late, _Task)
+                _answer(late.future, error=DeadlineExceeded("the request waited longer than its deadline; try again"))
+            if job is None:
+                continue
+            assert isinstance(job, _Task)
+            started = time.monotonic()
+            try:
+                vector = self._embed(job.ids)
+            except Exception as error:  # a failing run is an answer to its waiter; the thread lives on
+                _answer(job.future, error=error)
+            else:
+                _answer(job.future, Embedded(vector, started - job.arrival, time.monotonic() - started))
+            with self._wake:
+                self._scheduler.finish(job)
+                self._wake.notify()
+
+
+def _answer(
+    future: "asyncio.Future[Embedded]", result: Embedded | None = None, error: BaseException | None = None
+) -> None:
+    def settle() -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        elif result is not None:
+            future.set_result(result)
+
+    try:
+        future.get_loop().call_soon_threadsafe(settle)
+    except RuntimeError:  # the loop has closed: nobody waits any more
+        return

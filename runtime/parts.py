@@ -1,0 +1,18 @@
+"""What a request can reach: the parts that `create_app` builds once and hands to every endpoint."""
+
+from dataclasses import dataclass
+
+from runtime.api.body import BodyBudget
+from runtime.catalog import Catalog
+from runtime.models.embedder import Embedder
+from runtime.settings import Settings
+from runtime.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    settings: Settings
+    embedder: Embedder
+    store: Store
+    catalog: Catalog
+    bodies: BodyBudget

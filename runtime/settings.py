@@ -1,0 +1,115 @@
+"""Every knob of the server: one frozen dataclass, read from the environment once, documented where it is declared."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+PREFIX = "VOWS_"
+MiB = 1 << 20
+
+
+class SettingsError(Exception):
+    """A setting is unknown or has a value that cannot be used. The message names it, the value and what is allowed."""
+
+
+def _setting(default: Any, unit: str, doc: str, *, low: float = -math.inf, high: float = math.inf) -> Any:
+    return field(default=default, metadata={"unit": unit, "doc": doc, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one server. Field `name` is read from `VOWS_NAME`; `PORT` is honoured where VOWS_PORT is not set."""
+
+    host: str = _setting("127.0.0.1", "address", "Address to listen on.")
+    port: int = _setting(8080, "port", "Port to listen on; 0 takes a free one.", low=0, high=65535)
+    data_dir: Path = _setting(Path("data"), "folder", "Where the database lives; made when it is not there.")
+    models_dir: Path = _setting(Path("models"), "folder", "Where the model bundles live (`minilm/` inside it).")
+    encoding: str = _setting("auto", "auto, s8, u8, fp32", "Integer encoding of the weights; auto asks the CPU.")
+    threads: int = _setting(
+        0, "threads", "Worker threads, one text each; 0 takes the usable cores (affinity and cgroup quota).", low=0, high=64
+    )
+    queue_tokens: int = _setting(
+        131_072, "tokens", "Most tokens that wait for a worker; bulk work may fill half. Beyond it: 503.", low=1024
+    )
+    request_timeout_s: float = _setting(10.0, "seconds", "Deadline of one request's model work.", low=0.1, high=300)
+    batch_timeout_s: float = _setting(120.0, "seconds", "Deadline of one batch's model work.", low=0.1, high=3600)
+    max_body_bytes: int = _setting(4 * MiB, "bytes", "Largest request body; beyond it: 413.", low=1024, high=64 * MiB)
+    body_budget_bytes: int = _setting(
+        8 * MiB, "bytes", "Request bodies held at once, all clients together; beyond it: 503.", low=1024, high=256 * MiB
+    )
+    max_connections: int = _setting(256, "connections", "Connections served at once; beyond it: 503.", low=1, high=10_000)
+    catalog_bytes: int = _setting(
+        48 * MiB, "bytes", "Memory for the vectors of the catalogue; 384-d float32 is 1,536 bytes an item.", low=MiB
+    )
+    decay_per_day: float = _setting(0.01, "1/day", "λ: an interaction's weight falls by exp(−λ·age).", low=0, high=10)
+    max_clock_skew_s: float = _setting(
+        300.0, "seconds", "How far ahead of this machine's clock an interaction's timestamp may be.", low=0
+    )
+    shutdown_s: int = _setting(4, "seconds", "Time that requests in flight get to finish after SIGTERM.", low=0, high=300)
+    log_level: str = _setting("info", "debug, info, warning, error", "Least severe log line that is written.")
+
+    def __post_init__(self) -> None:
+        _one_of("encoding", self.encoding, ("auto", "s8", "u8", "fp32"))
+        _one_of("log_level", self.log_level, ("debug", "info", "warning", "error"))
+        if self.body_budget_bytes < self.max_body_bytes:
+            raise SettingsError(
+                f"VOWS_BODY_BUDGET_BYTES={self.body_budget_bytes} is less than "
+                f"VOWS_MAX_BODY_BYTES={self.max_body_bytes}: one large request could never be served"
+            )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Read VOWS_* (and PORT). Raises SettingsError, naming the variable, for anything that cannot be used."""
+        known = {variable(f.name): f for f in fields(cls)}
+        values: dict[str, Any] = {}
+        for name in sorted(environ):
+            if not name.startswith(PREFIX):
+                continue
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]}?" if near else "; `python -m runtime --help` lists the settings"
+                raise SettingsError(f"{name} is not a setting{hint}")
+            values[known[name].name] = _parse(name, known[name], environ[name])
+        if "port" not in values and environ.get("PORT"):
+            values["port"] = _parse("PORT", known["VOWS_PORT"], environ["PORT"])
+        return cls(**values)
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + name.upper()
+
+
+def settings_table() -> str:
+    """The settings as a Markdown table; `docs/settings.md` is this and a test compares them."""
+    lines = ["| variable | default | unit or values | what it is |", "|---|---|---|---|"]
+    lines += [
+        f"| `{variable(f.name)}` | `{f.default}` | {f.metadata['unit']} | {f.metadata['doc']} |" for f in fields(Settings)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _parse(name: str, setting: Any, text: str) -> Any:
+    kind = type(setting.default)
+    if kind is Path or kind is str:
+        if not text:
+            raise SettingsError(f"{name} is empty; unset it to use {setting.default}")
+        return kind(text)
+    try:
+        value = kind(text)
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number"
+        raise SettingsError(f"{name}={text!r} is not {wanted} ({setting.metadata['unit']})") from None
+    low, high = setting.metadata["low"], setting.metadata["high"]
+    if not low <= value <= high:  # also refuses NaN
+        raise SettingsError(f"{name}={text} is outside {low:g} to {high:g} ({setting.metadata['unit']})")
+    return value
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise SettingsError(f"{variable(name)}={value!r} is not one of {', '.join(allowed)}")
