@@ -1,0 +1,1 @@
+"""The domain as pure functions on arrays: interaction weights, decay, user vector, cold start, ranking."""

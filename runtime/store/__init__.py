@@ -1,0 +1,60 @@
+"""Durable state behind one small protocol; SQLite by default.
+
+What holds, once a write's future has completed: it survives the death of the process and, as far as the disk honours
+a sync, of the machine. `delete_user` holds for the bytes of the files too. A failed future leaves the outcome open
+(the sync may have failed after the write): repeating the call is safe, because writes are idempotent.
+"""
+
+from runtime.store.errors import (
+    SchemaTooNew,
+    StoreBusy,
+    StoreClosed,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreIOError,
+    StoreLocked,
+)
+from runtime.store.protocol import Store
+from runtime.store.records import (
+    AddOutcome,
+    Content,
+    ContentItem,
+    Counts,
+    DeletedUser,
+    Embedding,
+    Interaction,
+    LoggedInteraction,
+    Popular,
+    Preferences,
+    PutOutcome,
+    UserPreferences,
+    UserState,
+    Vectors,
+)
+
+__all__ = [
+    "AddOutcome",
+    "Content",
+    "ContentItem",
+    "Counts",
+    "DeletedUser",
+    "Embedding",
+    "Interaction",
+    "LoggedInteraction",
+    "Popular",
+    "Preferences",
+    "PutOutcome",
+    "SchemaTooNew",
+    "Store",
+    "StoreBusy",
+    "StoreClosed",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreFull",
+    "StoreIOError",
+    "StoreLocked",
+    "UserPreferences",
+    "UserState",
+    "Vectors",
+]

@@ -1,0 +1,118 @@
+"""What goes into the store and comes out of it.
+
+Times are integer microseconds since 1970, UTC; vectors are float32 [384].
+"""
+
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.personalization.interactions import InteractionType
+from runtime.personalization.user_vector import Sums
+
+Embedding = NDArray[np.float32]  # [384], unit vector
+
+PutOutcome = Literal["created", "replaced"]
+AddOutcome = Literal["stored", "duplicate", "unknown_content"]
+
+
+class ContentItem(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """An item to store: its fields as JSON bytes (the store never looks inside) and the vector made from them."""
+
+    id: str
+    fields: bytes
+    embedding: Embedding
+    model_version: str
+    bundle_digest: str  # of the bundle that made `embedding`
+    tokens: int
+    truncated: bool
+
+
+class Content(ContentItem, frozen=True, eq=False, kw_only=True):
+    """A stored item. `popularity` is Σ strength over the interactions with it."""
+
+    popularity: int
+    created_us: int
+    updated_us: int
+
+
+class Vectors(msgspec.Struct, frozen=True, eq=False):
+    """Some stored vectors: `embeddings` float32 [n, 384], row i belongs to ids[i]."""
+
+    ids: list[str]
+    embeddings: NDArray[np.float32]
+
+
+class Popular(msgspec.Struct, frozen=True):
+    id: str
+    popularity: int
+
+
+class Interaction(msgspec.Struct, frozen=True, kw_only=True):
+    """One event. `event_id` is unique over all users; `context` is JSON bytes that the store never looks inside."""
+
+    event_id: str
+    user_id: str
+    content_id: str
+    type: InteractionType
+    time_us: int
+    duration_ms: int | None = None
+    device: str | None = None
+    context: bytes | None = None
+
+
+class LoggedInteraction(Interaction, frozen=True, kw_only=True):
+    """An event as the log has it. `sequence` rises with every stored event and is never used twice."""
+
+    sequence: int
+    received_us: int
+
+
+class UserState(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """What is kept per user.
+
+    interaction_count: stored events of every type, skip included.
+    last_updated_us: when the store last accepted an event of this user; None without events.
+    sums: the decayed sums of the user vector; None when no event has a strength and a stored vector.
+    stale: a vector in the history changed since `sums` were computed; ask for `rebuild_user` instead.
+    """
+
+    interaction_count: int
+    last_updated_us: int | None
+    sums: Sums | None
+    stale: bool
+
+
+class Preferences(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """Onboarding preferences and the vector made from them."""
+
+    preferences: list[str]
+    embedding: Embedding
+    model_version: str
+    bundle_digest: str
+    updated_us: int = 0  # set by the store
+
+
+class UserPreferences(msgspec.Struct, frozen=True, eq=False):
+    user_id: str
+    preferences: Preferences
+
+
+class DeletedUser(msgspec.Struct, frozen=True):
+    """Receipt of a deletion: rows removed from each table. All zero when there was no such user."""
+
+    users: int
+    user_sums: int
+    interactions: int
+    preferences: int
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Rows now. Costs the same however many there are."""
+
+    content: int
+    users: int
+    interactions: int
+    preferences: int
