@@ -1,0 +1,49 @@
+"""One set of integers in two encodings, and the compiled form the runtime maps into memory.
+
+s8 weights are fast and exact where the CPU multiplies u8 by s8 into 32 bits (AVX-512 VNNI, AVX-VNNI, ARM). With AVX2
+alone that product saturates at 16 bits and the sums are wrong; u8 weights take another kernel, which is exact there.
+Moving every weight and its zero point by 128 leaves each product of differences, and so the vector, the same.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import numpy_helper
+
+from export.errors import ExportError
+from export.quantise import INTEGER_PRODUCT
+
+_SHIFT = 128
+
+
+def as_u8(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with every s8 weight and zero point of an integer product moved to u8."""
+    shifted = onnx.ModelProto()
+    shifted.CopyFrom(model)
+    names = {name for node in shifted.graph.node if node.op_type == INTEGER_PRODUCT for name in _integers(node)}
+    for tensor in shifted.graph.initializer:
+        if tensor.name in names:
+            moved = (numpy_helper.to_array(tensor).astype(np.int16) + _SHIFT).astype(np.uint8)
+            tensor.CopyFrom(numpy_helper.from_array(moved, tensor.name))
+    return shifted
+
+
+def _integers(node: onnx.NodeProto) -> tuple[str, str]:
+    return node.input[1], node.input[3]
+
+
+def compile_ort(model: onnx.ModelProto, file: Path) -> None:
+    """Write the graph in onnxruntime's own format, for memory-mapped loading by this very version.
+
+    Only passes that hold on every CPU run; weights are packed for the CPU at hand when the file is loaded.
+    """
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(file)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    try:
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own unexported types
+        raise ExportError(f"onnxruntime {onnxruntime.__version__} cannot compile the graph: {error}") from error

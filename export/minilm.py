@@ -1,0 +1,191 @@
+"""`python -m export minilm`: all-MiniLM-L6-v2, or a BERT encoder like it, to a text-encoder bundle."""
+
+import argparse
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from export.calibration import activation_ranges
+from export.corpus import calibration_texts, held_out_texts
+from export.encoder import OPSET, export_with_optimum, fuse, pool_one_text
+from export.encodings import as_u8, compile_ort
+from export.errors import ExportError, GateError
+from export.progress import Progress
+from export.quality import Encoder
+from export.quantise import quantise
+from export.recipes import INT8, RECIPES, Recipe
+from export.source import PACKAGE, SourceWeights, find_source
+from export.tokens import MAX_TOKENS, load_tokenizer, token_ids
+from export.verify import Findings, check_fp32, check_held_out, check_stsb
+from export.write import folder_in_place_of, spread_by_length, write_golden, write_manifest, write_tokenizer
+from runtime.models import bundle
+from runtime.models.session import onnxruntime_version
+from runtime.models.text_encoder import TextEncoder
+
+KIND = "text-encoder"
+MODEL_VERSION = "sentence-bert-v1"
+CANONICAL = "model.onnx"
+GOLDEN_TEXTS = 16
+_STEPS = 8
+
+DESCRIPTION = f"""\
+Export a sentence encoder to a text-encoder bundle: find the weights, trace them with optimum, fuse for BERT, pool and
+normalise inside the graph, quantise, compile to memory-mapped .ort files, verify against the fp32 model, write.
+
+The folder gets manifest.json, {CANONICAL} (canonical), one model.<encoding>.ort per encoding, tokenizer.json and
+golden.json. It replaces an older bundle in one move; when the gate refuses, whatever was there stays as it was."""
+
+
+def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "minilm",
+        help="sentence encoder (all-MiniLM-L6-v2) to a text-encoder bundle",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", metavar="ID_OR_PATH", help=f"folder or hub id (default: the package {PACKAGE})")
+    parser.add_argument("--out", type=Path, default=Path("models/minilm"), help="bundle folder (default: %(default)s)")
+    parser.add_argument(
+        "--recipe", choices=sorted(RECIPES), default=INT8.name, help="how to quantise (default: %(default)s)"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    export_text_encoder(options.model, options.out, RECIPES[options.recipe])
+    return 0
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The fp32 reference on disk, and the graphs to ship by encoding name."""
+
+    fp32_file: Path
+    shipped: dict[str, onnx.ModelProto]
+
+
+def export_text_encoder(model: str | None, out: Path, recipe: Recipe) -> bundle.Manifest:
+    """Make the bundle at `out`; `model` as in `find_source`. Raises ExportError, and then `out` is as it was."""
+    # onnxruntime and torch would otherwise each take every core, and sum in an order that depends on how many.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    progress = Progress(_STEPS)
+    with progress.step("find the weights"):
+        source = find_source(model)
+    progress.note(f"{source.manifest.id}, {source.manifest.license}, {source.dimensions} dimensions")
+    with tempfile.TemporaryDirectory() as scratch, folder_in_place_of(out) as folder:
+        graphs = _make_graphs(source, recipe, Path(scratch), progress)
+        with progress.step("compile to .ort"):
+            encodings = _write_graphs(graphs, folder)
+            tokenizer = load_tokenizer(source.folder / bundle.TOKENIZER)
+            write_tokenizer(tokenizer, folder / bundle.TOKENIZER)
+        fp32 = Encoder(graphs.fp32_file, tokenizer, MAX_TOKENS)
+        encoders = {name: Encoder(folder / file, tokenizer, MAX_TOKENS) for name, file in encodings.items()}
+        # The encoding that is exact on every CPU speaks for the bundle.
+        exact = encoders["u8" if recipe.quantise else "fp32"]
+        golden = spread_by_length(held_out_texts(), fp32, GOLDEN_TEXTS)
+        findings = _verify(source, recipe, fp32, encoders, exact, golden, progress)
+        findings.misses += _size_misses(folder, recipe)
+        if findings.misses:
+            raise GateError(f"recipe {recipe.name} misses its gate\n  " + "\n  ".join(findings.misses))
+        with progress.step("write the manifest"):
+            write_golden(folder / bundle.GOLDEN, golden, fp32, exact)
+            write_manifest(folder, _manifest_fields(source, recipe, encodings, findings))
+            loaded = _load_as_runtime(folder, source, encodings, findings)
+    progress.note(f"wrote {out} ({_megabytes(loaded)})")
+    return loaded.manifest
+
+
+def _make_graphs(source: SourceWeights, recipe: Recipe, scratch: Path, progress: Progress) -> Graphs:
+    with progress.step("export with optimum"):
+        exported = export_with_optimum(source, scratch)
+    with progress.step("fuse for BERT, pool and normalise inside the graph"):
+        fp32 = pool_one_text(fuse(exported, source), MAX_TOKENS, source.dimensions)
+        fp32_file = scratch / "fp32.onnx"
+        onnx.save(fp32, fp32_file)
+    if not recipe.quantise:
+        return Graphs(fp32_file, {"fp32": fp32})
+    with progress.step(f"calibrate and quantise ({recipe.name})"):
+        tokenizer = load_tokenizer(source.folder / bundle.TOKENIZER)
+        ranges = activation_ranges(fp32, (token_ids(tokenizer, text) for text in calibration_texts()))
+        s8 = quantise(fp32, recipe, ranges, MAX_TOKENS)
+    return Graphs(fp32_file, {"s8": s8, "u8": as_u8(s8)})
+
+
+def _write_graphs(graphs: Graphs, folder: Path) -> dict[str, str]:
+    """Write the canonical graph and every encoding; returns encoding → file name."""
+    canonical = graphs.shipped.get("s8", next(iter(graphs.shipped.values())))
+    onnx.save(canonical, folder / CANONICAL)
+    encodings = {name: f"model.{name}.ort" for name in graphs.shipped}
+    for name, file in encodings.items():
+        compile_ort(graphs.shipped[name], folder / file)
+    return encodings
+
+
+def _verify(
+    source: SourceWeights,
+    recipe: Recipe,
+    fp32: Encoder,
+    encoders: dict[str, Encoder],
+    exact: Encoder,
+    golden: list[str],
+    progress: Progress,
+) -> Findings:
+    findings = Findings()
+    with progress.step("verify the fp32 graph against PyTorch"):
+        check_fp32(findings, source, fp32, golden)
+    with progress.step("verify the encodings against fp32"):
+        check_held_out(findings, fp32, encoders, recipe.gate, progress)
+        check_stsb(findings, fp32, exact, recipe.gate, progress)
+    return findings
+
+
+def _size_misses(folder: Path, recipe: Recipe) -> list[str]:
+    limit = recipe.gate.max_model_bytes
+    sizes = {file.name: file.stat().st_size for file in folder.iterdir() if file.suffix in (".onnx", ".ort")}
+    return [
+        f"{name} has {size} bytes, the gate is {limit}: {size - limit} too many"
+        for name, size in sorted(sizes.items())
+        if limit is not None and size > limit
+    ]
+
+
+def _manifest_fields(
+    source: SourceWeights, recipe: Recipe, encodings: dict[str, str], findings: Findings
+) -> dict[str, Any]:
+    return {
+        "kind": KIND,
+        "model_version": MODEL_VERSION,
+        "dimensions": source.dimensions,
+        "max_tokens": MAX_TOKENS,
+        "encodings": encodings,
+        "source": source.manifest,
+        "onnxruntime": onnxruntime_version(),
+        "opset": OPSET,
+        "recipe": recipe.parameters(),
+        "quality": findings.quality,
+    }
+
+
+def _load_as_runtime(
+    folder: Path, source: SourceWeights, encodings: dict[str, str], findings: Findings
+) -> bundle.Bundle:
+    """Load the finished folder the way the server does, self-test included, for each encoding exact on this CPU."""
+    same = findings.quality.get("s8_and_u8_bit_identical")
+    s8_exact = same is None or same["identical"] == same["texts"]
+    try:
+        loaded = bundle.Bundle.load(folder, kind=KIND, dimensions=source.dimensions)
+        for encoding in encodings:
+            if encoding != "s8" or s8_exact:
+                TextEncoder(loaded, encoding).self_test()
+    except bundle.BundleError as error:
+        raise ExportError(f"the runtime refuses the bundle that was just made: {error}") from error
+    return loaded
+
+
+def _megabytes(loaded: bundle.Bundle) -> str:
+    sizes = (f"{name} {entry.bytes / 1e6:.1f} MB" for name, entry in loaded.manifest.files.items())
+    return ", ".join(sizes)

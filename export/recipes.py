@@ -1,0 +1,46 @@
+"""The recipes: every parameter of a quantisation and of its gate, in one frozen place each."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a bundle must reach to be written. Cosines are to the fp32 graph, over texts not used for calibration."""
+
+    min_mean_cosine: float = 0.998
+    min_cosine: float = 0.99
+    max_spearman_loss: float = 0.003  # on STS-B dev; 0.3 points of 100
+    max_model_bytes: int | None = 25_000_000  # each of the graph's files
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the fp32 graph becomes what is shipped.
+
+    quantise       False keeps fp32 weights and one encoding named "fp32".
+    per_channel    one weight scale per output channel, instead of one for the matrix.
+    equalise_alpha how much of the activations' per-channel range moves into the weights, 0 … 1; None leaves them
+                   (SmoothQuant, Xiao et al. 2023, arXiv:2211.10438, equation 4).
+    """
+
+    name: str
+    quantise: bool = True
+    per_channel: bool = True
+    equalise_alpha: float | None = 0.8
+    gate: Gate = field(default_factory=Gate)
+
+    def parameters(self) -> dict[str, Any]:
+        """What the manifest records."""
+        return asdict(self)
+
+
+# fp32 against fp32: only the order of sums may differ.
+_SAME_ARITHMETIC = Gate(0.99999, 0.99999, 0.0001, max_model_bytes=None)
+
+INT8 = Recipe("int8")
+FP32 = Recipe("fp32", quantise=False, per_channel=False, equalise_alpha=None, gate=_SAME_ARITHMETIC)
+# What a plain dynamic quantisation does; kept to show why it is not used, and to see the gate refuse it.
+PER_TENSOR = Recipe("int8-per-tensor", per_channel=False, equalise_alpha=None)
+
+RECIPES = {recipe.name: recipe for recipe in (INT8, FP32, PER_TENSOR)}
