@@ -1,0 +1,1 @@
+"""Measures the runtime against declared targets, keeps every raw sample, and draws the report from them."""

@@ -1,0 +1,132 @@
+"""`python -m bench`: measure suites against their targets, keep the samples, draw the report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from bench import history, report
+from bench.runner import default_conditions, run_suites
+from bench.suites import NAMES, load_suite, module_of
+from bench.table import Row, aligned, missed_gates, rows_of
+from bench.targets import TARGETS_FILE, load_targets
+
+EPILOG = """\
+Each case runs in a fresh process; servers listen on 127.0.0.1 on a free port, with a fresh data folder, pinned to one
+core, the client on another. Raw samples go to the history, one JSON line a run. Targets are in bench/targets.toml.
+
+Examples:
+  python -m bench                      every suite, printed as a table and kept
+  python -m bench embed start          two suites
+  python -m bench --check memory       exit 1 when a target that is a ratio or a size is missed
+  python -m bench memory --mixed-requests 20000
+  python -m bench report               draw bench/REPORT.md and bench/charts/ from the history
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    known = "\n".join(f"  {name:8} {load_suite(module_of(name)).purpose}" for name in NAMES)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=f"Measure the runtime against its targets.\n\nSuites:\n{known}",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help="suites to run (default: all), or `report`")
+    parser.add_argument("--list", action="store_true", help="list the suites, their cases and metrics, and exit")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON instead of a table")
+    parser.add_argument("--check", action="store_true", help="exit 1 when a target that is a ratio or a size is missed")
+    parser.add_argument("--quick", action="store_true", help="few rounds: shows that it runs, not what it measures")
+    parser.add_argument("--seed", type=int, default=1, help="seed of texts, traffic and order (default: %(default)s)")
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=Path(os.environ.get("VOWS_MODELS_DIR", "models")),
+        help="folder of the model bundles (default: VOWS_MODELS_DIR or %(default)s)",
+    )
+    parser.add_argument(
+        "--mixed-requests",
+        type=int,
+        default=3000,
+        metavar="N",
+        help="requests over which memory has to stay flat (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--targets", type=Path, default=TARGETS_FILE, help="file of targets (default: bench/targets.toml)"
+    )
+    parser.add_argument(
+        "--history", type=Path, default=history.HISTORY_FILE, help="file of runs (default: bench/history.jsonl)"
+    )
+    parser.add_argument("--no-history", action="store_true", help="do not keep this run")
+    return parser
+
+
+def listing() -> str:
+    """Suites with their cases and metrics as text."""
+    lines: list[str] = []
+    for name in NAMES:
+        suite = load_suite(module_of(name))
+        lines.append(f"{name}: {suite.purpose}")
+        lines.append("  cases:   " + ", ".join(case.name for case in suite.cases))
+        lines += [f"  {metric.name} [{metric.unit}, worse when {metric.worse}]" for metric in suite.metrics]
+    return "\n".join(lines)
+
+
+def row_as_dict(row: Row) -> dict[str, object]:
+    """A row as plain values for `--json`."""
+    target = row.target
+    return {
+        "metric": row.metric.name,
+        "unit": row.metric.unit,
+        "measured": row.measured,
+        "min": row.low,
+        "max": row.high,
+        "n": row.count,
+        "target": None if target is None else {"limit": target.limit, "direction": target.direction},
+        "kind": None if target is None else target.kind,
+        "verdict": row.verdict,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit status: 0, 1 (a checked target is missed), 2 (wrong use)."""
+    command = parser()
+    chosen = command.parse_args(arguments)
+    if chosen.list:
+        print(listing())
+        return 0
+    if chosen.suites == ["report"]:
+        for path in report.draw(history.read(chosen.history), load_targets(chosen.targets)):
+            print(path)
+        return 0
+    unknown = [name for name in chosen.suites if name not in NAMES]
+    if unknown:
+        command.error(f"no suite called {', '.join(unknown)}; there are: {', '.join(NAMES)}, and report")
+    targets = load_targets(chosen.targets)
+    conditions = default_conditions(chosen.models, chosen.seed, chosen.mixed_requests, chosen.quick)
+    modules = [module_of(name) for name in chosen.suites or NAMES]
+    run = run_suites(modules, conditions, progress=lambda line: print(line, file=sys.stderr, flush=True))
+    if not chosen.no_history:
+        history.append(run, chosen.history)
+    suites = [load_suite(module) for module in modules]
+    rows = [row for suite in suites for row in rows_of(suite, run.suites[suite.name], targets)]
+    if chosen.json:
+        print(
+            json.dumps({"revision": run.revision, "machine": run.machine, "rows": [row_as_dict(row) for row in rows]})
+        )
+    else:
+        print(f"{run.machine['cpu']}, {run.machine['cores']} cores, revision {run.revision}")
+        print(aligned(rows))
+    missed = missed_gates(rows)
+    if chosen.check and missed:
+        print("missed: " + ", ".join(sorted({row.metric.name for row in missed})), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""What a process holds, read from /proc: resident, proportional, anonymous and file-backed memory, and its peak."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+MB = 1 << 20
+
+
+@dataclass(frozen=True)
+class ProcessMemory:
+    """One reading, in MB of 2^20 bytes.
+
+    rss: resident; pss: the same with shared pages divided among those who map them; anonymous: heap and stacks,
+    which cannot be given back; file_backed: mapped files, which can; peak_rss: the highest rss since the start,
+    kept by the kernel (VmHWM), so that no sampling can miss it.
+    """
+
+    rss_mb: float
+    pss_mb: float
+    anonymous_mb: float
+    file_backed_mb: float
+    peak_rss_mb: float
+
+
+def parse_kilobytes(text: str) -> dict[str, int]:
+    """The `Name: 123 kB` lines of a /proc file, in kB."""
+    values: dict[str, int] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) == 3 and words[2] == "kB":
+            values[words[0].rstrip(":")] = int(words[1])
+    return values
+
+
+def read_process_memory(pid: int) -> ProcessMemory:
+    """A reading of one process (Linux 4.14 or newer). Raises OSError when it is gone."""
+    rollup = parse_kilobytes(Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii", errors="replace"))
+    status = parse_kilobytes(Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace"))
+    rss, anonymous = rollup["Rss"] / 1024, rollup["Anonymous"] / 1024
+    return ProcessMemory(
+        rss_mb=rss,
+        pss_mb=rollup["Pss"] / 1024,
+        anonymous_mb=anonymous,
+        file_backed_mb=rss - anonymous,
+        # VmHWM is brought up to date lazily and can lag behind a reading that was just taken
+        peak_rss_mb=max(rss, status["VmHWM"] / 1024),
+    )

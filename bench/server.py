@@ -1,0 +1,139 @@
+"""The server under test: a fresh process with a fresh data folder on a free port, pinned to one core."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cgroup import MemoryGroup
+from bench.http_client import HOST, Connection, build_request
+from bench.machine import ROOT
+from bench.process_memory import ProcessMemory, read_process_memory
+from bench.suite import Conditions
+
+# What the image sets for its server, so that the same thing is measured.
+IMAGE_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
+READY_S = 60.0
+STOP_S = 10.0
+_POLL_S = 0.002
+_LOG_TAIL = 600
+
+
+class ServerError(Exception):
+    """The server did not come up, or died; the message ends with what it last wrote."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server. `started` is the monotonic time, in seconds, just before its process was made."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    started: float
+    log: Path
+
+    def connect(self, timeout_s: float = 60.0) -> Connection:
+        """A new keep-alive connection."""
+        return Connection(self.port, timeout_s)
+
+    def memory(self) -> ProcessMemory:
+        """What its process holds now. Raises ServerError when it is gone."""
+        try:
+            return read_process_memory(self.process.pid)
+        except OSError as error:
+            raise ServerError(self.obituary()) from error
+
+    def obituary(self) -> str:
+        """How it ended, with the end of its log."""
+        code = self.process.poll()
+        how = "still runs" if code is None else f"ended with {code if code >= 0 else signal.Signals(-code).name}"
+        return f"the server {how}: {self.log.read_text(errors='replace')[-_LOG_TAIL:].strip()}"
+
+    def first_answer(self, request: bytes, limit_s: float = READY_S) -> float:
+        """Seconds from the start of the process to the first 200 for `request`, asked again every 2 ms until then.
+
+        Raises ServerError when it dies or does not answer in time.
+        """
+        while time.monotonic() - self.started < limit_s:
+            if self.process.poll() is not None:
+                raise ServerError(self.obituary())
+            try:
+                with self.connect() as connection:
+                    status, _ = connection.ask(request)
+            except OSError:  # not listening yet
+                time.sleep(_POLL_S)
+                continue
+            if status == 200:
+                return time.monotonic() - self.started
+            time.sleep(_POLL_S)
+        raise ServerError(f"no answer within {limit_s:g} s; {self.obituary()}")
+
+
+def free_port() -> int:
+    """A TCP port of the loopback address that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def server_environment(models: Path, data: Path, port: int, settings: Mapping[str, str]) -> dict[str, str]:
+    """This environment without the server's own variables, then the image's, then `settings`."""
+    foreign = ("VOWS_", "MALLOC_", "OPENBLAS_", "OMP_", "PORT")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    own = {"VOWS_HOST": HOST, "VOWS_PORT": str(port), "VOWS_DATA_DIR": str(data), "VOWS_MODELS_DIR": str(models)}
+    return {**kept, **IMAGE_ENVIRONMENT, **own, **settings}
+
+
+@contextmanager
+def launched(
+    conditions: Conditions, group: MemoryGroup | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Start a server without waiting for it; end it by its id afterwards."""
+
+    def enter() -> None:
+        os.sched_setaffinity(0, {conditions.server_core})
+        if group is not None:
+            group.join()
+
+    with tempfile.TemporaryDirectory(prefix="vows-bench-") as folder:
+        data, log, port = Path(folder) / "data", Path(folder) / "log", free_port()
+        environment = server_environment(conditions.models, data, port, settings or {})
+        with log.open("wb") as out:
+            started = time.monotonic()
+            process = subprocess.Popen(
+                [sys.executable, "-m", "runtime"],
+                cwd=ROOT,
+                env=environment,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                preexec_fn=enter,
+            )
+        try:
+            yield Server(process, port, started, log)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def serving(
+    conditions: Conditions, group: MemoryGroup | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """A server that has said it is ready. Raises ServerError when it does not."""
+    with launched(conditions, group, settings) as server:
+        server.first_answer(build_request("GET", "/readyz"))
+        yield server

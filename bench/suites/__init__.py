@@ -1,0 +1,22 @@
+"""The suites, one module each, in the order in which they run. Every module declares `SUITE`."""
+
+from __future__ import annotations
+
+import importlib
+
+from bench.suite import Suite
+
+NAMES = ("embed", "start", "memory", "users", "rank", "load", "quality")
+
+
+def module_of(name: str) -> str:
+    """The module that declares the suite of that name."""
+    return f"bench.suites.{name}"
+
+
+def load_suite(module: str) -> Suite:
+    """The suite a module declares. Raises TypeError when it declares none."""
+    suite = getattr(importlib.import_module(module), "SUITE", None)
+    if not isinstance(suite, Suite):
+        raise TypeError(f"{module} declares no SUITE")
+    return suite

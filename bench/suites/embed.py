@@ -1,0 +1,106 @@
+"""Latency of one text by its length: in process and over HTTP, against the arithmetic floor of the same rounds."""
+
+from __future__ import annotations
+
+import random
+import statistics
+
+from bench.floor import floor_ms
+from bench.http_client import Connection, build_request
+from bench.in_process import encoder_process
+from bench.server import serving
+from bench.suite import Case, Conditions, Metric, Samples, Suite, difference, ratio, raw
+from bench.texts import TextSource, load_tokenizer
+
+LENGTHS = (16, 32, 64, 128, 256)  # tokens, [CLS] and [SEP] included
+TEXTS_A_ROUND = 5
+WARM_UP_TEXTS = 5
+
+
+def measure(conditions: Conditions, samples: Samples) -> None:
+    """Interleave, round by round on one core: the floor, the encoder in process, the server over one connection.
+
+    Every text is new. The lengths, and which side goes first, are drawn anew each round.
+    """
+    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    draw = random.Random(conditions.seed)
+    with encoder_process(conditions) as encoder, serving(conditions) as server, server.connect() as connection:
+        samples.note("encoding", encoder.encoding)
+        for tokens in LENGTHS:
+            for text in source.texts(tokens, WARM_UP_TEXTS):
+                encoder.embed_ms([text])
+                connection.ask_json(_request(text))
+        for _ in range(conditions.rounds(full=40, quick=2)):
+            flops_per_s = encoder.flops_per_s()
+            samples.add("gflops", flops_per_s / 1e9)
+            for tokens in draw.sample(LENGTHS, len(LENGTHS)):
+                texts = source.texts(tokens, TEXTS_A_ROUND)
+                http: list[float] = []
+                over_http_first = draw.random() < 0.5
+                if over_http_first:
+                    http = [_timed(connection, text) for text in texts]
+                text_ms, model_ms = encoder.embed_ms(texts)
+                if not over_http_first:
+                    http = [_timed(connection, text) for text in texts]
+                samples.add(f"text_ms.{tokens}", *text_ms)
+                samples.add(f"http_ms.{tokens}", *http)
+                samples.add(f"floor_ms.{tokens}", floor_ms(tokens, flops_per_s))
+                samples.add(f"round_text_ms.{tokens}", statistics.median(text_ms))
+                samples.add(f"round_model_ms.{tokens}", statistics.median(model_ms))
+                samples.add(f"round_http_ms.{tokens}", statistics.median(http))
+
+
+def _request(text: str) -> bytes:
+    return build_request("POST", "/embed", {"type": "content", "text": text})
+
+
+def _timed(connection: Connection, text: str) -> float:
+    elapsed_ms, status = connection.timed(_request(text))
+    if status != 200:
+        raise RuntimeError(f"/embed answered {status}")
+    return elapsed_ms
+
+
+def _metrics(tokens: int) -> tuple[Metric, ...]:
+    in_process, http = raw(f"text_ms.{tokens}"), raw(f"http_ms.{tokens}")
+    case = "one client"
+    return (
+        Metric(f"embed.floor_ms.{tokens}", case, "ms", "higher", raw(f"floor_ms.{tokens}")),
+        Metric(f"embed.in_process_p50_ms.{tokens}", case, "ms", "higher", in_process),
+        Metric(f"embed.in_process_p95_ms.{tokens}", case, "ms", "higher", in_process, "p95"),
+        Metric(f"embed.in_process_p99_ms.{tokens}", case, "ms", "higher", in_process, "p99"),
+        Metric(
+            f"embed.ratio_to_floor.{tokens}",
+            case,
+            "x floor",
+            "higher",
+            ratio(f"round_text_ms.{tokens}", f"floor_ms.{tokens}"),
+        ),
+        Metric(f"embed.http_p50_ms.{tokens}", case, "ms", "higher", http),
+        Metric(f"embed.http_p95_ms.{tokens}", case, "ms", "higher", http, "p95"),
+        Metric(
+            f"embed.http_overhead_ms.{tokens}",
+            case,
+            "ms",
+            "higher",
+            difference(f"round_http_ms.{tokens}", f"round_text_ms.{tokens}"),
+        ),
+        Metric(
+            f"embed.http_and_tokenize_ms.{tokens}",
+            case,
+            "ms",
+            "higher",
+            difference(f"round_http_ms.{tokens}", f"round_model_ms.{tokens}"),
+        ),
+    )
+
+
+SUITE = Suite(
+    name="embed",
+    purpose="latency of one text by length, in process and over HTTP, against the float32 floor",
+    cases=(Case("one client", measure),),
+    metrics=(
+        Metric("embed.core_gflops", "one client", "GFLOP/s", "lower", raw("gflops")),
+        *(metric for tokens in LENGTHS for metric in _metrics(tokens)),
+    ),
+)

@@ -1,0 +1,90 @@
+"""Throughput with 1, 8 and 64 clients, and what an overloaded server answers."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+
+from bench.closed_loop import closed_loop
+from bench.http_client import build_request
+from bench.server import serving
+from bench.suite import Case, Conditions, Metric, Samples, Suite, raw, share
+from bench.texts import TextSource, load_tokenizer
+
+CLIENTS = (1, 8, 64)
+TEXT_TOKENS = 32
+ROUND_LIMIT_S = 20.0
+IN_ORDER = {200, 429, 503}
+SINGLE_CLIENTS, BULK_CLIENTS = 280, 24  # more connections than the server takes, more tokens than its queue holds
+BULK_ITEMS, BULK_TOKENS = 32, 256
+OVERLOAD_S = 10.0
+
+
+def measure_throughput(conditions: Conditions, samples: Samples) -> None:
+    """Closed loop, new texts of 32 tokens, the client counts in an order drawn each round."""
+    source, draw = _source(conditions), random.Random(conditions.seed)
+    requests = conditions.rounds(full=200, quick=24)
+    with serving(conditions) as server:
+        for _ in range(conditions.rounds(full=5, quick=1)):
+            for clients in draw.sample(CLIENTS, len(CLIENTS)):
+                shared = iter([_single(source) for _ in range(requests)])
+                seconds, answers = closed_loop(server.port, [shared] * clients, ROUND_LIMIT_S)
+                wrong = [answer.status for answer in answers if answer.status != 200]
+                if wrong:
+                    raise RuntimeError(f"{len(wrong)} of {len(answers)} answers were not 200, the first {wrong[0]}")
+                samples.add(f"requests_per_s.{clients}", len(answers) / seconds)
+                samples.add(f"ms.{clients}", *(answer.elapsed_ms for answer in answers))
+
+
+def measure_overload(conditions: Conditions, samples: Samples) -> None:
+    """More clients, and more tokens, than the server takes: every answer must be 200, or a refusal in order."""
+    source = _source(conditions)
+    single = [_single(source) for _ in range(200)]
+    items = [{"type": "content", "text": text} for text in source.texts(BULK_TOKENS, BULK_ITEMS)]
+    bulk = build_request("POST", "/embed/batch", {"items": items})
+    clients: list[Iterator[bytes]] = [itertools.cycle(single[n:] + single[:n]) for n in range(SINGLE_CLIENTS)]
+    clients += [itertools.repeat(bulk) for _ in range(BULK_CLIENTS)]
+    with serving(conditions) as server:
+        _, answers = closed_loop(server.port, clients, 2.0 if conditions.quick else OVERLOAD_S)
+        for answer in answers:
+            samples.count("answers")
+            samples.count(f"answers.{answer.status}")
+            samples.count("in_order", int(answer.status in IN_ORDER))
+            if answer.status == 200:
+                samples.add("accepted_ms", answer.elapsed_ms)
+            elif answer.status in IN_ORDER:
+                samples.count("refused")
+                samples.count("refused_until", int(answer.retry_after))
+        samples.add("peak_rss_mb", server.memory().peak_rss_mb)
+        server.first_answer(build_request("GET", "/readyz"), limit_s=120)
+
+
+def _source(conditions: Conditions) -> TextSource:
+    return TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+
+
+def _single(source: TextSource) -> bytes:
+    return build_request("POST", "/embed", {"type": "content", "text": source.text(TEXT_TOKENS)})
+
+
+SUITE = Suite(
+    name="load",
+    purpose="throughput with 1, 8 and 64 clients; answers under overload",
+    cases=(Case("throughput", measure_throughput), Case("overload", measure_overload)),
+    metrics=(
+        *(
+            Metric(f"load.requests_per_s.{clients}", "throughput", "1/s", "lower", raw(f"requests_per_s.{clients}"))
+            for clients in CLIENTS
+        ),
+        *(
+            Metric(f"load.p95_ms.{clients}", "throughput", "ms", "higher", raw(f"ms.{clients}"), "p95")
+            for clients in CLIENTS
+        ),
+        Metric("load.overload_in_order", "overload", "share", "lower", share("in_order", "answers")),
+        Metric("load.overload_refused", "overload", "share", "higher", share("refused", "answers")),
+        Metric("load.overload_says_when", "overload", "share", "lower", share("refused_until", "refused")),
+        Metric("load.overload_accepted_p50_ms", "overload", "ms", "higher", raw("accepted_ms")),
+        Metric("load.overload_peak_rss_mb", "overload", "MB", "higher", raw("peak_rss_mb")),
+    ),
+)
