@@ -1,0 +1,1 @@
+"""Small programs that talk to a running server, on real input."""

@@ -1,0 +1,157 @@
+"""The whole loop on real input: catalogue and journeys over HTTP to a real server, and tastes that move as told."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from examples.wedding.client import Client, ServerError
+from examples.wedding.demo import TOP, Stage, cosine, load, main, play_all
+from examples.wedding.journeys import in_style, load_catalogue, load_journeys, mean_place
+
+ROOT = Path(__file__).parents[2]
+CATALOGUE = load_catalogue()
+JOURNEYS = {journey.user_id: journey for journey in load_journeys()}
+FORMAL = in_style(CATALOGUE, ["black tie", "ballroom", "classic"])
+
+
+@pytest.fixture(scope="module")
+def client(server_url: str) -> Client:
+    client = Client(server_url)
+    load(client, CATALOGUE)
+    return client
+
+
+@pytest.fixture(scope="module")
+def stages(client: Client) -> dict[str, list[Stage]]:
+    """Every couple's stages, by user id."""
+    return play_all(client, list(JOURNEYS.values()), CATALOGUE)
+
+
+def place(stage: Stage, *tags: str) -> float:
+    return mean_place(stage.ids, in_style(CATALOGUE, list(tags)))
+
+
+def test_a_second_load_changes_nothing(client: Client) -> None:
+    assert load(client, CATALOGUE) == {"unchanged": len(CATALOGUE)}
+
+
+def test_everyone_starts_from_what_is_popular(stages: dict[str, list[Stage]]) -> None:
+    starts = [couple[0] for couple in stages.values()]
+    assert {start.source for start in starts} == {"popular"}
+    for start in starts[1:]:
+        assert start.embedding == starts[0].embedding
+
+
+def test_every_candidate_is_ranked_once_best_first(stages: dict[str, list[Stage]]) -> None:
+    for user_id, couple in stages.items():
+        for stage in couple:
+            assert sorted(stage.ids) == sorted(JOURNEYS[user_id].unseen(CATALOGUE))
+            scores = [score for _, score in stage.ranked]
+            assert scores == sorted(scores, reverse=True)
+            assert -1 <= scores[-1] <= scores[0] <= 1
+
+
+@pytest.mark.parametrize("user_id", JOURNEYS)
+def test_unseen_items_of_the_couples_style_rise(user_id: str, stages: dict[str, list[Stage]]) -> None:
+    """The style they end up with moves up by a quarter at least, into the upper third, and into the top five."""
+    start, *_, end = stages[user_id]
+    tags = next(iter(JOURNEYS[user_id].styles.values()))
+    assert place(end, *tags) < 0.75 * place(start, *tags)
+    assert place(end, *tags) < len(end.ids) / 3
+    assert in_style(CATALOGUE, tags).intersection(end.ids[:TOP])
+
+
+def test_who_saves_barns_ranks_barns_above_ballrooms(stages: dict[str, list[Stage]]) -> None:
+    end = stages["demo-hannah-joel"][-1]
+    ballrooms = in_style(CATALOGUE, ["ballroom"]) & in_style(CATALOGUE, ["venue"])
+    best_ballroom = min(end.ids.index(id) for id in ballrooms.intersection(end.ids))
+    assert end.ids.index("tillers-rest-barn") < best_ballroom
+    assert place(end, "rustic") + 20 < mean_place(end.ids, FORMAL)
+
+
+def test_who_saves_ballrooms_ranks_ballrooms_above_barns(stages: dict[str, list[Stage]]) -> None:
+    end = stages["demo-eleanor-marcus"][-1]
+    barns = in_style(CATALOGUE, ["barn"]).intersection(end.ids)
+    best_barn = min(end.ids.index(id) for id in barns)
+    assert max(end.ids.index("ashworth-assembly-rooms"), end.ids.index("opera-house-rotunda")) < best_barn
+    assert mean_place(end.ids, FORMAL) + 20 < place(end, "rustic")
+
+
+def test_a_coastal_couple_sees_the_sea_first(stages: dict[str, list[Stage]]) -> None:
+    end = stages["demo-mei-tomas"][-1]
+    assert len(in_style(CATALOGUE, ["coastal"]).intersection(end.ids[:TOP])) >= 4
+
+
+def test_preferences_alone_bring_the_matching_style_first(stages: dict[str, list[Stage]]) -> None:
+    start, end = stages["demo-anjali-tom"]
+    assert end.source == "preferences"
+    assert end.ids[0] in in_style(CATALOGUE, ["indian wedding"])
+    assert len(in_style(CATALOGUE, ["indian wedding"]).intersection(end.ids[:TOP])) >= 4
+    assert cosine(start.embedding, end.embedding) < 0.9
+
+
+def test_history_takes_the_place_of_preferences(stages: dict[str, list[Stage]]) -> None:
+    assert [stage.source for stage in stages["demo-saoirse-ben"]] == ["popular", "preferences", "history"]
+
+
+def test_a_taste_that_drifts_is_followed(stages: dict[str, list[Stage]]) -> None:
+    _, spring, autumn = stages["demo-camille-andre"]
+    assert mean_place(spring.ids, FORMAL) + 20 < place(spring, "industrial")
+    assert place(autumn, "industrial") < mean_place(autumn.ids, FORMAL)
+    assert place(autumn, "industrial") + 20 < place(spring, "industrial")
+    assert mean_place(autumn.ids, FORMAL) > mean_place(spring.ids, FORMAL) + 10
+    assert cosine(spring.embedding, autumn.embedding) < 0.95
+
+
+def test_couples_differ(stages: dict[str, list[Stage]]) -> None:
+    for one, other in combinations(stages.values(), 2):
+        assert one[-1].ids[:TOP] != other[-1].ids[:TOP]
+        assert cosine(one[-1].embedding, other[-1].embedding) < 0.9
+
+
+def test_an_event_sent_again_changes_nothing(client: Client, stages: dict[str, list[Stage]]) -> None:
+    journey = JOURNEYS["demo-hannah-joel"]
+    again = [event.interaction(journey.user_id, datetime.now(UTC)) for event in journey.events]
+    assert client.add_interactions(again) == 0
+    assert client.embedding(journey.user_id) == stages[journey.user_id][-1].embedding
+
+
+def test_the_program_shows_the_same_picture_twice(server_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = []
+    for _ in range(2):
+        assert main(["--url", server_url]) == 0
+        pictures.append(capsys.readouterr().out.split("\n", 1)[1])  # the first line counts created and unchanged items
+    assert pictures[0] == pictures[1]
+    for journey in JOURNEYS.values():
+        assert f"{journey.name}: {journey.story}" in pictures[0]
+
+
+def test_without_a_server_the_program_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--url", "http://127.0.0.1:9"]) == 1
+    assert "make run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1", "http://127.0.0.1:port"])
+def test_an_address_that_is_none_is_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--url", url]) == 1
+    assert url in capsys.readouterr().err
+
+
+def test_a_refusal_reaches_the_reader(client: Client) -> None:
+    event = {"user_id": "demo-nobody", "content_id": "no-such-item", "type": "save", "event_id": "demo-nobody-01"}
+    with pytest.raises(ServerError, match="demo-nobody-01"):
+        client.add_interactions([event])
+    with pytest.raises(ServerError, match="no-such-item"):
+        client.rank("demo-nobody", ["no-such-item"])
+
+
+def test_the_program_needs_the_standard_library_alone() -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "examples.wedding.demo", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--url" in done.stdout
