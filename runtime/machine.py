@@ -58,9 +58,7 @@ def integer_encoding() -> str:
 def memory_limit() -> int | None:
     """Bytes this process may use: the smaller of the machine's memory and its cgroup's limit; None if unknown."""
     limits = [_number(path) for path in _cgroup_files("memory.max", "memory", "memory.limit_in_bytes")]
-    for line in _lines(Path("/proc/meminfo")):
-        if line.startswith("MemTotal:"):
-            limits.append(int(line.split()[1]) * 1024)
+    limits += [int(line.split()[1]) * 1024 for line in _lines(Path("/proc/meminfo")) if line.startswith("MemTotal:")]
     known = [limit for limit in limits if limit is not None and limit < _UNLIMITED]
     return min(known, default=None)
 

@@ -1,6 +1,7 @@
 """What a request can reach: the parts that `create_app` builds once and hands to every endpoint."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from runtime.api.body import BodyBudget
 from runtime.catalog import Catalog
@@ -16,3 +17,5 @@ class Parts:
     store: Store
     catalog: Catalog
     bodies: BodyBudget
+    self_test: dict[str, float]
+    openapi: dict[str, Any]

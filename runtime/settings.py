@@ -30,7 +30,11 @@ class Settings:
     models_dir: Path = _setting(Path("models"), "folder", "Where the model bundles live (`minilm/` inside it).")
     encoding: str = _setting("auto", "auto, s8, u8, fp32", "Integer encoding of the weights; auto asks the CPU.")
     threads: int = _setting(
-        0, "threads", "Worker threads, one text each; 0 takes the usable cores (affinity and cgroup quota).", low=0, high=64
+        0,
+        "threads",
+        "Worker threads, one text each; 0 takes the usable cores (affinity and cgroup quota).",
+        low=0,
+        high=64,
     )
     queue_tokens: int = _setting(
         131_072, "tokens", "Most tokens that wait for a worker; bulk work may fill half. Beyond it: 503.", low=1024
@@ -41,7 +45,9 @@ class Settings:
     body_budget_bytes: int = _setting(
         8 * MiB, "bytes", "Request bodies held at once, all clients together; beyond it: 503.", low=1024, high=256 * MiB
     )
-    max_connections: int = _setting(256, "connections", "Connections served at once; beyond it: 503.", low=1, high=10_000)
+    max_connections: int = _setting(
+        256, "connections", "Connections served at once; beyond it: 503.", low=1, high=10_000
+    )
     catalog_bytes: int = _setting(
         48 * MiB, "bytes", "Memory for the vectors of the catalogue; 384-d float32 is 1,536 bytes an item.", low=MiB
     )
@@ -49,7 +55,9 @@ class Settings:
     max_clock_skew_s: float = _setting(
         300.0, "seconds", "How far ahead of this machine's clock an interaction's timestamp may be.", low=0
     )
-    shutdown_s: int = _setting(4, "seconds", "Time that requests in flight get to finish after SIGTERM.", low=0, high=300)
+    shutdown_s: int = _setting(
+        4, "seconds", "Time that requests in flight get to finish after SIGTERM.", low=0, high=300
+    )
     log_level: str = _setting("info", "debug, info, warning, error", "Least severe log line that is written.")
 
     def __post_init__(self) -> None:
@@ -88,14 +96,15 @@ def settings_table() -> str:
     """The settings as a Markdown table; `docs/settings.md` is this and a test compares them."""
     lines = ["| variable | default | unit or values | what it is |", "|---|---|---|---|"]
     lines += [
-        f"| `{variable(f.name)}` | `{f.default}` | {f.metadata['unit']} | {f.metadata['doc']} |" for f in fields(Settings)
+        f"| `{variable(f.name)}` | `{f.default}` | {f.metadata['unit']} | {f.metadata['doc']} |"
+        for f in fields(Settings)
     ]
     return "\n".join(lines) + "\n"
 
 
 def _parse(name: str, setting: Any, text: str) -> Any:
     kind = type(setting.default)
-    if kind is Path or kind is str:
+    if not isinstance(setting.default, int | float):
         if not text:
             raise SettingsError(f"{name} is empty; unset it to use {setting.default}")
         return kind(text)

@@ -61,7 +61,9 @@ class HeldBody:
             )
         if budget.held_bytes + size - self.bytes > budget.total_bytes:
             raise ApiError(
-                503, "overloaded", f"request bodies in flight reach {budget.total_bytes} bytes; try again",
+                503,
+                "overloaded",
+                f"request bodies in flight reach {budget.total_bytes} bytes; try again",
                 retry_after_s=1,
             )
         budget.held_bytes += size - self.bytes

@@ -57,7 +57,9 @@ def _section(method: str, path: str, operation: dict[str, Any], schemas: dict[st
     parts.append(f"<pre>{escape(' '.join(curl))}</pre><table>")
     for status, answer in operation["responses"].items():
         media = next(iter(answer.get("content", {}).values()), None)
-        parts.append(f"<tr><td>{status}<td>{escape(answer['description'])}<td>{_type(media['schema']) if media else ''}")
+        parts.append(
+            f"<tr><td>{status}<td>{escape(answer['description'])}<td>{_type(media['schema']) if media else ''}"
+        )
     return "".join(parts) + "</table>"
 
 
@@ -82,7 +84,7 @@ def _type(schema: dict[str, Any]) -> str:
         return " or ".join(_type(one) for one in schema["anyOf"])
     if "enum" in schema:
         return " | ".join(f"<code>{escape(json.dumps(one))}</code>" for one in schema["enum"])
-    kind = schema.get("type", "anything")
+    kind: str = schema.get("type", "anything")
     if kind == "array":
         kind = f"array of {_type(schema.get('items', {}))}"
     limits = [

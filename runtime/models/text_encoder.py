@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.machine import integer_encoding
 from runtime.models.bundle import TOKENIZER, Bundle, BundleError
 from runtime.models.session import create_session
 
@@ -30,6 +31,15 @@ class Tokens:
     @property
     def truncated(self) -> bool:
         return self.count > self.ids.size
+
+
+def choose_encoding(bundle: Bundle, asked: str = "auto") -> str:
+    """The encoding asked for; for "auto" the one of this CPU, or the only one there is (an fp32 bundle)."""
+    if asked != "auto":
+        return asked
+    encodings = bundle.manifest.encodings
+    wanted = integer_encoding()
+    return wanted if wanted in encodings else min(encodings)
 
 
 class TextEncoder:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -66,7 +67,7 @@ class WorkerPool:
             self._scheduler.add(list(tasks))
             self._wake.notify(len(tasks))
         for task in tasks:
-            task.future.add_done_callback(lambda future, task=task: self._drop(task) if future.cancelled() else None)
+            task.future.add_done_callback(partial(self._drop_if_cancelled, task))
         return [task.future for task in tasks]
 
     def close(self) -> None:
@@ -77,9 +78,10 @@ class WorkerPool:
         for thread in self._threads:
             thread.join()
 
-    def _drop(self, task: Job) -> None:
-        with self._wake:
-            self._scheduler.drop(task)
+    def _drop_if_cancelled(self, task: Job, future: "asyncio.Future[Embedded]") -> None:
+        if future.cancelled():
+            with self._wake:
+                self._scheduler.drop(task)
 
     def _work(self) -> None:
         while True:

@@ -1,0 +1,121 @@
+"""Candidates in the order of a user's taste."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+from starlette.requests import Request
+
+from runtime.api.endpoint import Endpoint
+from runtime.api.errors import invalid
+from runtime.api.ids import Id, check_id
+from runtime.api.users import MODEL_VERSION, user_vector
+from runtime.personalization.ranking import cosine_scores, normalised, ranked, top_k
+
+if TYPE_CHECKING:
+    from runtime.parts import Parts
+
+MAX_CANDIDATES = 2_000
+
+
+class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A candidate that brings its own vector, of any length above zero."""
+
+    id: Id
+    embedding: list[float]
+
+
+class RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Exactly one of `user_id` and `embedding`. An id among the candidates means stored content."""
+
+    user_id: Id | None = None
+    embedding: list[float] | None = None
+    candidates: Annotated[list[Id | Candidate], Meta(min_length=1, max_length=MAX_CANDIDATES)]
+    top_k: Annotated[int, Meta(ge=1)] | None = None
+
+
+class Score(msgspec.Struct, frozen=True):
+    """Cosine of the user's vector and the candidate's; null for an id that is not stored."""
+
+    id: str
+    score: float | None
+
+
+class RankResponse(msgspec.Struct, frozen=True):
+    """`scores` in the order of the candidates, `ranked` best first (ties keep the candidates' order)."""
+
+    model_version: str
+    source: str
+    scores: list[Score]
+    ranked: list[Score]
+    unknown: list[str]
+
+
+async def post_rank(parts: "Parts", request: Request, body: RankRequest) -> RankResponse:
+    """Cosine of the user's vector (or the given one) to each candidate. Unknown ids get no score and are listed."""
+    query, source = await _query(parts, body)
+    ids = [candidate if isinstance(candidate, str) else candidate.id for candidate in body.candidates]
+    matrix, known = _candidates(parts, body.candidates)
+    found = cosine_scores(query, matrix[known])
+    scores: list[Score] = [Score(id, None) for id in ids]
+    for position, score in zip(np.flatnonzero(known).tolist(), found.tolist(), strict=True):
+        scores[position] = Score(ids[position], score)
+    order = ranked(found) if body.top_k is None else top_k(found, body.top_k)
+    best = np.flatnonzero(known)[order]
+    return RankResponse(
+        model_version=MODEL_VERSION,
+        source=source,
+        scores=scores,
+        ranked=[scores[position] for position in best.tolist()],
+        unknown=[id for id, is_known in zip(ids, known.tolist(), strict=True) if not is_known],
+    )
+
+
+async def _query(parts: "Parts", body: RankRequest) -> tuple[NDArray[np.float32], str]:
+    if (body.user_id is None) == (body.embedding is None):
+        raise invalid("give either user_id or embedding", "$")
+    if body.embedding is not None:
+        return _vector(body.embedding, parts.catalog.dimensions, "$.embedding"), "embedding"
+    assert body.user_id is not None
+    vector = await user_vector(parts, check_id(body.user_id, "$.user_id"))
+    return vector.embedding, vector.source
+
+
+def _candidates(parts: "Parts", candidates: list[str | Candidate]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Vectors float32 [n, d] in candidate order (zeros where unknown) and which of them are known."""
+    matrix = np.zeros((len(candidates), parts.catalog.dimensions), np.float32)
+    known = np.ones(len(candidates), np.bool_)
+    positions: list[int] = []  # of the candidates that are ids
+    ids: list[str] = []
+    for n, candidate in enumerate(candidates):
+        if isinstance(candidate, str):
+            positions.append(n)
+            ids.append(check_id(candidate, f"$.candidates[{n}]"))
+        else:
+            check_id(candidate.id, f"$.candidates[{n}].id")
+            matrix[n] = _vector(candidate.embedding, parts.catalog.dimensions, f"$.candidates[{n}].embedding")
+    found = parts.catalog.lookup(ids)
+    unknown = set(found.unknown)
+    known[positions] = [id not in unknown for id in ids]
+    matrix[[n for n in positions if known[n]]] = parts.catalog.gather(found.rows)
+    return matrix, known
+
+
+def _vector(values: list[float], dimensions: int, field: str) -> NDArray[np.float32]:
+    if len(values) != dimensions:
+        raise invalid(f"the vector has {len(values)} numbers, the model has {dimensions}", field)
+    try:
+        return normalised(np.array(values, np.float64)).astype(np.float32)
+    except ValueError as error:
+        raise invalid(str(error).removeprefix("vector 0 "), field) from None
+
+
+ENDPOINTS = [
+    Endpoint(
+        "POST", "/rank", post_rank, "Rank candidates for a user",
+        request=RankRequest, response=RankResponse, errors=(400, 404, 413, 415, 422, 503),
+        example={"user_id": "ada", "candidates": ["hollow-oak-barn", "grand-ballroom"], "top_k": 1},
+    ),
+]  # fmt: skip

@@ -1,0 +1,136 @@
+"""Users: onboarding preferences, the vector of their taste, and being forgotten."""
+
+from asyncio import wrap_future
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+from starlette.requests import Request
+
+from runtime.api.content import utc
+from runtime.api.endpoint import Endpoint
+from runtime.api.errors import ApiError, invalid
+from runtime.api.ids import path_id
+from runtime.personalization.cold_start import POPULAR_ITEMS, popular_vector, user_embedding
+from runtime.personalization.user_vector import unit_vector
+from runtime.store import DeletedUser, Preferences, UserState
+
+if TYPE_CHECKING:
+    from runtime.parts import Parts
+
+MODEL_VERSION = "simple-v1"
+
+
+class PreferencesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a couple told at onboarding, in their words."""
+
+    preferences: Annotated[list[Annotated[str, Meta(min_length=1, max_length=500)]], Meta(min_length=1, max_length=64)]
+
+
+class PreferencesResponse(msgspec.Struct, frozen=True):
+    user_id: str
+    preferences: list[str]
+    tokens: int
+    truncated: bool
+
+
+class UserEmbedding(msgspec.Struct, frozen=True):
+    """`source`: history, preferences (no usable history), or popular (neither). `embedding` has unit length."""
+
+    embedding: list[float]
+    interaction_count: int
+    last_updated: datetime | None
+    model_version: str
+    source: str
+
+
+class UserDeleted(msgspec.Struct, frozen=True):
+    """What was removed, by table; all zero when nothing was stored about the user."""
+
+    user_id: str
+    deleted: DeletedUser
+
+
+class UserVector(NamedTuple):
+    """`embedding`: unit float32 [384]."""
+
+    embedding: NDArray[np.float32]
+    source: str
+    state: UserState | None
+
+
+async def put_preferences(parts: "Parts", request: Request, body: PreferencesRequest) -> PreferencesResponse:
+    """Embedded as one text, and used until there is a history."""
+    user_id = path_id(request)
+    text = ", ".join(stripped for one in body.preferences if (stripped := one.strip()))
+    if not text:
+        raise invalid("the preferences are blank", "$.preferences")
+    embedded = await parts.embedder.embed(text, request.is_disconnected)
+    encoder = parts.embedder.encoder
+    preferences = Preferences(
+        preferences=body.preferences,
+        embedding=embedded.vector,
+        model_version=encoder.model_version,
+        bundle_digest=encoder.bundle.digest,
+    )
+    await wrap_future(parts.store.put_preferences(user_id, preferences))
+    return PreferencesResponse(user_id, body.preferences, embedded.tokens, embedded.truncated)
+
+
+async def get_user_embedding(parts: "Parts", request: Request) -> UserEmbedding:
+    """The decayed average of what the user did; it costs the same for any length of history."""
+    vector = await user_vector(parts, path_id(request))
+    state = vector.state
+    return UserEmbedding(
+        embedding=vector.embedding.tolist(),
+        interaction_count=state.interaction_count if state else 0,
+        last_updated=utc(state.last_updated_us) if state and state.last_updated_us is not None else None,
+        model_version=MODEL_VERSION,
+        source=vector.source,
+    )
+
+
+async def delete_user(parts: "Parts", request: Request) -> UserDeleted:
+    """Every trace of the user goes: events, preferences, vector, their weight in popularity, the bytes in the files."""
+    user_id = path_id(request)
+    return UserDeleted(user_id, await wrap_future(parts.store.delete_user(user_id)))
+
+
+async def user_vector(parts: "Parts", user_id: str) -> UserVector:
+    """The user's vector by history, preferences or popular content. Raises ApiError 404 when there is no content."""
+    state = parts.store.get_user(user_id)
+    if state is not None and state.stale:
+        state = await wrap_future(parts.store.rebuild_user(user_id))
+
+    def preferences() -> NDArray[np.float32] | None:
+        told = parts.store.get_preferences(user_id)
+        return told.embedding if told and told.bundle_digest == parts.embedder.encoder.bundle.digest else None
+
+    def popular() -> NDArray[np.float32] | None:
+        best = [item.id for item in parts.store.popular(POPULAR_ITEMS)]
+        return popular_vector(parts.catalog.gather(parts.catalog.lookup(best).rows))
+
+    found = user_embedding(unit_vector(state.sums) if state else None, preferences, popular)
+    if found is None:
+        raise ApiError(404, "no_content", "no history, no preferences, no content to start from: store content first")
+    return UserVector(found.embedding, found.source, state)
+
+
+ENDPOINTS = [
+    Endpoint(
+        "PUT", "/user/{id:path}/preferences", put_preferences, "Set onboarding preferences",
+        request=PreferencesRequest, response=PreferencesResponse, errors=(400, 413, 415, 422, 503),
+        example={"preferences": ["rustic barn", "wildflowers", "outdoor ceremony"]},
+    ),
+    Endpoint(
+        "GET", "/user/{id:path}/embedding", get_user_embedding, "The vector of a user's taste",
+        response=UserEmbedding, errors=(404, 422, 503),
+    ),
+    Endpoint(
+        "DELETE", "/user/{id:path}", delete_user, "Forget a user",
+        response=UserDeleted, errors=(422, 503),
+    ),
+]  # fmt: skip

@@ -1,0 +1,70 @@
+"""The application behind uvicorn, and what the terminal shows."""
+
+import logging
+import signal
+import socket
+
+import uvicorn
+
+from runtime.app import create_app
+from runtime.catalog import CatalogFull
+from runtime.models.bundle import BundleError
+from runtime.settings import Settings
+from runtime.store import StoreError
+
+log = logging.getLogger("vows")
+
+
+class StartError(Exception):
+    """The server cannot start; the message says why and what to do."""
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM. Raises StartError when a part cannot be built or the address not be bound."""
+    try:
+        listener = _listen(settings.host, settings.port)
+        app = create_app(settings)
+    except (BundleError, CatalogFull, StoreError, OSError) as error:
+        raise StartError(str(error)) from error
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # The last resort; the application itself answers beyond max_connections, in its own words.
+        limit_concurrency=settings.max_connections + 64,
+        timeout_graceful_shutdown=settings.shutdown_s,
+    )
+    host, port = listener.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    _announce(url)
+    # uvicorn raises the signal that stopped it once more when it has shut down; taken here, the exit status is 0.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, lambda *_: None)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}; set VOWS_PORT to another port") from error
+    return listener
+
+
+def _announce(url: str) -> None:
+    print(
+        f"""vows-edge on {url}  (API: {url}/docs). Try:
+  curl {url}/embed -H 'Content-Type: application/json' -d '{{"text":"a rustic barn with string lights"}}'
+  curl -X PUT {url}/content/barn -H 'Content-Type: application/json' -d '{{"title":"Oak Barn"}}'
+  curl {url}/rank -H 'Content-Type: application/json' -d '{{"user_id":"ada","candidates":["barn"]}}'""",
+        flush=True,
+    )

@@ -1,0 +1,111 @@
+"""The one fixture file: real servers with the real model, on free ports, with a database of their own."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from runtime.models.bundle import Bundle
+from runtime.models.text_encoder import TextEncoder, choose_encoding
+
+ROOT = Path(__file__).parents[1]
+BUNDLE = Path(os.environ.get("VOWS_MODELS_DIR", ROOT / "models")) / "minilm"
+
+
+@dataclass
+class Server:
+    """A running server: `url`, its process, data folder and log, and a client that stays connected."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    data_dir: Path
+    log: Path
+    client: httpx.Client
+
+    def stop(self) -> int:
+        self.client.close()
+        self.process.terminate()
+        return self.process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def bundle_path() -> Path:
+    if not (BUNDLE / "manifest.json").exists():
+        pytest.exit(f"no model bundle at {BUNDLE}: run the tests with `make test`, which exports it", returncode=3)
+    return BUNDLE
+
+
+@pytest.fixture(scope="session")
+def encoder(bundle_path: Path) -> TextEncoder:
+    """The real model, in the encoding of this CPU."""
+    bundle = Bundle.load(bundle_path, kind="text-encoder")
+    return TextEncoder(bundle, choose_encoding(bundle))
+
+
+@pytest.fixture(scope="session")
+def start_server(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start a server with `VOWS_*` settings given in lower case; every one still running at the end is stopped."""
+    started: list[Server] = []
+
+    def start(data_dir: Path | None = None, **settings: object) -> Server:
+        data_dir = data_dir or tmp_path_factory.mktemp("data")
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("VOWS_")}
+        settings = {"port": 0, "models_dir": bundle_path.parent, "data_dir": data_dir, **settings}
+        environ |= {f"VOWS_{name.upper()}": str(value) for name, value in settings.items()}
+        log = tmp_path_factory.mktemp("log") / "server.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "runtime"], cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
+            )
+        url = _announced(process, log)
+        server = Server(url, process, data_dir, log, httpx.Client(base_url=url, timeout=60))
+        started.append(server)
+        _until_ready(server)
+        return server
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(start_server: Callable[..., Server]) -> Server:
+    """A server that many tests share: use ids of your own, and let content that others stored be there."""
+    return start_server()
+
+
+@pytest.fixture(scope="session")
+def server_url(start_server: Callable[..., Server]) -> str:
+    """The address of a server with an empty database, for the examples."""
+    return start_server().url
+
+
+def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
+    """The address the server prints, once it is bound."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if found := re.search(r"^vows-edge on (http://\S+)", log.read_text(), re.MULTILINE):
+            return found.group(1)
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    raise AssertionError(f"the server did not start ({process.poll()}): {log.read_text()}")
+
+
+def _until_ready(server: Server) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if server.client.get("/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.02)
+    raise AssertionError("the server did not get ready")

@@ -1,0 +1,82 @@
+"""POST /embed and /embed/batch, over real HTTP against the real model."""
+
+import threading
+
+import httpx
+import numpy as np
+
+
+def test_the_answer(server):
+    body = {"text": "wildflower bouquet", "tags": ["boho", "florist"], "images": ["https://x/1.jpg"]}
+    answer = server.client.post("/embed", json={"type": "content", **body}).json()
+    assert len(answer["embedding"]) == 384
+    assert abs(np.linalg.norm(answer["embedding"]) - 1) < 1e-6
+    assert answer["model_version"] == "sentence-bert-v1"
+    assert answer["latency_ms"] > 0
+    assert answer["tokens"] == len("[CLS] wild ##flower bouquet bo ##ho fl ##ori ##st [SEP]".split())
+    assert (answer["truncated"], answer["used"], answer["ignored"]) == (False, ["text", "tags"], ["images"])
+
+
+def test_which_text_is_embedded(server):
+    def embed(**fields):
+        return server.client.post("/embed", json=fields).json()
+
+    full = embed(title="Oak Barn", description="A barn.", vendor_name="Oak Farm", tags=["rustic", "barn"])
+    assert full["embedding"] == embed(text="Oak Barn A barn. Oak Farm rustic barn")["embedding"]
+    assert full["used"] == ["title", "description", "vendor_name", "tags"]
+    both = embed(title="Oak Barn", text="More.", vendor_name="Oak Farm", tags=["rustic"])
+    assert both["embedding"] == embed(text="Oak Barn Oak Farm More. rustic")["embedding"]
+    only_text = embed(text="More.", vendor_name="Oak Farm", title="  ", description="")
+    assert only_text["embedding"] == embed(text="More. Oak Farm")["embedding"]
+    assert only_text["used"] == ["text", "vendor_name"]
+
+
+def test_truncation_is_never_silent(server):
+    long = server.client.post("/embed", json={"text": "garden " * 300}).json()
+    cut = server.client.post("/embed", json={"text": "garden " * 254}).json()
+    assert (long["truncated"], long["tokens"]) == (True, 302)
+    assert (cut["truncated"], cut["tokens"]) == (False, 256)
+    assert long["embedding"] == cut["embedding"]
+
+
+def test_same_text_same_vector_alone_in_batches_and_under_load(server):
+    texts = [f"venue number {n} " + "with a view " * (n % 40) for n in range(48)]
+    alone = [server.client.post("/embed", json={"text": text}).json()["embedding"] for text in texts]
+    stop = threading.Event()
+
+    def hammer():
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            for _ in range(200):
+                if stop.is_set():
+                    return
+                client.post("/embed", json={"text": "noise from another client"})
+
+    others = [threading.Thread(target=hammer) for _ in range(3)]
+    for other in others:
+        other.start()
+    try:
+        for size in (2, 7, 48):
+            for start in range(0, len(texts), size):
+                part = texts[start : start + size]
+                answer = server.client.post("/embed/batch", json={"items": [{"text": text} for text in part]}).json()
+                assert [one["embedding"] for one in answer["results"]] == alone[start : start + size]
+    finally:
+        stop.set()
+        for other in others:
+            other.join()
+
+
+def test_a_batch_reports_each_item(server):
+    items = [{"text": "a"}, {"title": "b", "images": ["https://x/1.jpg"]}, {"text": "word " * 400}]
+    answer = server.client.post("/embed/batch", json={"items": items}).json()
+    assert [one["used"] for one in answer["results"]] == [["text"], ["title"], ["text"]]
+    assert [one["ignored"] for one in answer["results"]] == [[], ["images"], []]
+    assert [one["truncated"] for one in answer["results"]] == [False, False, True]
+    assert answer["model_version"] == "sentence-bert-v1"
+
+
+def test_the_largest_batch(server):
+    items = [{"text": "a barn " * 150}] * 256
+    answer = server.client.post("/embed/batch", json={"items": items})
+    assert answer.status_code == 200
+    assert len(answer.json()["results"]) == 256

@@ -1,0 +1,114 @@
+"""Recording what users did, and what that makes of their vector: the real server against a naive computation."""
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+NOW = datetime.now(UTC)
+STRENGTH = {"view": 1, "save": 3, "share": 5, "skip": 0}
+TEXTS = {
+    "int-barn": "a rustic barn with string lights",
+    "int-ballroom": "a hotel ballroom with chandeliers",
+    "int-beach": "a beach ceremony at sunset",
+}
+
+
+@pytest.fixture(scope="module")
+def vectors(server):
+    server.client.post("/content/batch", json=[{"id": id, "text": text} for id, text in TEXTS.items()])
+    return {id: np.array(server.client.get(f"/content/{id}").json()["embedding"]) for id in TEXTS}
+
+
+def event(user, content, type, days_ago=0.0, **more):
+    time = (NOW - timedelta(days=days_ago)).isoformat()
+    return {"user_id": user, "content_id": content, "type": type, "timestamp": time, **more}
+
+
+def naive(events, vectors):
+    """Σ wᵢ·eᵢ / Σ wᵢ straight from the definition, at unit length."""
+    weights = [
+        STRENGTH[e["type"]] * math.exp(-0.01 * (NOW - datetime.fromisoformat(e["timestamp"])).total_seconds() / 86400)
+        for e in events
+    ]
+    mean = sum(w * vectors[e["content_id"]] for w, e in zip(weights, events, strict=True)) / sum(weights)
+    return mean / np.linalg.norm(mean)
+
+
+def test_the_vector_is_the_decayed_average_in_any_order_of_arrival(server, vectors):
+    events = [
+        event("int-ada", "int-barn", "save", 40),
+        event("int-ada", "int-beach", "view", 3),
+        event("int-ada", "int-ballroom", "skip", 2),
+        event("int-ada", "int-barn", "share", 200),
+        event("int-ada", "int-ballroom", "view", 90),
+    ]
+    for position, one in enumerate(events):
+        server.client.post("/interactions", json=one)
+        state = server.client.get("/user/int-ada/embedding").json()
+        assert state["interaction_count"] == position + 1
+        np.testing.assert_allclose(state["embedding"], naive(events[: position + 1], vectors), atol=1e-6)
+    assert (state["source"], state["model_version"]) == ("history", "simple-v1")
+    assert datetime.fromisoformat(state["last_updated"]) >= NOW
+
+
+def test_a_repeated_event_changes_nothing_and_says_so(server, vectors):
+    one = event("int-bea", "int-barn", "save", event_id="int-bea-1")
+    first = server.client.post("/interactions", json=one).json()
+    before = server.client.get("/user/int-bea/embedding").json()
+    again = server.client.post("/interactions", json=[one, {**one, "content_id": "int-beach"}]).json()
+    assert first["results"] == [{"event_id": "int-bea-1", "status": "stored"}]
+    assert [result["status"] for result in again["results"]] == ["duplicate", "duplicate"]
+    assert (again["stored"], again["duplicates"]) == (0, 2)
+    assert server.client.get("/user/int-bea/embedding").json() == before
+
+
+def test_bad_events_are_rejected_one_by_one(server, vectors):
+    answer = server.client.post(
+        "/interactions",
+        json=[
+            event("int-cem", "int-barn", "view"),
+            event("int-cem", "int-nowhere", "view", event_id="lost"),
+            event("int-cem", "int-barn", "like"),
+            event("int-cem", "int-barn", "view", -1),
+            event("int-cem", "int-barn", "view") | {"timestamp": "2026-01-01T00:00:00"},
+            event("int-cem", "int-barn", "view", context={"note": "x" * 5000}),
+            event("int-cem", "int-beach", "save", duration_ms=1200, device="ios", context={"days_to_wedding": 90}),
+        ],
+    )
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert [result["status"] for result in results] == ["stored", *["rejected"] * 5, "stored"]
+    assert [result["error"]["field"] for result in results[1:-1]] == [
+        "$[1].content_id", "$[2].type", "$[3].timestamp", "$[4].timestamp", "$[5].context",
+    ]  # fmt: skip
+    assert (results[1]["error"]["code"], results[1]["event_id"]) == ("unknown_content", "lost")
+    assert server.client.get("/user/int-cem/embedding").json()["interaction_count"] == 2
+
+
+def test_new_text_for_content_moves_those_who_liked_it(server, vectors):
+    server.client.put("/content/int-changes", json={"text": TEXTS["int-barn"]})
+    server.client.post("/interactions", json=event("int-dia", "int-changes", "save"))
+    server.client.put("/content/int-changes", json={"text": TEXTS["int-beach"]})
+    state = server.client.get("/user/int-dia/embedding").json()
+    np.testing.assert_allclose(state["embedding"], vectors["int-beach"], atol=1e-6)
+    server.client.delete("/content/int-changes")
+    state = server.client.get("/user/int-dia/embedding").json()
+    assert (state["source"], state["interaction_count"]) == ("popular", 1)
+
+
+def test_what_was_acknowledged_is_there_after_a_restart(start_server, vectors):
+    first = start_server()
+    first.client.put("/content/a", json={"text": TEXTS["int-barn"]})
+    first.client.post("/interactions", json={"user_id": "u", "content_id": "a", "type": "save", "event_id": "e"})
+    before = first.client.get("/user/u/embedding").json()
+    content = first.client.get("/content/a").json()
+    first.process.kill()
+    first.process.wait()
+    second = start_server(first.data_dir)
+    assert second.client.get("/user/u/embedding").json() == before
+    assert second.client.get("/content/a").json() == content
+    again = {"user_id": "u", "content_id": "a", "type": "save", "event_id": "e"}
+    assert second.client.post("/interactions", json=again).json()["duplicates"] == 1
+    assert second.stop() == 0

@@ -1,0 +1,62 @@
+"""The real model: sameness, truncation, sense."""
+
+import numpy as np
+import pytest
+
+TEXTS = [
+    "a rustic barn with string lights",
+    "x",
+    "",
+    "Grand ballroom, crystal chandeliers and a marble staircase. " * 8,
+    "花嫁 💍 mariée — naïve café",
+    "word " * 254,
+    "word " * 255,
+    "word " * 900,
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_unit_vector_and_token_count(encoder, text):
+    tokens = encoder.tokenize(text)
+    vector = encoder.embed(tokens.ids)
+    assert vector.shape == (384,)
+    assert vector.dtype == np.float32
+    assert abs(float(np.linalg.norm(vector)) - 1) < 1e-6
+    assert tokens.ids[0] == 101
+    assert tokens.ids[-1] == 102  # [CLS] … [SEP], also where the text was cut
+
+
+@pytest.mark.parametrize(("words", "count", "kept"), [(254, 256, 256), (255, 257, 256), (900, 902, 256)])
+def test_truncation_is_told(encoder, words, count, kept):
+    tokens = encoder.tokenize("word " * words)
+    assert (tokens.count, tokens.ids.size, tokens.truncated) == (count, kept, count > kept)
+
+
+def test_batch_tokenising_is_the_same(encoder):
+    for one, batched in zip(map(encoder.tokenize, TEXTS), encoder.tokenize_batch(TEXTS), strict=True):
+        assert one.ids.tolist() == batched.ids.tolist()
+        assert one.count == batched.count
+
+
+def test_the_vector_is_the_same_every_time(encoder):
+    for text in TEXTS:
+        ids = encoder.tokenize(text).ids
+        assert len({encoder.embed(ids).tobytes() for _ in range(3)}) == 1
+
+
+def test_neighbours_in_meaning_are_neighbours_in_space(encoder):
+    barn, hay, ballroom = (
+        encoder.embed(encoder.tokenize(text).ids)
+        for text in (
+            "a rustic barn wedding",
+            "country wedding on a farm with hay bales",
+            "black-tie hotel ballroom gala",
+        )
+    )
+    assert float(barn @ hay) > float(barn @ ballroom) + 0.1
+
+
+def test_the_recorded_vectors_are_reproduced(encoder):
+    lowest = encoder.self_test()
+    assert lowest["cosine_to_recorded"] >= 0.9999
+    assert lowest["cosine_to_fp32"] >= 0.99

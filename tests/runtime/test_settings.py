@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pytest
+
+from runtime.settings import Settings, SettingsError, settings_table
+
+
+def test_defaults_and_environment():
+    settings = Settings.from_environment({"VOWS_PORT": "9000", "VOWS_DATA_DIR": "/x", "PORT": "1", "HOME": "/root"})
+    assert (settings.port, settings.data_dir, settings.host) == (9000, Path("/x"), "127.0.0.1")
+
+
+def test_port_is_honoured():
+    assert Settings.from_environment({"PORT": "5000"}).port == 5000
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("VOWS_PORT", "eighty", "VOWS_PORT='eighty' is not a whole number"),
+        ("VOWS_PORT", "70000", "outside 0 to 65535"),
+        ("PORT", "-1", "PORT=-1 is outside"),
+        ("VOWS_REQUEST_TIMEOUT_S", "nan", "VOWS_REQUEST_TIMEOUT_S=nan is outside"),
+        ("VOWS_ENCODING", "int4", "VOWS_ENCODING='int4' is not one of auto, s8, u8, fp32"),
+        ("VOWS_DATA_DIR", "", "VOWS_DATA_DIR is empty"),
+        ("VOWS_PROT", "80", "did you mean VOWS_PORT?"),
+        ("VOWS_BODY_BUDGET_BYTES", "2048", "less than VOWS_MAX_BODY_BYTES"),
+    ],
+)
+def test_a_bad_value_is_named(name, value, says):
+    with pytest.raises(SettingsError) as error:
+        Settings.from_environment({name: value})
+    assert says in str(error.value)
+    assert name in str(error.value)
+
+
+def test_every_setting_is_documented():
+    documented = Path("docs/settings.md").read_text()
+    assert settings_table() in documented, "run `make docs`"
