@@ -93,11 +93,15 @@ def lock_directory(data_dir: Path) -> int:
 
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
-    """SQLite's errors become this package's, with what was being done and what to do about it."""
+    """SQLite's and the system's errors become this package's, with what was being done and what to do about it."""
     try:
         yield
     except sqlite3.Error as error:
         raise translate(error, doing) from error
+    except OSError as error:
+        raise StoreIOError(
+            f"{doing} failed: {error}; check that the volume is mounted, writable and healthy"
+        ) from error
 
 
 def translate(error: sqlite3.Error, doing: str) -> StoreError:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from runtime.personalization import user_vector
 from runtime.personalization.interactions import STRENGTHS
 from runtime.personalization.user_vector import Sums
-from runtime.store import totals
+from runtime.store import scrub, totals
 from runtime.store.content import bundle_key, decode, encode, forget_unused_id
 from runtime.store.interaction_log import TYPES, find_or_add_user, store_sums
 from runtime.store.records import DeletedUser, Preferences, UserPreferences, UserState
@@ -77,6 +77,7 @@ def delete(connection: sqlite3.Connection, user_id: str) -> DeletedUser:
             (STRENGTHS[TYPES[code]] * events, content_key),
         )
         forget_unused_id(connection, content_key)
+    scrub.owe(connection)
     for name in ("interactions", "preferences", "users"):
         totals.change(connection, name, -deleted[name])
     return DeletedUser(**deleted)

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from runtime.store.connection import translate
 from runtime.store.errors import StoreBusy, StoreClosed, StoreError
+from runtime.store.scrub import Scrubber, empty_log
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ class Writer:
     def __init__(
         self,
         connection: sqlite3.Connection,
+        scrubber: Scrubber,
         *,
         max_writes: int = 1024,
         max_bytes: int = 8 << 20,
@@ -45,6 +47,7 @@ class Writer:
         self._commit_writes = commit_writes
         self._commit_bytes = commit_bytes
         self._connection = connection
+        self._scrubber = scrubber
         self._queue: deque[_Write[object]] = deque()
         self._held_writes = 0
         self._held_bytes = 0
@@ -62,7 +65,7 @@ class Writer:
         """Queue `apply`; the future completes after the commit that holds its changes was synced.
 
         `apply` runs inside a savepoint: when it raises, its changes alone are undone and its future gets the error.
-        `scrub`: the future also waits until no older copy of a page is left in the write-ahead log.
+        `scrub`: the future also waits until what it deleted is gone from the bytes of the files.
 
         Raises StoreBusy or StoreClosed.
         """
@@ -99,8 +102,11 @@ class Writer:
             for write in batch:
                 _settle(write)
             del batch
-        self._empty_log()  # failing here loses nothing: the next start reads the log
-        self._connection.close()
+        try:
+            empty_log(self._connection)
+            self._connection.close()
+        except sqlite3.Error:  # loses nothing: the next start reads the log
+            pass
 
     def _take(self) -> list[_Write[object]]:
         """The next transaction's writes, waiting for the first; nothing once closed and drained."""
@@ -132,12 +138,20 @@ class Writer:
             self._roll_back()
             return
         scrubs = [write for write in live if write.scrub and write.error is None]
-        if scrubs and (problem := self._empty_log()) is not None:
+        if scrubs and (problem := self._scrub()) is not None:
             for write in scrubs:
                 write.error = StoreError(
-                    f"the rows are deleted, but older copies may remain in the write-ahead log: {problem}; repeat the "
+                    f"the rows are deleted, but copies may be left in the bytes of the files: {problem}; repeat the "
                     "request"
                 )
+
+    def _scrub(self) -> str | None:
+        try:
+            return self._scrubber.run(self._connection)
+        except sqlite3.Error as error:
+            return str(translate(error, "scrubbing"))
+        except OSError as error:
+            return f"scrubbing failed: {error}"
 
     def _apply(self, write: _Write[object]) -> None:
         self._connection.execute("SAVEPOINT one_write")
@@ -156,14 +170,6 @@ class Writer:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error:  # the next BEGIN fails with the reason, and tells those who wait for it
             pass
-
-    def _empty_log(self) -> str | None:
-        """Move every page into the database and cut the log to nothing. What was in the way, if anything."""
-        try:
-            busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.Error as error:
-            return str(translate(error, "emptying the log"))
-        return "a reader is in the way" if busy else None
 
 
 def _settle(write: _Write[object]) -> None:
