@@ -50,9 +50,9 @@ class SqliteStore(Store):
     """See `Store`. Holds the data directory's lock, two connections (1 MiB of cache each) and one thread.
 
     Opening checks that the file is ours, migrates it, and marks user states stale where `decay_per_day` is not what
-    they were computed with. It does not run `quick_check`: that reads the whole file (0.9 s for 1,000,000 events
-    in memory, more from a cold disk) where the start may take 1 s in all, and a page that is damaged is reported as StoreCorrupt by
-    the first statement that meets it. `check` runs it on demand.
+    they were computed with. It does not run `quick_check`, which reads the whole file: 0.9 s for 1,000,000 events in
+    memory and more from a cold disk, where the start may take 1 s in all. A damaged page is reported as StoreCorrupt
+    by the first statement that meets it; `check` looks for them on demand.
 
     Raises StoreLocked, SchemaTooNew, StoreCorrupt, StoreIOError or StoreFull.
     """
