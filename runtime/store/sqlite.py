@@ -14,7 +14,7 @@ import numpy as np
 from runtime.personalization.interactions import DECAY_PER_DAY
 from runtime.store import content, formula, interaction_log, totals, users
 from runtime.store.connection import DATABASE, lock_directory, open_reader, open_writer, translate, translated
-from runtime.store.errors import StoreClosed
+from runtime.store.errors import StoreClosed, StoreCorrupt
 from runtime.store.migrations import migrate
 from runtime.store.protocol import Store
 from runtime.store.records import (
@@ -162,7 +162,10 @@ class SqliteStore(Store):
 
     def check(self) -> list[str]:
         """SQLite's `quick_check`: what is wrong with the file, nothing if all is well. Reads all of it."""
-        rows = self._read(lambda connection: connection.execute("PRAGMA quick_check").fetchall())
+        try:
+            rows = self._read(lambda connection: connection.execute("PRAGMA quick_check").fetchall())
+        except StoreCorrupt as error:  # too damaged to be listed
+            return [str(error)]
         return [problem for (problem,) in rows if problem != "ok"]
 
     def close(self) -> None:

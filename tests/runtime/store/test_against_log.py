@@ -1,0 +1,162 @@
+"""Any sequence of writes and restarts against a model that computes everything from the log anew."""
+
+import math
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runtime.personalization.interactions import STRENGTHS
+from runtime.store.sqlite import SqliteStore
+
+DAY_US = 86_400_000_000
+DECAY = 0.05
+
+users = st.sampled_from(["ann", "bob", "cyd"])
+contents = st.sampled_from(["barn", "hall", "tent", "ship"])
+times = st.one_of(st.integers(0, 100 * DAY_US), st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999))
+some_events = st.lists(
+    st.tuples(st.integers(0, 40).map(str), users, contents, st.sampled_from(sorted(STRENGTHS)), times),
+    min_size=1,
+    max_size=12,
+)
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), some_events),
+        st.tuples(st.just("add"), some_events),
+        st.tuples(st.just("put"), contents, st.integers(0, 5)),
+        st.tuples(st.just("delete content"), contents),
+        st.tuples(st.just("delete user"), users),
+        st.tuples(st.just("prefer"), users, st.integers(0, 5)),
+        st.tuples(st.just("read"), users),
+        st.tuples(st.just("restart")),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+class Model:
+    """The definition of every answer, in plain Python."""
+
+    def __init__(self):
+        self.content, self.log, self.preferences, self.known = {}, [], {}, set()
+
+    def add(self, events):
+        outcomes = []
+        for event in events:
+            if any(event[0] == old[0] for old in self.log):
+                outcomes.append("duplicate")
+            elif event[2] not in self.content:
+                outcomes.append("unknown_content")
+            else:
+                outcomes.append("stored")
+                self.log.append(event)
+                self.known.add(event[1])
+        return outcomes
+
+    def delete_user(self, user):
+        mine = [event for event in self.log if event[1] == user]
+        receipt = (int(user in self.known), len(mine), int(user in self.preferences))
+        self.log = [event for event in self.log if event[1] != user]
+        self.preferences.pop(user, None)
+        self.known.discard(user)
+        return receipt
+
+    def mean(self, user):
+        counted = [
+            (STRENGTHS[type], self.content[content], time)
+            for _, owner, content, type, time in self.log
+            if owner == user and STRENGTHS[type] and content in self.content
+        ]
+        if not counted:
+            return None
+        now = max(time for _, _, time in counted)
+        weights = [strength * math.exp(-DECAY * (now - time) / DAY_US) for strength, _, time in counted]
+        return sum(w * e.astype(float) for w, (_, e, _) in zip(weights, counted, strict=True)) / sum(weights)
+
+    def popularity(self, content):
+        return sum(STRENGTHS[type] for _, _, other, type, _ in self.log if other == content)
+
+
+def assert_user(store, model, user):
+    state = store.get_user(user)
+    if state is not None and state.stale:
+        state = store.rebuild_user(user).result()
+        assert not state.stale
+    assert (state is not None) == (user in model.known)
+    if state is None:
+        return
+    assert state.interaction_count == sum(owner == user for _, owner, *_ in model.log)
+    expected = model.mean(user)
+    if expected is None:
+        assert state.sums is None
+    else:
+        np.testing.assert_allclose(state.sums.weighted / state.sums.weight, expected, atol=1e-9)
+
+
+def assert_same(store, model):
+    for user in ("ann", "bob", "cyd"):
+        assert_user(store, model, user)
+        preferred = store.get_preferences(user)
+        assert (preferred is not None) == (user in model.preferences)
+    for id in ("barn", "hall", "tent", "ship"):
+        found = store.get_content(id)
+        assert (found is not None) == (id in model.content)
+        if found is not None:
+            np.testing.assert_array_equal(found.embedding, model.content[id])
+            assert found.popularity == model.popularity(id)
+    best = [p.popularity for p in store.popular(10)]
+    assert best == sorted((model.popularity(id) for id in model.content), reverse=True)
+    logged = store.log()
+    assert [(e.event_id, e.user_id, e.content_id, e.type, e.time_us) for e in logged] == model.log
+    counts = store.counts()
+    assert (counts.content, counts.users, counts.interactions, counts.preferences) == (
+        len(model.content),
+        len(model.known),
+        len(model.log),
+        len(model.preferences),
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(operations)
+def test_every_answer_is_what_the_log_says(item, event, preferences, embedding, program):
+    with tempfile.TemporaryDirectory() as folder:
+        store = SqliteStore(Path(folder), dimensions=4, decay_per_day=DECAY)
+        model = Model()
+        for operation, *arguments in program:
+            match operation:
+                case "add":
+                    sent = [event(id, u, c, type, t) for id, u, c, type, t in arguments[0]]
+                    assert store.add_interactions(sent).result() == model.add(arguments[0])
+                case "put":
+                    id, seed = arguments
+                    outcome = "replaced" if id in model.content else "created"
+                    assert store.put_content([item(id, seed)]).result() == [outcome]
+                    model.content[id] = embedding(seed)
+                case "delete content":
+                    existed = model.content.pop(arguments[0], None) is not None
+                    assert store.delete_content(arguments[0]).result() == existed
+                case "delete user":
+                    receipt = store.delete_user(arguments[0]).result()
+                    expected = model.delete_user(arguments[0])
+                    assert (receipt.users, receipt.interactions, receipt.preferences) == expected
+                case "prefer":
+                    user, seed = arguments
+                    store.put_preferences(user, preferences(seed)).result()
+                    model.preferences[user] = seed
+                    model.known.add(user)
+                case "read":
+                    assert_user(store, model, arguments[0])
+                case "restart":
+                    store.close()
+                    store = SqliteStore(Path(folder), dimensions=4, decay_per_day=DECAY)
+        assert_same(store, model)
+        store.close()
+        store = SqliteStore(Path(folder), dimensions=4, decay_per_day=DECAY)
+        assert_same(store, model)
+        assert store.check() == []
+        store.close()

@@ -1,0 +1,146 @@
+import math
+
+import numpy as np
+import pytest
+
+from runtime.personalization.interactions import STRENGTHS
+from runtime.personalization.user_vector import unit_vector
+from runtime.store import StoreError
+from runtime.store import users as user_statements
+from runtime.store.connection import open_reader
+
+
+def test_outcome_of_each_event(store, item, event):
+    store.put_content([item("barn")]).result()
+    outcomes = store.add_interactions(
+        [event("1"), event("2", content="nowhere"), event("1", user="bob"), event("3", type="skip")]
+    ).result()
+    assert outcomes == ["stored", "unknown_content", "duplicate", "stored"]
+    assert store.add_interactions([event("1", type="share"), event("2")]).result() == ["duplicate", "stored"]
+    assert store.get_user("ann").interaction_count == 3
+    assert store.get_user("bob") is None
+    assert store.get_content("barn").popularity == 2
+    store.delete_content("barn").result()
+    assert store.add_interactions([event("1")]).result() == ["duplicate"]  # a retry is answered as before
+
+
+def test_the_log_keeps_everything_and_its_cursor_never_goes_back(open_store, item, event):
+    store = open_store(clock_us=lambda: 77)
+    store.put_content([item("barn")]).result()
+    first = event("1", type="share", time_us=-5, duration_ms=1200, device="phone", context=b'{"a":1}')
+    store.add_interactions([first, event("2", user="bob"), event("3", user="bob")]).result()
+    logged = store.log()
+    assert [entry.event_id for entry in logged] == ["1", "2", "3"]
+    for field in first.__struct_fields__:
+        assert getattr(logged[0], field) == getattr(first, field)
+    assert logged[0].received_us == 77
+    assert [entry.event_id for entry in store.log(after=logged[0].sequence, limit=1)] == ["2"]
+    store.delete_user("bob").result()
+    store.add_interactions([event("4")]).result()
+    assert [entry.event_id for entry in store.log(after=logged[-1].sequence)] == ["4"]
+
+
+def test_last_updated_is_when_an_event_was_accepted_and_never_goes_back(open_store, item, event):
+    clock = iter([1, 500, 400])
+    store = open_store(clock_us=lambda: next(clock))
+    store.put_content([item("barn")]).result()
+    store.add_interactions([event("1", time_us=123)]).result()
+    assert store.get_user("ann").last_updated_us == 500
+    store.add_interactions([event("2", time_us=124)]).result()  # this machine's clock was set back
+    assert store.get_user("ann").last_updated_us == 500
+
+
+def test_preferences(store, preferences):
+    assert store.get_preferences("ann") is None
+    store.put_preferences("ann", preferences(1)).result()
+    store.put_preferences("ann", preferences(2, texts=["modern"])).result()
+    found = store.get_preferences("ann")
+    assert found.preferences == ["modern"]
+    np.testing.assert_array_equal(found.embedding, preferences(2).embedding)
+    assert found.updated_us > 0
+    state = store.get_user("ann")
+    assert (state.interaction_count, state.last_updated_us, state.sums, state.stale) == (0, None, None, False)
+    assert (store.counts().users, store.counts().preferences) == (1, 1)
+
+
+def test_a_changed_vector_makes_its_users_stale_and_a_rebuild_cures_it(store, item, event):
+    store.put_content([item("barn", 1), item("hall", 2)]).result()
+    store.add_interactions([event("1"), event("2", content="hall"), event("3", user="bob", content="hall")]).result()
+    store.put_content([item("barn", 1, fields=b"same vector, other fields")]).result()
+    assert not store.get_user("ann").stale
+    store.put_content([item("barn", 5)]).result()
+    assert store.get_user("ann").stale
+    assert not store.get_user("bob").stale
+    store.add_interactions([event("4", time_us=2_000_000)]).result()  # counted, though the sums are not to be used
+    rebuilt = store.rebuild_user("ann").result()
+    assert not rebuilt.stale
+    assert rebuilt.interaction_count == 3
+    expected = (item("barn", 5).embedding.astype(float) * 2 + item("hall", 2).embedding) / 3
+    np.testing.assert_allclose(rebuilt.sums.weighted / rebuilt.sums.weight, expected, atol=1e-6)
+    assert not store.get_user("ann").stale
+
+
+def test_a_user_whose_content_is_gone_has_no_usable_history(store, item, event):
+    store.put_content([item("barn")]).result()
+    store.add_interactions([event("1")]).result()
+    store.delete_content("barn").result()
+    assert store.get_user("ann").stale
+    state = store.rebuild_user("ann").result()
+    assert (state.sums, state.interaction_count) == (None, 1)
+    assert unit_vector(state.sums) is None
+    assert store.rebuild_user("nobody").result() is None
+
+
+def test_another_decay_makes_every_history_stale(open_store, item, event):
+    store = open_store(decay_per_day=0.01)
+    store.put_content([item("barn", 1), item("hall", 2)]).result()
+    store.add_interactions([event("1", time_us=0), event("2", content="hall", time_us=86_400_000_000)]).result()
+    store.close()
+    store = open_store(decay_per_day=0.01)
+    assert not store.get_user("ann").stale
+    store.close()
+    store = open_store(decay_per_day=10)
+    assert store.get_user("ann").stale
+    assert store.rebuild_user("ann").result().sums.weight == pytest.approx(1 + math.exp(-10))
+
+
+def test_other_strengths_make_every_history_stale_and_count_popularity_again(open_store, item, event, monkeypatch):
+    store = open_store()
+    store.put_content([item("barn")]).result()
+    store.add_interactions([event("1"), event("2", type="save")]).result()
+    store.close()
+    monkeypatch.setitem(STRENGTHS, "view", 2)
+    store = open_store()
+    assert store.get_user("ann").stale
+    assert store.get_content("barn").popularity == 5
+
+
+def test_counts_and_states_cost_the_same_for_any_history(store, item, event):
+    store.put_content([item("barn")]).result()
+    store.add_interactions([event(f"few-{n}", user="few") for n in range(10)]).result()
+    store.add_interactions([event(f"many-{n}", user="many") for n in range(5000)]).result()
+    reader = open_reader(store.path)
+
+    def instructions(read):
+        steps = 0
+
+        def step():
+            nonlocal steps
+            steps += 1
+
+        reader.set_progress_handler(step, 1)
+        read()
+        reader.set_progress_handler(None, 0)
+        return steps
+
+    few = instructions(lambda: user_statements.get(reader, "few", 4))
+    assert few == instructions(lambda: user_statements.get(reader, "many", 4))
+    assert few < 100
+    reader.close()
+
+
+def test_vectors_of_other_dimensions_are_refused_at_start(open_store):
+    open_store(dimensions=4).close()
+    with pytest.raises(StoreError, match="holds 4-d vectors and the model makes 8-d"):
+        open_store(dimensions=8)
+    open_store(dimensions=4)  # nothing was changed, and the lock was let go
