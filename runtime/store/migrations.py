@@ -18,7 +18,7 @@ def first_tables(connection: sqlite3.Connection) -> None:
     """
     for statement in (
         "CREATE TABLE formula (one INTEGER PRIMARY KEY CHECK (one = 1), json BLOB NOT NULL)",
-        "CREATE TABLE scrub_owed (one INTEGER PRIMARY KEY CHECK (one = 1))",
+        "CREATE TABLE scrub_owed (one INTEGER PRIMARY KEY CHECK (one = 1), times INTEGER NOT NULL)",
         "CREATE TABLE totals (name TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID",
         "INSERT INTO totals VALUES ('content', 0), ('users', 0), ('interactions', 0), ('preferences', 0)",
         """CREATE TABLE bundles (

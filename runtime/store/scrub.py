@@ -61,8 +61,8 @@ class Scrubber:
 
 
 def owe(connection: sqlite3.Connection) -> None:
-    """Note, in the transaction that deletes, that the file is to be scrubbed: also after a crash."""
-    connection.execute("INSERT OR IGNORE INTO scrub_owed VALUES (1)")
+    """Note, in the transaction that deletes, that the file is to be scrubbed: also after a crash. Always writes."""
+    connection.execute("INSERT INTO scrub_owed VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET times = times + 1")
 
 
 def empty_log(connection: sqlite3.Connection) -> str | None:

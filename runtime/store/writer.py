@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from runtime.store.connection import translate
 from runtime.store.errors import StoreBusy, StoreClosed, StoreError
-from runtime.store.scrub import Scrubber, empty_log
+from runtime.store.scrub import Scrubber, empty_log, owe
 
 T = TypeVar("T")
 
@@ -52,6 +52,10 @@ class Writer:
         self._held_writes = 0
         self._held_bytes = 0
         self._closing = False
+        # A commit whose sync failed may lie in the log in full, and a restart would take it for done. Until another
+        # commit has overwritten it, an answer could be contradicted: "no such user", and then the user is back. So the
+        # next transaction always writes something, and the next deletion scrubs whether or not it finds anything.
+        self._unsettled = False
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -128,13 +132,17 @@ class Writer:
             return
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            if self._unsettled:
+                owe(self._connection)
             for write in live:
                 self._apply(write)
             self._connection.execute("COMMIT")
+            self._unsettled = False
         except BaseException as error:  # an answer to everyone in this transaction; the thread lives on
             failure = translate(error, "committing") if isinstance(error, sqlite3.Error) else error
             for write in live:
                 write.error = failure
+            self._unsettled = True
             self._roll_back()
             return
         scrubs = [write for write in live if write.scrub and write.error is None]

@@ -7,6 +7,7 @@ import pytest
 
 from runtime.store import StoreBusy, StoreClosed, StoreFull
 from runtime.store.connection import open_reader, open_writer
+from runtime.store.migrations import migrate
 from runtime.store.scrub import Scrubber
 from runtime.store.writer import Writer
 
@@ -17,7 +18,7 @@ class Database:
     def __init__(self, path, **limits):
         connection = open_writer(path)
         connection.execute("CREATE TABLE numbers (n INTEGER PRIMARY KEY)")
-        connection.execute("CREATE TABLE scrub_owed (one INTEGER PRIMARY KEY)")
+        migrate(connection)
         self.scrubber = Scrubber(path)
         self.writer = Writer(connection, self.scrubber, **limits)
         self.reader = open_reader(path)
