@@ -105,7 +105,7 @@ class Writer:
                 self._held_bytes -= sum(write.bytes for write in batch)
             for write in batch:
                 _settle(write)
-            del batch
+            del batch, write  # or the last write would be held until the next one
         try:
             empty_log(self._connection)
             self._connection.close()

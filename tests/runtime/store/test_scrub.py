@@ -57,10 +57,14 @@ def test_a_deleted_user_leaves_no_bytes(store, data_dir, item, event, preference
     assert open_reader(store.path).execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-def test_without_the_scrub_bytes_would_be_left(store, data_dir, item, event, preferences, monkeypatch):
-    monkeypatch.setattr(scrub, "erase_unallocated", lambda *_: 0)
+def test_without_the_scrub_there_would_be_bytes_to_find(store, data_dir, item, event, preferences, monkeypatch):
+    erase = scrub.erase_unallocated
+    erased = []
+    monkeypatch.setattr(scrub, "erase_unallocated", lambda *file: erased.append(erase(*file)))
     users = fill(store, item, event, preferences)
-    assert delete_and_look(store, users[:40], data_dir)
+    delete_and_look(store, users[:10], data_dir)
+    assert erased[0] > 0  # since the filling
+    assert sum(erased[1:]) > 0  # since the deletion before
 
 
 def test_a_reader_in_the_way_is_reported_and_repeating_cures_it(store, data_dir, item, event, monkeypatch):
