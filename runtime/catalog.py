@@ -52,7 +52,8 @@ class Catalog:
     def room_for(self, ids: Sequence[str]) -> Iterator[None]:
         """Hold room for those of `ids` that are new, while they are made durable and then `put`. Raises CatalogFull."""
         new = len(set(ids) - self._rows.keys())
-        self._check_room(new)
+        if len(self._rows) + self._reserved + new > self.capacity:
+            raise self._full(new)
         self._reserved += new
         try:
             yield
@@ -89,14 +90,12 @@ class Catalog:
 
     def _next_row(self) -> int:
         if self._top == self.capacity:
-            self._check_room(1)
-            raise RuntimeError(f"this is a bug: all {self.capacity} rows were used, {len(self._rows)} hold an item")
+            raise self._full(1)
         self._top += 1
         return self._top - 1
 
-    def _check_room(self, new: int) -> None:
-        if len(self._rows) + self._reserved + new > self.capacity:
-            raise CatalogFull(
-                f"{new} more items do not fit: {len(self._rows)} of {self.capacity} are held and {self._reserved} are "
-                f"on their way, at {4 * self.dimensions} bytes each; raise the catalogue's bytes or delete content"
-            )
+    def _full(self, new: int) -> CatalogFull:
+        return CatalogFull(
+            f"{new} more items do not fit: {len(self._rows)} of {self.capacity} are held and {self._reserved} are on "
+            f"their way, at {4 * self.dimensions} bytes each; raise the catalogue's bytes or delete content"
+        )

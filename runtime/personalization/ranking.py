@@ -33,7 +33,8 @@ def cosine_scores(user: NDArray[np.float32], candidates: NDArray[np.float32]) ->
     A candidate's score depends on it and the user alone. (BLAS's matrix product rounds a row by its position, so two
     equal candidates could differ in the last bit and their order would be an accident; a dot product a row does not.)
     """
-    return np.clip(np.vecdot(candidates, user), -1.0, 1.0)
+    cosines: NDArray[np.float32] = np.vecdot(candidates, user)
+    return cosines.clip(-1.0, 1.0)
 
 
 def ranked(scores: NDArray[np.float32]) -> NDArray[np.intp]:
