@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from bench import history, report
+from bench import history
 from bench.runner import default_conditions, run_suites
 from bench.suites import NAMES, load_suite, module_of
 from bench.table import Row, aligned, missed_gates, rows_of
@@ -100,6 +100,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(listing())
         return 0
     if chosen.suites == ["report"]:
+        from bench import report  # matplotlib is needed to draw, not to measure
+
         for path in report.draw(history.read(chosen.history), load_targets(chosen.targets)):
             print(path)
         return 0

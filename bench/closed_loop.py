@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from bench.http_client import HOST, parse_head
 
+DRAIN_S = 60.0  # for requests that were sent before the limit
 NO_ANSWER = 0  # the connection was refused, broken or too slow
 
 
@@ -53,7 +54,7 @@ async def _gather(
     answers: list[Answer] = []
     start = time.perf_counter()
     tasks = [asyncio.create_task(_client(port, client, start + limit_s, pause_s, answers)) for client in clients]
-    _, late = await asyncio.wait(tasks, timeout=limit_s * 3)  # started requests may end after the limit
+    _, late = await asyncio.wait(tasks, timeout=limit_s + DRAIN_S)
     for task in late:
         task.cancel()
         answers.append(Answer(NO_ANSWER, (time.perf_counter() - start) * 1e3))
@@ -66,6 +67,6 @@ def closed_loop(
 ) -> tuple[float, list[Answer]]:
     """Run one connection a client until its requests end or `limit_s` is over; seconds it took, and the answers.
 
-    After anything but a 200 a client waits `pause_s`.
+    Requests sent by then have a minute to be answered. After anything but a 200 a client waits `pause_s`.
     """
     return asyncio.run(_gather(port, clients, limit_s, pause_s))

@@ -81,8 +81,11 @@ def main(models: Path, core: int) -> None:
     from runtime.models.bundle import Bundle
     from runtime.models.text_encoder import TextEncoder
 
+    bundle = Bundle.load(models / "minilm", kind="text-encoder")
     encoding = integer_encoding()
-    encoder = TextEncoder(Bundle.load(models / "minilm", kind="text-encoder"), encoding)
+    if encoding not in bundle.manifest.encodings:  # a float32 bundle has one encoding only
+        encoding = min(bundle.manifest.encodings)
+    encoder = TextEncoder(bundle, encoding)
     print(json.dumps({"encoding": encoding}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)

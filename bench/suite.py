@@ -127,15 +127,18 @@ def raw(name: str) -> Callable[[Series], Sequence[float]]:
 
 
 def ratio(numerator: str, denominator: str) -> Callable[[Series], Sequence[float]]:
-    """Round by round numerator / denominator, so that a slow moment of the machine weighs on both."""
+    """Round by round numerator / denominator, so that a slow moment of the machine weighs on both.
+
+    A round that a failing case left half taken is dropped.
+    """
     return lambda series: [
-        a / b for a, b in zip(series.get(numerator, ()), series.get(denominator, ()), strict=True) if b
+        a / b for a, b in zip(series.get(numerator, ()), series.get(denominator, ()), strict=False) if b
     ]
 
 
 def difference(minuend: str, subtrahend: str) -> Callable[[Series], Sequence[float]]:
-    """Round by round minuend − subtrahend."""
-    return lambda series: [a - b for a, b in zip(series.get(minuend, ()), series.get(subtrahend, ()), strict=True)]
+    """Round by round minuend − subtrahend; a half-taken round is dropped."""
+    return lambda series: [a - b for a, b in zip(series.get(minuend, ()), series.get(subtrahend, ()), strict=False)]
 
 
 def share(part: str, whole: str) -> Callable[[Series], Sequence[float]]:

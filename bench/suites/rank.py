@@ -18,15 +18,14 @@ RANKS_A_ROUND = 3
 def measure(conditions: Conditions, samples: Samples) -> None:
     """Load a catalogue, give one user a few interactions, then rank candidates of it in interleaved rounds."""
     draw = random.Random(conditions.seed)
-    sizes = CANDIDATES if not conditions.quick else CANDIDATES[:2]
-    ids = [f"item-{n}" for n in range(max(sizes))]
+    ids = [f"item-{n}" for n in range(max(CANDIDATES))]
     source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
     with serving(conditions) as server, server.connect() as connection:
         load_catalogue(connection, ids, source)
         events = [{"user_id": "ana", "content_id": content, "type": "save"} for content in ids[:5]]
         connection.ask_json(build_request("POST", "/interactions", events))
         for _ in range(conditions.rounds(full=60, quick=3)):
-            for size in draw.sample(sizes, len(sizes)):
+            for size in draw.sample(CANDIDATES, len(CANDIDATES)):
                 body = {"user_id": "ana", "candidates": draw.sample(ids, size)}
                 request = build_request("POST", "/rank", body)
                 for _ in range(RANKS_A_ROUND):

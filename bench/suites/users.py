@@ -18,19 +18,18 @@ _KINDS = ("view", "save", "share", "skip")
 def measure(conditions: Conditions, samples: Samples) -> None:
     """Store histories of each length, then ask for the users' vectors in interleaved rounds."""
     draw = random.Random(conditions.seed)
-    histories = HISTORIES if not conditions.quick else HISTORIES[:2]
     with serving(conditions) as server, server.connect() as connection:
         items = [{"id": f"item-{n}", "type": "content", "text": f"garden venue number {n}"} for n in range(CONTENTS)]
         connection.ask_json(build_request("POST", "/content/batch", items))
-        for length in histories:
+        for length in HISTORIES:
             store_history(connection, f"user-{length}", length, draw)
         for _ in range(conditions.rounds(full=100, quick=5)):
-            for length in draw.sample(histories, len(histories)):
+            for length in draw.sample(HISTORIES, len(HISTORIES)):
                 request = build_request("GET", f"/user/user-{length}/embedding")
                 times = sorted(connection.timed(request)[0] for _ in range(GETS_A_ROUND))
                 samples.add(f"get_ms.{length}", *times)
                 samples.add(f"round_get_ms.{length}", times[GETS_A_ROUND // 2])
-        for length in histories:
+        for length in HISTORIES:
             found = connection.ask_json(build_request("GET", f"/user/user-{length}/embedding"))["interaction_count"]
             if found != length:
                 raise RuntimeError(f"user-{length} has {found} interactions, {length} were stored")

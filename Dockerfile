@@ -1,0 +1,73 @@
+# Three stages: the model bundle (needs torch), the runtime's packages (need pip), and what serves (needs neither).
+#
+#   docker build -t vows-edge .
+#   docker run --memory 256m -p 8080:8080 -v vows-data:/data vows-edge
+#
+# PIP_FLAGS goes to every pip install, for instance to choose PyTorch's CPU build on Linux, which saves gigabytes of
+# download in the first stage and changes nothing in the image.
+ARG PYTHON_IMAGE=python:3.11-slim
+
+# --- the model bundle ----------------------------------------------------------------------------
+FROM ${PYTHON_IMAGE} AS bundle
+ARG PIP_FLAGS=""
+ENV ORT_DISABLE_TELEMETRY=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+# Packages first, while the project is still empty: they are installed again only when pyproject.toml changes.
+COPY pyproject.toml README.md LICENSE ./
+RUN pip install ${PIP_FLAGS} '.[export]'
+COPY runtime runtime
+COPY export export
+RUN python -m export minilm --out models/minilm \
+    # The image loads one of the compiled encodings; the canonical graph stays here.
+    && rm models/minilm/model.onnx
+
+# --- the runtime's packages ----------------------------------------------------------------------
+FROM ${PYTHON_IMAGE} AS packages
+ARG PIP_FLAGS=""
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
+WORKDIR /build
+COPY requirements.lock ./
+RUN python -m venv --without-pip /opt/vows \
+    && pip --python /opt/vows/bin/python install ${PIP_FLAGS} --no-compile --no-deps --require-hashes -r requirements.lock
+# What is never loaded to serve goes: onnxruntime's second copy of itself for C programs, its tools for making models
+# and what only these import; tests, headers, Fortran and typing stubs; debug symbols of uvloop and httptools.
+RUN cd /opt/vows/lib/python3*/site-packages \
+    && rm -rf onnxruntime/capi/libonnxruntime.so* google protobuf-* flatbuffers* \
+        onnxruntime/backend onnxruntime/datasets onnxruntime/quantization onnxruntime/tools onnxruntime/transformers \
+        numpy/f2py numpy/distutils numpy/_core/include numpy/_pyinstaller \
+    && find . -type d -name tests -prune -exec rm -rf {} + \
+    && find . -type f ! -path '*.dist-info/*' \
+        \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.[cha]' \) -delete \
+    && strip --strip-unneeded uvloop/*.so httptools/parser/*.so tokenizers/*.so
+COPY runtime /opt/app/runtime
+# Compiled once, here: the server starts without compiling and never writes beside its code. Unchecked, because
+# nothing in an image changes; then proof that nothing it loads was taken away.
+RUN /opt/vows/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/vows/lib /opt/app \
+    && cd /opt/app && ORT_DISABLE_TELEMETRY=1 /opt/vows/bin/python -B -c \
+        'import runtime.server, uvicorn.lifespan.on, uvicorn.loops.uvloop, uvicorn.protocols.http.httptools_impl'
+
+# --- what serves ---------------------------------------------------------------------------------
+FROM ${PYTHON_IMAGE}
+RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin vows \
+    && install --directory --owner vows --group vows /data
+COPY --from=packages /opt/vows /opt/vows
+COPY --from=bundle /build/models /opt/models
+COPY --from=packages /opt/app /opt/app
+ENV PATH=/opt/vows/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
+    MALLOC_ARENA_MAX=2 \
+    OPENBLAS_NUM_THREADS=1 \
+    VOWS_HOST=0.0.0.0 \
+    VOWS_PORT=8080 \
+    VOWS_DATA_DIR=/data \
+    VOWS_MODELS_DIR=/opt/models
+WORKDIR /opt/app
+USER vows
+VOLUME /data
+EXPOSE 8080
+# A bare socket: a check must not cost a tenth of the machine's memory.
+HEALTHCHECK --interval=30s --timeout=3s --start-period=10s CMD ["python", "-I", "-S", "-c", "import os, socket; s = socket.create_connection(('127.0.0.1', int(os.environ['VOWS_PORT'])), 2); s.sendall(b'GET /readyz HTTP/1.0\\r\\n\\r\\n'); raise SystemExit(b' 200 ' not in s.recv(64))"]
+CMD ["python", "-m", "runtime"]

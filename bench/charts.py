@@ -1,0 +1,131 @@
+"""The report's charts as SVG files, drawn from the history's raw samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.history import CaseResult, Run
+from bench.suites import embed, memory
+
+MACHINE_MB = 256
+TREND = (
+    ("embed.ratio_to_floor.32", "32 tokens / floor", "x floor"),
+    ("embed.ratio_to_floor.128", "128 tokens / floor", "x floor"),
+    ("memory.peak_rss_mb.load", "peak RSS", "MB"),
+    ("memory.anonymous_mb.load", "anonymous", "MB"),
+    ("start.first_answer_s", "start to first answer", "s"),
+)
+COLOURS = {"ink": "#26323a", "ours": "#0b6e6e", "http": "#d1662b", "floor": "#8a949b", "limit": "#b3261e"}
+STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text: smaller files, readable by a screen reader
+    "svg.hashsalt": "vows-edge",  # the same figures give the same bytes
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": COLOURS["ink"],
+    "axes.grid": True,
+    "grid.color": "#e3e7e9",
+    "figure.facecolor": "white",
+}
+
+
+def latency_by_length(result: CaseResult, path: Path) -> None:
+    """p50 in process and over HTTP (bars to p95) and the float32 floor, by tokens, both axes logarithmic."""
+    figure, axes = _figure("Latency of one text, one core")
+    lengths = [n for n in embed.LENGTHS if result.series.get(f"text_ms.{n}")]
+    for name, label, colour in (("text_ms", "in process", "ours"), ("http_ms", "over HTTP", "http")):
+        values = [np.asarray(result.series[f"{name}.{n}"]) for n in lengths]
+        middle = np.asarray([np.median(v) for v in values])
+        upper = np.asarray([np.percentile(v, 95) for v in values]) - middle
+        axes.errorbar(
+            lengths, middle, yerr=[np.zeros_like(upper), upper], label=f"{label}, p50 to p95",
+            color=COLOURS[colour], marker="o", capsize=3,
+        )  # fmt: skip
+    floor = [float(np.median(result.series[f"floor_ms.{n}"])) for n in lengths]
+    axes.plot(lengths, floor, label="float32 arithmetic floor", color=COLOURS["floor"], linestyle="--")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(lengths, [str(n) for n in lengths])
+    ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500]
+    axes.set_yticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_ylim(min(floor) / 2, 2 * max(float(np.percentile(result.series[f"http_ms.{lengths[-1]}"], 95)), floor[-1]))
+    axes.set_xlabel("tokens")
+    axes.set_ylabel("ms")
+    _save(figure, axes, path)
+
+
+def memory_staircase(result: CaseResult, path: Path) -> None:
+    """Anonymous and file-backed memory after each step, the peak so far, and the machine's 256 MB."""
+    figure, axes = _figure("Memory of the server")
+    steps = [step for step in memory.STEPS if result.series.get(f"rss_mb.{step}")]
+    labels = {"start": "ready", "warm": "one text of\neach length", "load": "500 mixed requests,\n32 x 256 tokens"}
+    anonymous = np.asarray([result.series[f"anonymous_mb.{step}"][0] for step in steps])
+    file_backed = np.asarray([result.series[f"file_backed_mb.{step}"][0] for step in steps])
+    peak = [result.series[f"peak_rss_mb.{step}"][0] for step in steps]
+    places = np.arange(len(steps))
+    axes.bar(places, anonymous, 0.5, label="anonymous", color=COLOURS["ours"])
+    axes.bar(places, file_backed, 0.5, bottom=anonymous, label="file-backed", color="#9cc7c5")
+    axes.scatter(places, peak, marker="_", s=1400, color=COLOURS["http"], label="peak RSS so far", zorder=3)
+    axes.axhline(MACHINE_MB, color=COLOURS["limit"], linestyle="--", label=f"{MACHINE_MB} MB machine")
+    axes.set_xticks(places, [labels[step] for step in steps])
+    axes.set_ylim(0, MACHINE_MB * 1.2)
+    axes.set_ylabel("MB")
+    axes.grid(visible=False, axis="x")
+    _save(figure, axes, path)
+
+
+def memory_over_requests(result: CaseResult, path: Path) -> None:
+    """Anonymous memory over mixed requests."""
+    figure, axes = _figure("Anonymous memory over mixed traffic")
+    readings = result.series["flat_anonymous_mb"]
+    axes.plot(np.arange(1, len(readings) + 1) * memory.READ_EVERY, readings, label="anonymous", color=COLOURS["ours"])
+    axes.set_ylim(0, 1.25 * max(readings))
+    axes.set_xlabel("requests")
+    axes.set_ylabel("MB")
+    _save(figure, axes, path)
+
+
+def trend(runs: Sequence[Run], figures: Sequence[dict[str, float]], path: Path) -> None:
+    """Key figures over revisions, one small panel each. `figures[i]` maps metric names to run i's measured values."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 1.7 * len(TREND)), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(len(TREND), 1, sharex=True))
+        places = np.arange(len(runs))
+        for axes, (metric, label, unit) in zip(panels, TREND, strict=True):
+            values = [known.get(metric, np.nan) for known in figures]
+            axes.plot(places, values, marker="o", color=COLOURS["ours"])
+            axes.set_title(label, loc="left", fontsize=10)
+            axes.set_ylabel(unit)
+            known = [value for value in values if not np.isnan(value)]
+            axes.set_ylim(0, 1.3 * max(known, default=1.0))
+        panels[-1].set_xticks(places, [run.revision[:7] for run in runs], rotation=45, ha="right")
+        _write(figure, path)
+
+
+def _figure(title: str) -> tuple[Figure, Axes]:
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 4.2), layout="constrained")
+        axes = figure.subplots()
+        axes.set_title(title, loc="left", color=COLOURS["ink"])
+        axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _save(figure: Figure, axes: Axes, path: Path) -> None:
+    with mpl.rc_context(STYLE):
+        axes.legend(frameon=False, loc="upper left")
+        _write(figure, path)
+
+
+def _write(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
