@@ -20,9 +20,11 @@ from runtime.api.errors import ApiError
 from runtime.api.openapi import openapi_document
 from runtime.catalog import Catalog
 from runtime.machine import usable_cores
+from runtime.memory_budget import memory_budget
 from runtime.models.bundle import Bundle
 from runtime.models.embedder import Embedder
 from runtime.models.text_encoder import TextEncoder, choose_encoding
+from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
 from runtime.parts import Parts
 from runtime.reembed import reembed
@@ -62,7 +64,7 @@ def create_app(settings: Settings) -> Starlette:
 
     return Starlette(
         routes=[route(endpoint, parts) for endpoint in ENDPOINTS],
-        middleware=[Middleware(Admission, max_requests=settings.max_connections)],
+        middleware=[Middleware(Admission, max_requests=settings.max_requests)],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )
@@ -80,6 +82,9 @@ def build_parts(settings: Settings) -> Parts:
         queue_tokens=settings.queue_tokens,
     )
     store = SqliteStore(settings.data_dir, decay_per_day=settings.decay_per_day)
+    budget = memory_budget(settings, workers=pool.workers)
+    budget.check()
+    log.info("memory that may still be taken:\n%s", budget.lines())
     catalog = Catalog(dimensions=DIMENSIONS, max_bytes=settings.catalog_bytes)
     for stored in store.vectors(bundle.digest):
         for id, vector in zip(stored.ids, stored.embeddings, strict=True):
@@ -91,7 +96,11 @@ def build_parts(settings: Settings) -> Parts:
     return Parts(
         settings=settings,
         embedder=Embedder(
-            encoder, pool, timeout_s=settings.request_timeout_s, batch_timeout_s=settings.batch_timeout_s
+            encoder,
+            pool,
+            VectorCache(settings.cache_bytes),
+            timeout_s=settings.request_timeout_s,
+            batch_timeout_s=settings.batch_timeout_s,
         ),
         store=store,
         catalog=catalog,

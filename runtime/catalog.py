@@ -36,6 +36,7 @@ class Catalog:
         self._free: list[int] = []
         self._top = 0  # rows ever used
         self._reserved = 0
+        self._sum = np.zeros(dimensions, np.float64)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -68,7 +69,10 @@ class Catalog:
         if row is None:
             row = self._free.pop() if self._free else self._next_row()
             self._rows[id] = row
+        else:
+            self._sum -= self._matrix[row]
         self._matrix[row] = embedding
+        self._sum += embedding
 
     def delete(self, id: str) -> bool:
         """Forget an item; False if it was not there."""
@@ -76,6 +80,7 @@ class Catalog:
         if row is None:
             return False
         self._free.append(row)
+        self._sum -= self._matrix[row]
         return True
 
     def lookup(self, ids: Sequence[str]) -> Lookup:
@@ -87,6 +92,10 @@ class Catalog:
     def gather(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """A copy of these rows, float32 [k, dimensions]."""
         return self._matrix[rows]
+
+    def mean(self) -> NDArray[np.float64]:
+        """The plain average of all items, [dimensions], kept up to date as they change; zeros without any."""
+        return self._sum / max(len(self._rows), 1)
 
     def _next_row(self) -> int:
         if self._top == self.capacity:

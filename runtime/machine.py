@@ -63,6 +63,22 @@ def memory_limit() -> int | None:
     return min(known, default=None)
 
 
+def available_memory() -> int | None:
+    """Bytes this process may still take before something must give way; None if unknown.
+
+    The smaller of what the kernel calls available and what its cgroup leaves, page cache counted as free.
+    """
+    rooms = [int(line.split()[1]) * 1024 for line in _lines(Path("/proc/meminfo")) if line.startswith("MemAvailable:")]
+    for limit_path in _cgroup_files("memory.max", "memory", "memory.limit_in_bytes"):
+        limit = _number(limit_path)
+        if limit is None or limit >= _UNLIMITED:
+            continue
+        stat = dict(line.split() for line in _lines(limit_path.with_name("memory.stat")))
+        in_use = int(stat.get("anon", stat.get("total_rss", stat.get("rss", 0)))) + int(stat.get("shmem", 0))
+        rooms.append(limit - in_use)
+    return min(rooms, default=None)
+
+
 def process_memory() -> Memory:
     """Resident memory of this process from /proc; zeros where there is no /proc."""
     found = {"VmRSS": 0, "RssAnon": 0, "RssFile": 0, "VmHWM": 0}

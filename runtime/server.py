@@ -8,6 +8,7 @@ import uvicorn
 
 from runtime.app import create_app
 from runtime.catalog import CatalogFull
+from runtime.memory_budget import MemoryBudgetError
 from runtime.models.bundle import BundleError
 from runtime.settings import Settings
 from runtime.store import StoreError
@@ -24,7 +25,7 @@ def serve(settings: Settings) -> None:
     try:
         listener = _listen(settings.host, settings.port)
         app = create_app(settings)
-    except (BundleError, CatalogFull, StoreError, OSError) as error:
+    except (BundleError, CatalogFull, MemoryBudgetError, StoreError, OSError) as error:
         raise StartError(str(error)) from error
     config = uvicorn.Config(
         app,
@@ -35,8 +36,8 @@ def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        # The last resort; the application itself answers beyond max_connections, in its own words.
-        limit_concurrency=settings.max_connections + 64,
+        # The last resort; the application itself answers beyond max_requests, in its own words.
+        limit_concurrency=settings.max_requests + 64,
         timeout_graceful_shutdown=settings.shutdown_s,
     )
     host, port = listener.getsockname()[:2]

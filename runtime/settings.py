@@ -43,14 +43,17 @@ class Settings:
     batch_timeout_s: float = _setting(120.0, "seconds", "Deadline of one batch's model work.", low=0.1, high=3600)
     max_body_bytes: int = _setting(4 * MiB, "bytes", "Largest request body; beyond it: 413.", low=1024, high=64 * MiB)
     body_budget_bytes: int = _setting(
-        8 * MiB, "bytes", "Request bodies held at once, all clients together; beyond it: 503.", low=1024, high=256 * MiB
+        6 * MiB,
+        "bytes",
+        "Request bodies and large answers held at once, all clients together; beyond it: 503.",
+        low=1024,
+        high=256 * MiB,
     )
-    max_connections: int = _setting(
-        256, "connections", "Connections served at once; beyond it: 503.", low=1, high=10_000
-    )
+    max_requests: int = _setting(128, "requests", "Requests served at once; beyond it: 503.", low=1, high=10_000)
     catalog_bytes: int = _setting(
-        48 * MiB, "bytes", "Memory for the vectors of the catalogue; 384-d float32 is 1,536 bytes an item.", low=MiB
+        32 * MiB, "bytes", "Memory for the vectors of the catalogue; 384-d float32 is 1,536 bytes an item.", low=MiB
     )
+    cache_bytes: int = _setting(4 * MiB, "bytes", "Memory for vectors of texts seen lately; 0 keeps none.", low=0)
     decay_per_day: float = _setting(0.01, "1/day", "λ: an interaction's weight falls by exp(−λ·age).", low=0, high=10)
     max_clock_skew_s: float = _setting(
         300.0, "seconds", "How far ahead of this machine's clock an interaction's timestamp may be.", low=0

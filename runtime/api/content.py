@@ -1,6 +1,6 @@
 """Content that is kept: stored with its embedding, found by id."""
 
-from asyncio import wrap_future
+from asyncio import shield, wrap_future
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ from runtime.api.ids import Id, check_id, path_id
 from runtime.content import Content, ignored_fields
 from runtime.models.embedder import EmbeddedText
 from runtime.store import Content as StoredContent
-from runtime.store import ContentItem
+from runtime.store import ContentItem, PutOutcome
 
 if TYPE_CHECKING:
     from runtime.parts import Parts
@@ -84,10 +84,8 @@ async def put_content(parts: "Parts", request: Request, content: Content) -> Res
     before = parts.store.get_content(id)
     if before is not None and _same(parts, before, fields):
         return _stored(before, "unchanged", used, content)
-    with parts.catalog.room_for([id]):
-        item = _item(parts, id, fields, await parts.embedder.embed(text, request.is_disconnected))
-        (outcome,) = await wrap_future(parts.store.put_content([item]))
-        parts.catalog.put(id, item.embedding)
+    item = _item(parts, id, fields, await parts.embedder.embed(text, request.is_disconnected))
+    (outcome,) = await keep(parts, [item])
     return _stored(item, outcome, used, content)
 
 
@@ -134,10 +132,28 @@ async def get_content(parts: "Parts", request: Request) -> ContentResponse:
 async def delete_content(parts: "Parts", request: Request) -> Response:
     """The item leaves every answer at once. Interactions with it stay counted and move no vector any more."""
     id = path_id(request)
-    if not await wrap_future(parts.store.delete_content(id)):
+    if not await shield(_forget(parts, id)):
         raise not_found("content", id)
-    parts.catalog.delete(id)
     return Response(status_code=204)
+
+
+async def keep(parts: "Parts", items: list[ContentItem]) -> list[PutOutcome]:
+    """Make items durable and rank with them from then on; both happen even if the request is cancelled between."""
+    return await shield(_keep(parts, items))
+
+
+async def _keep(parts: "Parts", items: list[ContentItem]) -> list[PutOutcome]:
+    with parts.catalog.room_for([item.id for item in items]):
+        outcomes = await wrap_future(parts.store.put_content(items))
+        for item in items:
+            parts.catalog.put(item.id, item.embedding)
+    return outcomes
+
+
+async def _forget(parts: "Parts", id: str) -> bool:
+    existed = await wrap_future(parts.store.delete_content(id))
+    parts.catalog.delete(id)
+    return existed
 
 
 def utc(time_us: int) -> datetime:
@@ -151,12 +167,10 @@ async def _store(parts: "Parts", request: Request, items: list[tuple[str, bytes,
     statuses = ["unchanged"] * len(items)
     if not changed:
         return statuses
-    with parts.catalog.room_for([items[n][0] for n in changed]):
+    with parts.catalog.room_for([items[n][0] for n in changed]):  # told before the work is done, not after
         embedded = await parts.embedder.embed_batch([items[n][2] for n in changed], request.is_disconnected)
-        made = [_item(parts, items[n][0], items[n][1], one) for n, one in zip(changed, embedded, strict=True)]
-        outcomes = await wrap_future(parts.store.put_content(made))
-        for item in made:
-            parts.catalog.put(item.id, item.embedding)
+    made = [_item(parts, items[n][0], items[n][1], one) for n, one in zip(changed, embedded, strict=True)]
+    outcomes = await keep(parts, made)
     for n, outcome in zip(changed, outcomes, strict=True):
         statuses[n] = outcome
     return statuses

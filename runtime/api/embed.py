@@ -1,26 +1,42 @@
 """Content → embedding, without keeping it."""
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from base64 import b64encode
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 from starlette.requests import Request
+from starlette.responses import Response
 
 from runtime.api.endpoint import Endpoint
 from runtime.api.errors import invalid
 from runtime.content import Content, embedding_text, ignored_fields
+from runtime.models.embedder import EmbeddedText
 
 if TYPE_CHECKING:
     from runtime.parts import Parts
 
 MAX_BATCH = 256
 
+# Held for each item of a batch while it is answered: the vector, its JSON, and the copy that is sent.
+_ANSWER_BYTES = 16_384
+
+EncodingFormat = Literal["float", "base64"]
+OCTETS = "application/octet-stream"
+
+
+class EmbedRequest(Content, frozen=True, kw_only=True):
+    """As stored content; `encoding_format` base64 gives the vector as little-endian float32 in base64."""
+
+    encoding_format: EncodingFormat = "float"
+
 
 class Embedding(msgspec.Struct, frozen=True):
-    """`embedding`: 384 numbers, unit length. `tokens` counts the whole text, of which the model reads the first 256."""
+    """`embedding`: 384 numbers of unit length, or base64. `tokens` counts the whole text; the model reads the first
+    256, and `truncated` says that there were more. `used` and `ignored` name the fields that were given."""
 
-    embedding: list[float]
+    embedding: list[float] | str
     tokens: int
     truncated: bool
     used: list[str]
@@ -34,38 +50,49 @@ class EmbedResponse(Embedding, frozen=True):
 
 class EmbedBatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     items: Annotated[list[Content], Meta(min_length=1, max_length=MAX_BATCH)]
+    encoding_format: EncodingFormat = "float"
 
 
 class EmbedBatchResponse(msgspec.Struct, frozen=True):
+    """One result an item, in order."""
+
     results: list[Embedding]
     model_version: str
     latency_ms: float
 
 
-async def post_embed(parts: "Parts", request: Request, content: Content) -> EmbedResponse:
+async def post_embed(parts: "Parts", request: Request, body: EmbedRequest) -> EmbedResponse | Response:
+    """With `Accept: application/octet-stream` the answer is the vector alone, 384 little-endian float32."""
     started = time.monotonic()
-    text, used = text_of(content)
+    text, used = text_of(body)
     embedded = await parts.embedder.embed(text, request.is_disconnected)
+    version = parts.embedder.encoder.model_version
+    if request.headers.get("accept") == OCTETS:
+        return _octets([embedded], version)
     return EmbedResponse(
-        embedding=embedded.vector.tolist(),
+        embedding=_encoded(embedded, body.encoding_format),
         tokens=embedded.tokens,
         truncated=embedded.truncated,
         used=used,
-        ignored=ignored_fields(content),
-        model_version=parts.embedder.encoder.model_version,
+        ignored=ignored_fields(body),
+        model_version=version,
         latency_ms=elapsed_ms(started),
     )
 
 
-async def post_embed_batch(parts: "Parts", request: Request, batch: EmbedBatchRequest) -> EmbedBatchResponse:
+async def post_embed_batch(parts: "Parts", request: Request, body: EmbedBatchRequest) -> EmbedBatchResponse | Response:
+    """Each text runs alone, so its vector is the one that /embed gives. `Accept` as there: one row an item."""
     started = time.monotonic()
-    texts = [text_of(content, f"$.items[{n}]") for n, content in enumerate(batch.items)]
+    texts = [text_of(content, f"$.items[{n}]") for n, content in enumerate(body.items)]
     embedded = await parts.embedder.embed_batch([text for text, _ in texts], request.is_disconnected)
+    version = parts.embedder.encoder.model_version
+    if request.headers.get("accept") == OCTETS:
+        return _octets(embedded, version)
     results = [
-        Embedding(one.vector.tolist(), one.tokens, one.truncated, used, ignored_fields(content))
-        for one, (_, used), content in zip(embedded, texts, batch.items, strict=True)
+        Embedding(_encoded(one, body.encoding_format), one.tokens, one.truncated, used, ignored_fields(content))
+        for one, (_, used), content in zip(embedded, texts, body.items, strict=True)
     ]
-    return EmbedBatchResponse(results, parts.embedder.encoder.model_version, elapsed_ms(started))
+    return EmbedBatchResponse(results, version, elapsed_ms(started))
 
 
 def text_of(content: Content, field: str = "$") -> tuple[str, list[str]]:
@@ -80,13 +107,33 @@ def elapsed_ms(started: float) -> float:
     return round((time.monotonic() - started) * 1000, 3)
 
 
+def _encoded(embedded: EmbeddedText, encoding_format: EncodingFormat) -> Any:
+    """The vector as JSON text already: 8 KB, where a list of Python floats would hold 12 KB until it is encoded."""
+    if encoding_format == "base64":
+        return b64encode(embedded.octets).decode()
+    return msgspec.Raw(msgspec.json.encode(embedded.vector.tolist()))
+
+
+def _octets(embedded: list[EmbeddedText], version: str) -> Response:
+    headers = {
+        "x-model-version": version,
+        "x-tokens": ",".join(str(one.tokens) for one in embedded),
+        "x-truncated": ",".join(str(one.truncated).lower() for one in embedded),
+    }
+    return Response(b"".join(one.octets for one in embedded), headers=headers, media_type=OCTETS)
+
+
+_EXAMPLE = {"text": "a rustic barn with string lights", "tags": ["rustic", "venue"]}
+
 ENDPOINTS = [
     Endpoint(
         "POST", "/embed", post_embed, "Embed one piece of content",
-        request=Content, response=EmbedResponse, errors=(400, 413, 415, 422, 503),
+        request=EmbedRequest, response=EmbedResponse, errors=(400, 413, 415, 422, 503), example=_EXAMPLE,
     ),
     Endpoint(
         "POST", "/embed/batch", post_embed_batch, "Embed up to 256 pieces of content",
         request=EmbedBatchRequest, response=EmbedBatchResponse, errors=(400, 413, 415, 422, 503),
+        example={"items": [_EXAMPLE, {"title": "Harbour House", "description": "A loft above the marina."}]},
+        answer_bytes=lambda body: _ANSWER_BYTES * len(body.items),
     ),
 ]  # fmt: skip

@@ -9,7 +9,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
+from runtime.api.body import HeldBytes
 from runtime.api.errors import ApiError, from_validation
 from runtime.api.json import json_response
 from runtime.catalog import CatalogFull
@@ -33,7 +35,8 @@ class Endpoint:
 
     `request` is the type the JSON body is decoded to; `raw` hands the body over undecoded, for endpoints that take
     other media types (`media`). `errors` lists the statuses, besides success, that the endpoint itself can answer.
-    `example` is a request that works, for the documentation.
+    `example` is a request that works, for the documentation. `max_values` bounds the JSON values in the body, and
+    `answer_bytes` estimates, from the decoded body, the bytes held for an answer larger than a few kilobytes.
     """
 
     method: str
@@ -47,30 +50,52 @@ class Endpoint:
     raw: bool = False
     media: Sequence[str] = (JSON,)
     example: Any = None
+    max_values: int = 131_072
+    answer_bytes: Callable[[Any], int] = lambda body: 0
 
 
 def route(endpoint: Endpoint, parts: "Parts") -> Route:
-    """The Starlette route of an endpoint, its decoder built once."""
-    decode = None if endpoint.request is None or endpoint.raw else msgspec.json.Decoder(endpoint.request).decode
-    has_body = endpoint.request is not None
+    """The Starlette route of an endpoint."""
+    return Route(
+        endpoint.path, _Serve(endpoint, parts), methods=[endpoint.method], name=f"{endpoint.method} {endpoint.path}"
+    )
 
-    async def serve(request: Request) -> Response:
+
+class _Serve:
+    """An endpoint as an ASGI application. The share of the body budget is held until the answer is sent."""
+
+    def __init__(self, endpoint: Endpoint, parts: "Parts") -> None:
+        self._endpoint = endpoint
+        self._parts = parts
+        typed = endpoint.request is not None and not endpoint.raw
+        self._decode = msgspec.json.Decoder(endpoint.request).decode if typed else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        held = HeldBytes(self._parts.bodies)
+        try:
+            response = await self._answer(Request(scope, receive), held)
+            await response(scope, receive, send)
+        finally:
+            held.release()
+
+    async def _answer(self, request: Request, held: HeldBytes) -> Response:
+        endpoint, parts = self._endpoint, self._parts
         try:
             if "\ufffd" in request.scope["path"] and b"%EF%BF%BD" not in request.scope["raw_path"].upper():
                 raise ApiError(400, "bad_request", "the path is not valid UTF-8")
-            if not has_body:
-                return _response(endpoint, await endpoint.handler(parts, request))
-            _check_media(request, endpoint.media)
-            held = await parts.bodies.read(request)
-            try:
-                body = decode_json(decode, held.content) if decode else held.content
-                return _response(endpoint, await endpoint.handler(parts, request, body))
-            finally:
-                held.release()
+            if endpoint.request is None:
+                reply = await endpoint.handler(parts, request)
+            else:
+                _check_media(request, endpoint.media)
+                body: Any = await held.read(request)
+                _check_values(body, endpoint.max_values)
+                if self._decode is not None:
+                    body = decode_json(self._decode, body)
+                held.grow_by(endpoint.answer_bytes(body))
+                reply = await endpoint.handler(parts, request, body)
         except Exception as error:
             return answer(error)
-
-    return Route(endpoint.path, serve, methods=[endpoint.method], name=f"{endpoint.method} {endpoint.path}")
+        return reply if isinstance(reply, Response) else json_response(reply, status=endpoint.status)
 
 
 def decode_json(decode: Callable[[bytes], Any], content: bytes, prefix: str = "$") -> Any:
@@ -106,10 +131,6 @@ def answer(error: Exception) -> Response:
     return ApiError(500, "internal", "an unexpected error happened; the server's log says more").response()
 
 
-def _response(endpoint: Endpoint, reply: Any) -> Response:
-    return reply if isinstance(reply, Response) else json_response(reply, status=endpoint.status)
-
-
 def _check_media(request: Request, accepted: Sequence[str]) -> None:
     given = request.headers.get("content-type")
     if given is None:
@@ -119,3 +140,13 @@ def _check_media(request: Request, accepted: Sequence[str]) -> None:
         raise ApiError(
             415, "unsupported_media_type", f"Content-Type is {kind!r}; send -H 'Content-Type: {accepted[0]}'"
         )
+
+
+def _check_values(body: bytes, limit: int) -> None:
+    """Bound what decoding can allocate: a value takes up to a hundred bytes however short its JSON is.
+
+    Commas are counted instead of values: it takes a moment, and text has too few of them to matter.
+    """
+    values = body.count(b",") + 1
+    if values > limit:
+        raise ApiError(413, "too_many_values", f"the body holds {values} values or more, the limit is {limit}")

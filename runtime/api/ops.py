@@ -98,7 +98,7 @@ async def get_info(parts: "Parts", request: Request) -> Info:
             "queue_tokens": settings.queue_tokens,
             "max_body_bytes": settings.max_body_bytes,
             "body_budget_bytes": settings.body_budget_bytes,
-            "max_connections": settings.max_connections,
+            "max_requests": settings.max_requests,
             "catalog_bytes": settings.catalog_bytes,
             "request_timeout_s": settings.request_timeout_s,
             "batch_timeout_s": settings.batch_timeout_s,

@@ -117,5 +117,6 @@ ENDPOINTS = [
         "POST", "/rank", post_rank, "Rank candidates for a user",
         request=RankRequest, response=RankResponse, errors=(400, 404, 413, 415, 422, 503),
         example={"user_id": "ada", "candidates": ["hollow-oak-barn", "grand-ballroom"], "top_k": 1},
+        max_values=400_000, answer_bytes=lambda body: 512 * len(body.candidates),
     ),
 ]  # fmt: skip

@@ -110,7 +110,9 @@ async def user_vector(parts: "Parts", user_id: str) -> UserVector:
         return told.embedding if told and told.bundle_digest == parts.embedder.encoder.bundle.digest else None
 
     def popular() -> NDArray[np.float32] | None:
-        best = [item.id for item in parts.store.popular(POPULAR_ITEMS)]
+        best = [item.id for item in parts.store.popular(POPULAR_ITEMS) if item.popularity > 0]
+        if not best:  # nobody did anything yet: everything is equally popular
+            return popular_vector(parts.catalog.mean()[np.newaxis])
         return popular_vector(parts.catalog.gather(parts.catalog.lookup(best).rows))
 
     found = user_embedding(unit_vector(state.sums) if state else None, preferences, popular)

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from runtime.models.text_encoder import TextEncoder, Tokens
-from runtime.models.worker_pool import Vector, WorkerPool
+from runtime.models.vector_cache import VectorCache
+from runtime.models.worker_pool import Embedded, Vector, WorkerPool
 
 # A text this long takes about a millisecond to tokenise; longer ones, and batches, would hold up the event loop.
 _LOOP_TEXT_CHARS = 4096
@@ -34,17 +35,31 @@ class EmbeddedText:
     queue_s: float
     infer_s: float
 
+    @property
+    def octets(self) -> bytes:
+        """The vector as little-endian float32."""
+        return self.vector.astype("<f4", copy=False).tobytes()
+
 
 async def never_gone() -> bool:
     return False
 
 
 class Embedder:
-    """The text encoder behind its scheduler. Owns the worker threads; `close` ends them."""
+    """The text encoder behind its cache and its scheduler. Owns the worker threads; `close` ends them."""
 
-    def __init__(self, encoder: TextEncoder, pool: WorkerPool, *, timeout_s: float, batch_timeout_s: float) -> None:
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        pool: WorkerPool,
+        cache: VectorCache,
+        *,
+        timeout_s: float,
+        batch_timeout_s: float,
+    ) -> None:
         self.encoder = encoder
         self.pool = pool
+        self.cache = cache
         self._timeout_s = timeout_s
         self._batch_timeout_s = batch_timeout_s
         self._tokenizer_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
@@ -73,20 +88,28 @@ class Embedder:
         self.pool.close()
 
     async def _run(self, texts: list[Tokens], tokenize_s: float, *, bulk: bool, gone: Gone) -> list[EmbeddedText]:
+        cached = [self.cache.get(text.ids) for text in texts]
+        missing = [text for text, vector in zip(texts, cached, strict=True) if vector is None]
+        ran = iter(await self._run_missing(missing, bulk=bulk, gone=gone) if missing else [])
+        done = [next(ran) if vector is None else Embedded(vector, 0.0, 0.0) for vector in cached]
+        for text, result in zip(texts, done, strict=True):
+            self.cache.put(text.ids, result.vector)
+        return [
+            EmbeddedText(result.vector, text.count, text.truncated, tokenize_s, result.queue_s, result.infer_s)
+            for text, result in zip(texts, done, strict=True)
+        ]
+
+    async def _run_missing(self, texts: list[Tokens], *, bulk: bool, gone: Gone) -> list[Embedded]:
         timeout_s = self._batch_timeout_s if bulk else self._timeout_s
         futures = self.pool.submit([text.ids for text in texts], bulk=bulk, timeout_s=timeout_s)
         try:
             while (await asyncio.wait(futures, timeout=_CHECK_CLIENT_EVERY_S))[1]:
                 if await gone():
                     raise ClientGone
-            results = [future.result() for future in futures]
+            return [future.result() for future in futures]
         finally:
             for future in futures:
                 if not future.done():
                     future.cancel()
                 elif not future.cancelled():
                     future.exception()  # marks it as seen: the first failure already answers for all
-        return [
-            EmbeddedText(result.vector, text.count, text.truncated, tokenize_s, result.queue_s, result.infer_s)
-            for text, result in zip(texts, results, strict=True)
-        ]

@@ -11,20 +11,25 @@ import onnxruntime as ort
 ort.set_default_logger_severity(3)
 
 
-def create_session(model: Path) -> ort.InferenceSession:
+def create_session(model: Path, *, arena: bool = True, prepacking: bool = True) -> ort.InferenceSession:
     """Open a `.onnx` or `.ort` model for one text a run on the calling thread.
 
-    An `.ort` file is memory-mapped and its initialisers are used in place, so weights stay file-backed. Arena and
-    memory pattern are off: with one text a run the allocator's own free lists are enough, and nothing is kept at the
-    size of the largest text ever seen. One thread a run, no spinning: parallelism is one text per worker thread.
+    An `.ort` file is memory-mapped and its initialisers are used in place, so weights stay file-backed. One thread a
+    run, no spinning: parallelism is one text per worker thread.
+
+    The arena keeps the scratch memory of a run for the next one. With batches that is how a server swells to the
+    largest batch it ever saw; with one text a run it holds one longest text per worker, costs less than malloc's own
+    leftovers, keeps them out of the heap, and saves the page faults of taking them anew: see
+    docs/decisions/002-session-options.md, where `arena` and `prepacking` are measured both ways.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.enable_cpu_mem_arena = False
-    options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = arena
+    options.enable_mem_pattern = False  # plans memory per input shape and keeps every plan; lengths are many here
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.disable_prepacking", "0" if prepacking else "1")
     if model.suffix == ".ort":
         options.add_session_config_entry("session.load_model_format", "ORT")
         options.add_session_config_entry("session.use_memory_mapped_ort_model", "1")

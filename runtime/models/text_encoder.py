@@ -20,6 +20,9 @@ from tokenizers import Tokenizer
 MIN_COSINE_TO_RECORDED = 0.9999
 MIN_COSINE_TO_FP32 = 0.99
 
+# Scratch memory of one run of the longest text, which the session keeps for the next one.
+SCRATCH_BYTES = 16 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -79,7 +82,8 @@ class TextEncoder:
     def embed(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
         """Unit vector float32 [dimensions] of token ids int32 [n], 1 ≤ n ≤ max_tokens."""
         (output,) = self._session.run(None, {"input_ids": ids.reshape(1, -1)})
-        vector: NDArray[np.float32] = np.asarray(output).reshape(-1)
+        # A copy: onnxruntime's own array would keep a piece of its arena for as long as the vector lives.
+        vector: NDArray[np.float32] = np.array(output, np.float32).reshape(-1)
         return vector
 
     def self_test(self) -> dict[str, float]:

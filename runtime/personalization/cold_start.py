@@ -36,8 +36,8 @@ def user_embedding(
     return None
 
 
-def popular_vector(embeddings: Vector) -> Vector | None:
-    """Unit vector of the plain average of popular items, float32 [n, 384] → [384]; None for no items or no direction.
+def popular_vector(embeddings: NDArray[np.floating]) -> Vector | None:
+    """Unit vector of the plain average of popular items, [n, 384] → float32 [384]; None for no items or no direction.
 
     Plain, not weighted by popularity: one item that everybody saw should not be every newcomer's taste.
     """

@@ -36,6 +36,8 @@ def test_holds_what_a_dict_of_four_items_holds(operations):
         gathered = held.gather(found.rows)
         assert gathered.shape == (len(found.ids), 2)
         assert gathered[:, 0].tolist() == [model[id] for id in found.ids]
+        every = [vector(number) for number in model.values()] or [np.zeros(2)]
+        np.testing.assert_allclose(held.mean(), np.mean(every, axis=0))
 
 
 def test_a_vector_of_other_dimensions_changes_nothing():

@@ -13,7 +13,7 @@ def test_the_answer(server):
     assert abs(np.linalg.norm(answer["embedding"]) - 1) < 1e-6
     assert answer["model_version"] == "sentence-bert-v1"
     assert answer["latency_ms"] > 0
-    assert answer["tokens"] == len("[CLS] wild ##flower bouquet bo ##ho fl ##ori ##st [SEP]".split())
+    assert answer["tokens"] == 10  # [CLS] wild ##flower bouquet bo ##ho fl ##ori ##st [SEP]
     assert (answer["truncated"], answer["used"], answer["ignored"]) == (False, ["text", "tags"], ["images"])
 
 

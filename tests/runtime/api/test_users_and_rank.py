@@ -50,6 +50,17 @@ def test_cold_start_goes_from_popular_to_preferences_to_history(catalogue):
     assert client.get("/user/new/embedding").json()["source"] == "history"
 
 
+def test_popular_content_is_what_was_acted_on_and_before_that_everything(start_server):
+    server = start_server()
+    server.client.post("/content/batch", json=[{"id": f"p{n}", "text": f"venue number {n}"} for n in range(30)])
+    everything = np.mean([vector(server, f"p{n}") for n in range(30)], axis=0)
+    state = server.client.get("/user/x/embedding").json()
+    np.testing.assert_allclose(state["embedding"], everything / np.linalg.norm(everything), atol=1e-6)
+    server.client.post("/interactions", json={"user_id": "y", "content_id": "p7", "type": "view"})
+    state = server.client.get("/user/x/embedding").json()
+    np.testing.assert_allclose(state["embedding"], vector(server, "p7"), atol=1e-6)
+
+
 def test_without_content_there_is_nothing_to_start_from(start_server):
     empty = start_server()
     answer = empty.client.get("/user/x/embedding")

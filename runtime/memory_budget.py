@@ -1,0 +1,63 @@
+"""What each part may still grow to, summed and compared at start with what this machine has left."""
+
+from dataclasses import dataclass
+
+from runtime.machine import available_memory
+from runtime.models.text_encoder import SCRATCH_BYTES
+from runtime.settings import MiB, Settings
+
+# Measured upper bounds of what has no setting of its own.
+_CONNECTION_BYTES = 72 * 1024  # uvicorn buffers up to 64 KiB of a body before it stops reading
+_DECODE_BYTES = 16 * MiB  # one body is decoded at a time: 131,072 values at about 100 bytes
+_STORE_BYTES = 12 * MiB  # 8 MiB of queued writes, 2 MiB being committed, two page caches of 1 MiB
+_ID_BYTES = 200  # per catalogue item, beside its vector
+_VECTOR_BYTES = 1_536
+
+
+class MemoryBudgetError(Exception):
+    """The parts' limits together exceed the memory there is. The message lists them and says what to change."""
+
+
+@dataclass(frozen=True)
+class MemoryBudget:
+    """Bytes by part that are not held yet but may be, and `available`: bytes this process may still take."""
+
+    growth: dict[str, int]
+    available: int | None
+
+    @property
+    def total(self) -> int:
+        return sum(self.growth.values())
+
+    def lines(self) -> str:
+        """The budget as a table, largest part first."""
+        rows = sorted(self.growth.items(), key=lambda row: -row[1])
+        table = [f"  {size / MiB:7.1f} MiB  {part}" for part, size in rows]
+        available = "unknown" if self.available is None else f"{self.available / MiB:.1f} MiB"
+        return "\n".join([*table, f"  {self.total / MiB:7.1f} MiB  in all; available to this process: {available}"])
+
+    def check(self) -> None:
+        """Raises MemoryBudgetError when the parts do not fit."""
+        if self.available is not None and self.total > self.available:
+            raise MemoryBudgetError(
+                f"the settings allow {self.total / MiB:.0f} MiB more than is held now, but only "
+                f"{self.available / MiB:.0f} MiB are available:\n{self.lines()}\nLower VOWS_CATALOG_BYTES, "
+                "VOWS_BODY_BUDGET_BYTES, VOWS_CACHE_BYTES or VOWS_MAX_REQUESTS, or give the machine more memory"
+            )
+
+
+def memory_budget(settings: Settings, *, workers: int) -> MemoryBudget:
+    """What the parts may grow by, from here. Call it with the model and the store built, before the catalogue."""
+    items = settings.catalog_bytes // _VECTOR_BYTES
+    growth = {
+        "catalogue (VOWS_CATALOG_BYTES, and ids)": settings.catalog_bytes + items * _ID_BYTES,
+        "bodies and what is decoded of them (2 × VOWS_BODY_BUDGET_BYTES)": 2 * settings.body_budget_bytes,
+        "decoding one body": _DECODE_BYTES,
+        "connections (VOWS_MAX_REQUESTS)": settings.max_requests * _CONNECTION_BYTES,
+        # The self-test ran the longest text once: one worker's scratch is held already.
+        "scratch of the model (VOWS_THREADS)": (workers - 1) * SCRATCH_BYTES,
+        "store": _STORE_BYTES,
+        "cache (VOWS_CACHE_BYTES)": settings.cache_bytes,
+        "queue (VOWS_QUEUE_TOKENS)": settings.queue_tokens * 16,
+    }
+    return MemoryBudget(growth, available_memory())

@@ -1,0 +1,124 @@
+"""The driver with real threads: failures answer their own waiter, those who left are not run, deadlines hold."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from runtime.models.embedder import ClientGone, Embedder
+from runtime.models.scheduler import QueueFull
+from runtime.models.vector_cache import VectorCache
+from runtime.models.worker_pool import DeadlineExceeded, WorkerPool
+
+
+class Gate:
+    """Stands for a model run that takes as long as the test wants, and fails where it says so."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.open.set()
+        self.ran: list[int] = []
+
+    def embed(self, ids):
+        self.open.wait(10)
+        self.ran.append(int(ids[0]))
+        if ids[0] == 13:
+            raise RuntimeError("session run 13 failed")
+        return np.full(4, ids[0], np.float32)
+
+
+@pytest.fixture
+def gate():
+    return Gate()
+
+
+@pytest.fixture
+def pool(gate):
+    pool = WorkerPool(gate.embed, workers=1, max_tokens=256, queue_tokens=1024)
+    yield pool
+    gate.open.set()
+    pool.close()
+
+
+def text(number, tokens=4):
+    return np.full(tokens, number, np.int32)
+
+
+def test_a_run_that_fails_answers_its_waiter_and_the_next_is_served(pool, gate):
+    async def use():
+        futures = pool.submit([text(1), text(13), text(2)], bulk=False, timeout_s=5)
+        return await asyncio.gather(*futures, return_exceptions=True)
+
+    first, failed, last = asyncio.run(use())
+    assert (first.vector[0], last.vector[0]) == (1, 2)
+    assert str(failed) == "session run 13 failed"
+
+
+def test_a_cancelled_text_is_never_run(pool, gate):
+    async def use():
+        gate.open.clear()
+        running, waiting, kept = (pool.submit([text(n)], bulk=False, timeout_s=5)[0] for n in (1, 2, 3))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        await asyncio.sleep(0)
+        gate.open.set()
+        await asyncio.gather(running, kept)
+
+    asyncio.run(use())
+    assert gate.ran == [1, 3]
+    assert pool.waiting_tokens == 0
+
+
+def test_a_text_past_its_deadline_is_told_and_not_run(pool, gate):
+    async def use():
+        gate.open.clear()
+        (running,) = pool.submit([text(1)], bulk=False, timeout_s=5)
+        (late,) = pool.submit([text(2)], bulk=False, timeout_s=0.01)
+        await asyncio.sleep(0.05)
+        gate.open.set()
+        await running
+        with pytest.raises(DeadlineExceeded):
+            await late
+
+    asyncio.run(use())
+    assert gate.ran == [1]
+
+
+def test_a_full_queue_is_refused_at_once_and_takes_work_again(pool, gate):
+    async def use():
+        gate.open.clear()
+        accepted = [pool.submit([text(n, 200)], bulk=False, timeout_s=5)[0] for n in range(1, 6)]
+        await asyncio.sleep(0.05)  # the first is taken out of the queue and runs
+        accepted += pool.submit([text(6, 200)], bulk=False, timeout_s=5)
+        with pytest.raises(QueueFull):
+            pool.submit([text(9, 200)], bulk=False, timeout_s=5)
+        gate.open.set()
+        await asyncio.gather(*accepted)
+        await pool.submit([text(7)], bulk=False, timeout_s=5)[0]
+
+    asyncio.run(use())
+    assert gate.ran[-1] == 7
+
+
+def test_a_client_that_hangs_up_takes_its_batch_out_of_the_queue(pool, gate, encoder):
+    class Words:
+        """The real tokenizer in front of the gate."""
+
+        tokenize, tokenize_batch = encoder.tokenize, encoder.tokenize_batch
+
+    async def use():
+        embedder = Embedder(Words(), pool, VectorCache(0), timeout_s=5, batch_timeout_s=5)
+        gate.open.clear()
+
+        async def gone():
+            return True
+
+        with pytest.raises(ClientGone):
+            await embedder.embed_batch(["one", "two", "three"], gone)
+        await asyncio.sleep(0)
+        gate.open.set()
+        await embedder.embed("four")
+
+    asyncio.run(use())
+    assert len(gate.ran) == 2  # the one that was running when the client left, and the next client's
