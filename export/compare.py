@@ -1,2 +1,4 @@
 """`python -m export compare`: placeholder."""
+
+
 def add_command(commands): ...

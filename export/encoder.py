@@ -6,7 +6,6 @@ One text a run at its exact length: the attention mask is all ones and the token
 away. Fewer inputs to build per run, and attention without a mask takes onnxruntime's faster kernel.
 """
 
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -21,6 +20,7 @@ INPUT = "input_ids"
 OUTPUT = "embedding"
 CONTRIB = "com.microsoft"
 OPSET = 18
+_IR_VERSION = 10  # the one that opset came with; onnx would write its newest
 
 _ATTENTION = "MultiHeadAttention"
 
@@ -28,10 +28,8 @@ _ATTENTION = "MultiHeadAttention"
 def export_with_optimum(source: SourceWeights, folder: Path) -> Path:
     """Trace the PyTorch model with optimum; returns the `.onnx` file, unfused, in `folder`."""
     from optimum.exporters.onnx import main_export
-    from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    _quiet()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing constants of the mask code, which is folded away below
         main_export(
@@ -44,6 +42,14 @@ def export_with_optimum(source: SourceWeights, folder: Path) -> Path:
             no_post_process=True,
         )
     return folder / "model.onnx"
+
+
+def _quiet() -> None:
+    """Keep transformers' advice and bars out of the step lines."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def fuse(model_file: Path, source: SourceWeights) -> onnx.ModelProto:
@@ -94,31 +100,31 @@ def pool_one_text(fused: onnx.ModelProto, max_tokens: int, dimensions: int) -> o
     hidden = graph.output[0].name  # [1, tokens, dimensions]
     nodes.append(helper.make_node("ReduceMean", [hidden, "pooled_axes"], ["pooled"], "pool", keepdims=0))
     nodes.append(helper.make_node("LpNormalization", ["pooled"], [OUTPUT], "normalise", axis=1, p=2))
-    return assemble(nodes, tensors, max_tokens, dimensions)
+    interface = helper.make_graph(
+        [],
+        f"text encoder, one text a run, at most {max_tokens} tokens",
+        [helper.make_tensor_value_info(INPUT, TensorProto.INT32, [1, "tokens"])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, dimensions])],
+    )
+    return assemble(nodes, tensors, helper.make_model(interface))
 
 
 def assemble(
-    nodes: list[onnx.NodeProto], tensors: dict[str, onnx.TensorProto], max_tokens: int, dimensions: int
+    nodes: list[onnx.NodeProto], tensors: dict[str, onnx.TensorProto], like: onnx.ModelProto
 ) -> onnx.ModelProto:
-    """A model with the encoder's interface. Tensors nothing reads are left out; names are sorted for stable bytes."""
+    """A model with the interface of `like`. Tensors nothing reads are left out; sorted names keep bytes stable."""
     read = {name for node in nodes for name in node.input}
     graph = helper.make_graph(
         nodes,
-        "text-encoder",
-        [helper.make_tensor_value_info(INPUT, TensorProto.INT32, [1, "tokens"])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, dimensions])],
+        like.graph.name,
+        like.graph.input,
+        like.graph.output,
         [tensors[name] for name in sorted(read & tensors.keys())],
-        doc_string=f"one text a run, at most {max_tokens} tokens",
     )
     model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)], producer_name="vows-edge"
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)],
+        producer_name="vows-edge",
     )
-    model.ir_version = 10
+    model.ir_version = _IR_VERSION
     return model
-
-
-def fp32_encoder(source: SourceWeights, max_tokens: int) -> onnx.ModelProto:
-    """Export, fuse and fold in one go, through a temporary folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        exported = export_with_optimum(source, Path(folder))
-        return pool_one_text(fuse(exported, source), max_tokens, source.dimensions)

@@ -13,10 +13,11 @@ from export.calibration import activation_ranges
 from export.corpus import calibration_texts, held_out_texts
 from export.encoder import OPSET, export_with_optimum, fuse, pool_one_text
 from export.encodings import as_u8, compile_ort
+from export.equalise import equalised
 from export.errors import ExportError, GateError
 from export.progress import Progress
 from export.quality import Encoder
-from export.quantise import quantise
+from export.quantise import quantised
 from export.recipes import INT8, RECIPES, Recipe
 from export.source import PACKAGE, SourceWeights, find_source
 from export.tokens import MAX_TOKENS, load_tokenizer, token_ids
@@ -111,7 +112,9 @@ def _make_graphs(source: SourceWeights, recipe: Recipe, scratch: Path, progress:
     with progress.step(f"calibrate and quantise ({recipe.name})"):
         tokenizer = load_tokenizer(source.folder / bundle.TOKENIZER)
         ranges = activation_ranges(fp32, (token_ids(tokenizer, text) for text in calibration_texts()))
-        s8 = quantise(fp32, recipe, ranges, MAX_TOKENS)
+        if recipe.equalise_alpha is not None:
+            fp32 = equalised(fp32, ranges, recipe.equalise_alpha, recipe.split_neurons)
+        s8 = quantised(fp32, recipe.per_channel)
     return Graphs(fp32_file, {"s8": s8, "u8": as_u8(s8)})
 
 

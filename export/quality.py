@@ -70,7 +70,9 @@ def cosine_misses(what: str, measured: Cosines, gate: Gate) -> list[str]:
         ("minimum", measured.min, gate.min_cosine),
     ):
         if not value >= limit:  # a NaN misses
-            misses.append(f"{what}: {name} cosine to fp32 is {value:.5f}, the gate is {limit:.5f}: {limit - value:.5f} short")
+            misses.append(
+                f"{what}: {name} cosine to fp32 is {value:.5f}, the gate is {limit:.5f}: {limit - value:.5f} short"
+            )
     return misses
 
 

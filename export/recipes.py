@@ -21,13 +21,15 @@ class Recipe:
     quantise       False keeps fp32 weights and one encoding named "fp32".
     per_channel    one weight scale per output channel, instead of one for the matrix.
     equalise_alpha how much of the activations' per-channel range moves into the weights, 0 … 1; None leaves them
-                   (SmoothQuant, Xiao et al. 2023, arXiv:2211.10438, equation 4).
+                   as they are.
+    split_neurons  neurons added to each feed-forward layer to share the load of its outliers.
     """
 
     name: str
     quantise: bool = True
     per_channel: bool = True
-    equalise_alpha: float | None = 0.8
+    equalise_alpha: float | None = 0.65
+    split_neurons: int = 16
     gate: Gate = field(default_factory=Gate)
 
     def parameters(self) -> dict[str, Any]:
@@ -39,8 +41,8 @@ class Recipe:
 _SAME_ARITHMETIC = Gate(0.99999, 0.99999, 0.0001, max_model_bytes=None)
 
 INT8 = Recipe("int8")
-FP32 = Recipe("fp32", quantise=False, per_channel=False, equalise_alpha=None, gate=_SAME_ARITHMETIC)
+FP32 = Recipe("fp32", quantise=False, per_channel=False, equalise_alpha=None, split_neurons=0, gate=_SAME_ARITHMETIC)
 # What a plain dynamic quantisation does; kept to show why it is not used, and to see the gate refuse it.
-PER_TENSOR = Recipe("int8-per-tensor", per_channel=False, equalise_alpha=None)
+PER_TENSOR = Recipe("int8-per-tensor", per_channel=False, equalise_alpha=None, split_neurons=0)
 
 RECIPES = {recipe.name: recipe for recipe in (INT8, FP32, PER_TENSOR)}

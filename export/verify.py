@@ -40,7 +40,7 @@ def torch_vectors(source: SourceWeights, fp32: Encoder, texts: list[str]) -> Vec
 
 
 def check_fp32(findings: Findings, source: SourceWeights, fp32: Encoder, texts: list[str]) -> None:
-    """The fused, pooled fp32 graph against PyTorch: the same arithmetic in another order, so only rounding may differ."""
+    """The fused, pooled fp32 graph against PyTorch: the same arithmetic, so only the rounding of sums may differ."""
     found = cosines(torch_vectors(source, fp32, texts), fp32.embed(texts))
     findings.quality["fp32_graph_to_torch"] = asdict(found)
     findings.misses += cosine_misses("fp32 graph against PyTorch", found, FP32.gate)
