@@ -21,6 +21,7 @@ from runtime.api.openapi import openapi_document
 from runtime.catalog import Catalog
 from runtime.machine import usable_cores
 from runtime.memory_budget import memory_budget
+from runtime.metrics import RequestMetrics
 from runtime.models.bundle import Bundle
 from runtime.models.embedder import Embedder
 from runtime.models.text_encoder import TextEncoder, choose_encoding
@@ -105,6 +106,7 @@ def build_parts(settings: Settings) -> Parts:
         store=store,
         catalog=catalog,
         bodies=BodyBudget(max_body_bytes=settings.max_body_bytes, total_bytes=settings.body_budget_bytes),
+        metrics=RequestMetrics(),
         self_test=self_test,
         openapi=openapi_document(ENDPOINTS),
     )

@@ -5,6 +5,7 @@ from typing import Any
 
 from runtime.api.body import BodyBudget
 from runtime.catalog import Catalog
+from runtime.metrics import RequestMetrics
 from runtime.models.embedder import Embedder
 from runtime.settings import Settings
 from runtime.store import Store
@@ -17,5 +18,6 @@ class Parts:
     store: Store
     catalog: Catalog
     bodies: BodyBudget
+    metrics: RequestMetrics
     self_test: dict[str, float]
     openapi: dict[str, Any]

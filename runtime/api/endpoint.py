@@ -1,6 +1,7 @@
 """An endpoint is declared once; its route, its parsing, its errors and its page in the documentation follow from it."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -68,15 +69,17 @@ class _Serve:
         self._endpoint = endpoint
         self._parts = parts
         typed = endpoint.request is not None and not endpoint.raw
+        self._name = f"{endpoint.method} {endpoint.path.replace(':path', '')}"
         self._decode = msgspec.json.Decoder(endpoint.request).decode if typed else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        held = HeldBytes(self._parts.bodies)
+        held, started = HeldBytes(self._parts.bodies), time.monotonic()
         try:
             response = await self._answer(Request(scope, receive), held)
             await response(scope, receive, send)
         finally:
             held.release()
+        self._parts.metrics.observe(self._name, response.status_code, time.monotonic() - started)
 
     async def _answer(self, request: Request, held: HeldBytes) -> Response:
         endpoint, parts = self._endpoint, self._parts
@@ -94,7 +97,9 @@ class _Serve:
                 held.grow_by(endpoint.answer_bytes(body))
                 reply = await endpoint.handler(parts, request, body)
         except Exception as error:
-            return answer(error)
+            refusal = refused(error)
+            parts.metrics.error(refusal.error.code)
+            return refusal.response()
         return reply if isinstance(reply, Response) else json_response(reply, status=endpoint.status)
 
 
@@ -113,22 +118,22 @@ def decode_json(decode: Callable[[bytes], Any], content: bytes, prefix: str = "$
         raise ApiError(400, "malformed_json", "the JSON is nested too deeply", field=prefix) from None
 
 
-def answer(error: Exception) -> Response:
+def refused(error: Exception) -> ApiError:
     """The one place where what went wrong below becomes a status."""
     match error:
         case ApiError():
-            return error.response()
+            return error
         case QueueFull() | DeadlineExceeded() | StoreBusy():
-            return ApiError(503, "overloaded", str(error), retry_after_s=1).response()
+            return ApiError(503, "overloaded", str(error), retry_after_s=1)
         case CatalogFull():
-            return ApiError(507, "catalog_full", str(error)).response()
+            return ApiError(507, "catalog_full", str(error))
         case StoreError():
             log.error("storage: %s", error)
-            return ApiError(503, "storage_unavailable", str(error), retry_after_s=5).response()
+            return ApiError(503, "storage_unavailable", str(error), retry_after_s=5)
         case ClientGone():
-            return Response(status_code=499)  # never seen by anyone
+            return ApiError(499, "client_gone", "the client left before the answer")  # seen in /metrics alone
     log.error("this is a bug: %s", error, exc_info=error)
-    return ApiError(500, "internal", "an unexpected error happened; the server's log says more").response()
+    return ApiError(500, "internal", "an unexpected error happened; the server's log says more")
 
 
 def _check_media(request: Request, accepted: Sequence[str]) -> None:

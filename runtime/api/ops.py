@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 
 from runtime.api.docs import docs_page
 from runtime.api.endpoint import Endpoint
 from runtime.api.openapi import VERSION
 from runtime.machine import cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
+from runtime.metrics import Sample, family
 from runtime.models.session import onnxruntime_version
 
 if TYPE_CHECKING:
@@ -111,6 +112,32 @@ def stored_counts(parts: "Parts") -> dict[str, int]:
     return msgspec.structs.asdict(parts.store.counts())
 
 
+async def get_metrics(parts: "Parts", request: Request) -> PlainTextResponse:
+    """For Prometheus: requests, latencies, errors by code, cache, queue, memory, rows stored, versions."""
+    cache, memory, manifest = parts.embedder.cache, process_memory(), parts.embedder.encoder.bundle.manifest
+    version = {"model_version": manifest.model_version, "bundle": parts.embedder.encoder.bundle.digest[:12]}
+    singles = [
+        ("vows_cache_hits_total", "counter", "Texts whose vector was in the cache.", cache.hits),
+        ("vows_cache_misses_total", "counter", "Texts that the model had to read.", cache.misses),
+        ("vows_cache_bytes", "gauge", "Bytes held by the cache.", cache.bytes),
+        ("vows_texts_truncated_total", "counter", "Texts longer than the model reads.", parts.embedder.truncated),
+        ("vows_queue_tokens", "gauge", "Tokens that wait for a worker.", parts.embedder.pool.waiting_tokens),
+        ("vows_held_bytes", "gauge", "Bytes of bodies and large answers in flight.", parts.bodies.held_bytes),
+        ("vows_catalog_bytes", "gauge", "Bytes of the catalogue's vectors.", parts.catalog.used_bytes),
+        ("vows_memory_rss_bytes", "gauge", "Resident memory.", memory.rss),
+        ("vows_memory_anonymous_bytes", "gauge", "Resident memory that no file backs.", memory.anonymous),
+        ("vows_memory_file_bytes", "gauge", "Resident memory that files back.", memory.file),
+        ("vows_memory_peak_rss_bytes", "gauge", "Highest resident memory so far.", memory.peak),
+    ]
+    lines = parts.metrics.text()
+    for name, kind, help, value in singles:
+        lines += family(name, kind, help, [("", {}, value)])
+    rows: list[Sample] = [("", {"table": name}, count) for name, count in stored_counts(parts).items()]
+    lines += family("vows_stored_rows", "gauge", "Rows stored.", rows)
+    lines += family("vows_model_info", "gauge", "The model that is served.", [("", version, 1)])
+    return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+
 async def get_openapi(parts: "Parts", request: Request) -> dict[str, Any]:
     return parts.openapi
 
@@ -123,6 +150,7 @@ ENDPOINTS = [
     Endpoint("GET", "/healthz", get_healthz, "The process is alive", response=Health),
     Endpoint("GET", "/readyz", get_readyz, "The service can answer", response=Health),
     Endpoint("GET", "/info", get_info, "Models, machine, memory and limits in force", response=Info),
+    Endpoint("GET", "/metrics", get_metrics, "Counts, times and memory for Prometheus"),
     Endpoint("GET", "/openapi.json", get_openapi, "This API as an OpenAPI document"),
     Endpoint("GET", "/docs", get_docs, "This API as a page"),
 ]

@@ -60,6 +60,7 @@ class Embedder:
         self.encoder = encoder
         self.pool = pool
         self.cache = cache
+        self.truncated = 0  # texts so far that were longer than the model reads
         self._timeout_s = timeout_s
         self._batch_timeout_s = batch_timeout_s
         self._tokenizer_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
@@ -94,6 +95,7 @@ class Embedder:
         done = [next(ran) if vector is None else Embedded(vector, 0.0, 0.0) for vector in cached]
         for text, result in zip(texts, done, strict=True):
             self.cache.put(text.ids, result.vector)
+            self.truncated += text.truncated
         return [
             EmbeddedText(result.vector, text.count, text.truncated, tokenize_s, result.queue_s, result.infer_s)
             for text, result in zip(texts, done, strict=True)
