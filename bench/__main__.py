@@ -36,7 +36,12 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("suites", nargs="*", metavar="SUITE", help="suites to run (default: all), or `report`")
+    parser.add_argument(
+        "suites",
+        nargs="*",
+        metavar="SUITE",
+        help="suites to run (default: all), a module that declares one, or `report`",
+    )
     parser.add_argument("--list", action="store_true", help="list the suites, their cases and metrics, and exit")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON instead of a table")
     parser.add_argument("--check", action="store_true", help="exit 1 when a target that is a ratio or a size is missed")
@@ -105,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
         for path in report.draw(history.read(chosen.history), load_targets(chosen.targets)):
             print(path)
         return 0
-    unknown = [name for name in chosen.suites if name not in NAMES]
+    unknown = [name for name in chosen.suites if "." not in name and name not in NAMES]
     if unknown:
         command.error(f"no suite called {', '.join(unknown)}; there are: {', '.join(NAMES)}, and report")
     targets = load_targets(chosen.targets)

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.history import CaseResult, Run
+from bench.history import CaseResult
 from bench.suites import embed, memory
 
 MACHINE_MB = 256
@@ -22,6 +22,7 @@ TREND = (
     ("memory.anonymous_mb.load", "anonymous", "MB"),
     ("start.first_answer_s", "start to first answer", "s"),
 )
+TREND_METRICS = {metric for metric, _, _ in TREND}
 COLOURS = {"ink": "#26323a", "ours": "#0b6e6e", "http": "#d1662b", "floor": "#8a949b", "limit": "#b3261e"}
 STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: smaller files, readable by a screen reader
@@ -41,10 +42,14 @@ def latency_by_length(result: CaseResult, path: Path) -> None:
     """p50 in process and over HTTP (bars to p95) and the float32 floor, by tokens, both axes logarithmic."""
     figure, axes = _figure("Latency of one text, one core")
     lengths = [n for n in embed.LENGTHS if result.series.get(f"text_ms.{n}")]
+    lowest: list[float] = []
+    highest: list[float] = []
     for name, label, colour in (("text_ms", "in process", "ours"), ("http_ms", "over HTTP", "http")):
         values = [np.asarray(result.series[f"{name}.{n}"]) for n in lengths]
         middle = np.asarray([np.median(v) for v in values])
         upper = np.asarray([np.percentile(v, 95) for v in values]) - middle
+        lowest.append(float(middle.min()))
+        highest.append(float((middle + upper).max()))
         axes.errorbar(
             lengths, middle, yerr=[np.zeros_like(upper), upper], label=f"{label}, p50 to p95",
             color=COLOURS[colour], marker="o", capsize=3,
@@ -57,10 +62,10 @@ def latency_by_length(result: CaseResult, path: Path) -> None:
     ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
-    axes.set_ylim(min(floor) / 2, 2 * max(float(np.percentile(result.series[f"http_ms.{lengths[-1]}"], 95)), floor[-1]))
+    axes.set_ylim(0.8 * min(min(floor), *lowest), 1.25 * max(max(floor), *highest))
     axes.set_xlabel("tokens")
     axes.set_ylabel("ms")
-    _save(figure, axes, path)
+    _save(figure, path)
 
 
 def memory_staircase(result: CaseResult, path: Path) -> None:
@@ -74,13 +79,13 @@ def memory_staircase(result: CaseResult, path: Path) -> None:
     places = np.arange(len(steps))
     axes.bar(places, anonymous, 0.5, label="anonymous", color=COLOURS["ours"])
     axes.bar(places, file_backed, 0.5, bottom=anonymous, label="file-backed", color="#9cc7c5")
-    axes.scatter(places, peak, marker="_", s=1400, color=COLOURS["http"], label="peak RSS so far", zorder=3)
+    axes.hlines(peak, places - 0.3, places + 0.3, color=COLOURS["http"], linewidth=2, label="peak RSS so far")
     axes.axhline(MACHINE_MB, color=COLOURS["limit"], linestyle="--", label=f"{MACHINE_MB} MB machine")
     axes.set_xticks(places, [labels[step] for step in steps])
     axes.set_ylim(0, MACHINE_MB * 1.2)
     axes.set_ylabel("MB")
     axes.grid(visible=False, axis="x")
-    _save(figure, axes, path)
+    _save(figure, path)
 
 
 def memory_over_requests(result: CaseResult, path: Path) -> None:
@@ -91,15 +96,15 @@ def memory_over_requests(result: CaseResult, path: Path) -> None:
     axes.set_ylim(0, 1.25 * max(readings))
     axes.set_xlabel("requests")
     axes.set_ylabel("MB")
-    _save(figure, axes, path)
+    _save(figure, path)
 
 
-def trend(runs: Sequence[Run], figures: Sequence[dict[str, float]], path: Path) -> None:
-    """Key figures over revisions, one small panel each. `figures[i]` maps metric names to run i's measured values."""
+def trend(revisions: Sequence[str], figures: Sequence[dict[str, float]], path: Path) -> None:
+    """Key figures over revisions, one small panel each. `figures[i]` maps metric names to what revision i measured."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 1.7 * len(TREND)), layout="constrained")
         panels = np.atleast_1d(figure.subplots(len(TREND), 1, sharex=True))
-        places = np.arange(len(runs))
+        places = np.arange(len(revisions))
         for axes, (metric, label, unit) in zip(panels, TREND, strict=True):
             values = [known.get(metric, np.nan) for known in figures]
             axes.plot(places, values, marker="o", color=COLOURS["ours"])
@@ -107,7 +112,7 @@ def trend(runs: Sequence[Run], figures: Sequence[dict[str, float]], path: Path) 
             axes.set_ylabel(unit)
             known = [value for value in values if not np.isnan(value)]
             axes.set_ylim(0, 1.3 * max(known, default=1.0))
-        panels[-1].set_xticks(places, [run.revision[:7] for run in runs], rotation=45, ha="right")
+        panels[-1].set_xticks(places, [revision[:7] for revision in revisions], rotation=45, ha="right")
         _write(figure, path)
 
 
@@ -120,9 +125,9 @@ def _figure(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _save(figure: Figure, axes: Axes, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
     with mpl.rc_context(STYLE):
-        axes.legend(frameon=False, loc="upper left")
+        figure.legend(frameon=False, loc="outside lower center", ncols=4)
         _write(figure, path)
 
 

@@ -77,14 +77,11 @@ def encoder_process(conditions: Conditions) -> Iterator[EncoderProcess]:
 def main(models: Path, core: int) -> None:
     """Answer requests until the input ends."""
     os.sched_setaffinity(0, {core})
-    from runtime.machine import integer_encoding
     from runtime.models.bundle import Bundle
-    from runtime.models.text_encoder import TextEncoder
+    from runtime.models.text_encoder import TextEncoder, choose_encoding
 
     bundle = Bundle.load(models / "minilm", kind="text-encoder")
-    encoding = integer_encoding()
-    if encoding not in bundle.manifest.encodings:  # a float32 bundle has one encoding only
-        encoding = min(bundle.manifest.encodings)
+    encoding = choose_encoding(bundle)
     encoder = TextEncoder(bundle, encoding)
     print(json.dumps({"encoding": encoding}), flush=True)
     for line in sys.stdin:

@@ -34,22 +34,6 @@ Drawn by `python -m bench report` from `bench/history.jsonl`. Do not edit: run t
 A target that is a ratio or a size makes `python -m bench --check` fail when it is missed; an absolute time never does.
 """
 
-READING = {
-    "embed": "One text a request, every text new. `floor_ms` is the time the model's matrix products would take in "
-    "float32 at the best rate this core reached in the same round. `ratio_to_floor` compares text to vector, "
-    "tokenising included, round by round. `http_overhead_ms` is HTTP minus in process; `http_and_tokenize_ms` is HTTP "
-    "minus the model alone.",
-    "start": "From the start of the process to the first 200 of `/embed`; the files are in the page cache.",
-    "memory": "`start`: ready. `warm`: one text of each length. `load`: mixed requests over every endpoint and one "
-    "batch of 32 texts of 256 tokens. `growth_mb_per_10000` is the slope of anonymous memory over further mixed "
-    "traffic. `answered` is the share of requests answered by the status they had to be answered by. MB are 2^20 bytes.",
-    "users": "Interleaved `GET /user/{id}/embedding` of users with short and long histories.",
-    "rank": "Candidates given by id, the user by id.",
-    "load": "Closed loop, texts of 32 tokens. Overload: more connections and more tokens than the server takes.",
-    "quality": "Cosine between ours and the float32 model for every sentence of STS-B dev and test; Spearman x 100 "
-    "between the cosine of a pair and people's judgement of it.",
-}
-
 
 def latest(runs: Sequence[Run], suite: str) -> Run | None:
     """The last full run that has the suite; a quick one when there is no other."""
@@ -58,8 +42,13 @@ def latest(runs: Sequence[Run], suite: str) -> Run | None:
     return next(reversed(full or having), None)
 
 
-def draw(runs: Sequence[Run], targets: Sequence[Target], report: Path = REPORT_FILE) -> list[Path]:
-    """Write the report and, beside it, `charts/`; the paths written.
+def draw(
+    runs: Sequence[Run],
+    targets: Sequence[Target],
+    report: Path = REPORT_FILE,
+    modules: Sequence[str] = tuple(module_of(name) for name in NAMES),
+) -> list[Path]:
+    """Write the report of the suites that `modules` declare and, beside it, `charts/`; the paths written.
 
     Raises ValueError when there is no run to draw from.
     """
@@ -68,20 +57,21 @@ def draw(runs: Sequence[Run], targets: Sequence[Target], report: Path = REPORT_F
     folder = report.parent / "charts"
     written: list[Path] = [report]
     parts = [OPENING]
-    for name in NAMES:
-        run = latest(runs, name)
+    suites = [load_suite(module) for module in modules]
+    for suite in suites:
+        run = latest(runs, suite.name)
         if run is None:
-            parts.append(f"## {name}\n\nNot measured yet.\n")
+            parts.append(f"## {suite.name}\n\nNot measured yet.\n")
             continue
-        suite = load_suite(module_of(name))
-        parts.append(_section(suite, run, rows_of(suite, run.suites[name], targets)))
-        for title, path in _charts(name, run, folder):
+        parts.append(_section(suite, run, rows_of(suite, run.suites[suite.name], targets)))
+        for title, path in _charts(suite.name, run, folder):
             parts.append(f"![{title}](charts/{path.name})\n")
             written.append(path)
-    shown = [run for run in runs if not run.quick][-TREND_RUNS:]
+    figures = [(run, _measured(run, suites)) for run in runs if not run.quick]
+    shown = [(run, known) for run, known in figures if charts.TREND_METRICS & known.keys()][-TREND_RUNS:]
     if len(shown) > 1:
         path = folder / "trend.svg"
-        charts.trend(shown, [_measured(run) for run in shown], path)
+        charts.trend([run.revision for run, _ in shown], [known for _, known in shown], path)
         parts.append(f"## Over revisions\n\n![Key figures over revisions](charts/{path.name})\n")
         written.append(path)
     parts.append(_sources(targets))
@@ -97,7 +87,7 @@ def _section(suite: Suite, run: Run, rows: Sequence[Row]) -> str:
     lines = [
         f"## {suite.name}: {suite.purpose}",
         "",
-        READING[suite.name],
+        suite.reading,
         "",
         f"{machine['cpu']}, {machine['cores']} cores, {' '.join(machine['flags'])}; {run.at}, revision "
         f"`{run.revision}`{modified}, seed {run.seed}; {versions}.{quick}",
@@ -132,10 +122,9 @@ def _charts(name: str, run: Run, folder: Path) -> list[tuple[str, Path]]:
     return drawn
 
 
-def _measured(run: Run) -> dict[str, float]:
+def _measured(run: Run, suites: Sequence[Suite]) -> dict[str, float]:
     """Every measured value of a run, by metric name."""
-    suites = [load_suite(module_of(name)) for name in NAMES if name in run.suites]
-    rows = [row for suite in suites for row in rows_of(suite, run.suites[suite.name], ())]
+    rows = [row for suite in suites if suite.name in run.suites for row in rows_of(suite, run.suites[suite.name], ())]
     return {row.metric.name: row.measured for row in rows if row.measured is not None}
 
 

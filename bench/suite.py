@@ -106,10 +106,14 @@ class Metric:
 
 @dataclass(frozen=True)
 class Suite:
-    """A declaration: what is measured, by which cases, and the metrics to read from their samples."""
+    """A declaration: what is measured, by which cases, and the metrics to read from their samples.
+
+    purpose: one line; reading: what someone who reads the table has to know about how it was made.
+    """
 
     name: str
     purpose: str
+    reading: str
     cases: tuple[Case, ...]
     metrics: tuple[Metric, ...]
 

@@ -10,8 +10,8 @@ NAMES = ("embed", "start", "memory", "users", "rank", "load", "quality")
 
 
 def module_of(name: str) -> str:
-    """The module that declares the suite of that name."""
-    return f"bench.suites.{name}"
+    """The module that declares the suite of that name; a dotted name is a module itself."""
+    return name if "." in name else f"bench.suites.{name}"
 
 
 def load_suite(module: str) -> Suite:

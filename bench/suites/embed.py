@@ -98,6 +98,10 @@ def _metrics(tokens: int) -> tuple[Metric, ...]:
 SUITE = Suite(
     name="embed",
     purpose="latency of one text by length, in process and over HTTP, against the float32 floor",
+    reading="One text a request, every text new. `floor_ms` is the time the model's matrix products would take in "
+    "float32 at the best rate this core reached in the same round. `ratio_to_floor` compares text to vector, "
+    "tokenising included, round by round. `http_overhead_ms` is HTTP minus in process; `http_and_tokenize_ms` "
+    "is HTTP minus the model alone.",
     cases=(Case("one client", measure),),
     metrics=(
         Metric("embed.core_gflops", "one client", "GFLOP/s", "lower", raw("gflops")),

@@ -71,6 +71,7 @@ def _single(source: TextSource) -> bytes:
 SUITE = Suite(
     name="load",
     purpose="throughput with 1, 8 and 64 clients; answers under overload",
+    reading="Closed loop, texts of 32 tokens. Overload: more connections and more tokens than the server takes.",
     cases=(Case("throughput", measure_throughput), Case("overload", measure_overload)),
     metrics=(
         *(

@@ -46,31 +46,28 @@ def reference_bundle(models: Path) -> Path:
     return path
 
 
-def load_encoder(bundle: Path, encoding: str) -> Embed:
-    """The runtime's encoder as a function from text to unit vector float32 [384]."""
+def load_encoder(folder: Path) -> tuple[str, Embed]:
+    """The runtime's encoder of a bundle: its encoding, and a function from text to unit vector float32 [384]."""
     from runtime.models.bundle import Bundle
-    from runtime.models.text_encoder import TextEncoder
+    from runtime.models.text_encoder import TextEncoder, choose_encoding
 
-    encoder = TextEncoder(Bundle.load(bundle, kind="text-encoder"), encoding)
-    return lambda text: encoder.embed(encoder.tokenize(text).ids)
+    bundle = Bundle.load(folder, kind="text-encoder")
+    encoding = choose_encoding(bundle)
+    encoder = TextEncoder(bundle, encoding)
+    return encoding, lambda text: encoder.embed(encoder.tokenize(text).ids)
 
 
 def measure(conditions: Conditions, samples: Samples) -> None:
     """Embed every sentence with ours and with float32; cosine between the two, and each one's Spearman on the pairs."""
-    from runtime.machine import integer_encoding
-
     most = conditions.rounds(full=10_000, quick=40)
     pairs = {split: read_pairs(split) for split in SPLITS}
-    encoding = integer_encoding()
-    samples.note("encoding", encoding)
-    samples.note("data", f"STS-B dev and test, up to {most} pairs each")
     sentences = sorted({text for known in pairs.values() for text in known.first[:most] + known.second[:most]})
+    samples.note("data", f"STS-B dev and test, up to {most} pairs each")
     samples.note("sentences", len(sentences))
-    vectors = {}
-    for name, embed in (
-        ("ours", load_encoder(conditions.models / "minilm", encoding)),
-        ("fp32", load_encoder(reference_bundle(conditions.models), "fp32")),
-    ):
+    vectors: dict[str, dict[str, NDArray[np.float32]]] = {}
+    for name, folder in (("ours", conditions.models / "minilm"), ("fp32", reference_bundle(conditions.models))):
+        encoding, embed = load_encoder(folder)
+        samples.note(f"encoding.{name}", encoding)
         vectors[name] = {text: embed(text) for text in sentences}
     samples.add("cosine", *(float(vectors["ours"][text] @ vectors["fp32"][text]) for text in sentences))
     for split, known in pairs.items():
@@ -89,6 +86,8 @@ def mean_cosine(series: Series) -> list[float]:
 SUITE = Suite(
     name="quality",
     purpose="cosine to float32 and Spearman on STS-B dev and test",
+    reading="Cosine between ours and the float32 model for every sentence of STS-B dev and test; Spearman x 100 "
+    "between the cosine of a pair and people's judgement of it.",
     cases=(Case("ours", measure, limit_s=900),),
     metrics=(
         Metric("quality.cosine_mean", "ours", "cosine", "lower", mean_cosine),

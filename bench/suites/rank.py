@@ -50,6 +50,7 @@ def load_catalogue(connection: Connection, ids: list[str], source: TextSource) -
 SUITE = Suite(
     name="rank",
     purpose="POST /rank with 10, 100 and 1,000 candidates given by id",
+    reading="Candidates given by id, the user by id.",
     cases=(Case("one client", measure),),
     metrics=tuple(
         Metric(f"rank.{statistic}_ms.{size}", "one client", "ms", "higher", raw(f"rank_ms.{size}"),

@@ -23,6 +23,7 @@ def measure(conditions: Conditions, samples: Samples) -> None:
 SUITE = Suite(
     name="start",
     purpose="process start to the first /embed answer",
+    reading="From the start of the process to the first 200 of `/embed`; the files are in the page cache.",
     cases=(Case("warm page cache", measure),),
     metrics=(Metric("start.first_answer_s", "warm page cache", "s", "higher", raw("first_answer_s")),),
 )

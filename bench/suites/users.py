@@ -54,6 +54,7 @@ _SHORT = HISTORIES[0]
 SUITE = Suite(
     name="users",
     purpose="GET /user/{id}/embedding with histories of 10 to 100,000 interactions",
+    reading="Interleaved `GET /user/{id}/embedding` of users with short and long histories.",
     cases=(Case(_CASE, measure),),
     metrics=(
         *(Metric(f"users.get_p50_ms.{length}", _CASE, "ms", "higher", raw(f"get_ms.{length}")) for length in HISTORIES),
