@@ -1,15 +1,17 @@
 """The documentation page: one HTML document from the OpenAPI one, without scripts, fonts or anything to fetch."""
 
 import json
+import re
 from html import escape
 from typing import Any
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
 h1{margin-bottom:0}h2{margin-top:2.5rem;padding-top:.6rem;border-top:1px solid #ddd;font-size:1.1rem}
-code,pre{font:13px/1.45 ui-monospace,monospace}pre{background:#f6f6f4;padding:.8rem;border-radius:6px;overflow-x:auto}
+code,pre{font:13px/1.45 ui-monospace,monospace}pre{background:#f6f6f4;padding:.8rem;border-radius:6px;
+white-space:pre-wrap;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%;font-size:.9rem}td,th{text-align:left;padding:.25rem .6rem;
-border-bottom:1px solid #eee;vertical-align:top}.m{display:inline-block;min-width:4.2rem;font-weight:700;color:#7a3b69}
+border-bottom:1px solid #eee;vertical-align:top}.m{display:inline-block;min-width:5rem;font-weight:700;color:#7a3b69}
 nav a{display:block;text-decoration:none;color:inherit;padding:.1rem 0}nav a:hover{text-decoration:underline}
 .q{color:#666}h3{font-size:.9rem;margin:1rem 0 .2rem;color:#555}
 @media(prefers-color-scheme:dark){body{background:#1b1b1d;color:#ddd}pre{background:#28282b}
@@ -43,28 +45,46 @@ def _section(method: str, path: str, operation: dict[str, Any], schemas: dict[st
     parts = [
         f'<h2 id="{escape(operation["operationId"])}"><span class="m">{method.upper()}</span>'
         f"<code>{escape(path)}</code></h2><p>{escape(operation['summary'])}. "
-        f"{escape(operation.get('description', ''))}</p>"
+        f"{_prose(operation.get('description', ''))}</p>"
     ]
     content = operation.get("requestBody", {}).get("content", {})
     if content:
-        parts.append(f"<h3>Body: {escape(', '.join(content))}</h3>")
-        parts.append(_type(next(iter(content.values()))["schema"]))
-    curl = ["curl"] + ([f"-X {method.upper()}"] if method not in ("get", "post") else [])
-    curl.append(f"localhost:8080{path}")
-    example = next((media["example"] for media in content.values() if "example" in media), None)
-    if example is not None:
-        curl.append(f"-H 'Content-Type: {next(iter(content))}' -d '{json.dumps(example, ensure_ascii=False)}'")
-    parts.append(f"<pre>{escape(' '.join(curl))}</pre><table>")
+        body = next(iter(content.values()))
+        parts.append(f"<h3>Body: {escape(', '.join(content))}</h3>{_expanded(body['schema'], schemas)}")
+    parts.append(f"<pre>{escape(_curl(method, path, content))}</pre>")
+    errors = []
     for status, answer in operation["responses"].items():
+        if int(status) >= 400:
+            errors.append(f'<span title="{escape(answer["description"])}">{status}</span>')
+            continue
         media = next(iter(answer.get("content", {}).values()), None)
-        parts.append(
-            f"<tr><td>{status}<td>{escape(answer['description'])}<td>{_type(media['schema']) if media else ''}"
-        )
-    return "".join(parts) + "</table>"
+        shown = _expanded(media["schema"], schemas) if media else ""
+        parts.append(f"<h3>Answer: {status} {escape(answer['description'])}</h3>{shown}")
+    if errors:
+        parts.append(f'<p class="q">Errors: {", ".join(errors)}, as <a href="#ErrorBody">ErrorBody</a>.</p>')
+    return "".join(parts)
+
+
+def _curl(method: str, path: str, content: dict[str, Any]) -> str:
+    """A command that works, in as many lines as it needs."""
+    verb = f"-X {method.upper()} " if method not in ("get", "post") else ""
+    example = next((media["example"] for media in content.values() if "example" in media), None)
+    line = f"curl {verb}localhost:8080{path}"
+    if example is None:
+        return line
+    data = json.dumps(example, ensure_ascii=False).replace("'", "'\\''")
+    return f"{line} \\\n  -H 'Content-Type: {next(iter(content))}' \\\n  -d '{data}'"
+
+
+def _expanded(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
+    """The fields of the struct that `schema` names, or the schema in words."""
+    if "$ref" in schema:
+        return _fields(schemas[schema["$ref"].rpartition("/")[2]])
+    return _type(schema)
 
 
 def _fields(schema: dict[str, Any]) -> str:
-    about = f"<p>{escape(schema['description'])}</p>" if "description" in schema else ""
+    about = f"<p>{_prose(schema['description'])}</p>" if "description" in schema else ""
     if "properties" not in schema:
         return about + _type(schema)
     required = set(schema.get("required", ()))
@@ -73,6 +93,10 @@ def _fields(schema: dict[str, Any]) -> str:
         for name, kind in schema["properties"].items()
     )
     return f"{about}<table>{rows}</table>"
+
+
+def _prose(text: str) -> str:
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))
 
 
 def _type(schema: dict[str, Any]) -> str:
