@@ -78,12 +78,11 @@ def main(models: Path, core: int) -> None:
     """Answer requests until the input ends."""
     os.sched_setaffinity(0, {core})
     from runtime.models.bundle import Bundle
-    from runtime.models.text_encoder import TextEncoder, choose_encoding
+    from runtime.models.text_encoder import load_encoder
 
     bundle = Bundle.load(models / "minilm", kind="text-encoder")
-    encoding = choose_encoding(bundle)
-    encoder = TextEncoder(bundle, encoding)
-    print(json.dumps({"encoding": encoding}), flush=True)
+    encoder, _ = load_encoder(bundle)
+    print(json.dumps({"encoding": encoder.encoding}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         if "floor" in request:

@@ -24,7 +24,7 @@ from runtime.memory_budget import memory_budget
 from runtime.metrics import RequestMetrics
 from runtime.models.bundle import Bundle
 from runtime.models.embedder import Embedder
-from runtime.models.text_encoder import TextEncoder, choose_encoding
+from runtime.models.text_encoder import load_encoder
 from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
 from runtime.parts import Parts
@@ -74,8 +74,7 @@ def create_app(settings: Settings) -> Starlette:
 def build_parts(settings: Settings) -> Parts:
     started = time.monotonic()
     bundle = Bundle.load(settings.models_dir / "minilm", kind="text-encoder", dimensions=DIMENSIONS)
-    encoder = TextEncoder(bundle, choose_encoding(bundle, settings.encoding))
-    self_test = encoder.self_test()
+    encoder, self_test = load_encoder(bundle, settings.encoding)
     pool = WorkerPool(
         encoder.embed,
         workers=settings.threads or usable_cores(),

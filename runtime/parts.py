@@ -7,6 +7,7 @@ from runtime.api.body import BodyBudget
 from runtime.catalog import Catalog
 from runtime.metrics import RequestMetrics
 from runtime.models.embedder import Embedder
+from runtime.models.text_encoder import SelfTest
 from runtime.settings import Settings
 from runtime.store import Store
 
@@ -19,5 +20,5 @@ class Parts:
     catalog: Catalog
     bodies: BodyBudget
     metrics: RequestMetrics
-    self_test: dict[str, float]
+    self_test: SelfTest
     openapi: dict[str, Any]

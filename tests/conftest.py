@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from runtime.models.bundle import Bundle
-from runtime.models.text_encoder import TextEncoder, choose_encoding
+from runtime.models.text_encoder import TextEncoder, load_encoder
 
 ROOT = Path(__file__).parents[1]
 BUNDLE = Path(os.environ.get("VOWS_MODELS_DIR", ROOT / "models")) / "minilm"
@@ -45,8 +45,7 @@ def bundle_path() -> Path:
 @pytest.fixture(scope="session")
 def encoder(bundle_path: Path) -> TextEncoder:
     """The real model, in the encoding of this CPU."""
-    bundle = Bundle.load(bundle_path, kind="text-encoder")
-    return TextEncoder(bundle, choose_encoding(bundle))
+    return load_encoder(Bundle.load(bundle_path, kind="text-encoder"))[0]
 
 
 @pytest.fixture(scope="session")

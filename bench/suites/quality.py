@@ -49,12 +49,10 @@ def reference_bundle(models: Path) -> Path:
 def load_encoder(folder: Path) -> tuple[str, Embed]:
     """The runtime's encoder of a bundle: its encoding, and a function from text to unit vector float32 [384]."""
     from runtime.models.bundle import Bundle
-    from runtime.models.text_encoder import TextEncoder, choose_encoding
+    from runtime.models import text_encoder
 
-    bundle = Bundle.load(folder, kind="text-encoder")
-    encoding = choose_encoding(bundle)
-    encoder = TextEncoder(bundle, encoding)
-    return encoding, lambda text: encoder.embed(encoder.tokenize(text).ids)
+    encoder, _ = text_encoder.load_encoder(Bundle.load(folder, kind="text-encoder"))
+    return encoder.encoding, lambda text: encoder.embed(encoder.tokenize(text).ids)
 
 
 def measure(conditions: Conditions, samples: Samples) -> None:

@@ -24,8 +24,14 @@ class Health(msgspec.Struct, frozen=True):
     status: str
 
 
+class SelfTestInfo(msgspec.Struct, frozen=True):
+    texts: int
+    min_cosine_to_recorded: float
+    mean_cosine_to_fp32: float
+
+
 class ModelInfo(msgspec.Struct, frozen=True):
-    """`encoding` is the integer encoding chosen for this CPU; `self_test` the lowest cosines to recorded vectors."""
+    """`encoding` is the integer encoding chosen for this CPU; `self_test` how it reproduces recorded vectors."""
 
     model_version: str
     bundle_sha256: str
@@ -33,7 +39,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     recipe: dict[str, Any]
     quality: dict[str, Any]
     encoding: str
-    self_test: dict[str, float]
+    self_test: SelfTestInfo
     dimensions: int
     max_tokens: int
 
@@ -87,7 +93,7 @@ async def get_info(parts: "Parts", request: Request) -> Info:
                 recipe=manifest.recipe,
                 quality=manifest.quality,
                 encoding=encoder.encoding,
-                self_test=parts.self_test,
+                self_test=SelfTestInfo(*parts.self_test),
                 dimensions=encoder.dimensions,
                 max_tokens=encoder.max_tokens,
             )

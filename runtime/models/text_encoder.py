@@ -1,8 +1,9 @@
 """Text → unit vector: one path, one text a run, at its exact length."""
 
+import logging
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,23 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 from tokenizers import Tokenizer
 
-# Agreement with the vectors recorded at export. The graph is the same, so only the CPU's float rounding may differ.
+# Agreement with the vectors recorded at export. The graph is the same, so only the CPU's float rounding may differ; a
+# kernel that saturates falls far below. To fp32 the mean must hold what export's gate demands of held-out texts.
 MIN_COSINE_TO_RECORDED = 0.9999
-MIN_COSINE_TO_FP32 = 0.99
+MIN_MEAN_COSINE_TO_FP32 = 0.998
+
+log = logging.getLogger("vows")
 
 # Scratch memory of one run of the longest text, which the session keeps for the next one.
 SCRATCH_BYTES = 16 << 20
+
+
+class SelfTest(NamedTuple):
+    """How the recorded texts came out on this CPU."""
+
+    texts: int
+    min_cosine_to_recorded: float
+    mean_cosine_to_fp32: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +48,28 @@ class Tokens:
         return self.count > self.ids.size
 
 
-def choose_encoding(bundle: Bundle, asked: str = "auto") -> str:
-    """The encoding asked for; for "auto" the one of this CPU, or the only one there is (an fp32 bundle)."""
+def candidate_encodings(bundle: Bundle, asked: str = "auto") -> list[str]:
+    """The encodings to try, best first: the one asked for, or for "auto" this CPU's and then the bundle's others."""
     if asked != "auto":
-        return asked
-    encodings = bundle.manifest.encodings
+        return [asked]
     wanted = integer_encoding()
-    return wanted if wanted in encodings else min(encodings)
+    return sorted(bundle.manifest.encodings, key=lambda encoding: (encoding != wanted, encoding))
+
+
+def load_encoder(bundle: Bundle, asked: str = "auto") -> tuple["TextEncoder", SelfTest]:
+    """The first encoding that reproduces the recorded vectors on this CPU, and how well it does.
+
+    Raises BundleError, saying what each encoding got wrong, when none does.
+    """
+    failures: list[str] = []
+    for encoding in candidate_encodings(bundle, asked):
+        try:
+            encoder = TextEncoder(bundle, encoding)
+            return encoder, encoder.self_test()
+        except BundleError as error:
+            log.warning("%s", error)
+            failures.append(str(error))
+    raise BundleError("; ".join(failures))
 
 
 class TextEncoder:
@@ -86,9 +113,10 @@ class TextEncoder:
         vector: NDArray[np.float32] = np.array(output, np.float32).reshape(-1)
         return vector
 
-    def self_test(self) -> dict[str, float]:
-        """Embed the recorded texts and compare. Returns the lowest cosines; raises BundleError below the limits."""
-        lowest_recorded, lowest_fp32 = 1.0, 1.0
+    def self_test(self) -> SelfTest:
+        """Embed the recorded texts and compare. Raises BundleError when they are not what was recorded."""
+        recorded: list[float] = []
+        fp32: list[float] = []
         for golden in self.bundle.golden():
             tokens = self.tokenize(golden.text)
             if tokens.ids.tolist() != golden.input_ids:
@@ -97,15 +125,22 @@ class TextEncoder:
                     "export the bundle again with the installed tokenizers"
                 )
             vector = self.embed(tokens.ids)
-            lowest_recorded = min(lowest_recorded, float(vector @ np.asarray(golden.quantised, np.float32)))
-            lowest_fp32 = min(lowest_fp32, float(vector @ np.asarray(golden.fp32, np.float32)))
-        if lowest_recorded < MIN_COSINE_TO_RECORDED or lowest_fp32 < MIN_COSINE_TO_FP32:
+            recorded.append(float(vector @ np.asarray(golden.quantised, np.float32)))
+            fp32.append(float(vector @ np.asarray(golden.fp32, np.float32)))
+        if not recorded:
+            raise BundleError(f"bundle {self.bundle.path} has no recorded vectors; export the bundle again")
+        result = SelfTest(len(recorded), min(recorded), sum(fp32) / len(fp32))
+        if (
+            result.min_cosine_to_recorded < MIN_COSINE_TO_RECORDED
+            or result.mean_cosine_to_fp32 < MIN_MEAN_COSINE_TO_FP32
+        ):
             raise BundleError(
-                f"bundle {self.bundle.path}, encoding {self.encoding}: cosine to the recorded vectors is "
-                f"{lowest_recorded:.6f} (at least {MIN_COSINE_TO_RECORDED}), to fp32 {lowest_fp32:.6f} (at least "
-                f"{MIN_COSINE_TO_FP32}): this CPU does not compute this encoding exactly"
+                f"bundle {self.bundle.path}, encoding {self.encoding}: over {result.texts} recorded texts the lowest "
+                f"cosine to the recorded vectors is {result.min_cosine_to_recorded:.6f} (at least "
+                f"{MIN_COSINE_TO_RECORDED}), the mean to fp32 {result.mean_cosine_to_fp32:.6f} (at least "
+                f"{MIN_MEAN_COSINE_TO_FP32}): this CPU does not compute this encoding exactly"
             )
-        return {"cosine_to_recorded": lowest_recorded, "cosine_to_fp32": lowest_fp32}
+        return result
 
     def _cut(self, ids: list[int]) -> Tokens:
         count = len(ids)

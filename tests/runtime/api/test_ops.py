@@ -16,7 +16,7 @@ def test_health_and_info(server):
     (model,) = info["models"]
     assert model["model_version"] == "sentence-bert-v1"
     assert len(model["bundle_sha256"]) == 64
-    assert model["self_test"]["cosine_to_recorded"] >= 0.9999
+    assert model["self_test"]["min_cosine_to_recorded"] >= 0.9999
     assert info["memory"]["rss_bytes"] > info["memory"]["anonymous_bytes"] > 0
     assert info["limits"]["worker_threads"] >= 1
     assert info["onnxruntime"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime.models.bundle import Bundle, BundleError
-from runtime.models.text_encoder import TextEncoder
+from runtime.models.text_encoder import candidate_encodings, load_encoder
 
 
 @pytest.fixture
@@ -86,10 +86,20 @@ def test_the_self_test_catches_an_encoding_that_computes_something_else(copy):
     golden = json.loads((copy / "golden.json").read_text())
     golden[0]["quantised"] = golden[1]["quantised"]
     (copy / "golden.json").write_text(json.dumps(golden))
-    bundle = _resealed(copy, "golden.json")
-    encoder = TextEncoder(bundle, next(iter(bundle.manifest.encodings)))
-    with pytest.raises(BundleError, match="cosine to the recorded vectors"):
-        encoder.self_test()
+    with pytest.raises(BundleError, match="lowest cosine to the recorded vectors is 0") as error:
+        load_encoder(_resealed(copy, "golden.json"))
+    for encoding in json.loads((copy / "manifest.json").read_text())["encodings"]:
+        assert f"encoding {encoding}" in str(error.value)  # every one was tried
+
+
+def test_an_encoding_that_does_not_work_here_gives_way_to_another(copy):
+    bundle = Bundle.load(copy, kind="text-encoder")
+    first, *others = candidate_encodings(bundle)
+    assert others, "an int8 bundle carries more than one encoding"
+    name = bundle.manifest.encodings[first]
+    (copy / name).write_bytes(b"not a model")
+    encoder, _ = load_encoder(_resealed(copy, name))
+    assert encoder.encoding == others[0]
 
 
 def _resealed(path: Path, name: str) -> Bundle:
