@@ -5,6 +5,8 @@ import threading
 import httpx
 import numpy as np
 
+OCTETS = {"accept": "application/octet-stream"}
+
 
 def test_the_answer(server):
     body = {"text": "wildflower bouquet", "tags": ["boho", "florist"], "images": ["https://x/1.jpg"]}
@@ -39,14 +41,17 @@ def test_truncation_is_never_silent(server):
     assert long["embedding"] == cut["embedding"]
 
 
-def test_same_text_same_vector_alone_in_batches_and_under_load(server):
-    texts = [f"venue number {n} " + "with a view " * (n % 40) for n in range(48)]
-    alone = [server.client.post("/embed", json={"text": text}).json()["embedding"] for text in texts]
+def test_same_text_same_vector_alone_in_batches_under_load_and_after_a_restart(start_server):
+    """Every comparison is of bytes. Without a cache, so that each vector is computed anew."""
+    server = start_server(cache_bytes=0)
+    texts = [f"venue number {n} " + "with a view " * (n % 60) for n in range(256)]
+    alone = [server.client.post("/embed", json={"text": text}, headers=OCTETS).content for text in texts]
+    assert len(set(alone)) > 250
     stop = threading.Event()
 
     def hammer():
         with httpx.Client(base_url=server.url, timeout=60) as client:
-            for _ in range(200):
+            for _ in range(500):
                 if stop.is_set():
                     return
                 client.post("/embed", json={"text": "noise from another client"})
@@ -55,15 +60,20 @@ def test_same_text_same_vector_alone_in_batches_and_under_load(server):
     for other in others:
         other.start()
     try:
-        for size in (2, 7, 48):
-            for start in range(0, len(texts), size):
-                part = texts[start : start + size]
-                answer = server.client.post("/embed/batch", json={"items": [{"text": text} for text in part]}).json()
-                assert [one["embedding"] for one in answer["results"]] == alone[start : start + size]
+        for size in (2, 7, 64, 256):
+            for start in range(0, min(len(texts), 8 * size), size):
+                items = [{"text": text} for text in texts[start : start + size]]
+                rows = server.client.post("/embed/batch", json={"items": items}, headers=OCTETS).content
+                assert rows == b"".join(alone[start : start + size])
     finally:
         stop.set()
         for other in others:
             other.join()
+    assert server.stop() == 0
+    again = start_server(server.data_dir, threads=1)
+    assert [again.client.post("/embed", json={"text": text}, headers=OCTETS).content for text in texts[:64]] == alone[
+        :64
+    ]
 
 
 def test_a_batch_reports_each_item(server):

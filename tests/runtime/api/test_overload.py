@@ -1,0 +1,143 @@
+"""More work than fits: refused with a reason and a time to come back, and the server goes on."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import pytest
+
+LONG = "a long walk through the garden " * 60
+
+
+def tokens_waiting(server):
+    lines = server.client.get("/metrics").text.splitlines()
+    return float(next(line for line in lines if line.startswith("vows_queue_tokens ")).split()[1])
+
+
+@pytest.fixture(scope="module")
+def small(start_server):
+    """One worker and a queue of four long texts."""
+    return start_server(threads=1, queue_tokens=1024, cache_bytes=0)
+
+
+def test_a_full_queue_is_refused_alike_for_single_texts_and_batches(small):
+    answers: list[httpx.Response] = []
+
+    def ask(path, body):
+        with httpx.Client(base_url=small.url, timeout=60) as client:
+            answers.append(client.post(path, json=body))
+
+    single = [threading.Thread(target=ask, args=("/embed", {"text": LONG})) for _ in range(24)]
+    batches = [threading.Thread(target=ask, args=("/embed/batch", {"items": [{"text": LONG}] * 8})) for _ in range(2)]
+    for thread in single + batches:
+        thread.start()
+    for thread in single + batches:
+        thread.join()
+    assert {answer.status_code for answer in answers} == {200, 503}
+    for answer in answers:
+        if answer.status_code == 503:
+            assert answer.json()["error"]["code"] == "overloaded"
+            assert int(answer.headers["retry-after"]) >= 1
+    assert small.client.post("/embed", json={"text": "afterwards"}).status_code == 200
+    assert tokens_waiting(small) == 0
+
+
+def test_a_client_that_hangs_up_takes_its_batch_with_it(start_server):
+    server = start_server(threads=1, cache_bytes=0)
+    body = json.dumps({"items": [{"text": LONG}] * 128}).encode()
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        head = f"POST /embed/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        connection.sendall(head.encode() + b"\r\n\r\n" + body)
+        deadline = time.monotonic() + 10
+        while tokens_waiting(server) == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        waiting = tokens_waiting(server)
+        assert waiting > 20_000
+    deadline = time.monotonic() + 10
+    while tokens_waiting(server) > 0 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    found = server.client.get("/metrics").text
+    assert 'vows_requests_total{endpoint="POST /embed/batch",status="499"} 1' in found
+    assert tokens_waiting(server) == 0
+
+
+def test_a_text_goes_before_a_batch_that_came_first(start_server):
+    server = start_server(threads=1, cache_bytes=0)
+    done: dict[str, float] = {}
+
+    def ask(name, path, body):
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            assert client.post(path, json=body).status_code == 200
+            done[name] = time.monotonic()
+
+    batch = threading.Thread(target=ask, args=("batch", "/embed/batch", {"items": [{"text": LONG}] * 64}))
+    batch.start()
+    while tokens_waiting(server) == 0:
+        time.sleep(0.005)
+    ask("text", "/embed", {"text": "in a hurry"})
+    assert batch.is_alive(), "the text waited for the whole batch"
+    batch.join()
+    assert done["text"] < done["batch"]
+
+
+def test_a_deadline_is_kept(start_server):
+    server = start_server(threads=1, cache_bytes=0, batch_timeout_s=0.2)
+    answer = server.client.post("/embed/batch", json={"items": [{"text": LONG}] * 256})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
+    assert "deadline" in answer.json()["error"]["message"]
+
+
+def test_bodies_in_flight_are_bounded_together(start_server):
+    """Three clients that each promise a large body and send nothing: the third is refused, then all leave."""
+    server = start_server(max_body_bytes=1 << 20, body_budget_bytes=2 << 20)
+    host, port = server.url.removeprefix("http://").split(":")
+    head = f"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {1 << 20}\r\n\r\n"
+    waiting = [socket.create_connection((host, int(port)), timeout=10) for _ in range(2)]
+    try:
+        for connection in waiting:
+            connection.sendall(head.encode() + b"{")
+        deadline = time.monotonic() + 10
+        status = 200
+        while status == 200 and time.monotonic() < deadline:
+            status = server.client.post("/embed", json={"text": "a"}).status_code
+        assert status == 503
+    finally:
+        for connection in waiting:
+            connection.close()
+    deadline = time.monotonic() + 10
+    while status == 503 and time.monotonic() < deadline:
+        status = server.client.post("/embed", json={"text": "a"}).status_code
+    assert status == 200
+
+
+def test_many_tiny_values_are_refused_before_they_are_decoded(server):
+    before = server.client.get("/info").json()["memory"]["peak_rss_bytes"]
+    for path, body in {
+        "/embed/batch": b'{"items":[' + b"{}," * 1_000_000 + b"{}]}",
+        "/content/batch": b"[" + b"{}," * 1_000_000 + b"{}]",
+        "/interactions": b"[" + b"1," * 1_500_000 + b"1]",
+        "/rank": b'{"candidates":["a"],"embedding":[' + b"1," * 1_500_000 + b"1]}",
+    }.items():
+        answer = server.client.post(path, content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_many_values")
+    lines = server.client.post(
+        "/content/batch", content=b"{}\n" * 1_000_000, headers={"content-type": "application/x-ndjson"}
+    )
+    assert lines.status_code == 422
+    grown = server.client.get("/info").json()["memory"]["peak_rss_bytes"] - before
+    assert grown < 24 << 20  # the bodies themselves, of 3 to 4 MB
+
+
+def test_settings_that_cannot_fit_stop_the_start(tmp_path, bundle_path):
+    environ = {
+        "VOWS_PORT": "0", "VOWS_DATA_DIR": str(tmp_path), "VOWS_MODELS_DIR": str(bundle_path.parent),
+        "VOWS_CATALOG_BYTES": str(1 << 45),
+    }  # fmt: skip
+    result = subprocess.run([sys.executable, "-m", "runtime"], env=environ, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert "Lower VOWS_CATALOG_BYTES" in result.stderr
