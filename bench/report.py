@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import charts
 from bench.history import CaseResult, Run
 from bench.suite import Suite
-from bench.suites import NAMES, load_suite, module_of
+from bench.suites import MODULES, load_suite
 from bench.table import Row, cells, rows_of
 from bench.targets import Target
 
@@ -46,7 +46,7 @@ def draw(
     runs: Sequence[Run],
     targets: Sequence[Target],
     report: Path = REPORT_FILE,
-    modules: Sequence[str] = tuple(module_of(name) for name in NAMES),
+    modules: Sequence[str] = MODULES,
 ) -> list[Path]:
     """Write the report of the suites that `modules` declare and, beside it, `charts/`; the paths written.
 

@@ -44,7 +44,7 @@ def run_case(module: str, case: Case, conditions: Conditions) -> CaseResult:
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
         environment.pop("OPENBLAS_CORETYPE", None)  # would slow the floor down
         start = time.monotonic()
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sys.stderr.fileno())
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=2)
         try:
             code = process.wait(timeout=case.limit_s)
         except subprocess.TimeoutExpired:

@@ -6,7 +6,7 @@ import importlib
 
 from bench.suite import Suite
 
-NAMES = ("embed", "start", "memory", "users", "rank", "load", "quality")
+NAMES = ("embed", "start", "memory", "users", "rank", "load", "quality", "session")
 
 
 def module_of(name: str) -> str:
@@ -20,3 +20,6 @@ def load_suite(module: str) -> Suite:
     if not isinstance(suite, Suite):
         raise TypeError(f"{module} declares no SUITE")
     return suite
+
+
+MODULES = tuple(module_of(name) for name in NAMES)

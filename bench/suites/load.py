@@ -15,6 +15,7 @@ from bench.texts import TextSource, load_tokenizer
 CLIENTS = (1, 8, 64)
 TEXT_TOKENS = 32
 ROUND_LIMIT_S = 20.0
+CACHED_CLIENTS, CACHED_TEXTS = 8, 20
 IN_ORDER = {200, 429, 503}
 SINGLE_CLIENTS, BULK_CLIENTS = 280, 24  # more connections than the server takes, more tokens than its queue holds
 BULK_ITEMS, BULK_TOKENS = 32, 256
@@ -37,13 +38,28 @@ def measure_throughput(conditions: Conditions, samples: Samples) -> None:
                 samples.add(f"ms.{clients}", *(answer.elapsed_ms for answer in answers))
 
 
+def measure_cached(conditions: Conditions, samples: Samples) -> None:
+    """Closed loop of 8 clients that all ask for the same few texts, which the server has embedded before."""
+    source = _source(conditions)
+    known = [_single(source) for _ in range(CACHED_TEXTS)]
+    requests = conditions.rounds(full=4000, quick=200)
+    with serving(conditions) as server:
+        for number in range(1 + conditions.rounds(full=5, quick=1)):
+            shared = itertools.islice(itertools.cycle(known), requests)
+            seconds, answers = closed_loop(server.port, [shared] * CACHED_CLIENTS, ROUND_LIMIT_S)
+            if any(answer.status != 200 for answer in answers):
+                raise RuntimeError("not every answer was 200")
+            if number:  # the first round fills the cache
+                samples.add("requests_per_s.cached", len(answers) / seconds)
+
+
 def measure_overload(conditions: Conditions, samples: Samples) -> None:
     """More clients, and more tokens, than the server takes: every answer must be 200, or a refusal in order."""
     source = _source(conditions)
-    single = [_single(source) for _ in range(200)]
+    single = (_single(source) for _ in itertools.count())
     items = [{"type": "content", "text": text} for text in source.texts(BULK_TOKENS, BULK_ITEMS)]
     bulk = build_request("POST", "/embed/batch", {"items": items})
-    clients: list[Iterator[bytes]] = [itertools.cycle(single[n:] + single[:n]) for n in range(SINGLE_CLIENTS)]
+    clients: list[Iterator[bytes]] = [single] * SINGLE_CLIENTS
     clients += [itertools.repeat(bulk) for _ in range(BULK_CLIENTS)]
     with serving(conditions) as server:
         _, answers = closed_loop(server.port, clients, 2.0 if conditions.quick else OVERLOAD_S)
@@ -72,7 +88,7 @@ SUITE = Suite(
     name="load",
     purpose="throughput with 1, 8 and 64 clients; answers under overload",
     reading="Closed loop, texts of 32 tokens. Overload: more connections and more tokens than the server takes.",
-    cases=(Case("throughput", measure_throughput), Case("overload", measure_overload)),
+    cases=(Case("throughput", measure_throughput), Case("cached", measure_cached), Case("overload", measure_overload)),
     metrics=(
         *(
             Metric(f"load.requests_per_s.{clients}", "throughput", "1/s", "lower", raw(f"requests_per_s.{clients}"))
@@ -82,6 +98,7 @@ SUITE = Suite(
             Metric(f"load.p95_ms.{clients}", "throughput", "ms", "higher", raw(f"ms.{clients}"), "p95")
             for clients in CLIENTS
         ),
+        Metric("load.cached_requests_per_s", "cached", "1/s", "lower", raw("requests_per_s.cached")),
         Metric("load.overload_in_order", "overload", "share", "lower", share("in_order", "answers")),
         Metric("load.overload_refused", "overload", "share", "higher", share("refused", "answers")),
         Metric("load.overload_says_when", "overload", "share", "lower", share("refused_until", "refused")),

@@ -42,14 +42,14 @@ def reference_bundle(models: Path) -> Path:
             raise NotMeasured(
                 "the float32 bundle is absent and needs the export extra: python " + " ".join(command[1:])
             )
-        subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr.fileno())
+        subprocess.run(command, cwd=ROOT, check=True, stdout=2)
     return path
 
 
 def load_encoder(folder: Path) -> tuple[str, Embed]:
     """The runtime's encoder of a bundle: its encoding, and a function from text to unit vector float32 [384]."""
-    from runtime.models.bundle import Bundle
     from runtime.models import text_encoder
+    from runtime.models.bundle import Bundle
 
     encoder, _ = text_encoder.load_encoder(Bundle.load(folder, kind="text-encoder"))
     return encoder.encoding, lambda text: encoder.embed(encoder.tokenize(text).ids)

@@ -1,0 +1,46 @@
+"""One run of the tiny suite, kept in a history, for every test that reads one."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import history
+from bench.__main__ import main
+
+TINY = "tests.bench.tiny_suite"
+
+
+class TinyBench:
+    """The command line on the tiny suite, with targets and a history of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.history = folder / "history.jsonl"
+
+    def targets(self, **limits: tuple[float, str]) -> Path:
+        """A file of targets: metric → (limit, kind), all "at most"."""
+        path = self.folder / "targets.toml"
+        units = {"time_ms": "ms", "ratio": "x floor"}
+        path.write_text(
+            "\n".join(
+                f'[[target]]\nmetric = "tiny.{name}"\nlimit = {limit}\nunit = "{units.get(name, "MB")}"\n'
+                f'direction = "at most"\nkind = "{kind}"\nsource = "a test"\n'
+                for name, (limit, kind) in limits.items()
+            )
+        )
+        return path
+
+    def run(self, *options: str, targets: Path) -> int:
+        return main([TINY, "--targets", str(targets), "--history", str(self.history), *options])
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> TinyBench:
+    return TinyBench(tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny) -> history.Run:
+    """Its one target is missed, which fails nothing without `--check`."""
+    assert tiny.run(targets=tiny.targets(size_mb=(19, "size"))) == 0
+    return history.read(tiny.history)[-1]

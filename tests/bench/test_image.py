@@ -1,0 +1,61 @@
+"""The image and its deployment agree with the server's own settings."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bench.server import IMAGE_ENVIRONMENT
+from runtime.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+FLY = tomllib.loads((ROOT / "fly.toml").read_text())
+FINAL_STAGE = DOCKERFILE.rpartition("\nFROM ")[2]
+
+
+def image_environment():
+    block = re.search(r"^ENV ((?:.*\\\n)*.*)$", FINAL_STAGE, re.MULTILINE).group(1)
+    return dict(part.split("=", 1) for part in block.replace("\\\n", " ").split())
+
+
+def test_the_bench_runs_the_server_in_the_image_s_environment():
+    environment = image_environment()
+    assert {name: environment[name] for name in IMAGE_ENVIRONMENT} == IMAGE_ENVIRONMENT
+
+
+def test_the_image_s_settings_are_settings():
+    own = {name: value for name, value in image_environment().items() if name.startswith("VOWS_")}
+    settings = Settings.from_environment(own)
+    assert settings.host == "0.0.0.0"
+    assert str(settings.data_dir) == FLY["mounts"][0]["destination"] == "/data"
+    assert f"EXPOSE {settings.port}\n" in FINAL_STAGE
+    assert settings.port == FLY["http_service"]["internal_port"]
+
+
+def test_the_server_stops_before_it_is_killed():
+    assert FLY["kill_signal"] == "SIGTERM"
+    assert Settings().shutdown_s < int(FLY["kill_timeout"].removesuffix("s"))
+
+
+def test_the_proxy_s_hard_limit_is_the_server_s():
+    concurrency = FLY["http_service"]["concurrency"]
+    assert concurrency["type"] == "requests"
+    assert concurrency["soft_limit"] < concurrency["hard_limit"] == Settings().max_requests
+
+
+def test_the_machine_is_the_smallest():
+    assert FLY["vm"] == [{"size": "shared-cpu-1x", "memory": "256mb"}]
+
+
+def test_the_last_stage_installs_nothing_and_runs_unprivileged():
+    assert "pip" not in FINAL_STAGE
+    assert "apt-get" not in FINAL_STAGE
+    assert re.search(r"^USER vows$", FINAL_STAGE, re.MULTILINE)
+    assert re.search(r'^CMD \["python", "-m", "runtime"\]$', FINAL_STAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("file", ["Dockerfile", "fly.toml", "requirements.lock", ".dockerignore"])
+def test_no_package_host_is_named(file):
+    assert not re.search(r"https?://(?!127\.0\.0\.1)", (ROOT / file).read_text())

@@ -1,0 +1,82 @@
+import mmap
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bench.cgroup import memory_limit
+from bench.process_memory import parse_kilobytes, read_process_memory
+from bench.suite import NotMeasured
+from bench.suites.memory import READ_EVERY, growth_per_10000
+
+
+def test_sizes_are_read_from_the_lines_that_are_sizes():
+    text = "00400000-7ffd [rollup]\nRss:     120 kB\nThreads: 4\nVmHWM:\t    130 kB\n"
+    assert parse_kilobytes(text) == {"Rss": 120, "VmHWM": 130}
+
+
+def test_a_reading_tells_anonymous_from_file_backed_memory(tmp_path):
+    before = read_process_memory(os.getpid())
+    file = tmp_path / "file"
+    file.write_bytes(b"\1" * (20 << 20))
+    held = bytearray(b"\1" * (30 << 20))
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert sum(mapped[n] for n in range(0, len(mapped), 4096)) > 0
+        after = read_process_memory(os.getpid())
+    assert after.anonymous_mb - before.anonymous_mb == pytest.approx(30, abs=5)
+    assert after.file_backed_mb - before.file_backed_mb == pytest.approx(20, abs=5)
+    assert after.rss_mb == pytest.approx(after.anonymous_mb + after.file_backed_mb)
+    assert after.peak_rss_mb >= after.rss_mb >= after.pss_mb > 0
+    assert len(held) == 30 << 20
+
+
+@pytest.fixture
+def group():
+    try:
+        with memory_limit(48) as group:
+            yield group
+    except NotMeasured as reason:
+        pytest.skip(str(reason))
+
+
+def allocate(group, megabytes):
+    code = f"x = bytearray(b'1' * ({megabytes} << 20))"
+    return subprocess.run([sys.executable, "-c", code], preexec_fn=group.join, capture_output=True).returncode
+
+
+def test_the_limit_kills_what_does_not_fit_and_spares_what_does(group):
+    assert allocate(group, 8) == 0
+    assert group.oom_kills() == 0
+    assert allocate(group, 200) != 0
+    assert group.oom_kills() >= 1
+    assert group.peak_mb() is None or 8 < group.peak_mb() <= 48
+
+
+def test_the_group_is_gone_afterwards():
+    try:
+        with memory_limit(48) as group:
+            assert group.path.is_dir()
+    except NotMeasured as reason:
+        pytest.skip(str(reason))
+    assert not group.path.exists()
+
+
+def readings(slope, count=50, jump_at=None):
+    values = [50 + slope * n * READ_EVERY / 10_000 for n in range(count)]
+    return {"flat_anonymous_mb": [value + (9 if n == jump_at else 0) for n, value in enumerate(values)]}
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, 25.0])
+def test_growth_is_the_slope_in_megabytes_a_ten_thousand_requests(slope):
+    assert growth_per_10000(readings(slope)) == [pytest.approx(slope)]
+
+
+def test_one_outlier_and_the_settling_at_the_start_do_not_count_as_growth():
+    assert growth_per_10000(readings(0.0, jump_at=30)) == [0.0]
+    settling = [40.0 + n for n in range(10)] + [50.0] * 40
+    assert growth_per_10000({"flat_anonymous_mb": settling}) == [0.0]
+
+
+def test_growth_needs_readings():
+    assert growth_per_10000({}) == []

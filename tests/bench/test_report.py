@@ -1,0 +1,105 @@
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+
+import pytest
+
+from bench import charts, history, report
+from bench.history import CaseResult
+from bench.suites import embed, memory
+from bench.targets import load_targets
+from tests.bench.conftest import TINY
+
+
+@pytest.fixture
+def drawn(tiny, tiny_run, tmp_path):
+    targets = load_targets(tiny.targets(size_mb=(19, "size")))
+    path = tmp_path / "REPORT.md"
+    assert report.draw(history.read(tiny.history), targets, path, [TINY]) == [path]
+    return path.read_text()
+
+
+def test_the_report_opens_with_what_it_cannot_show(drawn):
+    headings = [line for line in drawn.splitlines() if line.startswith("#")]
+    assert headings[1] == "## What this cannot show"
+    assert "author's bias" in drawn
+    assert headings.index("## What this cannot show") < headings.index("## tiny: what a suite may meet")
+
+
+def test_every_metric_is_a_row_with_its_verdict(drawn, tiny_run):
+    assert "| tiny.time_ms | ms | - | 30.00 (10.00-50.00) | 5 | - |" in drawn
+    assert "| tiny.size_mb | MB | <= 19 | 20.00 | 1 | **missed** |" in drawn
+    assert "failed: its process ended with status 3" in drawn
+    assert "not measured: needs root" in drawn
+    assert f"`{tiny_run.revision}`" in drawn
+    assert tiny_run.machine["cpu"] in drawn
+
+
+def test_a_suite_without_runs_is_said_to_be_missing(tiny_run, tmp_path):
+    path = tmp_path / "REPORT.md"
+    report.draw([tiny_run], (), path)
+    assert path.read_text().count("Not measured yet.") == len(report.MODULES)
+
+
+def test_full_runs_are_reported_before_quick_ones(tiny_run):
+    full, quick = replace(tiny_run, quick=False), replace(tiny_run, quick=True)
+    assert report.latest([full, quick], "tiny") is full
+    assert report.latest([quick], "tiny") is quick
+    assert report.latest([quick], "embed") is None
+
+
+def test_an_empty_history_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="empty"):
+        report.draw([], (), tmp_path / "REPORT.md")
+
+
+def test_a_damaged_line_is_refused_with_its_number(tiny_run, tmp_path):
+    path = tmp_path / "history.jsonl"
+    path.write_text(tiny_run.to_json() + '\n{"at":"2026"}\n')
+    with pytest.raises(ValueError, match=r"history\.jsonl:2"):
+        history.read(path)
+
+
+def embed_result(scale):
+    return CaseResult(
+        {
+            f"{name}.{n}": [scale * n, 2 * scale * n]
+            for name in ("text_ms", "http_ms", "floor_ms")
+            for n in embed.LENGTHS
+        }
+    )
+
+
+def memory_result(peak):
+    series = {f"{name}.{step}": [50.0] for name in memory.READINGS for step in memory.STEPS}
+    return CaseResult(series | {"peak_rss_mb.load": [peak], "flat_anonymous_mb": [50.0, 51.0, 51.0]})
+
+
+def words(path):
+    return " ".join(text for element in ElementTree.parse(path).iter() if (text := (element.text or "").strip()))
+
+
+def test_the_latency_chart_shows_ours_against_the_floor(tmp_path):
+    path = tmp_path / "latency.svg"
+    charts.latency_by_length(embed_result(0.1), path)
+    shown = words(path)
+    assert "float32 arithmetic floor" in shown
+    assert "over HTTP, p50 to p95" in shown
+    assert all(str(n) in shown for n in embed.LENGTHS)
+
+
+def test_the_memory_chart_has_the_line_of_the_machine(tmp_path):
+    charts.memory_staircase(memory_result(90.0), tmp_path / "memory.svg")
+    assert "256 MB machine" in words(tmp_path / "memory.svg")
+
+
+def test_the_same_samples_give_the_same_chart_and_others_another(tmp_path):
+    for name, peak in (("a", 90.0), ("b", 90.0), ("c", 120.0)):
+        charts.memory_staircase(memory_result(peak), tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() != (tmp_path / "c").read_bytes()
+
+
+def test_the_trend_names_its_revisions(tmp_path):
+    figures = [dict.fromkeys(charts.TREND_METRICS, 1.0), {}]
+    charts.trend(["0123456789ab", "fedcba987654"], figures, tmp_path / "trend.svg")
+    assert "0123456" in words(tmp_path / "trend.svg")
+    assert "fedcba9" in words(tmp_path / "trend.svg")

@@ -1,0 +1,67 @@
+import pytest
+
+from bench.suites import MODULES, load_suite
+from bench.targets import Target, load_targets, parse_target
+
+GOOD = {"metric": "a.b", "limit": 1, "unit": "MB", "direction": "at most", "kind": "size", "source": "own: because"}
+METRICS = {metric.name: metric for module in MODULES for metric in load_suite(module).metrics}
+
+
+@pytest.mark.parametrize("target", load_targets(), ids=lambda target: f"{target.metric}-{target.limit:g}")
+def test_every_target_stands_on_a_metric_that_a_suite_measures(target):
+    metric = METRICS[target.metric]
+    assert target.unit == metric.unit
+    assert target.direction == {"higher": "at most", "lower": "at least"}[metric.worse]
+    assert target.source.startswith(("brief: ", "own: "))
+
+
+@pytest.mark.parametrize("target", load_targets(), ids=lambda target: f"{target.metric}-{target.limit:g}")
+def test_what_is_measured_in_seconds_never_gates(target):
+    assert target.gates == (target.unit not in ("ms", "s", "1/s", "GFLOP/s"))
+
+
+def test_metric_names_are_unique_and_name_their_suite():
+    names = [metric.name for module in MODULES for metric in load_suite(module).metrics]
+    assert len(names) == len(set(names))
+    for module in MODULES:
+        suite = load_suite(module)
+        assert all(metric.name.startswith(f"{suite.name}.") for metric in suite.metrics)
+        assert {metric.case for metric in suite.metrics} == {case.name for case in suite.cases}
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"kind": "speed"}, "kind"),
+        ({"direction": "below"}, "direction"),
+        ({"limit": "100"}, "limit"),
+        ({"limit": True}, "limit"),
+        ({"unit": " "}, "unit"),
+        ({"source": ""}, "source"),
+        ({"note": "x"}, "fields"),
+    ],
+)
+def test_a_bad_target_is_refused_with_the_field_named(change, complaint):
+    assert parse_target(GOOD).limit == 1.0
+    with pytest.raises(ValueError, match=complaint):
+        parse_target(GOOD | change)
+
+
+def test_a_missing_source_is_refused():
+    with pytest.raises(ValueError, match="source"):
+        parse_target({name: value for name, value in GOOD.items() if name != "source"})
+
+
+def test_the_same_limit_twice_is_refused(tmp_path):
+    entry = "\n".join(f"{name} = {value!r}" for name, value in GOOD.items())
+    file = tmp_path / "targets.toml"
+    file.write_text(f"[[target]]\n{entry}\n[[target]]\n{entry}\n")
+    with pytest.raises(ValueError, match="twice"):
+        load_targets(file)
+
+
+@pytest.mark.parametrize(("direction", "met", "missed"), [("at most", (0, 1), 1.001), ("at least", (2, 1), 0.999)])
+def test_a_limit_includes_itself(direction, met, missed):
+    target = Target("a.b", 1.0, "MB", direction, "size", "own: because")
+    assert all(target.met_by(value) for value in met)
+    assert not target.met_by(missed)

@@ -1,0 +1,98 @@
+import itertools
+import json
+import re
+from collections import Counter
+
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+
+from bench.texts import WORDS, TextSource, load_tokenizer
+from bench.traffic import MixedTraffic
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    vocabulary = {word: n for n, word in enumerate(["[UNK]", "[CLS]", "[SEP]", *dict.fromkeys(WORDS.split())])}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
+    return tokenizer
+
+
+@pytest.mark.parametrize("tokens", [3, 16, 256])
+def test_texts_have_exactly_the_tokens_asked_for(tokenizer, tokens):
+    for text in TextSource(tokenizer, seed=1).texts(tokens, 20):
+        assert len(tokenizer.encode(text).ids) == tokens
+
+
+def test_texts_differ_from_each_other_and_repeat_with_the_seed(tokenizer):
+    texts = TextSource(tokenizer, seed=1).texts(16, 200)
+    assert len(set(texts)) == 200
+    assert TextSource(tokenizer, seed=1).texts(16, 200) == texts
+    assert TextSource(tokenizer, seed=2).texts(16, 200) != texts
+
+
+def test_a_text_without_room_for_a_word_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="at least 3"):
+        TextSource(tokenizer, seed=1).text(2)
+
+
+def test_a_missing_bundle_says_how_to_make_one(tmp_path):
+    with pytest.raises(FileNotFoundError, match="python -m export minilm"):
+        load_tokenizer(tmp_path)
+
+
+def asked(tokenizer, seed, count):
+    return list(itertools.islice(iter(MixedTraffic(TextSource(tokenizer, seed), seed)), count))
+
+
+def test_the_same_seed_gives_the_same_bytes(tokenizer):
+    assert asked(tokenizer, 5, 100) == asked(tokenizer, 5, 100)
+    assert asked(tokenizer, 5, 100) != asked(tokenizer, 6, 100)
+
+
+def test_every_endpoint_is_asked(tokenizer):
+    lines = {
+        re.sub(r"/(item|user)-\d+", r"/{\1}", ask.request.split(b" HTTP")[0].decode())
+        for ask in asked(tokenizer, 1, 500)
+    }
+    assert lines >= {
+        "POST /embed", "POST /embed/batch", "PUT /content/{item}", "GET /content/{item}", "DELETE /content/{item}",
+        "POST /content/batch", "POST /interactions", "PUT /user/{user}/preferences", "GET /user/{user}/embedding",
+        "DELETE /user/{user}", "POST /rank", "GET /healthz", "GET /readyz", "GET /info", "GET /openapi.json",
+        "GET /docs",
+    }  # fmt: skip
+
+
+def test_the_expected_status_follows_what_was_stored(tokenizer):
+    """A naive store replayed beside the stream agrees about every content request."""
+    stored: set[str] = set()
+    seen = Counter()
+    for ask in asked(tokenizer, 3, 800):
+        head, _, body = ask.request.partition(b"\r\n\r\n")
+        method, path = head.split(b" ")[:2]
+        content = path.decode().removeprefix("/content/")
+        match ask.name:
+            case "content put":
+                assert ask.expected == {200 if content in stored else 201}
+                stored.add(content)
+            case "content get" | "content delete":
+                assert ask.expected == {404} if content not in stored else ask.expected <= {200, 204}
+                if method == b"DELETE":
+                    stored.discard(content)
+            case "content/batch json":
+                stored |= {item["id"] for item in json.loads(body)}
+            case "content/batch ndjson":
+                stored |= {json.loads(line)["id"] for line in body.splitlines()}
+        seen[ask.name, *ask.expected] += 1
+    kinds = [("content put", 200), ("content put", 201), ("content delete", 204), ("content delete", 404)]
+    assert all(seen[kind] for kind in kinds)
+
+
+def test_the_large_batch_is_32_texts_of_256_tokens(tokenizer):
+    ask = MixedTraffic(TextSource(tokenizer, 1), 1).large_batch()
+    items = json.loads(ask.request.partition(b"\r\n\r\n")[2])["items"]
+    assert [len(tokenizer.encode(item["text"]).ids) for item in items] == [256] * 32
