@@ -54,21 +54,22 @@ def equalised(model: onnx.ModelProto, ranges: Ranges, alpha: float, split_neuron
 def _split_neurons(model: onnx.ModelProto, tensors: Initialisers, ranges: Ranges, extra: int) -> Ranges:
     """Give `extra` more neurons to each feed-forward layer, one by one where activation × weight is largest."""
     products = {node.output[0]: node for node in weight_products(model)}
-    activations = {node.output[0]: node for node in model.graph.node if node.op_type == "BiasGelu"}
+    by_output = {node.output[0]: node for node in model.graph.node}
     split = dict(ranges)
     for outgoing in products.values():
-        activation = activations.get(outgoing.input[0])
-        if activation is None:
+        activation = by_output.get(outgoing.input[0])
+        if activation is None or activation.op_type != "Gelu":
             continue
+        product, bias = by_output[activation.input[0]].input
         weight = tensors[outgoing.input[1]]  # [neurons, dimensions]
         reach = ranges[outgoing.input[0]] * np.abs(weight).max(axis=1)
         copies = np.ones(reach.size, np.int64)
         for _ in range(extra):
             copies[np.argmax(reach / copies)] += 1
         order = np.repeat(np.arange(reach.size), copies)  # [neurons + extra], the neuron each one is a copy of
-        incoming = products[activation.input[0]].input[1]
+        incoming = products[product].input[1]
         tensors.put(incoming, tensors[incoming][:, order])
-        tensors.put(activation.input[1], tensors[activation.input[1]][order])
+        tensors.put(bias, tensors[bias][order])
         tensors.put(outgoing.input[1], (weight / copies[:, None].astype(np.float32))[order])
         split[outgoing.input[0]] = ranges[outgoing.input[0]][order]
     return split

@@ -1,7 +1,6 @@
 """`python -m export minilm`: all-MiniLM-L6-v2, or a BERT encoder like it, to a text-encoder bundle."""
 
 import argparse
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,13 @@ from typing import Any
 
 import onnx
 
-from export.calibration import activation_ranges
+from export.calibration import Ranges, activation_ranges
 from export.corpus import calibration_texts, held_out_texts
 from export.encoder import OPSET, export_with_optimum, fuse, pool_one_text
 from export.encodings import as_u8, compile_ort
 from export.equalise import equalised
 from export.errors import ExportError, GateError
+from export.norms import with_light_norms
 from export.progress import Progress
 from export.quality import Encoder
 from export.quantise import quantised
@@ -71,8 +71,6 @@ class Graphs:
 
 def export_text_encoder(model: str | None, out: Path, recipe: Recipe) -> bundle.Manifest:
     """Make the bundle at `out`; `model` as in `find_source`. Raises ExportError, and then `out` is as it was."""
-    # onnxruntime and torch would otherwise each take every core, and sum in an order that depends on how many.
-    os.environ["OMP_NUM_THREADS"] = "1"
     progress = Progress(_STEPS)
     with progress.step("find the weights"):
         source = find_source(model)
@@ -104,7 +102,7 @@ def _make_graphs(source: SourceWeights, recipe: Recipe, scratch: Path, progress:
     with progress.step("export with optimum"):
         exported = export_with_optimum(source, scratch)
     with progress.step("fuse for BERT, pool and normalise inside the graph"):
-        fp32 = pool_one_text(fuse(exported, source), MAX_TOKENS, source.dimensions)
+        fp32 = with_light_norms(pool_one_text(fuse(exported, source), MAX_TOKENS, source.dimensions))
         fp32_file = scratch / "fp32.onnx"
         onnx.save(fp32, fp32_file)
     if not recipe.quantise:
@@ -112,10 +110,15 @@ def _make_graphs(source: SourceWeights, recipe: Recipe, scratch: Path, progress:
     with progress.step(f"calibrate and quantise ({recipe.name})"):
         tokenizer = load_tokenizer(source.folder / bundle.TOKENIZER)
         ranges = activation_ranges(fp32, (token_ids(tokenizer, text) for text in calibration_texts()))
-        if recipe.equalise_alpha is not None:
-            fp32 = equalised(fp32, ranges, recipe.equalise_alpha, recipe.split_neurons)
-        s8 = quantised(fp32, recipe.per_channel)
+        s8 = quantised_by(fp32, recipe, ranges)
     return Graphs(fp32_file, {"s8": s8, "u8": as_u8(s8)})
+
+
+def quantised_by(fp32: onnx.ModelProto, recipe: Recipe, ranges: Ranges) -> onnx.ModelProto:
+    """The s8 graph a recipe makes of an fp32 one; `ranges` from `activation_ranges`."""
+    if recipe.equalise_alpha is not None:
+        fp32 = equalised(fp32, ranges, recipe.equalise_alpha, recipe.split_neurons)
+    return quantised(fp32, recipe.per_channel)
 
 
 def _write_graphs(graphs: Graphs, folder: Path) -> dict[str, str]:

@@ -29,6 +29,7 @@ def torch_vectors(source: SourceWeights, fp32: Encoder, texts: list[str]) -> Vec
     import torch
     from transformers import AutoModel
 
+    torch.set_num_threads(1)  # sums in one order: the manifest's figures are the same on every run
     model = AutoModel.from_pretrained(source.folder).eval()
     vectors = []
     with torch.inference_mode():
