@@ -8,6 +8,7 @@ import uvicorn
 
 from runtime.app import create_app
 from runtime.catalog import CatalogFull
+from runtime.http_protocol import BoundedHttpProtocol
 from runtime.memory_budget import MemoryBudgetError
 from runtime.models.bundle import BundleError
 from runtime.settings import Settings
@@ -30,7 +31,7 @@ def serve(settings: Settings) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
