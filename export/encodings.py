@@ -13,6 +13,7 @@ import onnxruntime
 from onnx import numpy_helper
 
 from export.errors import ExportError
+from export.ort_format import in_one_order
 from export.quantise import INTEGER_PRODUCT
 
 _SHIFT = 128
@@ -47,3 +48,4 @@ def compile_ort(model: onnx.ModelProto, file: Path) -> None:
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own unexported types
         raise ExportError(f"onnxruntime {onnxruntime.__version__} cannot compile the graph: {error}") from error
+    file.write_bytes(in_one_order(file.read_bytes()))

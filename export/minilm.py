@@ -31,7 +31,6 @@ KIND = "text-encoder"
 MODEL_VERSION = "sentence-bert-v1"
 CANONICAL = "model.onnx"
 GOLDEN_TEXTS = 16
-_STEPS = 8
 
 DESCRIPTION = f"""\
 Export a sentence encoder to a text-encoder bundle: find the weights, trace them with optimum, fuse for BERT, pool and
@@ -71,7 +70,7 @@ class Graphs:
 
 def export_text_encoder(model: str | None, out: Path, recipe: Recipe) -> bundle.Manifest:
     """Make the bundle at `out`; `model` as in `find_source`. Raises ExportError, and then `out` is as it was."""
-    progress = Progress(_STEPS)
+    progress = Progress(8 if recipe.quantise else 7)
     with progress.step("find the weights"):
         source = find_source(model)
     progress.note(f"{source.manifest.id}, {source.manifest.license}, {source.dimensions} dimensions")

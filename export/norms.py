@@ -39,6 +39,7 @@ class _Rewrite:
         self._tensors = Initialisers(model)
         self._missing: dict[str, Vector] = {}  # [dimensions]
         self._owed: dict[str, Vector] = {}  # of each product's output: missing bias · W, [outputs]
+        self._weights: set[str] = set()
         self._nodes: list[onnx.NodeProto] = []
 
     def run(self) -> onnx.ModelProto:
@@ -71,8 +72,8 @@ class _Rewrite:
         product, residual, gain, bias, own_bias = node.input
         if residual not in self._missing:
             raise ExportError(f"the residual of {node.name} does not come from a norm: not the BERT that is handled")
-        total = self._tensors.put(own_bias, self._tensors[own_bias] + self._missing[residual] + self._owed_to(product))
         output = node.output[0]
+        total = self._bias(output, self._tensors[own_bias] + self._missing[residual] + self._owed_to(product))
         biased = self._add("Add", [product, total], f"{output}.biased")
         self._norm(self._add("Add", [biased, residual], f"{output}.sum"), gain, bias, node)
 
@@ -86,29 +87,40 @@ class _Rewrite:
 
     def _product(self, node: onnx.NodeProto) -> None:
         source, weight = node.input
+        if weight in self._weights:
+            raise ExportError(f"two products share the weight {weight}: not the BERT that is handled")
+        self._weights.add(weight)
         if source in self._missing:
             # einsum, not BLAS: the same sums however many threads there are, so the bundle's bytes do not vary.
             owed = np.einsum("i,ij->j", self._missing[source].astype(np.float64), self._tensors[weight])
             self._owed[node.output[0]] = owed.astype(np.float32)
         self._nodes.append(node)
 
+    def _bias(self, reader: str, value: Vector) -> str:
+        # A name of its own: the export lets norms and products whose biases are equal, all zeros say, share a tensor.
+        return self._tensors.put(f"{reader}.bias", value)
+
     def _owed_to(self, product: str) -> Vector | float:
         return self._owed.get(product, 0.0)
 
     def _bias_gelu(self, node: onnx.NodeProto) -> None:
         product, bias = node.input
-        total = self._tensors.put(bias, self._tensors[bias] + self._owed_to(product))
+        total = self._bias(node.output[0], self._tensors[bias] + self._owed_to(product))
         biased = self._add("Add", [product, total], f"{node.output[0]}.biased")
         self._add("Gelu", [biased], node.output[0], domain=CONTRIB)
 
     def _attention(self, node: onnx.NodeProto) -> None:
         *projections, bias = node.input  # query, key, value; their biases one after the other
         owed = [self._owed[name] for name in projections]
-        self._tensors.put(bias, self._tensors[bias] + np.concatenate(owed))
-        self._nodes.append(node)
+        total = self._bias(node.output[0], self._tensors[bias] + np.concatenate(owed))
+        self._add(node.op_type, [*projections, total], node.output[0], CONTRIB, num_heads=_integer(node, "num_heads"))
 
     def _pool(self, node: onnx.NodeProto) -> None:
         hidden, pooled = node.input[0], node.output[0]
-        bias = self._tensors.put(f"{pooled}.bias", self._missing[hidden])
+        bias = self._bias(pooled, self._missing[hidden])
         self._nodes.append(helper.make_node("ReduceMean", list(node.input), [f"{pooled}.unbiased"], POOL, keepdims=0))
         self._add("Add", [f"{pooled}.unbiased", bias], pooled)
+
+
+def _integer(node: onnx.NodeProto, name: str) -> int:
+    return int(next(helper.get_attribute_value(found) for found in node.attribute if found.name == name))
