@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from export.errors import ExportError
+from runtime.models.bundle import BundleError
 
 DESCRIPTION = """\
 Turn published weights into a model bundle: a folder with the graph in the encodings the runtime maps into memory, the
@@ -20,14 +21,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # Imported here so that each command's options stand beside its code; torch loads only when a command runs.
-    from export import compare, minilm
+    from export import check, compare, minilm
 
     minilm.add_command(commands)
+    check.add_command(commands)
     compare.add_command(commands)
     options = parser.parse_args(arguments)
     try:
         status: int = options.run(options)
-    except ExportError as error:
+    except (ExportError, BundleError) as error:
         print(f"export refused: {error}", file=sys.stderr)
         return 1
     return status

@@ -102,11 +102,24 @@ def test_a_model_file_over_the_limit_is_refused(tiny_folder: Path, tmp_path: Pat
         export_text_encoder(str(tiny_folder), tmp_path / "refused", replace(TINY_RECIPE, gate=gate))
 
 
-@pytest.mark.parametrize("command", [[], ["minilm"], ["compare"]])
+@pytest.mark.parametrize("command", [[], ["minilm"], ["check"], ["compare"]])
 def test_help_explains_each_command(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main([*command, "--help"])
-    assert "bundle" in capsys.readouterr().out or command == ["compare"]
+    assert len(capsys.readouterr().out) > 400
+
+
+def test_check_compares_with_the_recorded_vectors(tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    count = len(tiny_bundle.golden())
+    assert main(["check", str(tiny_bundle.path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["s8", "u8"]
+    assert lines[1].endswith(f"{count} of {count} identical")
+
+
+def test_check_refuses_what_is_not_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(tmp_path)]) == 1
+    assert "no model bundle" in capsys.readouterr().err
 
 
 def test_the_shipped_bundle_was_written_by_the_recipe_of_record(bundle_path: Path) -> None:
