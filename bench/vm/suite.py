@@ -1,0 +1,184 @@
+"""The suite: the wedding catalogue, mixed requests and a large batch in a machine of 256 MB."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.http_client import build_request
+from bench.server import ServerError
+from bench.suite import Case, Conditions, Metric, Samples, Suite, raw, share
+from bench.texts import TextSource, load_tokenizer
+from bench.traffic import Ask, MixedTraffic
+from bench.vm.guest import Guest, Hardware, booted, require_programs
+from bench.vm.parts import CACHE, guest_parts
+from bench.vm.root import Service, assemble_root, image_service
+from examples.wedding.journeys import load_catalogue, load_journeys
+
+CASE = "256 MB machine"
+READY_S = 900.0
+CATALOGUE_ITEMS = 8  # in one request: emulation is slow, and progress should be seen
+SETTLED_READINGS = 3  # further readings after the last answer
+AS_EXPECTED = share("as_expected", "asked")
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Image:
+    """An unpacked image: the folder of its files and the file of its configuration."""
+
+    root: Path
+    config: Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to boot, on what, and how much to ask of it.
+
+    image: None assembles a root file system of what is installed here; parts: folder of kernel and busybox, None for
+    the cache; requests: mixed requests between the catalogue and the batch of `batch_items` texts of 256 tokens.
+    """
+
+    image: Image | None = None
+    parts: Path | None = None
+    hardware: Hardware = Hardware()
+    requests: int = 100
+    batch_items: int = 32
+
+
+def measure(options: Options, conditions: Conditions, samples: Samples, progress: Progress) -> None:
+    """Boot, wait until it is ready, ask everything of it once, and keep every reading."""
+    require_programs()
+    parts = guest_parts(options.parts)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="root-") as name:
+        if options.image is None:
+            root = Path(name)
+            service = assemble_root(root, conditions.models)
+        else:
+            root = options.image.root
+            service = image_service(root, options.image.config)
+        samples.note("root", "packages of this machine" if options.image is None else "image")
+        samples.note("cpu", options.hardware.cpu)
+        samples.note("memory_mb", options.hardware.memory_mb)
+        asks = list(_asks(root, service, options, conditions.seed))
+        progress(f"booting {root} with {options.hardware.memory_mb} MB")
+        with booted(root, service, parts, options.hardware) as guest:
+            try:
+                _load(guest, asks, samples, progress)
+            except (ServerError, OSError) as error:
+                reason = str(error) if isinstance(error, ServerError) else f"{error}; {guest.obituary()}"
+                progress(reason)
+                samples.note("ended", reason[-600:])
+                samples.count("asked", len(asks) - int(sum(samples.series.get("asked", ()))))
+            finally:
+                _keep_readings(guest, samples)
+
+
+def demo_asks() -> Iterator[Ask]:
+    """The wedding catalogue and its couples: preferences, events, and after each chapter a ranking."""
+    catalogue, now = load_catalogue(), datetime.now(UTC)
+    for start in range(0, len(catalogue), CATALOGUE_ITEMS):
+        yield _ask("catalogue", "POST", "/content/batch", catalogue[start : start + CATALOGUE_ITEMS])
+    for journey in load_journeys():
+        if journey.preferences:
+            told = {"preferences": list(journey.preferences)}
+            yield _ask("preferences", "PUT", f"/user/{journey.user_id}/preferences", told)
+        for chapter in journey.chapters:
+            events = [event.interaction(journey.user_id, now) for event in chapter.events]
+            yield _ask("interactions", "POST", "/interactions", events)
+            yield _ask("user embedding", "GET", f"/user/{journey.user_id}/embedding")
+            candidates = {"user_id": journey.user_id, "candidates": journey.unseen(catalogue), "top_k": 5}
+            yield _ask("rank", "POST", "/rank", candidates)
+
+
+def _asks(root: Path, service: Service, options: Options, seed: int) -> Iterator[Ask]:
+    source = TextSource(load_tokenizer(root / service.models[1:] / "minilm"), seed)
+    traffic = MixedTraffic(source, seed)
+    return itertools.chain(
+        demo_asks(), itertools.islice(iter(traffic), options.requests), [traffic.large_batch(options.batch_items)]
+    )
+
+
+def _load(guest: Guest, asks: list[Ask], samples: Samples, progress: Progress) -> None:
+    seconds = guest.until_ready(READY_S)
+    progress(f"ready after {seconds:.0f} s of emulation")
+    samples.add("readings_before_ready", len(guest.log().readings))
+    with guest.connect() as connection:
+        for number, ask in enumerate(asks, start=1):
+            if number % 20 == 0 or number == len(asks):
+                available = guest.log().readings[-1].available_mb
+                progress(f"request {number} of {len(asks)} ({ask.name}); available {available:.0f} MB")
+            samples.count("asked")
+            status, body = connection.ask(ask.request)
+            samples.count("as_expected", int(status in ask.expected))
+            if status not in ask.expected:
+                samples.note(f"unexpected.{ask.name}", f"{status}: {body[:200]!r}")
+        wanted = len(guest.log().readings) + SETTLED_READINGS
+        info = connection.ask_json(build_request("GET", "/info"))
+        model = info["models"][0]
+        samples.note("encoding", model["encoding"])
+        for name, value in model["self_test"].items():
+            samples.note(f"self_test.{name}", value)
+        samples.note("content_stored", info["stored"]["content"])
+        while len(guest.log().readings) < wanted and guest.process.poll() is None:
+            connection.ask(build_request("GET", "/healthz"))
+
+
+def _keep_readings(guest: Guest, samples: Samples) -> None:
+    """Every reading of the guest since its service was ready, and what it had before its service started."""
+    readings = guest.log().readings
+    if not readings:
+        return
+    ready = int(sum(samples.series.pop("readings_before_ready", [len(readings)])))
+    samples.add("total_mb", readings[0].total_mb)
+    samples.add("available_before_mb", readings[0].available_mb)
+    if readings[ready:]:
+        samples.add("available_ready_mb", readings[ready].available_mb)
+    samples.add("available_mb", *(reading.available_mb for reading in readings[ready:]))
+    samples.add("anonymous_mb", *(one for one in (reading.anonymous_mb for reading in readings) if one is not None))
+    samples.add("peak_rss_mb", max((reading.peak_rss_mb or 0.0 for reading in readings), default=0.0))
+    samples.add("oom_kills", readings[-1].oom_kills)
+    samples.add("major_faults", readings[-1].major_faults)
+    samples.add("refaulted_mb", readings[-1].refaulted_mb)
+
+
+def _ask(name: str, method: str, path: str, body: object = None) -> Ask:
+    return Ask(name, build_request(method, path, body), frozenset({200}))
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _measure_here(conditions: Conditions, samples: Samples) -> None:
+    options = Options(requests=conditions.rounds(full=100, quick=10), batch_items=conditions.rounds(full=32, quick=2))
+    measure(options, conditions, samples, _to_stderr)
+
+
+SUITE = Suite(
+    name="vm",
+    purpose="what a virtual machine of 256 MB has left while it serves",
+    reading="A virtual machine with one CPU, 256 MB and no swap boots the image's files (`make vm-check`): the wedding "
+    "catalogue and its couples, mixed requests over every endpoint, one batch of 32 texts of 256 tokens. `total` is "
+    "what the guest's kernel leaves of the machine, `available` its MemAvailable, read twice a second of its time. "
+    "The machine is emulated in software: memory figures carry over to a real machine, times would not, so none are "
+    "given. MB are 2^20 bytes.",
+    cases=(Case(CASE, _measure_here, limit_s=3600),),
+    metrics=(
+        Metric("vm.total_mb", CASE, "MB", "lower", raw("total_mb")),
+        Metric("vm.available_before_mb", CASE, "MB", "lower", raw("available_before_mb")),
+        Metric("vm.available_ready_mb", CASE, "MB", "lower", raw("available_ready_mb")),
+        Metric("vm.available_min_mb", CASE, "MB", "lower", raw("available_mb"), "min"),
+        Metric("vm.peak_rss_mb", CASE, "MB", "higher", raw("peak_rss_mb"), "max"),
+        Metric("vm.anonymous_mb", CASE, "MB", "higher", raw("anonymous_mb"), "max"),
+        Metric("vm.refaulted_mb", CASE, "MB", "higher", raw("refaulted_mb"), "max"),
+        Metric("vm.oom_kills", CASE, "processes", "higher", raw("oom_kills"), "max"),
+        Metric("vm.answered", CASE, "share", "lower", AS_EXPECTED),
+    ),
+)
