@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench import history
 from bench.runner import default_conditions, run_suites
-from bench.suites import NAMES, load_suite, module_of
+from bench.suites import NAMES, OPT_IN, load_suite, module_of
 from bench.table import Row, aligned, missed_gates, rows_of
 from bench.targets import TARGETS_FILE, load_targets
 
@@ -29,7 +29,7 @@ Examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    known = "\n".join(f"  {name:8} {load_suite(module_of(name)).purpose}" for name in NAMES)
+    known = "\n".join(f"  {name:8} {load_suite(module_of(name)).purpose}" for name in (*NAMES, *OPT_IN))
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description=f"Measure the runtime against its targets.\n\nSuites:\n{known}",
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
         "suites",
         nargs="*",
         metavar="SUITE",
-        help="suites to run (default: all), a module that declares one, or `report`",
+        help=f"suites to run (default: all but {', '.join(OPT_IN)}), a module that declares one, or `report`",
     )
     parser.add_argument("--list", action="store_true", help="list the suites, their cases and metrics, and exit")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON instead of a table")
@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
 def listing() -> str:
     """Suites with their cases and metrics as text."""
     lines: list[str] = []
-    for name in NAMES:
+    for name in (*NAMES, *OPT_IN):
         suite = load_suite(module_of(name))
         lines.append(f"{name}: {suite.purpose}")
         lines.append("  cases:   " + ", ".join(case.name for case in suite.cases))
@@ -110,9 +110,9 @@ def main(arguments: list[str] | None = None) -> int:
         for path in report.draw(history.read(chosen.history), load_targets(chosen.targets)):
             print(path)
         return 0
-    unknown = [name for name in chosen.suites if "." not in name and name not in NAMES]
+    unknown = [name for name in chosen.suites if "." not in name and name not in (*NAMES, *OPT_IN)]
     if unknown:
-        command.error(f"no suite called {', '.join(unknown)}; there are: {', '.join(NAMES)}, and report")
+        command.error(f"no suite called {', '.join(unknown)}; there are: {', '.join((*NAMES, *OPT_IN))}, and report")
     targets = load_targets(chosen.targets)
     conditions = default_conditions(chosen.models, chosen.seed, chosen.mixed_requests, chosen.quick)
     modules = [module_of(name) for name in chosen.suites or NAMES]
@@ -127,6 +127,9 @@ def main(arguments: list[str] | None = None) -> int:
         )
     else:
         print(f"{run.machine['cpu']}, {run.machine['cores']} cores, revision {run.revision}")
+        for suite in suites:
+            if suite.table is not None:
+                print(suite.table(run.suites[suite.name]) + "\n")
         print(aligned(rows))
     missed = missed_gates(rows)
     if chosen.check and missed:

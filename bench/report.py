@@ -92,6 +92,7 @@ def _section(suite: Suite, run: Run, rows: Sequence[Row]) -> str:
         f"{machine['cpu']}, {machine['cores']} cores, {' '.join(machine['flags'])}; {run.at}, revision "
         f"`{run.revision}`{modified}, seed {run.seed}; {versions}.{quick}",
         "",
+        *([suite.table(run.suites[suite.name]), ""] if suite.table is not None else []),
         "| metric | unit | target | measured (min-max) | n | |",
         "|---|---|---|---|---|---|",
     ]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from bench.history import CaseResult
 
 Worse = Literal["higher", "lower"]
 Statistic = Literal["median", "p95", "p99", "min", "max"]
@@ -108,7 +111,8 @@ class Metric:
 class Suite:
     """A declaration: what is measured, by which cases, and the metrics to read from their samples.
 
-    purpose: one line; reading: what someone who reads the table has to know about how it was made.
+    purpose: one line; reading: what someone who reads the table has to know about how it was made; table: Markdown of
+    the results by case, for a suite whose figures are read side by side.
     """
 
     name: str
@@ -116,6 +120,7 @@ class Suite:
     reading: str
     cases: tuple[Case, ...]
     metrics: tuple[Metric, ...]
+    table: Callable[[Mapping[str, CaseResult]], str] | None = None
 
     def case(self, name: str) -> Case:
         """The case of that name; KeyError says which there are."""

@@ -7,6 +7,7 @@ import importlib
 from bench.suite import Suite
 
 NAMES = ("embed", "start", "memory", "users", "rank", "load", "quality", "session")
+OPT_IN = ("peers",)  # run when named alone: they need a set-up of their own
 
 
 def module_of(name: str) -> str:
@@ -22,4 +23,4 @@ def load_suite(module: str) -> Suite:
     return suite
 
 
-MODULES = tuple(module_of(name) for name in NAMES)
+MODULES = tuple(module_of(name) for name in (*NAMES, *OPT_IN))

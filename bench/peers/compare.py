@@ -1,0 +1,130 @@
+"""What is read from the samples: ratios between contenders, and one row a contender for the report."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bench.peers.contenders import CONTENDERS, INT8_PEERS, OURS, Contender
+from bench.suite import Series
+
+if TYPE_CHECKING:
+    from bench.history import CaseResult
+
+LENGTHS = (16, 32, 128, 256)  # tokens, [CLS] and [SEP] included
+SPEED = "side by side"
+
+
+def memory_case(name: str) -> str:
+    """The case that reads a contender's memory."""
+    return f"memory, {name}"
+
+
+def limit_case(name: str) -> str:
+    """The case that runs it under a hard limit."""
+    return f"256 MB, {name}"
+
+
+def fastest(series: Series, tokens: int, names: Sequence[str] = INT8_PEERS) -> str | None:
+    """The contender of the lowest median over rounds at that length; None where none was timed."""
+    timed = {name: values for name in names if (values := series.get(f"round_ms.{name}.{tokens}"))}
+    return min(timed, key=lambda name: statistics.median(timed[name]), default=None)
+
+
+def ratio_to_fastest(tokens: int) -> Callable[[Series], Sequence[float]]:
+    """Round by round, our encoder behind the front over the fastest int8 peer behind it; [] where either is missing."""
+
+    def values(series: Series) -> Sequence[float]:
+        peer = fastest(series, tokens)
+        ours = series.get(f"round_ms.{OURS}.{tokens}", ())
+        theirs = series.get(f"round_ms.{peer}.{tokens}", ())
+        return [a / b for a, b in zip(ours, theirs, strict=False)]
+
+    return values
+
+
+def cosine_above(statistic: Callable[[Sequence[float]], float]) -> Callable[[Series], Sequence[float]]:
+    """Our cosine to float32 less the best of those who compute with integers too (weights-only peers do not)."""
+
+    def values(series: Series) -> Sequence[float]:
+        arithmetic = {contender.name: contender.arithmetic for contender in CONTENDERS}
+        theirs = [
+            statistic(cosines)
+            for name in INT8_PEERS
+            if arithmetic[name] == "int8" and (cosines := series.get(f"cosine.{name}"))
+        ]
+        ours = series.get(f"cosine.{OURS}")
+        return [statistic(ours) - max(theirs)] if ours and theirs else []
+
+    return values
+
+
+def _figure(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """`median (min–max)`, or `–` without values."""
+    if not values:
+        return "–"
+    middle = _figure(statistics.median(values))
+    return middle if len(values) == 1 else f"{middle} ({_figure(min(values))}–{_figure(max(values))})"
+
+
+def _cosine(value: float) -> str:
+    return f"{value:.5f}" if value > 0.9995 else f"{value:.4f}"
+
+
+def _speed_row(contender: Contender, result: CaseResult) -> list[str]:
+    name, series = contender.name, result.series
+    cosines = series.get(f"cosine.{name}", [])
+    why = result.notes.get(f"failed.{name}", result.failed or result.not_measured)
+    cells = [
+        f"{_cosine(statistics.fmean(cosines))} / {_cosine(min(cosines))}" if cosines else "–",
+        *(spread(series.get(f"round_ms.{name}.{tokens}", [])) for tokens in LENGTHS),
+        spread(series.get(f"requests_per_s.{name}", [])),
+    ]
+    return [*cells, "" if why is None else _short(str(why))]
+
+
+def _memory_row(contender: Contender, results: Mapping[str, CaseResult]) -> list[str]:
+    memory, limit = results.get(memory_case(contender.name)), results.get(limit_case(contender.name))
+    series = memory.series if memory else {}
+    columns = ("first_answer_s", "ready_rss_mb", "ready_anonymous_mb", "singles_peak_mb", "batch_peak_mb", "install_mb")
+    whys = [why for case in (memory, limit) if case for why in (case.failed, case.not_measured) if why]
+    lived = "–"
+    if limit and limit.series.get("lived"):
+        lived = "**lives**" if limit.series["lived"][0] else str(limit.notes["died"])
+    return [*(spread(series.get(column, [])) for column in columns), lived, _short(whys[0]) if whys else ""]
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split()).replace("|", "/")[:160]
+
+
+def comparison(results: Mapping[str, CaseResult]) -> str:
+    """Two Markdown tables, a row for every contender, the failed ones included."""
+    lines = [
+        "| contender | arithmetic | cosine mean / min | "
+        + " | ".join(f"{tokens} tokens, ms" for tokens in LENGTHS)
+        + " | requests/s | |",
+        "|---" * (len(LENGTHS) + 5) + "|",
+    ]
+    speed = results.get(SPEED)
+    if speed is not None:
+        floor = [spread(speed.series.get(f"floor_ms.{tokens}", [])) for tokens in LENGTHS]
+        lines.append("| *float32 floor* | | | " + " | ".join(floor) + " | | |")
+        lines += [_line(contender, _speed_row(contender, speed)) for contender in CONTENDERS]
+    lines += [
+        "",
+        "| contender | arithmetic | first answer, s | ready, MB | of it anonymous | peak, single texts | "
+        "peak, 32 x 256 | installed, MB | in 256 MB | |",
+        "|---" * 10 + "|",
+        *(_line(contender, _memory_row(contender, results)) for contender in CONTENDERS),
+    ]
+    return "\n".join(lines)
+
+
+def _line(contender: Contender, cells: Sequence[str]) -> str:
+    return "| " + " | ".join([contender.label, contender.arithmetic, *cells]) + " |"

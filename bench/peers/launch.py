@@ -1,0 +1,157 @@
+"""A contender as a running server: started on one core, asked over HTTP, put to sleep while others are asked."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.cgroup import MemoryGroup
+from bench.http_client import build_request
+from bench.machine import ROOT
+from bench.peers.contenders import Contender, Places
+from bench.peers.install import quiet_environment
+from bench.server import IMAGE_ENVIRONMENT, STOP_S, Server, free_port
+
+READY_S = 120.0
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "RAYON_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a contender's server is started and asked."""
+
+    command: Callable[[Path, Path, int], list[str]]  # interpreter, model folder, port
+    environment: Callable[[Path, int, Path], dict[str, str]]  # model folder, port, a fresh folder
+    request: Callable[[list[str]], bytes]
+    vectors: Callable[[bytes], Vectors]
+
+
+def behind_front(name: str) -> Dialect:
+    """The dialect of the common front. `name`: a contender's folder, or a module with a `load`."""
+    return Dialect(
+        command=lambda python, model, port: [str(python), "-m", "bench.peers.front", name, str(model), str(port)],
+        environment=lambda model, port, folder: {},
+        request=lambda texts: build_request("POST", "/embed", {"texts": texts}),
+        vectors=lambda body: np.frombuffer(body, np.float32).reshape(-1, 384),
+    )
+
+
+def dialect_of(contender: Contender) -> Dialect:
+    """What its folder says, or the common front's."""
+    if not contender.own_server:
+        return behind_front(contender.name)
+    module = importlib.import_module(f"bench.peers.{contender.name}.server")
+    return Dialect(module.command, module.environment, module.request, module.vectors)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A started contender."""
+
+    name: str
+    server: Server
+    dialect: Dialect
+
+    def embed(self, texts: list[str]) -> Vectors:
+        """Unit vectors float32 [n, 384], over a connection of its own. Raises RuntimeError on any answer but that."""
+        with self.server.connect() as connection:
+            status, body = connection.ask(self.dialect.request(texts))
+        if status != 200:
+            raise RuntimeError(f"answered {status}: {body[:200]!r}")
+        vectors = self.dialect.vectors(body)
+        if vectors.shape != (len(texts), 384):
+            raise RuntimeError(f"answered {vectors.shape} for {len(texts)} texts, expected [{len(texts)}, 384]")
+        return vectors
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Runs inside the block alone: outside of it the process is stopped and takes nothing from the others."""
+        self.server.process.send_signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.server.process.send_signal(signal.SIGSTOP)
+
+
+@contextmanager
+def started(
+    name: str, dialect: Dialect, python: Path, model: Path, places: Places, core: int, group: MemoryGroup | None = None
+) -> Iterator[Peer]:
+    """Start a server on `core` without waiting for it; end it by its id afterwards."""
+
+    def enter() -> None:
+        os.sched_setaffinity(0, {core})
+        if group is not None:
+            group.join()
+
+    folder = Path(tempfile.mkdtemp(prefix="vows-peer-"))
+    port = free_port()
+    environment = quiet_environment(places) | IMAGE_ENVIRONMENT | ONE_THREAD | dialect.environment(model, port, folder)
+    try:
+        with (folder / "log").open("wb") as out:
+            begun = time.monotonic()
+            process = subprocess.Popen(
+                dialect.command(python, model, port),
+                cwd=ROOT,
+                env=environment,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                preexec_fn=enter,
+            )
+        try:
+            yield Peer(name, Server(process, port, begun, folder / "log"), dialect)
+        finally:
+            process.send_signal(signal.SIGCONT)  # one that sleeps would not hear the next
+            process.terminate()
+            try:
+                process.wait(timeout=STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def started_contender(
+    contender: Contender, places: Places, bundle: Path, core: int, group: MemoryGroup | None = None
+) -> Iterator[Peer]:
+    """As `started`, for a contender that is set up.
+
+    Raises NotMeasured when it is not, and RuntimeError with the reason when its set-up failed.
+    """
+    places.require(contender)
+    python, model = places.python(contender), places.model(contender, bundle)
+    with started(contender.name, dialect_of(contender), python, model, places, core, group) as peer:
+        yield peer
+
+
+def folder_mb(path: Path) -> float:
+    """What the files under a folder take, in MB of 2^20 bytes; links are not followed."""
+    files = (file for file in path.rglob("*") if file.is_file() and not file.is_symlink())
+    return sum(file.stat().st_size for file in files) / (1 << 20)
+
+
+def install_mb(contender: Contender, places: Places, bundle: Path) -> float:
+    """Its packages and its model, without the Python they run on."""
+    model = folder_mb(places.model(contender, bundle))
+    requirements = contender.requirements
+    return model + (0.0 if requirements is None else folder_mb(places.environment(requirements) / "lib"))
