@@ -25,7 +25,7 @@ MIN_MEAN_COSINE_TO_FP32 = 0.998
 log = logging.getLogger("vows")
 
 # Scratch memory of one run of the longest text, which the session keeps for the next one.
-SCRATCH_BYTES = 16 << 20
+SCRATCH_BYTES = 10 << 20
 
 
 class SelfTest(NamedTuple):
