@@ -91,8 +91,10 @@ def memory_staircase(result: CaseResult, path: Path) -> None:
 def memory_over_requests(result: CaseResult, path: Path) -> None:
     """Anonymous memory over mixed requests."""
     figure, axes = _figure("Anonymous memory over mixed traffic")
-    readings = result.series["flat_anonymous_mb"]
+    settling = result.series.get("settling_anonymous_mb", [])
+    readings = [*settling, *result.series["flat_anonymous_mb"]]
     axes.plot(np.arange(1, len(readings) + 1) * memory.READ_EVERY, readings, label="anonymous", color=COLOURS["ours"])
+    axes.axvspan(0, len(settling) * memory.READ_EVERY, color="#eef1f2", label="caches fill; not counted as growth")
     axes.set_ylim(0, 1.25 * max(readings))
     axes.set_xlabel("requests")
     axes.set_ylabel("MB")

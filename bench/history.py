@@ -29,7 +29,10 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class Run:
-    """One invocation: where, of what, in which order, and every suite's cases."""
+    """One invocation: where, of what, in which order, and every suite's cases.
+
+    load_average: of the machine over the minute before the first case; above its cores, others had work too.
+    """
 
     at: str
     revision: str
@@ -40,6 +43,7 @@ class Run:
     quick: bool
     order: list[str]
     suites: dict[str, dict[str, CaseResult]]
+    load_average: float = 0.0
 
     def to_json(self) -> str:
         """One line of JSON."""

@@ -27,6 +27,7 @@ Drawn by `python -m bench report` from `bench/history.jsonl`. Do not edit: run t
 - **A quiet machine.** The runs were made on shared virtual machines with few cores. Neighbours move every time by tens
   of per cent, and now and then by a factor. Figures of one suite were taken interleaved, so their ratios hold better
   than their times; a time from one run is not comparable with a time from another. Minima and maxima are printed.
+  The load average is that of the minute before the run: above half the cores, others were at work.
 - **Your CPU.** The integer kernel depends on the instruction set. The CPU stands beside every table.
 - **A network.** Client and server talk over the loopback interface, each on a core of its own.
 - **Real memory pressure.** A memory cgroup is not a machine: the kernel of a 256 MB machine takes its part first.
@@ -90,7 +91,7 @@ def _section(suite: Suite, run: Run, rows: Sequence[Row]) -> str:
         suite.reading,
         "",
         f"{machine['cpu']}, {machine['cores']} cores, {' '.join(machine['flags'])}; {run.at}, revision "
-        f"`{run.revision}`{modified}, seed {run.seed}; {versions}.{quick}",
+        f"`{run.revision}`{modified}, seed {run.seed}, load average {run.load_average:g}; {versions}.{quick}",
         "",
         *([suite.table(run.suites[suite.name]), ""] if suite.table is not None else []),
         "| metric | unit | target | measured (min-max) | n | |",

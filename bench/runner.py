@@ -20,6 +20,7 @@ from bench.suites import load_suite
 from bench.worker import conditions_to_json
 
 STOP_S = 15.0
+BUSY_SHARE = 0.5  # of the cores; more than that is not ours
 
 
 def default_conditions(models: Path, seed: int, mixed_requests: int, quick: bool) -> Conditions:
@@ -67,6 +68,9 @@ def run_suites(modules: Sequence[str], conditions: Conditions, progress: Callabl
     shuffle = random.Random(conditions.seed).sample
     revision, modified = read_revision()
     started = datetime.now(UTC).isoformat(timespec="seconds")
+    load_average = round(os.getloadavg()[0], 2)
+    if load_average > BUSY_SHARE * len(os.sched_getaffinity(0)):
+        progress(f"the machine is busy (load average {load_average}): times will be worse than the server's own")
     order: list[str] = []
     results: dict[str, dict[str, CaseResult]] = {}
     for module in modules:
@@ -84,6 +88,7 @@ def run_suites(modules: Sequence[str], conditions: Conditions, progress: Callabl
         modified=modified,
         machine=read_machine().as_dict(),
         versions=read_versions(),
+        load_average=load_average,
         seed=conditions.seed,
         quick=conditions.quick,
         order=order,

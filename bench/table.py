@@ -73,7 +73,7 @@ def figure(value: float | None) -> str:
         return f"{value:,.0f}"
     if abs(value) >= 100:
         return f"{value:.1f}"
-    return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.4g}" if abs(value) < 1 else f"{value:.2f}"
+    return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"
 
 
 def cells(row: Row) -> tuple[str, str, str, str, str, str]:

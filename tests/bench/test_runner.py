@@ -35,6 +35,7 @@ def test_a_run_says_on_what_and_in_which_order_it_was_made(tiny_run):
     assert tiny_run.machine["cores"] == len(os.sched_getaffinity(0))
     assert tiny_run.machine["cpu"]
     assert tiny_run.versions["numpy"]
+    assert tiny_run.load_average >= 0
     assert tiny_run.revision == read_revision()[0]
     assert sorted(tiny_run.order) == [f"tiny/{case}" for case in ("breaks", "cannot", "dies", "hangs", "works")]
     assert from_json(tiny_run.to_json()) == tiny_run
