@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runtime.api import content, embed, interactions, ops, rank, users
+from runtime.api import content, embed, interactions, openai, ops, rank, users
 from runtime.api.admission import Admission
 from runtime.api.body import BodyBudget
 from runtime.api.endpoint import route
@@ -41,6 +41,7 @@ ENDPOINTS = [
     *interactions.ENDPOINTS,
     *users.ENDPOINTS,
     *rank.ENDPOINTS,
+    *openai.ENDPOINTS,
     *ops.ENDPOINTS,
 ]
 

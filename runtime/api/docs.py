@@ -4,6 +4,7 @@ import json
 import re
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
@@ -47,21 +48,28 @@ def _section(method: str, path: str, operation: dict[str, Any], schemas: dict[st
         f"<code>{escape(path)}</code></h2><p>{escape(operation['summary'])}. "
         f"{_prose(operation.get('description', ''))}</p>"
     ]
+    queries = [p for p in operation.get("parameters", ()) if p["in"] == "query"]
+    if queries:
+        rows = "".join(f"<tr><td><code>{escape(p['name'])}</code><td>{_type(p['schema'])}" for p in queries)
+        parts.append(f"<h3>Query</h3><table>{rows}</table>")
     content = operation.get("requestBody", {}).get("content", {})
     if content:
         body = next(iter(content.values()))
         parts.append(f"<h3>Body: {escape(', '.join(content))}</h3>{_expanded(body['schema'], schemas)}")
-    parts.append(f"<pre>{escape(_curl(method, path, content))}</pre>")
-    errors = []
+    query = {p["name"]: p["example"] for p in queries if "example" in p}
+    address = f"{path}?{urlencode(query, doseq=True)}" if query else path
+    parts.append(f"<pre>{escape(_curl(method, address, content))}</pre>")
+    errors, shape = [], ""
     for status, answer in operation["responses"].items():
         if int(status) >= 400:
             errors.append(f'<span title="{escape(answer["description"])}">{status}</span>')
+            shape = _type(answer["content"]["application/json"]["schema"])
             continue
         media = next(iter(answer.get("content", {}).values()), None)
         shown = _expanded(media["schema"], schemas) if media else ""
         parts.append(f"<h3>Answer: {status} {escape(answer['description'])}</h3>{shown}")
     if errors:
-        parts.append(f'<p class="q">Errors: {", ".join(errors)}, as <a href="#ErrorBody">ErrorBody</a>.</p>')
+        parts.append(f'<p class="q">Errors: {", ".join(errors)}, as {shape}.</p>')
     return "".join(parts)
 
 
@@ -69,7 +77,8 @@ def _curl(method: str, path: str, content: dict[str, Any]) -> str:
     """A command that works, in as many lines as it needs."""
     verb = f"-X {method.upper()} " if method not in ("get", "post") else ""
     example = next((media["example"] for media in content.values() if "example" in media), None)
-    line = f"curl {verb}localhost:8080{path}"
+    address = f"localhost:8080{path}"
+    line = f"curl {verb}{address}" if "?" not in path else f"curl {verb}'{address}'"
     if example is None:
         return line
     data = json.dumps(example, ensure_ascii=False).replace("'", "'\\''")
@@ -113,7 +122,13 @@ def _type(schema: dict[str, Any]) -> str:
         kind = f"array of {_type(schema.get('items', {}))}"
     limits = [
         f"{name} {schema[key]}"
-        for key, name in (("minItems", "at least"), ("maxItems", "at most"), ("maxLength", "up to"), ("minimum", "≥"))
+        for key, name in (
+            ("minItems", "at least"),
+            ("maxItems", "at most"),
+            ("maxLength", "up to"),
+            ("minimum", "≥"),
+            ("maximum", "≤"),
+        )
         if key in schema
     ]
     return kind + (f' <span class="q">({", ".join(limits)})</span>' if limits else "")

@@ -13,6 +13,7 @@ from runtime.api.endpoint import Endpoint
 from runtime.api.errors import invalid
 from runtime.content import Content, embedding_text, ignored_fields
 from runtime.models.embedder import EmbeddedText
+from runtime.models.vectors import Vector, octets
 
 if TYPE_CHECKING:
     from runtime.parts import Parts
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MAX_BATCH = 256
 
 # Held for each item of a batch while it is answered: the vector, its JSON, and the copy that is sent.
-_ANSWER_BYTES = 16_384
+ANSWER_BYTES = 16_384
 
 EncodingFormat = Literal["float", "base64"]
 OCTETS = "application/octet-stream"
@@ -70,7 +71,7 @@ async def post_embed(parts: "Parts", request: Request, body: EmbedRequest) -> Em
     if request.headers.get("accept") == OCTETS:
         return _octets([embedded], version)
     return EmbedResponse(
-        embedding=_encoded(embedded, body.encoding_format),
+        embedding=encoded(embedded.vector, body.encoding_format),
         tokens=embedded.tokens,
         truncated=embedded.truncated,
         used=used,
@@ -89,7 +90,7 @@ async def post_embed_batch(parts: "Parts", request: Request, body: EmbedBatchReq
     if request.headers.get("accept") == OCTETS:
         return _octets(embedded, version)
     results = [
-        Embedding(_encoded(one, body.encoding_format), one.tokens, one.truncated, used, ignored_fields(content))
+        Embedding(encoded(one.vector, body.encoding_format), one.tokens, one.truncated, used, ignored_fields(content))
         for one, (_, used), content in zip(embedded, texts, body.items, strict=True)
     ]
     return EmbedBatchResponse(results, version, elapsed_ms(started))
@@ -107,11 +108,11 @@ def elapsed_ms(started: float) -> float:
     return round((time.monotonic() - started) * 1000, 3)
 
 
-def _encoded(embedded: EmbeddedText, encoding_format: EncodingFormat) -> Any:
+def encoded(vector: Vector, encoding_format: EncodingFormat) -> Any:
     """The vector as JSON text already: 8 KB, where a list of Python floats would hold 12 KB until it is encoded."""
     if encoding_format == "base64":
-        return b64encode(embedded.octets).decode()
-    return msgspec.Raw(msgspec.json.encode(embedded.vector.tolist()))
+        return b64encode(octets(vector)).decode()
+    return msgspec.Raw(msgspec.json.encode(vector.tolist()))
 
 
 def _octets(embedded: list[EmbeddedText], version: str) -> Response:
@@ -120,7 +121,7 @@ def _octets(embedded: list[EmbeddedText], version: str) -> Response:
         "x-tokens": ",".join(str(one.tokens) for one in embedded),
         "x-truncated": ",".join(str(one.truncated).lower() for one in embedded),
     }
-    return Response(b"".join(one.octets for one in embedded), headers=headers, media_type=OCTETS)
+    return Response(b"".join(octets(one.vector) for one in embedded), headers=headers, media_type=OCTETS)
 
 
 _EXAMPLE = {"text": "a rustic barn with string lights", "tags": ["rustic", "venue"]}
@@ -134,6 +135,6 @@ ENDPOINTS = [
         "POST", "/embed/batch", post_embed_batch, "Embed up to 256 pieces of content",
         request=EmbedBatchRequest, response=EmbedBatchResponse, errors=(400, 413, 415, 422, 503),
         example={"items": [_EXAMPLE, {"title": "Harbour House", "description": "A loft above the marina."}]},
-        answer_bytes=lambda body: _ANSWER_BYTES * len(body.items),
+        answer_bytes=lambda body: ANSWER_BYTES * len(body.items),
     ),
 ]  # fmt: skip

@@ -5,16 +5,18 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from runtime.api.body import HeldBytes
-from runtime.api.errors import ApiError, from_validation
+from runtime.api.errors import ERRORS, ApiError, ErrorShape, from_validation
 from runtime.api.json import json_response
+from runtime.api.query import decode_query
 from runtime.catalog import CatalogFull
 from runtime.models.embedder import ClientGone
 from runtime.models.scheduler import QueueFull
@@ -32,12 +34,14 @@ NDJSON = "application/x-ndjson"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`handler(parts, request[, body])` returns `response` (sent as JSON with `status`) or a ready Response.
+    """`handler(parts, request[, body or query])` returns `response` (sent as JSON with `status`) or a ready Response.
 
     `request` is the type the JSON body is decoded to; `raw` hands the body over undecoded, for endpoints that take
-    other media types (`media`). `errors` lists the statuses, besides success, that the endpoint itself can answer.
-    `example` is a request that works, for the documentation. `max_values` bounds the JSON values in the body, and
-    `answer_bytes` estimates, from the decoded body, the bytes held for an answer larger than a few kilobytes.
+    other media types (`media`). `query` is the struct that the parameters after the `?` are decoded to, for endpoints
+    without a body. `errors` lists the statuses, besides success, that the endpoint itself can answer, and
+    `error_shape` is how they look. `example` is a request that works, for the documentation: the body, or else the
+    query. `max_values` bounds the JSON values in the body, and `answer_bytes` estimates, from the decoded body, the
+    bytes held for an answer larger than a few kilobytes.
     """
 
     method: str
@@ -45,9 +49,11 @@ class Endpoint:
     handler: Callable[..., Awaitable[Any]]
     summary: str
     request: Any = None
+    query: Any = None
     response: Any = None
     status: int = 200
     errors: Sequence[int] = ()
+    error_shape: ErrorShape = ERRORS
     raw: bool = False
     media: Sequence[str] = (JSON,)
     example: Any = None
@@ -57,9 +63,24 @@ class Endpoint:
 
 def route(endpoint: Endpoint, parts: "Parts") -> Route:
     """The Starlette route of an endpoint."""
-    return Route(
+    return _Route(
         endpoint.path, _Serve(endpoint, parts), methods=[endpoint.method], name=f"{endpoint.method} {endpoint.path}"
     )
+
+
+class _Route(Route):
+    """What follows an id, as in /content/{id:path}/similar, counts only after a slash that was sent as a slash.
+
+    Starlette matches the decoded path, where the id "a/similar" sent as a%2Fsimilar looks like the item "a".
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        last = self.path.rpartition("/")[2]
+        if scope["type"] == "http" and not last.startswith("{"):
+            sent = unquote_to_bytes(scope["raw_path"].rpartition(b"/")[2])
+            if sent != last.encode():
+                return Match.NONE, {}
+        return super().matches(scope)
 
 
 class _Serve:
@@ -86,7 +107,9 @@ class _Serve:
         try:
             if "\ufffd" in request.scope["path"] and b"%EF%BF%BD" not in request.scope["raw_path"].upper():
                 raise ApiError(400, "bad_request", "the path is not valid UTF-8")
-            if endpoint.request is None:
+            if endpoint.query is not None:
+                reply = await endpoint.handler(parts, request, decode_query(request, endpoint.query))
+            elif endpoint.request is None:
                 reply = await endpoint.handler(parts, request)
             else:
                 _check_media(request, endpoint.media)
@@ -99,7 +122,7 @@ class _Serve:
         except Exception as error:
             refusal = refused(error)
             parts.metrics.error(refusal.error.code)
-            return refusal.response()
+            return refusal.response(endpoint.error_shape)
         return reply if isinstance(reply, Response) else json_response(reply, status=endpoint.status)
 
 

@@ -1,6 +1,9 @@
 """Errors as clients see them: `{"error": {"code", "message", "field"?}}` with the right status."""
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from starlette.responses import Response
@@ -31,9 +34,21 @@ class ApiError(Exception):
         self.error = Error(code, message, field)
         self.retry_after_s = retry_after_s
 
-    def response(self) -> Response:
+    def response(self, shape: "ErrorShape | None" = None) -> Response:
         headers = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
-        return json_response(ErrorBody(self.error), status=self.status, headers=headers)
+        status, body = (shape or ERRORS).render(self)
+        return json_response(body, status=status, headers=headers)
+
+
+@dataclass(frozen=True)
+class ErrorShape:
+    """How an endpoint's errors look: `render` gives the status and the body, of the type `body`."""
+
+    body: Any
+    render: Callable[[ApiError], tuple[int, Any]]
+
+
+ERRORS = ErrorShape(ErrorBody, lambda error: (error.status, ErrorBody(error.error)))
 
 
 def not_found(what: str, id: str) -> ApiError:

@@ -8,18 +8,22 @@ from typing import Any
 import msgspec
 
 from runtime.api.endpoint import JSON, NDJSON, Endpoint
-from runtime.api.errors import ErrorBody
 
 VERSION = "0.1.0"
 
+_SCHEMAS = "#/components/schemas/"
 _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 
 
 def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """OpenAPI 3.1 for `endpoints`; path parameters are ids of 1 to 256 bytes."""
-    types = [kind for e in endpoints for kind in (e.request, e.response) if kind is not None] + [ErrorBody]
-    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    types = [
+        kind for e in endpoints for kind in (e.request, e.query, e.response, e.error_shape.body) if kind is not None
+    ]
+    schemas, components = msgspec.json.schema_components(types, ref_template=f"{_SCHEMAS}{{name}}")
     by_type = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
+    for query in {endpoint.query for endpoint in endpoints} - {None}:  # listed where they are used, not as types
+        by_type[id(query)] = components.pop(by_type[id(query)]["$ref"].removeprefix(_SCHEMAS))
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         path = _PARAMETER.sub(r"{\1}", endpoint.path)
@@ -49,6 +53,13 @@ def _operation(endpoint: Endpoint, by_type: dict[int, Any]) -> dict[str, Any]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 256}}
         for name in _PARAMETER.findall(endpoint.path)
     ]
+    if endpoint.query is not None:
+        parameters += [
+            {"name": name, "in": "query", "schema": schema, **_example(endpoint, name)}
+            for name, schema in by_type[id(endpoint.query)]["properties"].items()
+        ]
+        about = by_type[id(endpoint.query)].get("description")
+        operation["description"] = " ".join(filter(None, (operation.get("description"), about)))
     if parameters:
         operation["parameters"] = parameters
     if endpoint.request is not None:
@@ -61,10 +72,15 @@ def _operation(endpoint: Endpoint, by_type: dict[int, Any]) -> dict[str, Any]:
                 if endpoint.example is not None:
                     content[media]["example"] = endpoint.example
         operation["requestBody"] = {"required": True, "content": content}
-    error = {"content": {JSON: {"schema": by_type[id(ErrorBody)]}}}
+    error = {"content": {JSON: {"schema": by_type[id(endpoint.error_shape.body)]}}}
     for status in endpoint.errors:
         operation["responses"][str(status)] = {"description": HTTPStatus(status).phrase, **error}
     return operation
+
+
+def _example(endpoint: Endpoint, parameter: str) -> dict[str, Any]:
+    example = endpoint.example or {}
+    return {"example": example[parameter]} if parameter in example else {}
 
 
 def _success(endpoint: Endpoint, by_type: dict[int, Any]) -> dict[str, Any]:

@@ -35,11 +35,6 @@ class EmbeddedText:
     queue_s: float
     infer_s: float
 
-    @property
-    def octets(self) -> bytes:
-        """The vector as little-endian float32."""
-        return self.vector.astype("<f4", copy=False).tobytes()
-
 
 async def never_gone() -> bool:
     return False
@@ -83,6 +78,10 @@ class Embedder:
         tokens = await loop.run_in_executor(self._tokenizer_thread, self.encoder.tokenize_batch, texts)
         tokenize_s = (time.monotonic() - started) / max(len(texts), 1)
         return await self._run(tokens, tokenize_s, bulk=True, gone=gone)
+
+    async def embed_tokens(self, texts: list[Tokens], gone: Gone = never_gone) -> list[EmbeddedText]:
+        """Texts that were tokenised before: one goes ahead of batches, several are a batch. Raises as `embed` does."""
+        return await self._run(texts, 0.0, bulk=len(texts) > 1, gone=gone)
 
     def close(self) -> None:
         self._tokenizer_thread.shutdown()

@@ -96,7 +96,9 @@ class TextEncoder:
         self._tokenizer: Any = Tokenizer.from_file(str(bundle.path / TOKENIZER))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._cls: int = self._tokenizer.token_to_id("[CLS]")
         self._sep: int = self._tokenizer.token_to_id("[SEP]")
+        self._vocabulary: int = self._tokenizer.get_vocab_size()
 
     def tokenize(self, text: str) -> Tokens:
         """Token ids of a text, cut to the model's maximum with [SEP] kept last. About 0.2 µs a character."""
@@ -105,6 +107,24 @@ class TextEncoder:
     def tokenize_batch(self, texts: list[str]) -> list[Tokens]:
         """As `tokenize`, for many; releases the interpreter lock meanwhile."""
         return [self._cut(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(texts)]
+
+    def tokens(self, ids: list[int]) -> Tokens:
+        """Token ids that a client made with this tokenizer. Raises ValueError where they cannot be: see below.
+
+        Asking for [CLS] and [SEP] at the ends tells this model's ids from another tokenizer's: those would be embedded
+        as other words, and nobody would be told.
+        """
+        if len(ids) > self.max_tokens:
+            raise ValueError(f"{len(ids)} token ids, and the model reads {self.max_tokens}; send text, which is cut")
+        if len(ids) < 2 or ids[0] != self._cls or ids[-1] != self._sep:
+            raise ValueError(
+                f"token ids are those of {self.model_version}, from [CLS] ({self._cls}) to [SEP] ({self._sep}); these "
+                "are another tokenizer's (tiktoken's?) or lack the ends: send text instead"
+            )
+        if not all(0 <= id < self._vocabulary for id in ids):
+            wrong = next(id for id in ids if not 0 <= id < self._vocabulary)
+            raise ValueError(f"token id {wrong} is outside the vocabulary, 0 to {self._vocabulary - 1}")
+        return Tokens(ids=np.array(ids, np.int32), count=len(ids))
 
     def embed(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
         """Unit vector float32 [dimensions] of token ids int32 [n], 1 ≤ n ≤ max_tokens."""

@@ -1,0 +1,208 @@
+"""Embeddings for clients that speak OpenAI's API: the same vectors as /embed, in its shapes and with its errors."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+
+from runtime.api.embed import ANSWER_BYTES, MAX_BATCH, EncodingFormat, encoded
+from runtime.api.endpoint import Endpoint
+from runtime.api.errors import ApiError, ErrorShape, invalid
+from runtime.api.ids import path_id
+from runtime.content import LongText
+from runtime.models.bundle import MANIFEST
+from runtime.models.embedder import EmbeddedText
+from runtime.models.vectors import Vector, shortened
+
+if TYPE_CHECKING:
+    from runtime.parts import Parts
+
+# Names under which clients know the model that is served. No name of a model that is not.
+ALIASES = ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
+
+# A list is as many inputs as /embed/batch takes, or the token ids of one input: the model reads as many.
+_Ids = Annotated[list[int], Meta(min_length=1, max_length=256)]
+_Inputs = Annotated[list[LongText | int | _Ids], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class EmbeddingsRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`input`: a text, a list of up to 256 texts, the token ids of one text (from [CLS] to [SEP]), or a list of such
+    lists. `dimensions` keeps the first numbers of each vector and brings it back to unit length. Fields that are not
+    named here, such as `user`, are ignored."""
+
+    input: LongText | _Inputs
+    model: Annotated[str, Meta(max_length=256)]
+    encoding_format: EncodingFormat = "float"
+    dimensions: Annotated[int, Meta(ge=1)] | None = None
+
+
+class EmbeddingItem(msgspec.Struct, frozen=True):
+    """`embedding`: numbers, or little-endian float32 in base64. Beyond OpenAI's fields: `tokens` counts the whole text;
+    the model reads the first 256, and `truncated` says that there were more."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+    tokens: int
+    truncated: bool
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens that the model read, [CLS] and [SEP] included."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsResponse(msgspec.Struct, frozen=True):
+    """One item an input, in order."""
+
+    object: Literal["list"]
+    data: list[EmbeddingItem]
+    model: str
+    usage: Usage
+
+
+class Model(msgspec.Struct, frozen=True):
+    """`created`: seconds since 1970 when the bundle was installed."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelList(msgspec.Struct, frozen=True):
+    object: Literal["list"]
+    data: list[Model]
+
+
+class OpenAIError(msgspec.Struct, frozen=True):
+    """`code` as in this API's own errors; `param` is the field, without `$.`."""
+
+    message: str
+    type: Literal["invalid_request_error", "server_error"]
+    param: str | None
+    code: str
+
+
+class OpenAIErrorBody(msgspec.Struct, frozen=True):
+    error: OpenAIError
+
+
+def _render(refusal: ApiError) -> tuple[int, OpenAIErrorBody]:
+    """OpenAI answers 400 where this API says 422."""
+    status = 400 if refusal.status == 422 else refusal.status
+    error = refusal.error
+    param = (error.field or "$").removeprefix("$").removeprefix(".")
+    kind: Literal["invalid_request_error", "server_error"] = (
+        "server_error" if status >= 500 else "invalid_request_error"
+    )
+    return status, OpenAIErrorBody(OpenAIError(error.message, kind, param or None, error.code))
+
+
+OPENAI_ERRORS = ErrorShape(OpenAIErrorBody, _render)
+
+
+async def post_v1_embeddings(parts: "Parts", request: Request, body: EmbeddingsRequest) -> EmbeddingsResponse:
+    """OpenAI-compatible. `model` is sentence-bert-v1 or all-MiniLM-L6-v2."""
+    _check_model(parts, body.model)
+    dimensions = body.dimensions or parts.embedder.encoder.dimensions
+    if dimensions > parts.embedder.encoder.dimensions:
+        most = parts.embedder.encoder.dimensions
+        raise invalid(f"the model makes {most} dimensions, {dimensions} were asked for", "$.dimensions")
+    embedded = await _embed(parts, request, body.input)
+    data = [
+        EmbeddingItem(
+            "embedding", n, encoded(_shortened(one.vector, dimensions), body.encoding_format), one.tokens, one.truncated
+        )
+        for n, one in enumerate(embedded)
+    ]
+    read = sum(min(one.tokens, parts.embedder.encoder.max_tokens) for one in embedded)
+    return EmbeddingsResponse("list", data, parts.embedder.encoder.model_version, Usage(read, read))
+
+
+async def get_v1_models(parts: "Parts", request: Request) -> ModelList:
+    return ModelList("list", [_model(parts)])
+
+
+async def get_v1_model(parts: "Parts", request: Request) -> Model:
+    """Also by the names all-MiniLM-L6-v2 and sentence-transformers/all-MiniLM-L6-v2."""
+    _check_model(parts, path_id(request))
+    return _model(parts)
+
+
+async def _embed(parts: "Parts", request: Request, given: str | list[Any]) -> list[EmbeddedText]:
+    """The vector of each input. A single input goes ahead of batches, however it is wrapped."""
+    if isinstance(given, str):
+        return [await parts.embedder.embed(_text(given, "$.input"), request.is_disconnected)]
+    if len({type(one) for one in given}) > 1:
+        raise invalid("input is one of: a text, texts, token ids, lists of token ids; this list is mixed", "$.input")
+    if isinstance(given[0], str):
+        texts = [_text(one, f"$.input[{n}]") for n, one in enumerate(given)]
+        if len(texts) == 1:
+            return [await parts.embedder.embed(texts[0], request.is_disconnected)]
+        return await parts.embedder.embed_batch(texts, request.is_disconnected)
+    one = isinstance(given[0], int)
+    tokens = []
+    for n, ids in enumerate([given] if one else given):
+        try:
+            tokens.append(parts.embedder.encoder.tokens(ids))
+        except ValueError as error:
+            raise invalid(str(error), "$.input" if one else f"$.input[{n}]") from None
+    return await parts.embedder.embed_tokens(tokens, request.is_disconnected)
+
+
+def _text(text: str, field: str) -> str:
+    stripped = text.strip()
+    if not stripped:
+        raise invalid("the text is blank", field)
+    return stripped
+
+
+def _shortened(vector: Vector, dimensions: int) -> Vector:
+    try:
+        return shortened(vector, dimensions)
+    except ValueError as error:
+        raise invalid(str(error), "$.dimensions") from None
+
+
+def _check_model(parts: "Parts", name: str) -> None:
+    served = parts.embedder.encoder.model_version
+    if name not in (served, *ALIASES):
+        raise ApiError(
+            404,
+            "model_not_found",
+            f"the model {name!r} is not served here; use {served!r} or {ALIASES[0]!r}",
+            field="$.model",
+        )
+
+
+def _model(parts: "Parts") -> Model:
+    bundle = parts.embedder.encoder.bundle
+    created = int((bundle.path / MANIFEST).stat().st_mtime)
+    return Model(bundle.manifest.model_version, "model", created, "vows-edge")
+
+
+def _answer_bytes(body: EmbeddingsRequest) -> int:
+    one = isinstance(body.input, str) or isinstance(body.input[0], int)
+    return ANSWER_BYTES * (1 if one else len(body.input))
+
+
+ENDPOINTS = [
+    Endpoint(
+        "POST", "/v1/embeddings", post_v1_embeddings, "Embed texts, for OpenAI clients",
+        request=EmbeddingsRequest, response=EmbeddingsResponse, errors=(400, 404, 413, 415, 503),
+        error_shape=OPENAI_ERRORS, answer_bytes=_answer_bytes,
+        example={"model": "sentence-bert-v1", "input": ["a rustic barn with string lights", "a harbour loft"]},
+    ),
+    Endpoint(
+        "GET", "/v1/models", get_v1_models, "The models served, for OpenAI clients",
+        response=ModelList, error_shape=OPENAI_ERRORS,
+    ),
+    Endpoint(
+        "GET", "/v1/models/{id:path}", get_v1_model, "One model, for OpenAI clients",
+        response=Model, errors=(400, 404), error_shape=OPENAI_ERRORS,
+    ),
+]  # fmt: skip
