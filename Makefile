@@ -8,7 +8,7 @@ export ORT_DISABLE_TELEMETRY := 1
 export MALLOC_ARENA_MAX ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format demo bench export lock clean
+.PHONY: help run serve test check format demo bench vm-check export lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ demo: ## load the wedding catalogue into the running server and watch tastes mov
 
 bench: .venv/.bench $(BUNDLE)/manifest.json ## measure every promise against its target
 	@$(BIN)/python -m bench
+
+vm-check: .venv/.runtime ## boot a 256 MB machine; ROOT=folder CONFIG=file of an image: python -m bench.vm --help
+	@$(BIN)/python -m bench.vm $(if $(ROOT),--root $(ROOT) --config $(CONFIG))
 
 export: .venv/.export ## make the model bundle again
 	@$(BIN)/python -m export minilm --out $(BUNDLE)

@@ -7,7 +7,7 @@ import importlib
 from bench.suite import Suite
 
 NAMES = ("embed", "start", "memory", "users", "rank", "load", "quality", "session")
-OPT_IN = ("peers",)  # run when named alone: they need a set-up of their own
+OPT_IN = ("peers", "bench.vm.suite")  # run when named alone: they need a set-up of their own
 
 
 def module_of(name: str) -> str:

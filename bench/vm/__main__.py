@@ -19,9 +19,7 @@ from bench.targets import load_targets
 from bench.vm.guest import Hardware
 from bench.vm.suite import CASE, SUITE, Image, Options, measure
 
-CAVEAT = (
-    "Memory figures carry over to a real machine of this size; times of this emulated one do not, so none are given."
-)
+CAVEAT = "Memory figures carry over to a real machine of this size; times of this emulated one do not."
 EPILOG = """\
 Needs qemu-system-x86 and e2fsprogs, and once apt-get download for a kernel (or --parts). Everything is emulated in
 software, one CPU, no swap: it takes minutes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from examples.wedding.journeys import load_catalogue, load_journeys
 
 CASE = "256 MB machine"
 READY_S = 900.0
+PROGRESS_S = 20.0
 CATALOGUE_ITEMS = 8  # in one request: emulation is slow, and progress should be seen
 SETTLED_READINGS = 3  # further readings after the last answer
 AS_EXPECTED = share("as_expected", "asked")
@@ -109,11 +111,12 @@ def _load(guest: Guest, asks: list[Ask], samples: Samples, progress: Progress) -
     seconds = guest.until_ready(READY_S)
     progress(f"ready after {seconds:.0f} s of emulation")
     samples.add("readings_before_ready", len(guest.log().readings))
+    told = time.monotonic()
     with guest.connect() as connection:
         for number, ask in enumerate(asks, start=1):
-            if number % 20 == 0 or number == len(asks):
-                available = guest.log().readings[-1].available_mb
-                progress(f"request {number} of {len(asks)} ({ask.name}); available {available:.0f} MB")
+            if number == len(asks) or time.monotonic() - told > PROGRESS_S:
+                told, available = time.monotonic(), guest.log().readings[-1].available_mb
+                progress(f"request {number} of {len(asks)} ({ask.name}), {available:.0f} MB available")
             samples.count("asked")
             status, body = connection.ask(ask.request)
             samples.count("as_expected", int(status in ask.expected))
