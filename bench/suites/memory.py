@@ -131,7 +131,8 @@ SUITE = Suite(
     purpose="resident, anonymous and peak memory by step, under hard limits, and over mixed traffic",
     reading="`start`: ready. `warm`: one text of each length. `load`: mixed requests over every endpoint and one batch "
     "of 32 texts of 256 tokens. `growth_mb_per_10000` is the slope of anonymous memory, caches full, over "
-    "further mixed traffic. `answered` is the share of requests answered by the status they had to have. MB are 2^20 bytes.",
+    "further mixed traffic. `answered` is the share of requests answered by the status they had to have. MB are 2^20 "
+    "bytes.",
     cases=(
         Case(_STEPS_CASE, measure_steps, limit_s=1800),
         *(Case(f"limit {limit} MB", partial(measure_limit, limit)) for limit in LIMITS_MB),

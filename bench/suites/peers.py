@@ -16,7 +16,7 @@ from bench.closed_loop import closed_loop
 from bench.floor import floor_ms
 from bench.in_process import encoder_process
 from bench.peers.compare import LENGTHS, SPEED, comparison, cosine_above, limit_case, memory_case, ratio_to_fastest
-from bench.peers.contenders import CONTENDERS, OURS, OURS_SERVED, Contender, default_places
+from bench.peers.contenders import CONTENDERS, Contender, default_places
 from bench.peers.launch import READY_S, Peer, install_mb, started_contender
 from bench.peers.reference import read_reference
 from bench.server import ServerError
@@ -183,6 +183,7 @@ def _source(conditions: Conditions) -> TextSource:
     return TextSource(load_tokenizer(_bundle(conditions)), conditions.seed)
 
 
+NAMES = tuple(contender.name for contender in CONTENDERS)
 SUITE = Suite(
     name="peers",
     purpose="other engines with the same model, beside ours",
@@ -209,9 +210,10 @@ SUITE = Suite(
         Metric("peers.cosine_mean_above_int8", SPEED, "cosine", "lower", cosine_above(statistics.fmean)),
         Metric("peers.cosine_min_above_int8", SPEED, "cosine", "lower", cosine_above(min)),
         *(
-            Metric(f"peers.lives_in_256_mb.{name}", limit_case(name), "share", "lower", raw("lived"))
-            for name in (OURS, OURS_SERVED)
+            Metric(f"peers.batch_peak_mb.{name}", memory_case(name), "MB", "higher", raw("batch_peak_mb"))
+            for name in NAMES
         ),
+        *(Metric(f"peers.lives_in_256_mb.{name}", limit_case(name), "share", "lower", raw("lived")) for name in NAMES),
     ),
     table=comparison,
 )
