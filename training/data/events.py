@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +88,8 @@ class Events:
         return self.take(slice(int(start), int(end)))
 
 
-class Histories(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Histories:
     """What a batch of users had done before the moment each is scored: rows starts[i] to ends[i] of `events`.
 
     Slices of one sorted log, so that a batch of prefixes costs no copy. events: Events; starts, ends: int64 [b].
@@ -98,10 +99,10 @@ class Histories(NamedTuple):
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
 
-    def __len__(self) -> int:  # type: ignore[override]
+    def __len__(self) -> int:
         return len(self.starts)
 
-    def __iter__(self) -> Iterator[Events]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Events]:
         return (self.events.take(slice(int(a), int(b))) for a, b in zip(self.starts, self.ends, strict=True))
 
 
