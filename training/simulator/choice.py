@@ -102,7 +102,9 @@ def context_effect(device: NDArray[np.integer], time_us: NDArray[np.int64], para
     return np.asarray(parameters.device_effect)[device] + evening
 
 
-def action_probabilities(utility: Array, rate: NDArray[np.integer], place: Array | float, parameters: Parameters) -> Array:
+def action_probabilities(
+    utility: Array, rate: NDArray[np.integer], place: Array | float, parameters: Parameters
+) -> Array:
     """[..., 4] in the order of ACTIONS: an ordered logit, one impression ending in the furthest step it reached.
 
     rate: class of the user; place: of the impression in its slate, from 0. utility, rate and place broadcast.

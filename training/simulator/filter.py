@@ -1,9 +1,9 @@
 """The attainable bound: exact Bayes over everything hidden in a user, by one who knows the simulator and sees the log.
 
 Hidden are the profile and the saving habit (fixed), the phase (moves between sessions), the session's intent (moves
-between impressions), what each impression is looked at for, and which surface was open. All are finite, so the posterior
-is a table and the answer exact; nothing is sampled. Known are the laws, the items' traits, and every user's wedding date,
-also where the log lacks it: an upper bound, not a contender.
+between impressions), what each impression is looked at for, and which surface was open. All are finite, so the
+posterior is a table and the answer exact; nothing is sampled. Known are the laws, the items' traits, and every user's
+wedding date, also where the log lacks it: an upper bound, not a contender.
 """
 
 from collections.abc import Iterator
@@ -23,8 +23,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Before event `row` of `dataset.events` happens: P(action | item shown), float64 [4], and a score an item for being
-    the next thing shown and engaged with, float64 [items], where it was asked for."""
+    """What is known before event `row` of `dataset.events`.
+
+    actions: P(action | item shown), float64 [4]. item_scores: P(shown next and engaged with), float64 [items], where
+    it was asked for.
+    """
 
     row: int
     actions: Array
@@ -146,4 +149,3 @@ def _item_scores(
     shown_off = (1 - p.category_page) * feed
     scores: Array = (off * shown_off * engaged[0] + on * (shown_off + p.category_page * page) * engaged[1]).sum(axis=0)
     return scores
-

@@ -33,7 +33,20 @@ _CLOSINGS = (
     "Available all year.", "Book a visit.", "Seen in a magazine.", "Made by hand.", "A family business.",
     "Free samples.", "Online consultation.", "Only a few dates left.",
 )  # fmt: skip
-_PLACES = ("Porto", "Lyon", "Austin", "Leeds", "Graz", "Turin", "Galway", "Kyoto", "Quebec", "Seville", "Bergen", "Pune")
+_PLACES = (
+    "Porto",
+    "Lyon",
+    "Austin",
+    "Leeds",
+    "Graz",
+    "Turin",
+    "Galway",
+    "Kyoto",
+    "Quebec",
+    "Seville",
+    "Bergen",
+    "Pune",
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,22 +61,22 @@ class Parameters:
            follow phases, deadlines, what is settled and what completes it.
     """
 
-    omega: float = 0.75
+    omega: float = 1.0
     users: int = 1_500
     items: int = 480
     days: float = 365.0
 
     # Tastes. Profiles are a finite set, so that the filter can be exact.
-    profiles: int = 256
+    profiles: int = 128
     visible_dimensions: int = 4
     hidden_dimensions: int = 4
-    visible_share: float = 0.6  # of the variance of taste · item that lies in what the texts name
+    visible_share: float = 0.75  # of the variance of taste · item that lies in what the texts name
     profile_category_spread: float = 1.0  # standard deviation of the log-odds of a profile's lasting category wishes
 
     # Utility of an item shown: its sum goes through an ordered logit.
-    sharpness: float = 5.0  # 1 / scale of the logistic noise
+    sharpness: float = 8.0  # 1 / scale of the logistic noise
     base: float = -0.15
-    on_intent: float = 0.85  # added when the item is of the category looked for, subtracted when it is not
+    on_intent: float = 0.9  # added when the item is of the category looked for, subtracted when it is not
     taste: float = 0.6
     quality: float = 0.25
     seen_skipped: float = -0.4  # the three below are scaled by omega
@@ -111,9 +111,9 @@ class Parameters:
     withdrawn: float = 0.2
 
     # Visits.
-    sessions_mean: float = 11.0
+    sessions_mean: float = 14.0
     impressions_mean: float = 8.0
-    horizon_days: float = 260.0
+    horizon_days: float = 200.0
     date_known: float = 0.8
     states_preferences: float = 0.7
     states_truly: float = 0.85

@@ -113,7 +113,7 @@ class _Play:
         self.last = (np.zeros(n, np.int64), np.zeros(n, np.int64))  # category and action of the last event
 
     def run(self, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
-        """Columns of all events. Sessions go by rank (everybody's first, then second …), impressions by place in them."""
+        """Columns of all events. Sessions go by rank (everybody's first, then second …), impressions by place."""
         first = np.searchsorted(self.visits.user, np.arange(len(self.users)))
         rank = np.arange(len(self.visits.user)) - first[self.visits.user]
         parts: list[dict[str, NDArray[np.generic]]] = []
@@ -139,7 +139,9 @@ class _Play:
         self.intent[users] = _draw(intents[np.arange(len(users)), self.phase[users]], rng)
         self.clock_us[users] = start_us
 
-    def _impression(self, rows: NDArray[np.int64], place: int, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
+    def _impression(
+        self, rows: NDArray[np.int64], place: int, rng: np.random.Generator
+    ) -> dict[str, NDArray[np.generic]]:
         users, device = self.visits.user[rows], self.visits.device[rows]
         each = np.arange(len(users))
         if place:
@@ -203,5 +205,3 @@ def _draw(probabilities: NDArray[np.float64], rng: np.random.Generator) -> NDArr
     # The last sum rounds to a little below or above 1; scaling by it keeps the draw inside.
     drawn = (total <= (rng.random(len(total)) * total[:, -1])[:, None]).sum(axis=1)
     return drawn.astype(np.int64)
-
-
