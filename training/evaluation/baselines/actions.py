@@ -10,7 +10,7 @@ from training.evaluation.baselines.tuned import joined
 from training.evaluation.protocol import Moments, Scores, flat, log_of, moments
 
 _SMOOTHING = (1.0, 0.3, 3.0, 10.0, 30.0, 100.0)  # events' worth of the global shares
-_VALIDATION_MOMENTS = 6_000
+_VALIDATION_MOMENTS = 12_000
 
 
 class Majority:

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
 from training.data.events import ACTIONS, DEVICES, Dataset, Histories
 from training.evaluation import metrics
@@ -16,7 +17,7 @@ from training.evaluation.protocol import Moments, Scores, flat
 _LAST_EVENTS = 300
 _PRIOR = 4.0  # events' worth of the shares a count is shrunk to
 _CATEGORY_HALF_LIVES = (10.0, 3.0, 30.0)  # events; tuned with the penalty
-_PENALTIES = (0.03, 0.003, 0.3, 3.0)  # inverse, as scikit-learn has it
+_PENALTIES = (0.03, 0.003, 0.3)  # inverse, as scikit-learn has it
 _FADING = 4.0
 _DAY_US = 86_400_000_000
 
@@ -29,10 +30,10 @@ class Logistic:
     """
 
     name = "logistic regression"
-    grid: ClassVar = {"half_life_events": _CATEGORY_HALF_LIVES, "inverse_penalty": _PENALTIES}
+    grid: ClassVar = {"half_life_events": _CATEGORY_HALF_LIVES, "strength": _PENALTIES}
 
     def __init__(self) -> None:
-        self.choice = {"half_life_events": _CATEGORY_HALF_LIVES[0], "inverse_penalty": _PENALTIES[0]}
+        self.choice = {key: values[0] for key, values in self.grid.items()}
         self.tried = 0
 
     def fit(self, train: Dataset, validation: Dataset) -> None:
@@ -44,15 +45,15 @@ class Logistic:
         for half_life in _CATEGORY_HALF_LIVES:
             self.choice["half_life_events"] = half_life
             features[half_life] = x = self._features_of(asked)
-            for penalty in _PENALTIES:
-                self._solve(x[even], asked.action[even], penalty)
-                losses[half_life, penalty] = float(
+            for strength in self.grid["strength"]:
+                self._solve(x[even], asked.action[even], strength)
+                losses[half_life, strength] = float(
                     metrics.log_losses(self._probabilities(x[~even]), asked.action[~even]).mean()
                 )
         self.tried = len(losses)
-        half_life, penalty = min(losses, key=lambda key: losses[key])
-        self.choice = {"half_life_events": half_life, "inverse_penalty": penalty}
-        self._solve(features[half_life], asked.action, penalty)
+        half_life, strength = min(losses, key=lambda key: losses[key])
+        self.choice = {"half_life_events": half_life, "strength": strength}
+        self._solve(features[half_life], asked.action, strength)
         self.learn(joined(train, validation))
 
     def learn(self, data: Dataset) -> None:
@@ -136,11 +137,9 @@ class Logistic:
         columns.append(self.taste.expected(histories, items))
         return np.column_stack(columns)
 
-    def _solve(self, x: Matrix, actions: NDArray[np.int8], inverse_penalty: float) -> None:
-        from sklearn.linear_model import LogisticRegression
-
+    def _solve(self, x: Matrix, actions: NDArray[np.int8], strength: float) -> None:
         self.centre, self.spread = x.mean(axis=0), x.std(axis=0) + 1e-6
-        self.model = LogisticRegression(C=inverse_penalty, max_iter=300)
+        self.model = LogisticRegression(C=strength, max_iter=300)
         self.model.fit((x - self.centre) / self.spread, actions)
 
     def _probabilities(self, x: Matrix) -> Matrix:
