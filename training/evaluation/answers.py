@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.events import SKIP, Dataset
+from training.data.events import SKIP, Dataset, Histories
 from training.data.split import Split
 from training.evaluation.metrics import auc
 from training.evaluation.protocol import (
@@ -17,6 +17,7 @@ from training.evaluation.protocol import (
     Moments,
     PredictsActions,
     Scores,
+    in_time_order,
     last_events,
     log_of,
     moments,
@@ -54,8 +55,15 @@ class Asked:
     @classmethod
     def of(cls, split: Split, budget: Budget) -> "Asked":
         log = log_of(*split)
-        ranked = moments(log, split.test, per_user=budget.ranked_per_user, at_most=budget.ranked, engaged_only=True)
-        acted = moments(log, split.test, per_user=budget.acted_per_user, at_most=budget.acted, engaged_only=False)
+        ties = not in_time_order(split.validation, split.test)
+        ranked = moments(
+            log, split.test, per_user=budget.ranked_per_user, at_most=budget.ranked, engaged_only=True,
+            ties_foretell=ties,
+        )  # fmt: skip
+        acted = moments(
+            log, split.test, per_user=budget.acted_per_user, at_most=budget.acted, engaged_only=False,
+            ties_foretell=ties,
+        )  # fmt: skip
         known = np.zeros(len(split.train.catalogue), np.bool_)
         for part in (split.train, split.validation):
             known[part.events.item[part.events.action != SKIP]] = True
@@ -125,12 +133,8 @@ def _rank(contender: Contender, asked: Asked, seconds: float) -> RankingAnswers:
     ranked, dataset = asked.ranked, asked.dataset
     without_seen = not asked.repeats
 
-    def places(histories: Any, where: Any = slice(None)) -> NDArray[np.int64]:
-        taken = ranked.take(where)
-        moved = Moments(
-            taken.rows, taken.user, taken.item, taken.action, taken.now_us, taken.device, histories, taken.seen_before
-        )
-        return rank_targets(contender, dataset, moved, without_seen=without_seen)
+    def places(histories: Histories, where: Any = slice(None)) -> NDArray[np.int64]:
+        return rank_targets(contender, dataset, ranked.take(where), without_seen=without_seen, histories=histories)
 
     plain = places(ranked.histories)
     never_seen = plain if without_seen else rank_targets(contender, dataset, ranked, without_seen=True)
@@ -160,7 +164,7 @@ def _auc_by_user(contender: Contender, acted: Moments) -> NDArray[np.float64]:
     return np.array([auc(own[rows], acted.action[rows] != SKIP) for rows in (acted.user == user for user in users)])
 
 
-def _probabilities(contender: PredictsActions, acted: Moments, histories: Any) -> Scores:
+def _probabilities(contender: PredictsActions, acted: Moments, histories: Histories) -> Scores:
     found = np.empty((len(acted), 4), np.float32)
     for start in range(0, len(acted), _BATCH):
         part = slice(start, start + _BATCH)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.events import SKIP, Dataset
+from training.data.events import SKIP, Dataset, Histories
 from training.evaluation import metrics
 from training.evaluation.protocol import Contender, Moments, seen_items, unavailable
 
@@ -11,17 +11,26 @@ _BATCH = 512
 _CELLS = 2_000_000  # scores of one batch
 
 
-def rank_targets(contender: Contender, dataset: Dataset, moments: Moments, *, without_seen: bool) -> NDArray[np.int64]:
+def rank_targets(
+    contender: Contender,
+    dataset: Dataset,
+    moments: Moments,
+    *,
+    without_seen: bool,
+    histories: Histories | None = None,
+) -> NDArray[np.int64]:
     """Place of each target over the catalogue, int64 [n]; items that do not exist yet are no candidates.
 
     without_seen: what a user had met before is no candidate either; a target among it has rank `metrics.NEVER`.
+    histories: shown to the contender in place of the moments' own (cut or shuffled); candidates stay the same.
     Raises ValueError for scores of the wrong shape or with NaN, naming the contender.
     """
     size = max(1, min(_BATCH, _CELLS // max(len(dataset.catalogue), 1)))
     places = np.empty(len(moments), np.int64)
     for start in range(0, len(moments), size):
         batch = moments.take(slice(start, start + size))
-        scores = contender.item_scores(batch.histories, batch.now_us, batch.device)
+        shown = batch.histories if histories is None else histories.take(slice(start, start + size))
+        scores = contender.item_scores(shown, batch.now_us, batch.device)
         expected = (len(batch), len(dataset.catalogue))
         if scores.shape != expected:
             raise ValueError(f"{contender.name}: scores have shape {scores.shape}, expected {expected}")

@@ -7,7 +7,7 @@ from training.data.events import ACTIONS, Dataset, Histories
 from training.evaluation import metrics
 from training.evaluation.baselines.history import LAST_EVENTS
 from training.evaluation.baselines.tuned import joined
-from training.evaluation.protocol import Moments, Scores, flat, log_of, moments
+from training.evaluation.protocol import Moments, Scores, flat, in_time_order, log_of, moments
 
 _SMOOTHING = (1.0, 0.3, 3.0, 10.0, 30.0, 100.0)  # events' worth of the global shares
 _VALIDATION_MOMENTS = 12_000
@@ -112,5 +112,6 @@ def action_counts(
 
 def action_moments(train: Dataset, validation: Dataset, per_user: int = 50) -> Moments:
     return moments(
-        log_of(train, validation), validation, per_user=per_user, at_most=_VALIDATION_MOMENTS, engaged_only=False
-    )
+        log_of(train, validation), validation, per_user=per_user, at_most=_VALIDATION_MOMENTS, engaged_only=False,
+        ties_foretell=not in_time_order(train, validation),
+    )  # fmt: skip

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from training.data.events import Dataset, Histories
 from training.evaluation import metrics
-from training.evaluation.protocol import Moments, Scores, log_of, moments
+from training.evaluation.protocol import Moments, Scores, in_time_order, log_of, moments
 from training.evaluation.ranking import rank_targets, repeats_happen
 
 _VALIDATION_MOMENTS = 1_500
@@ -72,8 +72,10 @@ class Tuned:
 
 
 def validation_moments(train: Dataset, validation: Dataset) -> Moments:
-    log = log_of(train, validation)
-    return moments(log, validation, per_user=_PER_USER, at_most=_VALIDATION_MOMENTS, engaged_only=True)
+    return moments(
+        log_of(train, validation), validation, per_user=_PER_USER, at_most=_VALIDATION_MOMENTS, engaged_only=True,
+        ties_foretell=not in_time_order(train, validation),
+    )  # fmt: skip
 
 
 def validation_ndcg(contender: Any, train: Dataset, asked: Moments) -> float:
