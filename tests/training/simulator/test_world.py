@@ -135,4 +135,4 @@ def test_texts_explain_a_third_to_a_half(
 ) -> None:
     """With the real text vectors: less, and texts would be useless; more, and the simple model would be the oracle."""
     monkeypatch.setenv("VOWS_CACHE_DIR", str(tmp_path))
-    assert 0.3 <= text_share(simulate(Parameters(users=20), seed=3)) <= 0.5
+    assert 0.3 <= text_share(simulate(Parameters(users=20, items=360), seed=3)) <= 0.5
