@@ -17,7 +17,6 @@ from runtime.api.admission import Admission
 from runtime.api.body import BodyBudget
 from runtime.api.endpoint import route
 from runtime.api.errors import ApiError
-from runtime.api.openapi import openapi_document
 from runtime.catalog import Catalog
 from runtime.machine import usable_cores
 from runtime.memory_budget import memory_budget
@@ -108,7 +107,6 @@ def build_parts(settings: Settings) -> Parts:
         bodies=BodyBudget(max_body_bytes=settings.max_body_bytes, total_bytes=settings.body_budget_bytes),
         metrics=RequestMetrics(),
         self_test=self_test,
-        openapi=openapi_document(ENDPOINTS),
     )
 
 

@@ -1,7 +1,6 @@
 """What a request can reach: the parts that `create_app` builds once and hands to every endpoint."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from runtime.api.body import BodyBudget
 from runtime.catalog import Catalog
@@ -21,4 +20,3 @@ class Parts:
     bodies: BodyBudget
     metrics: RequestMetrics
     self_test: SelfTest
-    openapi: dict[str, Any]

@@ -1,4 +1,8 @@
-"""The OpenAPI document, generated from the declared endpoints and their typed structs."""
+"""The OpenAPI document, generated from the declared endpoints and their typed structs.
+
+`make docs` writes it to `openapi.json`, which is what the server sends: it starts without making it, and can leave
+docstrings out of its memory (PYTHONOPTIMIZE=2).
+"""
 
 import re
 from collections.abc import Sequence
@@ -7,9 +11,8 @@ from typing import Any
 
 import msgspec
 
+from runtime import VERSION
 from runtime.api.endpoint import JSON, NDJSON, Endpoint
-
-VERSION = "0.1.0"
 
 _SCHEMAS = "#/components/schemas/"
 _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
