@@ -41,9 +41,9 @@ class Server:
     started: float
     log: Path
 
-    def connect(self, timeout_s: float = 60.0) -> Connection:
-        """A new keep-alive connection."""
-        return Connection(self.port, timeout_s)
+    def connect(self, timeout_s: float = 60.0, *, awake: bool = False) -> Connection:
+        """A new keep-alive connection; `awake` as Connection has it."""
+        return Connection(self.port, timeout_s, awake=awake)
 
     def memory(self) -> ProcessMemory:
         """What its process holds now. Raises ServerError when it is gone."""

@@ -1,4 +1,4 @@
-"""How glibc's malloc takes memory and gives it back, set once before anything large is loaded."""
+"""How glibc's malloc takes memory and gives it back."""
 
 import ctypes
 
@@ -7,24 +7,34 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 
-_THRESHOLD_BYTES = 128 * 1024  # glibc's own, but fixed: left alone it grows to 32 MiB with the first large block freed
+_THRESHOLD_BYTES = 128 * 1024  # where glibc starts; left alone it goes up to 32 MiB with the largest block ever freed
 
 
-def give_memory_back() -> bool:
-    """One heap for all threads, and large blocks outside it, so that what is freed goes back to the system.
+def one_heap() -> None:
+    """One heap for all threads, where each would get its own. Before any thread is started."""
+    _mallopt(_M_ARENA_MAX, 1)
 
-    By default every thread gets a heap of its own, and after the first large request such blocks are cut from the heap,
-    where what outlives them pins them. False where the C library has no mallopt (musl): nothing is changed then.
+
+def give_back_freed() -> None:
+    """Hand back what loading left free, and from now on keep large blocks out of the heap, where what outlives them
+    would pin them: they go back to the system as they are freed.
+
+    After loading, which takes and frees so many that asking the system for each would slow the start by a twentieth.
     """
+    _mallopt(_M_MMAP_THRESHOLD, _THRESHOLD_BYTES)
+    _mallopt(_M_TRIM_THRESHOLD, _THRESHOLD_BYTES)
+    if (trim := _libc("malloc_trim")) is not None:
+        trim(0)
+
+
+def _mallopt(parameter: int, value: int) -> None:
+    if (mallopt := _libc("mallopt")) is not None:
+        mallopt(parameter, value)
+
+
+def _libc(function: str) -> "ctypes._NamedFuncPointer | None":
+    """None where the C library is not glibc (musl): nothing is set then."""
     try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):
-        return False
-    return all(
-        mallopt(parameter, value) == 1
-        for parameter, value in (
-            (_M_ARENA_MAX, 1),
-            (_M_MMAP_THRESHOLD, _THRESHOLD_BYTES),
-            (_M_TRIM_THRESHOLD, _THRESHOLD_BYTES),
-        )
-    )
+        return getattr(ctypes.CDLL(None), function, None)
+    except OSError:
+        return None
