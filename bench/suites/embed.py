@@ -115,7 +115,8 @@ SUITE = Suite(
     reading="One text a request, every text new. `floor_ms` is the time the model's matrix products would take in "
     "float32 at the best rate this core reached in the same round. `ratio_to_floor` compares text to vector, "
     "tokenising included, round by round. `http_overhead_ms` is each request over HTTP minus the round's median in "
-    "process; `http_and_tokenize_ms` is HTTP minus the model alone. The client waits without sleeping, on a core of its own.",
+    "process; `http_and_tokenize_ms` is HTTP minus the model alone. The client waits without "
+    "sleeping, on a core of its own.",
     cases=(Case("one client", measure),),
     metrics=(
         Metric("embed.core_gflops", "one client", "GFLOP/s", "lower", raw("gflops")),
