@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runtime.content import Content, embedding_text
+from runtime.content import Content, embedding_text, labels_of
 from runtime.store import ContentItem, Preferences
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def reembed(parts: "Parts") -> None:
             ]  # fmt: skip
             await wrap_future(parts.store.put_content(items))
             for item in items:
-                parts.catalog.put(item.id, item.embedding)
+                parts.catalog.put(item.id, item.embedding, labels_of(item.fields))
             done += len(items)
             log.info("embedded %d items again for bundle %s", done, digest[:12])
         while users := parts.store.preferences_of_other_bundles(digest, limit=_ROWS):

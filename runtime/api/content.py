@@ -13,7 +13,7 @@ from runtime.api.embed import text_of
 from runtime.api.endpoint import JSON, NDJSON, Endpoint
 from runtime.api.errors import ApiError, Error, not_found
 from runtime.api.ids import Id, check_id, path_id
-from runtime.content import Content, ignored_fields
+from runtime.content import Content, ignored_fields, labels_of
 from runtime.models.embedder import EmbeddedText
 from runtime.store import Content as StoredContent
 from runtime.store import ContentItem, PutOutcome
@@ -53,6 +53,7 @@ class ContentResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     title: str | None = None
     description: str | None = None
     vendor_name: str | None = None
+    category: str | None = None
     tags: Annotated[tuple[str, ...], msgspec.Meta()] = ()
     images: tuple[str, ...] = ()
     embedding: list[float]
@@ -143,10 +144,11 @@ async def keep(parts: "Parts", items: list[ContentItem]) -> list[PutOutcome]:
 
 
 async def _keep(parts: "Parts", items: list[ContentItem]) -> list[PutOutcome]:
-    with parts.catalog.room_for([item.id for item in items]):
+    labels = [labels_of(item.fields) for item in items]
+    with parts.catalog.room_for([item.id for item in items], sum(map(len, labels))):
         outcomes = await wrap_future(parts.store.put_content(items))
-        for item in items:
-            parts.catalog.put(item.id, item.embedding)
+        for item, its in zip(items, labels, strict=True):
+            parts.catalog.put(item.id, item.embedding, its)
     return outcomes
 
 
@@ -167,7 +169,8 @@ async def _store(parts: "Parts", request: Request, items: list[tuple[str, bytes,
     statuses = ["unchanged"] * len(items)
     if not changed:
         return statuses
-    with parts.catalog.room_for([items[n][0] for n in changed]):  # told before the work is done, not after
+    labels = sum(len(labels_of(items[n][1])) for n in changed)
+    with parts.catalog.room_for([items[n][0] for n in changed], labels):  # told before the work is done, not after
         embedded = await parts.embedder.embed_batch([items[n][2] for n in changed], request.is_disconnected)
     made = [_item(parts, items[n][0], items[n][1], one) for n, one in zip(changed, embedded, strict=True)]
     outcomes = await keep(parts, made)
@@ -211,7 +214,8 @@ _EXAMPLE = {
     "title": "Hollow Oak Barn",
     "description": "A restored oak barn with string lights, hay meadows and room for 140 guests.",
     "vendor_name": "Hollow Oak Farm",
-    "tags": ["rustic", "barn", "venue"],
+    "category": "venue",
+    "tags": ["rustic", "barn"],
 }
 
 ENDPOINTS = [

@@ -95,14 +95,15 @@ def vectors(connection: sqlite3.Connection, bundle_digest: str, rows: int) -> It
         after = 0
         while True:  # a statement a chunk: an open one would keep the log from being emptied
             chunk = connection.execute(
-                """SELECT key, id, embedding FROM content JOIN content_ids USING (key)
+                """SELECT key, id, fields, embedding FROM content JOIN content_ids USING (key)
                 WHERE bundle = ? AND key > ? ORDER BY key LIMIT ?""",
                 (bundle, after, rows),
             ).fetchall()
             if not chunk:
                 break
             after = chunk[-1][0]
-            yield Vectors([id for _, id, _ in chunk], np.stack([decode(blob) for _, _, blob in chunk]))
+            _, ids, fields, blobs = zip(*chunk, strict=True)
+            yield Vectors(list(ids), list(fields), np.stack([decode(blob) for blob in blobs]))
 
 
 def popular(connection: sqlite3.Connection, n: int) -> list[Popular]:

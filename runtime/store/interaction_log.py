@@ -10,7 +10,7 @@ from runtime.personalization.interactions import STRENGTHS, InteractionType
 from runtime.personalization.user_vector import Sums
 from runtime.store import totals
 from runtime.store.content import decode
-from runtime.store.records import AddOutcome, Embedding, Interaction, LoggedInteraction
+from runtime.store.records import AddOutcome, Embedding, Interaction, LoggedInteraction, Seen
 
 # The log holds positions in this tuple: append, never reorder.
 TYPES: tuple[InteractionType, ...] = ("skip", "view", "save", "share")
@@ -118,6 +118,16 @@ def read(connection: sqlite3.Connection, after: int, limit: int) -> list[LoggedI
         )
         for sequence, event_id, user_id, content_id, code, time_us, received_us, duration_ms, device, context in rows
     ]
+
+
+def seen(connection: sqlite3.Connection, user_id: str, before: int | None, limit: int) -> list[Seen]:
+    rows = connection.execute(
+        """SELECT l.sequence, c.id FROM interactions l JOIN content_ids c ON c.key = l.content
+        WHERE l.user = (SELECT key FROM users WHERE id = ?1) AND (?2 IS NULL OR l.sequence < ?2)
+        ORDER BY l.sequence DESC LIMIT ?3""",
+        (user_id, before, limit),
+    ).fetchall()
+    return [Seen(*row) for row in rows]
 
 
 def load_sums(connection: sqlite3.Connection, user_key: int, dimensions: int) -> Sums | None:

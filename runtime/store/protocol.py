@@ -15,6 +15,7 @@ from runtime.store.records import (
     Popular,
     Preferences,
     PutOutcome,
+    Seen,
     UserPreferences,
     UserState,
     Vectors,
@@ -84,6 +85,11 @@ class Store(Protocol):
         """The n items with the greatest popularity, ties in order of first appearance; items without any included."""
         ...
 
+    def seen(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[Seen]:
+        """The user's last interactions of every type, newest first; those with a sequence under `before`, if it is
+        given. A long history is read in pages, `before` being the last sequence of the page before."""
+        ...
+
     def log(self, *, after: int = 0, limit: int = 1000) -> list[LoggedInteraction]:
         """The events with sequence > `after`, in that order: the cursor of an export is the last sequence it saw."""
         ...
@@ -92,8 +98,8 @@ class Store(Protocol):
 
     # At start
 
-    def vectors(self, bundle_digest: str, *, rows: int = 256) -> Iterator[Vectors]:
-        """Every content vector made by this bundle, `rows` at a time."""
+    def vectors(self, bundle_digest: str, *, rows: int = 32) -> Iterator[Vectors]:
+        """Every content vector made by this bundle, `rows` at a time: an item's fields can have 250 KB."""
         ...
 
     def content_of_other_bundles(self, bundle_digest: str, *, limit: int = 256) -> list[Content]:

@@ -39,10 +39,18 @@ class Content(ContentItem, frozen=True, eq=False, kw_only=True):
 
 
 class Vectors(msgspec.Struct, frozen=True, eq=False):
-    """Some stored vectors: `embeddings` float32 [n, 384], row i belongs to ids[i]."""
+    """Some stored vectors: `embeddings` float32 [n, 384], row i belongs to ids[i], whose fields are fields[i]."""
 
     ids: list[str]
+    fields: list[bytes]
     embeddings: NDArray[np.float32]
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """An interaction with content that a user has thereby seen."""
+
+    sequence: int
+    content_id: str
 
 
 class Popular(msgspec.Struct, frozen=True):

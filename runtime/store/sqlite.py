@@ -29,6 +29,7 @@ from runtime.store.records import (
     Popular,
     Preferences,
     PutOutcome,
+    Seen,
     UserPreferences,
     UserState,
     Vectors,
@@ -144,13 +145,16 @@ class SqliteStore(Store):
     def popular(self, n: int) -> list[Popular]:
         return self._read(content.popular, n)
 
+    def seen(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[Seen]:
+        return self._read(interaction_log.seen, user_id, before, limit)
+
     def log(self, *, after: int = 0, limit: int = 1000) -> list[LoggedInteraction]:
         return self._read(interaction_log.read, after, limit)
 
     def counts(self) -> Counts:
         return self._read(totals.read)
 
-    def vectors(self, bundle_digest: str, *, rows: int = 256) -> Iterator[Vectors]:
+    def vectors(self, bundle_digest: str, *, rows: int = 32) -> Iterator[Vectors]:
         with translated("reading the vectors"):
             yield from self._read(content.vectors, bundle_digest, rows)
 
