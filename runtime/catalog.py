@@ -40,6 +40,7 @@ class Catalog:
         self._rows: dict[str, int] = {}
         self._ids: list[str | None] = []  # by row
         self._free: list[int] = []
+        self._held = np.zeros(self.capacity, np.bool_)  # by row: whether an item is there
         self._labels = LabelIndex(self.capacity, LABELS_PER_ITEM * self.capacity)
         self._reserved_labels = 0
         self._reserved = 0
@@ -95,6 +96,7 @@ class Catalog:
             row = self._free.pop() if self._free else self._next_row()
             self._rows[id] = row
             self._ids[row] = id
+            self._held[row] = True
         else:
             self._sum -= self._matrix[row]
         self._labels.set(row, labels)
@@ -107,6 +109,7 @@ class Catalog:
         if row is None:
             return False
         self._ids[row] = None
+        self._held[row] = False
         self._labels.clear(row)
         self._free.append(row)
         self._sum -= self._matrix[row]
@@ -128,8 +131,7 @@ class Catalog:
 
     def matching(self, labels: Collection[str]) -> NDArray[np.bool_]:
         """Which rows hold an item that carries all `labels`, bool [rows]. They hold as those of `lookup` do."""
-        wanted = np.ones(self.rows, np.bool_)
-        wanted[self._free] = False
+        wanted = self._held[: self.rows].copy()
         for label in labels:
             carries = np.zeros(self.rows, np.bool_)
             carries[self._labels.rows_with(label)] = True

@@ -65,7 +65,7 @@ class LabelIndex:
 
     def rows_with(self, label: str) -> NDArray[np.int32]:
         """The rows that carry a label, in no order."""
-        found = self._rows[: self._end][self._hashes[: self._end] == hash(label)]
+        found: NDArray[np.int32] = self._rows[: self._end][self._hashes[: self._end] == hash(label)]
         return found[found >= 0]
 
     def _pack(self) -> None:
