@@ -10,7 +10,7 @@ from runtime.personalization.interactions import STRENGTHS, InteractionType
 from runtime.personalization.user_vector import Sums
 from runtime.store import totals
 from runtime.store.content import decode
-from runtime.store.records import AddOutcome, Embedding, Interaction, LoggedInteraction, Seen
+from runtime.store.records import AddOutcome, Embedding, Interaction, LoggedInteraction, PastInteraction, Seen
 
 # The log holds positions in this tuple: append, never reorder.
 TYPES: tuple[InteractionType, ...] = ("skip", "view", "save", "share")
@@ -128,6 +128,20 @@ def seen(connection: sqlite3.Connection, user_id: str, before: int | None, limit
         (user_id, before, limit),
     ).fetchall()
     return [Seen(*row) for row in rows]
+
+
+def history(connection: sqlite3.Connection, user_id: str, before: int | None, limit: int) -> list[PastInteraction]:
+    rows = connection.execute(
+        """SELECT l.sequence, l.event_id, i.id, l.type, l.time_us, c.embedding
+        FROM interactions l JOIN content c ON c.key = l.content JOIN content_ids i ON i.key = l.content
+        WHERE l.user = (SELECT key FROM users WHERE id = ?1) AND (?2 IS NULL OR l.sequence < ?2)
+        ORDER BY l.sequence DESC LIMIT ?3""",
+        (user_id, before, limit),
+    ).fetchall()
+    return [
+        PastInteraction(sequence, event_id, content_id, TYPES[code], time_us, decode(blob))
+        for sequence, event_id, content_id, code, time_us, blob in rows
+    ]
 
 
 def load_sums(connection: sqlite3.Connection, user_key: int, dimensions: int) -> Sums | None:

@@ -12,6 +12,7 @@ from runtime.store.records import (
     DeletedUser,
     Interaction,
     LoggedInteraction,
+    PastInteraction,
     Popular,
     Preferences,
     PutOutcome,
@@ -88,6 +89,10 @@ class Store(Protocol):
     def seen(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[Seen]:
         """The user's last interactions of every type, newest first; those with a sequence under `before`, if it is
         given. A long history is read in pages, `before` being the last sequence of the page before."""
+        ...
+
+    def history(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[PastInteraction]:
+        """The user's last interactions with content that is there, with its vectors; pages as those of `seen`."""
         ...
 
     def log(self, *, after: int = 0, limit: int = 1000) -> list[LoggedInteraction]:

@@ -53,6 +53,17 @@ class Seen(msgspec.Struct, frozen=True):
     content_id: str
 
 
+class PastInteraction(msgspec.Struct, frozen=True, eq=False):
+    """An interaction with content that is still there, and the content's vector."""
+
+    sequence: int
+    event_id: str
+    content_id: str
+    type: InteractionType
+    time_us: int
+    embedding: Embedding
+
+
 class Popular(msgspec.Struct, frozen=True):
     id: str
     popularity: int

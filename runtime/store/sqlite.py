@@ -26,6 +26,7 @@ from runtime.store.records import (
     Embedding,
     Interaction,
     LoggedInteraction,
+    PastInteraction,
     Popular,
     Preferences,
     PutOutcome,
@@ -147,6 +148,9 @@ class SqliteStore(Store):
 
     def seen(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[Seen]:
         return self._read(interaction_log.seen, user_id, before, limit)
+
+    def history(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[PastInteraction]:
+        return self._read(interaction_log.history, user_id, before, limit)
 
     def log(self, *, after: int = 0, limit: int = 1000) -> list[LoggedInteraction]:
         return self._read(interaction_log.read, after, limit)
