@@ -51,6 +51,11 @@ def ignored_fields(content: Content) -> list[str]:
     return [name for name in ("category", "images") if getattr(content, name)]
 
 
+def preferences_text(preferences: Iterable[str]) -> str:
+    """The text that stands for onboarding preferences; empty where all are blank."""
+    return ", ".join(stripped for one in preferences if (stripped := one.strip()))
+
+
 class _Labelled(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
     vendor_name: str | None = None

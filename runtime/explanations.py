@@ -40,13 +40,13 @@ async def explain(
     before, read = None, 0
     while read < HISTORY_INTERACTIONS:
         page = store.history(user_id, before=before, limit=step)
-        if page:
+        if shown := [past for past in page if not past.hidden]:
             parts = contributions(
-                [past.type for past in page], np.array([past.time_us for past in page]),
-                np.stack([past.embedding for past in page]), candidates, sums, decay_per_day=decay_per_day,
+                [past.type for past in shown], np.array([past.time_us for past in shown]),
+                np.stack([past.embedding for past in shown]), candidates, sums, decay_per_day=decay_per_day,
             )  # fmt: skip
-            largest.add(parts, np.array([past.sequence for past in page]))
-            named |= {past.sequence: past for past in page}
+            largest.add(parts, np.array([past.sequence for past in shown]))
+            named |= {past.sequence: past for past in shown}
             named = {key: named[key] for key in np.unique(largest.keys).tolist() if key >= 0}
         if len(page) < step:
             break

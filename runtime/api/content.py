@@ -56,10 +56,20 @@ class ContentResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     category: str | None = None
     tags: Annotated[tuple[str, ...], msgspec.Meta()] = ()
     images: tuple[str, ...] = ()
+    hidden: bool = False
     embedding: list[float]
     model_version: str
     created_at: datetime
     updated_at: datetime
+
+
+class ContentChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    hidden: bool
+
+
+class ContentChanged(msgspec.Struct, frozen=True):
+    id: str
+    hidden: bool
 
 
 class ContentOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -122,12 +132,22 @@ async def get_content(parts: "Parts", request: Request) -> ContentResponse:
     fields: dict[str, Any] = msgspec.structs.asdict(_decode_fields(stored.fields))
     return ContentResponse(
         id=id,
+        hidden=stored.hidden,
         embedding=stored.embedding.tolist(),
         model_version=stored.model_version,
         created_at=utc(stored.created_us),
         updated_at=utc(stored.updated_us),
         **fields,
     )
+
+
+async def patch_content(parts: "Parts", request: Request, body: ContentChange) -> ContentChanged:
+    """Hide an item, or show it again. A hidden one leaves search, recommendations and rankings at once (where it counts
+    as unknown) and can still be read, replaced and deleted; tastes it shaped stay as they are."""
+    id = path_id(request)
+    if not await shield(_hide(parts, id, body.hidden)):
+        raise not_found("content", id)
+    return ContentChanged(id, body.hidden)
 
 
 async def delete_content(parts: "Parts", request: Request) -> Response:
@@ -147,9 +167,24 @@ async def _keep(parts: "Parts", items: list[ContentItem]) -> list[PutOutcome]:
     labels = [labels_of(item.fields) for item in items]
     with parts.catalog.room_for([item.id for item in items], sum(map(len, labels))):
         outcomes = await wrap_future(parts.store.put_content(items))
+        hidden = parts.store.hidden([item.id for item in items])
         for item, its in zip(items, labels, strict=True):
-            parts.catalog.put(item.id, item.embedding, its)
+            if item.id not in hidden:
+                parts.catalog.put(item.id, item.embedding, its)
     return outcomes
+
+
+async def _hide(parts: "Parts", id: str, hidden: bool) -> bool:
+    before = parts.store.get_content(id)
+    labels = () if before is None else labels_of(before.fields)
+    with parts.catalog.room_for([] if hidden else [id], 0 if hidden else len(labels)):
+        existed = await wrap_future(parts.store.hide_content(id, hidden))
+        now = parts.store.get_content(id)
+        if now is None or now.hidden:
+            parts.catalog.delete(id)
+        elif now.bundle_digest == parts.embedder.encoder.bundle.digest:
+            parts.catalog.put(id, now.embedding, labels_of(now.fields))
+    return existed
 
 
 async def _forget(parts: "Parts", id: str) -> bool:
@@ -225,6 +260,10 @@ ENDPOINTS = [
     ),
     Endpoint(
         "GET", "/content/{id:path}", get_content, "A stored item", response=ContentResponse, errors=(404, 422, 503),
+    ),
+    Endpoint(
+        "PATCH", "/content/{id:path}", patch_content, "Hide an item, or show it again",
+        request=ContentChange, response=ContentChanged, errors=(400, 404, 413, 415, 422, 503, 507),
     ),
     Endpoint(
         "DELETE", "/content/{id:path}", delete_content, "Remove an item", status=204, errors=(404, 422, 503),

@@ -105,7 +105,8 @@ async def get_similar(parts: "Parts", request: Request, query: SimilarQuery) -> 
     id = path_id(request)
     held = parts.catalog.lookup([id])
     if held.unknown:
-        if parts.store.get_content(id) is None:
+        stored = parts.store.get_content(id)
+        if stored is None or stored.hidden:
             raise not_found("content", id)
         raise ApiError(
             503, "overloaded", f"{id!r} is about to be embedded by the new model; try again", retry_after_s=5

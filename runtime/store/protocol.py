@@ -49,11 +49,20 @@ class Store(Protocol):
         """Remove an item; False if there was none. Its interactions stay in the log and count for nothing."""
         ...
 
+    def hide_content(self, id: str, hidden: bool) -> "Future[bool]":
+        """Keep an item out of the catalogue and of what is popular, or let it in again; False if there is none.
+        Replacing a hidden item leaves it hidden; its interactions count as before."""
+        ...
+
     def add_interactions(self, interactions: Sequence[Interaction]) -> "Future[list[AddOutcome]]":
         """Append events; one outcome each, in order. A repeated event_id changes nothing, within a call as between.
 
         The event, the user's sums and count and the content's popularity change in one transaction.
         """
+        ...
+
+    def delete_interaction(self, event_id: str) -> "Future[bool]":
+        """Take an event back, as if it had never come; False if there is none. Its id can be used again."""
         ...
 
     def put_preferences(self, user_id: str, preferences: Preferences) -> "Future[None]":
@@ -74,6 +83,10 @@ class Store(Protocol):
 
     def get_contents(self, ids: Sequence[str]) -> list[Content]:
         """Those of `ids` that exist, in the order asked."""
+        ...
+
+    def hidden(self, ids: Sequence[str]) -> set[str]:
+        """Those of `ids` that exist and are hidden."""
         ...
 
     def get_user(self, user_id: str) -> UserState | None:
@@ -104,7 +117,8 @@ class Store(Protocol):
     # At start
 
     def vectors(self, bundle_digest: str, *, rows: int = 32) -> Iterator[Vectors]:
-        """Every content vector made by this bundle, `rows` at a time: an item's fields can have 250 KB."""
+        """Every vector made by this bundle of content that is not hidden, `rows` at a time: an item's fields can have
+        250 KB."""
         ...
 
     def content_of_other_bundles(self, bundle_digest: str, *, limit: int = 256) -> list[Content]:

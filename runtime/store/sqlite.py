@@ -99,6 +99,9 @@ class SqliteStore(Store):
     def delete_content(self, id: str) -> "Future[bool]":
         return self.writer.submit(lambda connection: content.delete(connection, id), bytes=_ROW_BYTES)
 
+    def hide_content(self, id: str, hidden: bool) -> "Future[bool]":
+        return self.writer.submit(lambda connection: content.hide(connection, id, hidden), bytes=_ROW_BYTES)
+
     def add_interactions(self, interactions: Sequence[Interaction]) -> "Future[list[AddOutcome]]":
         now_us = self._clock_us()
         return self.writer.submit(
@@ -110,6 +113,19 @@ class SqliteStore(Store):
                 decay_per_day=self._decay_per_day,
             ),
             bytes=sum(_ROW_BYTES + len(event.context or b"") for event in interactions),
+        )
+
+    def delete_interaction(self, event_id: str) -> "Future[bool]":
+        now_us = self._clock_us()
+        return self.writer.submit(
+            lambda connection: interaction_log.delete(
+                connection,
+                event_id,
+                now_us=now_us,
+                dimensions=self.dimensions,
+                decay_per_day=self._decay_per_day,
+            ),
+            bytes=_ROW_BYTES,
         )
 
     def put_preferences(self, user_id: str, preferences: Preferences) -> "Future[None]":
@@ -136,6 +152,9 @@ class SqliteStore(Store):
 
     def get_contents(self, ids: Sequence[str]) -> list[Content]:
         return [found for id in ids if (found := self._read(content.get, id)) is not None]
+
+    def hidden(self, ids: Sequence[str]) -> set[str]:
+        return self._read(content.hidden, ids)
 
     def get_user(self, user_id: str) -> UserState | None:
         return self._read(users.get, user_id, self.dimensions)
