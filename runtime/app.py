@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runtime.api import content, embed, interactions, openai, ops, rank, search, users
+from runtime.api import content, embed, events, interactions, openai, ops, rank, search, style, users
 from runtime.api.admission import Admission
 from runtime.api.body import BodyBudget
 from runtime.api.endpoint import route
@@ -41,7 +41,9 @@ ENDPOINTS = [
     *embed.ENDPOINTS,
     *content.ENDPOINTS,
     *interactions.ENDPOINTS,
+    *events.ENDPOINTS,
     *users.ENDPOINTS,
+    *style.ENDPOINTS,
     *rank.ENDPOINTS,
     *search.ENDPOINTS,
     *openai.ENDPOINTS,

@@ -74,6 +74,12 @@ def labels(*, tags: Iterable[str] = (), vendor: str | None = None, category: str
     return frozenset(f"{kind} {folded}" for kind, text in given if (folded := " ".join(text.casefold().split())))
 
 
+def tags_and_vendor(fields: bytes) -> tuple[tuple[str, ...], str | None]:
+    """The tags and the vendor of stored content, as they were written."""
+    found = _decode_labelled(fields)
+    return found.tags, found.vendor_name
+
+
 def labels_of(fields: bytes) -> frozenset[str]:
     """The labels of stored content, from its fields as JSON."""
     found = _decode_labelled(fields)

@@ -1,7 +1,7 @@
 """Content that is kept: stored with its embedding, found by id."""
 
 from asyncio import shield, wrap_future
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MAX_BATCH = 1_000
 _SLICE = 256  # items embedded and stored together: an answerable bound on memory and on one transaction
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _fields = msgspec.json.Encoder()
 _decode_fields = msgspec.json.Decoder(Content).decode
 
@@ -194,7 +195,7 @@ async def _forget(parts: "Parts", id: str) -> bool:
 
 
 def utc(time_us: int) -> datetime:
-    return datetime.fromtimestamp(time_us / 1e6, UTC)
+    return _EPOCH + timedelta(microseconds=time_us)  # exact, which a float of seconds is not
 
 
 async def _store(parts: "Parts", request: Request, items: list[tuple[str, bytes, str]]) -> list[str]:

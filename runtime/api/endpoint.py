@@ -34,7 +34,8 @@ NDJSON = "application/x-ndjson"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`handler(parts, request[, body][, query])` returns `response` (sent as JSON with `status`) or a ready Response.
+    """`handler(parts, request[, body][, query])` returns `response` (sent as JSON with `status`) or a ready Response
+    (of `response_media`; as NDJSON, `response` is a line).
 
     `request` is the type the JSON body is decoded to; `raw` hands the body over undecoded, for endpoints that take
     other media types (`media`). `query` is the struct that the parameters after the `?` are decoded to. `errors` lists
@@ -51,6 +52,7 @@ class Endpoint:
     request: Any = None
     query: Any = None
     response: Any = None
+    response_media: str = JSON
     status: int = 200
     errors: Sequence[int] = ()
     error_shape: ErrorShape = ERRORS

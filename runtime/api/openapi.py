@@ -86,5 +86,5 @@ def _example(endpoint: Endpoint, parameter: str) -> dict[str, Any]:
 def _success(endpoint: Endpoint, by_type: dict[int, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}
     if endpoint.response is not None:
-        answer["content"] = {JSON: {"schema": by_type[id(endpoint.response)]}}
+        answer["content"] = {endpoint.response_media: {"schema": by_type[id(endpoint.response)]}}
     return answer

@@ -70,6 +70,16 @@ def add(
     return Sums(time_us, kept * sums.weight + strength, kept * sums.weighted + strength * embedding.astype(np.float64))
 
 
+def merged(one: Sums | None, other: Sums | None, *, decay_per_day: float) -> Sums | None:
+    """The sums of two histories together."""
+    if one is None or other is None:
+        return one or other
+    later, earlier = (one, other) if one.reference_us >= other.reference_us else (other, one)
+    kept = decay(later.reference_us - earlier.reference_us, decay_per_day)
+    weighted = later.weighted + kept * earlier.weighted
+    return Sums(later.reference_us, later.weight + kept * earlier.weight, weighted)
+
+
 def remove(
     sums: Sums, strength: int, embedding: NDArray[np.float32], time_us: int, *, decay_per_day: float
 ) -> Sums | None:
