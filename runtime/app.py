@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runtime.api import content, embed, events, interactions, openai, ops, rank, search, style, users
+from runtime.api import content, content_batch, embed, events, interactions, openai, ops, rank, search, style, users
 from runtime.api.admission import Admission
 from runtime.api.body import BodyBudget
 from runtime.api.endpoint import route
@@ -40,6 +40,7 @@ DIMENSIONS = 384
 ENDPOINTS = [
     *embed.ENDPOINTS,
     *content.ENDPOINTS,
+    *content_batch.ENDPOINTS,
     *interactions.ENDPOINTS,
     *events.ENDPOINTS,
     *users.ENDPOINTS,

@@ -42,7 +42,8 @@ class Endpoint:
     the statuses, besides success, that the endpoint itself can answer, and `error_shape` is how they look. `example` is
     a request that works, for the documentation: the body, or else the query. `max_values` bounds the JSON values in
     the body, and `answer_bytes` estimates, from the decoded body and query, the bytes held for an answer larger than a
-    few kilobytes.
+    few kilobytes. `stream(parts, request)` answers requests that accept NDJSON instead of `handler`: it reads the body
+    itself, line by line, holds at most `stream_bytes`, and sends lines of the type `stream_line`.
     """
 
     method: str
@@ -59,6 +60,9 @@ class Endpoint:
     raw: bool = False
     media: Sequence[str] = (JSON,)
     example: Any = None
+    stream: Callable[..., Awaitable[Response]] | None = None
+    stream_line: Any = None
+    stream_bytes: int = 0
     max_values: int = 131_072
     answer_bytes: Callable[..., int] = lambda *_: 0
 
@@ -112,6 +116,10 @@ class _Serve:
             query = () if endpoint.query is None else (decode_query(request, endpoint.query),)
             if endpoint.request is None:
                 reply = await endpoint.handler(parts, request, *query)
+            elif endpoint.stream is not None and request.headers.get("accept") == NDJSON:
+                _check_media(request, (NDJSON,))
+                held.grow_by(endpoint.stream_bytes)
+                reply = await endpoint.stream(parts, request)
             else:
                 _check_media(request, endpoint.media)
                 body: Any = await held.read(request)
