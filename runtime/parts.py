@@ -7,6 +7,7 @@ from runtime.catalog import Catalog
 from runtime.metrics import RequestMetrics
 from runtime.models.embedder import Embedder
 from runtime.models.text_encoder import SelfTest
+from runtime.search import Search
 from runtime.settings import Settings
 from runtime.store import Store
 
@@ -17,6 +18,7 @@ class Parts:
     embedder: Embedder
     store: Store
     catalog: Catalog
+    search: Search
     bodies: BodyBudget
     metrics: RequestMetrics
     self_test: SelfTest

@@ -134,6 +134,12 @@ async def get_metrics(parts: "Parts", request: Request) -> PlainTextResponse:
         ("vows_queue_tokens", "gauge", "Tokens that wait for a worker.", parts.embedder.pool.waiting_tokens),
         ("vows_held_bytes", "gauge", "Bytes of bodies and large answers in flight.", parts.bodies.held_bytes),
         ("vows_catalog_bytes", "gauge", "Bytes of the catalogue's vectors.", parts.catalog.used_bytes),
+        (
+            "vows_label_bytes",
+            "gauge",
+            "Bytes of the catalogue's tags, vendors and categories.",
+            parts.catalog.label_bytes,
+        ),
         ("vows_memory_rss_bytes", "gauge", "Resident memory.", memory.rss),
         ("vows_memory_anonymous_bytes", "gauge", "Resident memory that no file backs.", memory.anonymous),
         ("vows_memory_file_bytes", "gauge", "Resident memory that files back.", memory.file),
