@@ -118,6 +118,12 @@ def vectors(connection: sqlite3.Connection, bundle_digest: str, rows: int) -> It
             yield Vectors(list(ids), list(fields), np.stack([decode(blob) for blob in blobs]))
 
 
+def embeddings(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Embedding]:
+    find = "SELECT embedding FROM content WHERE key = (SELECT key FROM content_ids WHERE id = ?)"
+    found = ((id, connection.execute(find, (id,)).fetchone()) for id in ids)
+    return {id: decode(row[0]) for id, row in found if row is not None}
+
+
 def popular(connection: sqlite3.Connection, n: int) -> list[Popular]:
     rows = connection.execute(
         """SELECT id, popularity FROM content_ids i
