@@ -1,13 +1,14 @@
 """What a request can reach: the parts that `create_app` builds once and hands to every endpoint."""
 
-from dataclasses import dataclass
-from typing import Any
+import asyncio
+from dataclasses import dataclass, field
 
 from runtime.api.body import BodyBudget
 from runtime.catalog import Catalog
 from runtime.metrics import RequestMetrics
 from runtime.models.embedder import Embedder
 from runtime.models.text_encoder import SelfTest
+from runtime.search import Search
 from runtime.settings import Settings
 from runtime.store import Store
 
@@ -18,7 +19,9 @@ class Parts:
     embedder: Embedder
     store: Store
     catalog: Catalog
+    search: Search
     bodies: BodyBudget
     metrics: RequestMetrics
     self_test: SelfTest
-    openapi: dict[str, Any]
+    # One user's whole history is read at a time: the memory of one (memory_budget.py) is then all that is needed.
+    history_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
