@@ -9,16 +9,19 @@ from collections.abc import AsyncIterator
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
 from runtime.api import content, embed, interactions, openai, ops, rank, users
+from runtime.api.access import Gate
 from runtime.api.admission import Admission
 from runtime.api.body import BodyBudget
 from runtime.api.endpoint import route
 from runtime.api.errors import ApiError
 from runtime.api.openapi import openapi_document
 from runtime.catalog import Catalog
+from runtime.keys import ApiKeys
 from runtime.machine import usable_cores
 from runtime.memory_budget import memory_budget
 from runtime.metrics import RequestMetrics
@@ -28,6 +31,7 @@ from runtime.models.text_encoder import load_encoder
 from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
 from runtime.parts import Parts
+from runtime.rate_limit import TokenBuckets
 from runtime.reembed import reembed
 from runtime.settings import Settings
 from runtime.store.sqlite import SqliteStore
@@ -66,7 +70,7 @@ def create_app(settings: Settings) -> Starlette:
 
     return Starlette(
         routes=[route(endpoint, parts) for endpoint in ENDPOINTS],
-        middleware=[Middleware(Admission, max_requests=settings.max_requests)],
+        middleware=[*_cors(settings.allowed_origins), Middleware(Admission, max_requests=settings.max_requests)],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )
@@ -106,10 +110,30 @@ def build_parts(settings: Settings) -> Parts:
         store=store,
         catalog=catalog,
         bodies=BodyBudget(max_body_bytes=settings.max_body_bytes, total_bytes=settings.body_budget_bytes),
+        gate=_gate(settings),
         metrics=RequestMetrics(),
         self_test=self_test,
-        openapi=openapi_document(ENDPOINTS),
+        openapi=openapi_document(ENDPOINTS, keys=bool(settings.api_keys), limited=settings.rate_per_s > 0),
     )
+
+
+def _cors(origins: list[str]) -> list[Middleware]:
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=("GET", "POST", "PUT", "DELETE"),
+            allow_headers=("authorization", "content-type", "x-api-key", "x-request-id", "traceparent"),
+            expose_headers=("retry-after", "server-timing", "x-request-id"),
+        )
+    ]
+
+
+def _gate(settings: Settings) -> Gate:
+    rate = TokenBuckets(per_s=settings.rate_per_s, burst=settings.rate_burst) if settings.rate_per_s else None
+    return Gate(ApiKeys.parse(settings.api_keys), rate)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

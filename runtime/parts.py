@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.api.access import Gate
 from runtime.api.body import BodyBudget
 from runtime.catalog import Catalog
 from runtime.metrics import RequestMetrics
@@ -19,6 +20,7 @@ class Parts:
     store: Store
     catalog: Catalog
     bodies: BodyBudget
+    gate: Gate
     metrics: RequestMetrics
     self_test: SelfTest
     openapi: dict[str, Any]

@@ -3,6 +3,7 @@
 import logging
 import signal
 import socket
+from ipaddress import ip_address
 
 import uvicorn
 
@@ -25,6 +26,7 @@ def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises StartError when a part cannot be built or the address not be bound."""
     try:
         listener = _listen(settings.host, settings.port)
+        _check_reach(listener, settings)
         app = create_app(settings)
     except (BundleError, CatalogFull, MemoryBudgetError, StoreError, OSError) as error:
         raise StartError(str(error)) from error
@@ -60,6 +62,19 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise StartError(f"cannot listen on {host}:{port}: {error.strerror}; set VOWS_PORT to another port") from error
     return listener
+
+
+def _check_reach(listener: socket.socket, settings: Settings) -> None:
+    """Nothing has been accepted yet. Raises StartError where others could reach a server that asks for no key."""
+    address = listener.getsockname()[0]
+    if settings.api_keys or settings.without_keys == "anyone-may-call" or ip_address(address).is_loopback:
+        return
+    listener.close()
+    raise StartError(
+        f"{address} can be reached from outside and there are no API keys. `python -m runtime key` makes one for "
+        "VOWS_API_KEYS; or listen on VOWS_HOST=127.0.0.1; or, if whoever reaches this port may read and write "
+        "everything, say so with VOWS_WITHOUT_KEYS=anyone-may-call"
+    )
 
 
 def _announce(url: str) -> None:

@@ -48,6 +48,8 @@ def _section(method: str, path: str, operation: dict[str, Any], schemas: dict[st
         f"<code>{escape(path)}</code></h2><p>{escape(operation['summary'])}. "
         f"{_prose(operation.get('description', ''))}</p>"
     ]
+    if operation["x-needs"] in ("read", "write"):
+        parts.append(f'<p class="q">Where the server has keys: the scope <code>{operation["x-needs"]}</code>.</p>')
     queries = [p for p in operation.get("parameters", ()) if p["in"] == "query"]
     if queries:
         rows = "".join(f"<tr><td><code>{escape(p['name'])}</code><td>{_type(p['schema'])}" for p in queries)

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
+from runtime.api.access import Access
 from runtime.api.body import HeldBytes
 from runtime.api.errors import ERRORS, ApiError, ErrorShape, from_validation
 from runtime.api.json import json_response
@@ -40,7 +41,8 @@ class Endpoint:
     other media types (`media`). `query` is the struct that the parameters after the `?` are decoded to, for endpoints
     without a body. `errors` lists the statuses, besides success, that the endpoint itself can answer, and
     `error_shape` is how they look. `example` is a request that works, for the documentation: the body, or else the
-    query. `max_values` bounds the JSON values in the body, and `answer_bytes` estimates, from the decoded body, the
+    query. `access` is what the caller's key must allow; where it is not said, read for GET and write for the rest.
+    `max_values` bounds the JSON values in the body, and `answer_bytes` estimates, from the decoded body, the
     bytes held for an answer larger than a few kilobytes.
     """
 
@@ -57,8 +59,14 @@ class Endpoint:
     raw: bool = False
     media: Sequence[str] = (JSON,)
     example: Any = None
+    access: Access | None = None
     max_values: int = 131_072
     answer_bytes: Callable[[Any], int] = lambda body: 0
+
+    @property
+    def needs(self) -> Access:
+        """`access`, as it was said or as it follows from the method."""
+        return self.access or ("read" if self.method == "GET" else "write")
 
 
 def route(endpoint: Endpoint, parts: "Parts") -> Route:
@@ -105,6 +113,7 @@ class _Serve:
     async def _answer(self, request: Request, held: HeldBytes) -> Response:
         endpoint, parts = self._endpoint, self._parts
         try:
+            parts.gate.admit(request.scope, endpoint.needs)
             if "\ufffd" in request.scope["path"] and b"%EF%BF%BD" not in request.scope["raw_path"].upper():
                 raise ApiError(400, "bad_request", "the path is not valid UTF-8")
             if endpoint.query is not None:

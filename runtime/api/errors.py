@@ -1,7 +1,7 @@
 """Errors as clients see them: `{"error": {"code", "message", "field"?}}` with the right status."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,15 +27,25 @@ class ApiError(Exception):
     """An answer other than success. `retry_after_s` becomes a Retry-After header."""
 
     def __init__(
-        self, status: int, code: str, message: str, *, field: str | None = None, retry_after_s: int | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        field: str | None = None,
+        retry_after_s: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.error = Error(code, message, field)
         self.retry_after_s = retry_after_s
+        self.headers = headers or {}
 
     def response(self, shape: "ErrorShape | None" = None) -> Response:
-        headers = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+        headers = dict(self.headers)
+        if self.retry_after_s is not None:
+            headers["retry-after"] = str(self.retry_after_s)
         status, body = (shape or ERRORS).render(self)
         return json_response(body, status=status, headers=headers)
 

@@ -12,11 +12,18 @@ from runtime.api.endpoint import JSON, NDJSON, Endpoint
 VERSION = "0.1.0"
 
 _SCHEMAS = "#/components/schemas/"
+_KEY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 
 
-def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """OpenAPI 3.1 for `endpoints`; path parameters are ids of 1 to 256 bytes."""
+def openapi_document(endpoints: Sequence[Endpoint], *, keys: bool = False, limited: bool = False) -> dict[str, Any]:
+    """OpenAPI 3.1 for `endpoints`; path parameters are ids of 1 to 256 bytes.
+
+    `keys`: callers need one. `limited`: they can be told to come back later.
+    """
     types = [
         kind for e in endpoints for kind in (e.request, e.query, e.response, e.error_shape.body) if kind is not None
     ]
@@ -27,8 +34,12 @@ def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         path = _PARAMETER.sub(r"{\1}", endpoint.path)
-        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, by_type)
-    return {
+        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(
+            endpoint, by_type, refusals=_refusals(endpoint, keys=keys, limited=limited)
+        )
+        if keys and _needs_key(endpoint):
+            paths[path][endpoint.method.lower()]["security"] = [{scheme: []} for scheme in _KEY_SCHEMES]
+    document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
             "title": "vows-edge",
@@ -39,12 +50,27 @@ def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": components},
     }
+    if keys:
+        document["components"]["securitySchemes"] = _KEY_SCHEMES
+    return document
 
 
-def _operation(endpoint: Endpoint, by_type: dict[int, Any]) -> dict[str, Any]:
+def _refusals(endpoint: Endpoint, *, keys: bool, limited: bool) -> list[int]:
+    """Statuses that an endpoint answers before its handler is asked."""
+    if endpoint.needs == "health":
+        return []
+    return [*([401, 403] if keys and _needs_key(endpoint) else []), *([429] if limited else [])]
+
+
+def _needs_key(endpoint: Endpoint) -> bool:
+    return endpoint.needs in ("read", "write")
+
+
+def _operation(endpoint: Endpoint, by_type: dict[int, Any], refusals: Sequence[int]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": endpoint.handler.__name__,
         "summary": endpoint.summary,
+        "x-needs": endpoint.needs,
         "responses": {str(endpoint.status): _success(endpoint, by_type)},
     }
     if endpoint.handler.__doc__:
@@ -73,7 +99,7 @@ def _operation(endpoint: Endpoint, by_type: dict[int, Any]) -> dict[str, Any]:
                     content[media]["example"] = endpoint.example
         operation["requestBody"] = {"required": True, "content": content}
     error = {"content": {JSON: {"schema": by_type[id(endpoint.error_shape.body)]}}}
-    for status in endpoint.errors:
+    for status in sorted({*endpoint.errors, *refusals}):
         operation["responses"][str(status)] = {"description": HTTPStatus(status).phrase, **error}
     return operation
 

@@ -153,10 +153,10 @@ async def get_docs(parts: "Parts", request: Request) -> HTMLResponse:
 
 
 ENDPOINTS = [
-    Endpoint("GET", "/healthz", get_healthz, "The process is alive", response=Health),
-    Endpoint("GET", "/readyz", get_readyz, "The service can answer", response=Health),
+    Endpoint("GET", "/healthz", get_healthz, "The process is alive", response=Health, access="health"),
+    Endpoint("GET", "/readyz", get_readyz, "The service can answer", response=Health, access="health"),
     Endpoint("GET", "/info", get_info, "Models, machine, memory and limits in force", response=Info),
     Endpoint("GET", "/metrics", get_metrics, "Counts, times and memory for Prometheus"),
-    Endpoint("GET", "/openapi.json", get_openapi, "This API as an OpenAPI document"),
-    Endpoint("GET", "/docs", get_docs, "This API as a page"),
+    Endpoint("GET", "/openapi.json", get_openapi, "This API as an OpenAPI document", access="open"),
+    Endpoint("GET", "/docs", get_docs, "This API as a page", access="open"),
 ]

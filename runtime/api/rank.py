@@ -115,7 +115,7 @@ def _vector(values: list[float], dimensions: int, field: str) -> NDArray[np.floa
 ENDPOINTS = [
     Endpoint(
         "POST", "/rank", post_rank, "Rank candidates for a user",
-        request=RankRequest, response=RankResponse, errors=(400, 404, 413, 415, 422, 503),
+        request=RankRequest, response=RankResponse, access="read", errors=(400, 404, 413, 415, 422, 503),
         example={"user_id": "ada", "candidates": ["hollow-oak-barn", "grand-ballroom"], "top_k": 1},
         max_values=400_000, answer_bytes=lambda body: 512 * len(body.candidates),
     ),
