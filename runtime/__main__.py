@@ -1,10 +1,10 @@
 """`python -m runtime`: settings from the environment → a server. Its subcommands look after one."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 
+from runtime import logs
 from runtime.settings import Settings, SettingsError, settings_table
 
 
@@ -18,7 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=_serve)
-    commands = parser.add_subparsers(prog="python -m runtime", metavar="COMMAND", title="commands; without one the server starts")
+    commands = parser.add_subparsers(
+        prog="python -m runtime", metavar="COMMAND", title="commands; without one the server starts"
+    )
     # Imported here so that each command's options stand beside its code.
     from runtime import keys
 
@@ -33,9 +35,7 @@ def _serve(options: argparse.Namespace) -> int:
         settings = Settings.from_environment()
     except SettingsError as error:
         return _refuse(error)
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout
-    )
+    logs.configure(settings.log_level, settings.log_format)
     from runtime.server import StartError, serve  # after the settings, so that a bad one is told at once
 
     try:

@@ -20,6 +20,7 @@ from runtime.api.body import BodyBudget
 from runtime.api.endpoint import route
 from runtime.api.errors import ApiError
 from runtime.api.openapi import openapi_document
+from runtime.api.tracing import Tracing
 from runtime.catalog import Catalog
 from runtime.keys import ApiKeys
 from runtime.machine import usable_cores
@@ -70,7 +71,11 @@ def create_app(settings: Settings) -> Starlette:
 
     return Starlette(
         routes=[route(endpoint, parts) for endpoint in ENDPOINTS],
-        middleware=[*_cors(settings.allowed_origins), Middleware(Admission, max_requests=settings.max_requests)],
+        middleware=[
+            Middleware(Tracing, metrics=parts.metrics),
+            *_cors(settings.allowed_origins),
+            Middleware(Admission, max_requests=settings.max_requests),
+        ],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )

@@ -10,6 +10,7 @@ import uvicorn
 from runtime.app import create_app
 from runtime.catalog import CatalogFull
 from runtime.http_protocol import BoundedHttpProtocol
+from runtime.logs import is_text
 from runtime.memory_budget import MemoryBudgetError
 from runtime.models.bundle import BundleError
 from runtime.settings import Settings
@@ -45,7 +46,7 @@ def serve(settings: Settings) -> None:
     )
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    _announce(url)
+    _announce(url, text=is_text(settings.log_format))
     # uvicorn raises the signal that stopped it once more when it has shut down; taken here, the exit status is 0.
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, lambda *_: None)
@@ -77,7 +78,11 @@ def _check_reach(listener: socket.socket, settings: Settings) -> None:
     )
 
 
-def _announce(url: str) -> None:
+def _announce(url: str, *, text: bool) -> None:
+    """Where the server is: a line in the log, or for a terminal commands that can be copied."""
+    if not text:
+        log.info("vows-edge on %s", url)
+        return
     print(
         f"""vows-edge on {url}  (API: {url}/docs). Try:
   curl {url}/embed -H 'Content-Type: application/json' -d '{{"text":"a rustic barn with string lights"}}'

@@ -86,10 +86,14 @@ class Settings:
         4, "seconds", "Time that requests in flight get to finish after SIGTERM.", low=0, high=300
     )
     log_level: str = _setting("info", "debug, info, warning, error", "Least severe log line that is written.")
+    log_format: str = _setting(
+        "auto", "auto, json, text", "How log lines look; auto is text for a terminal, else json."
+    )
 
     def __post_init__(self) -> None:
         _one_of("encoding", self.encoding, ("auto", "s8", "u8", "fp32"))
         _one_of("log_level", self.log_level, ("debug", "info", "warning", "error"))
+        _one_of("log_format", self.log_format, ("auto", "json", "text"))
         _one_of("without_keys", self.without_keys, ("loopback-only", "anyone-may-call"))
         try:
             ApiKeys.parse(self.api_keys)

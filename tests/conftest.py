@@ -91,7 +91,7 @@ def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
     """The address the server prints, once it is bound."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        if found := re.search(r"^vows-edge on (http://\S+)", log.read_text(), re.MULTILINE):
+        if found := re.search(r'vows-edge on (http://[^\s"]+)', log.read_text()):
             return found.group(1)
         if process.poll() is not None:
             break

@@ -1,7 +1,6 @@
 """An endpoint is declared once; its route, its parsing, its errors and its page in the documentation follow from it."""
 
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from runtime.models.embedder import ClientGone
 from runtime.models.scheduler import QueueFull
 from runtime.models.worker_pool import DeadlineExceeded
 from runtime.store import StoreBusy, StoreError
+from runtime.trace import current
 
 if TYPE_CHECKING:
     from runtime.parts import Parts
@@ -102,18 +102,21 @@ class _Serve:
         self._decode = msgspec.json.Decoder(endpoint.request).decode if typed else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        held, started = HeldBytes(self._parts.bodies), time.monotonic()
+        held = HeldBytes(self._parts.bodies)
         try:
             response = await self._answer(Request(scope, receive), held)
             await response(scope, receive, send)
         finally:
             held.release()
-        self._parts.metrics.observe(self._name, response.status_code, time.monotonic() - started)
 
     async def _answer(self, request: Request, held: HeldBytes) -> Response:
-        endpoint, parts = self._endpoint, self._parts
+        endpoint, parts, trace = self._endpoint, self._parts, current.get()
+        if trace is not None:
+            trace.endpoint = self._name
         try:
-            parts.gate.admit(request.scope, endpoint.needs)
+            client = parts.gate.admit(request.scope, endpoint.needs)
+            if trace is not None:
+                trace.client = client
             if "\ufffd" in request.scope["path"] and b"%EF%BF%BD" not in request.scope["raw_path"].upper():
                 raise ApiError(400, "bad_request", "the path is not valid UTF-8")
             if endpoint.query is not None:
@@ -129,9 +132,7 @@ class _Serve:
                 held.grow_by(endpoint.answer_bytes(body))
                 reply = await endpoint.handler(parts, request, body)
         except Exception as error:
-            refusal = refused(error)
-            parts.metrics.error(refusal.error.code)
-            return refusal.response(endpoint.error_shape)
+            return refused(error).response(endpoint.error_shape)
         return reply if isinstance(reply, Response) else json_response(reply, status=endpoint.status)
 
 
@@ -155,8 +156,12 @@ def refused(error: Exception) -> ApiError:
     match error:
         case ApiError():
             return error
-        case QueueFull() | DeadlineExceeded() | StoreBusy():
-            return ApiError(503, "overloaded", str(error), retry_after_s=1)
+        case QueueFull():
+            return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="queue_full")
+        case DeadlineExceeded():
+            return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="deadline")
+        case StoreBusy():
+            return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="writes_full")
         case CatalogFull():
             return ApiError(507, "catalog_full", str(error))
         case StoreError():
@@ -164,7 +169,7 @@ def refused(error: Exception) -> ApiError:
             return ApiError(503, "storage_unavailable", str(error), retry_after_s=5)
         case ClientGone():
             return ApiError(499, "client_gone", "the client left before the answer")  # seen in /metrics alone
-    log.error("this is a bug: %s", error, exc_info=error)
+    log.error("this is a bug", exc_info=error)
     return ApiError(500, "internal", "an unexpected error happened; the server's log says more")
 
 

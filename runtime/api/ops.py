@@ -1,6 +1,8 @@
 """For operators and machines: alive, ready, what runs here and within which limits, and the documentation."""
 
+import math
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +19,7 @@ from runtime.models.session import onnxruntime_version
 if TYPE_CHECKING:
     from runtime.parts import Parts
 
+_STARTED = time.time()
 _INTEGER_FLAGS = frozenset({"avx2", "avx512f", "avx512_vnni", "avx_vnni", "asimddp", "i8mm", "sve"})
 
 
@@ -119,7 +122,7 @@ def stored_counts(parts: "Parts") -> dict[str, int]:
 
 
 async def get_metrics(parts: "Parts", request: Request) -> PlainTextResponse:
-    """For Prometheus: requests, latencies, errors by code, cache, queue, memory, rows stored, versions."""
+    """For Prometheus: requests, latencies, refusals, stages, cache, queue, memory, disk, rows stored, versions."""
     cache, memory, manifest = parts.embedder.cache, process_memory(), parts.embedder.encoder.bundle.manifest
     version = {"model_version": manifest.model_version, "bundle": parts.embedder.encoder.bundle.digest[:12]}
     singles = [
@@ -134,6 +137,12 @@ async def get_metrics(parts: "Parts", request: Request) -> PlainTextResponse:
         ("vows_memory_anonymous_bytes", "gauge", "Resident memory that no file backs.", memory.anonymous),
         ("vows_memory_file_bytes", "gauge", "Resident memory that files back.", memory.file),
         ("vows_memory_peak_rss_bytes", "gauge", "Highest resident memory so far.", memory.peak),
+        ("vows_memory_limit_bytes", "gauge", "Memory of the machine or of its cgroup.", memory_limit() or math.nan),
+        ("vows_queue_tokens_limit", "gauge", "Tokens that may wait.", parts.settings.queue_tokens),
+        ("vows_writes_waiting", "gauge", "Writes that wait for the disk.", parts.store.waiting_writes()),
+        ("vows_volume_free_bytes", "gauge", "Room on the volume of the database.", _free_bytes(parts)),
+        ("process_cpu_seconds_total", "counter", "Processor time.", time.process_time()),
+        ("process_start_time_seconds", "gauge", "When the process began, since 1970.", _STARTED),
     ]
     lines = parts.metrics.text()
     for name, kind, help, value in singles:
@@ -141,7 +150,17 @@ async def get_metrics(parts: "Parts", request: Request) -> PlainTextResponse:
     rows: list[Sample] = [("", {"table": name}, count) for name, count in stored_counts(parts).items()]
     lines += family("vows_stored_rows", "gauge", "Rows stored.", rows)
     lines += family("vows_model_info", "gauge", "The model that is served.", [("", version, 1)])
+    data = {"schema": parts.store.schema()[-1], "decay_per_day": repr(parts.settings.decay_per_day)}
+    lines += family("vows_data_info", "gauge", "The database's last migration, and λ of its sums.", [("", data, 1)])
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+
+def _free_bytes(parts: "Parts") -> float:
+    try:
+        found = os.statvfs(parts.settings.data_dir)
+    except OSError:  # the volume is gone, which is worth a metric and no more
+        return math.nan
+    return found.f_bavail * found.f_frsize
 
 
 async def get_openapi(parts: "Parts", request: Request) -> dict[str, Any]:

@@ -90,6 +90,14 @@ class Store(Protocol):
 
     def counts(self) -> Counts: ...
 
+    def waiting_writes(self) -> int:
+        """Writes that were accepted and are not on the disk yet."""
+        ...
+
+    def schema(self) -> list[str]:
+        """Names of the migrations that the data has been through, oldest first."""
+        ...
+
     # At start
 
     def vectors(self, bundle_digest: str, *, rows: int = 256) -> Iterator[Vectors]:

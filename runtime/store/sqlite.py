@@ -15,7 +15,7 @@ from runtime.personalization.interactions import DECAY_PER_DAY
 from runtime.store import content, formula, interaction_log, totals, users
 from runtime.store.connection import DATABASE, lock_directory, open_reader, open_writer, translate, translated
 from runtime.store.errors import StoreClosed, StoreCorrupt
-from runtime.store.migrations import migrate
+from runtime.store.migrations import applied, migrate
 from runtime.store.protocol import Store
 from runtime.store.records import (
     AddOutcome,
@@ -35,6 +35,7 @@ from runtime.store.records import (
 )
 from runtime.store.scrub import Scrubber
 from runtime.store.writer import Writer
+from runtime.trace import spent
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -150,6 +151,12 @@ class SqliteStore(Store):
     def counts(self) -> Counts:
         return self._read(totals.read)
 
+    def waiting_writes(self) -> int:
+        return self.writer.waiting
+
+    def schema(self) -> list[str]:
+        return self._read(applied)
+
     def vectors(self, bundle_digest: str, *, rows: int = 256) -> Iterator[Vectors]:
         with translated("reading the vectors"):
             yield from self._read(content.vectors, bundle_digest, rows)
@@ -185,10 +192,13 @@ class SqliteStore(Store):
     ) -> T:
         if self._closed:
             raise StoreClosed("the store is closed; repeat the request after the start")
+        started = time.monotonic()
         try:
             return statement(self._reader, *args, **kwargs)
         except sqlite3.Error as error:
             raise translate(error, "reading") from error
+        finally:
+            spent("store", time.monotonic() - started)
 
     def _check_vector(self, id: str, embedding: Embedding) -> None:
         if embedding.shape != (self.dimensions,) or embedding.dtype != np.float32:

@@ -176,7 +176,9 @@ def test_other_origins_are_shut_out_unless_listed(server, locked):
 def start(bundle_path, tmp_path, **settings):
     environment = {"VOWS_PORT": "0", "VOWS_DATA_DIR": str(tmp_path), "VOWS_MODELS_DIR": str(bundle_path.parent)}
     environment |= {f"VOWS_{name.upper()}": value for name, value in settings.items()}
-    return subprocess.run([sys.executable, "-m", "runtime"], env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-m", "runtime"], env=environment, capture_output=True, text=True, timeout=60
+    )
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
