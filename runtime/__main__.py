@@ -22,8 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m runtime", metavar="COMMAND", title="commands; without one the server starts"
     )
     # Imported here so that each command's options stand beside its code.
-    from runtime import keys
+    from runtime import doctor, keys
 
+    doctor.add_command(commands)
     keys.add_command(commands)
     options = parser.parse_args(arguments)
     status: int = options.run(options)

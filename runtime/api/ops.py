@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse
 from runtime.api.docs import docs_page
 from runtime.api.endpoint import Endpoint
 from runtime.api.openapi import VERSION
-from runtime.machine import cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
+from runtime.machine import INTEGER_FLAGS, cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
 from runtime.metrics import Sample, family
 from runtime.models.session import onnxruntime_version
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from runtime.parts import Parts
 
 _STARTED = time.time()
-_INTEGER_FLAGS = frozenset({"avx2", "avx512f", "avx512_vnni", "avx_vnni", "asimddp", "i8mm", "sve"})
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -101,7 +100,7 @@ async def get_info(parts: "Parts", request: Request) -> Info:
                 max_tokens=encoder.max_tokens,
             )
         ],
-        machine=MachineInfo(cpu_name(), sorted(cpu_flags() & _INTEGER_FLAGS), usable_cores(), memory_limit()),
+        machine=MachineInfo(cpu_name(), sorted(cpu_flags() & INTEGER_FLAGS), usable_cores(), memory_limit()),
         memory=MemoryInfo(memory.rss, memory.anonymous, memory.file, memory.peak),
         limits={
             "worker_threads": parts.embedder.pool.workers,
