@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runtime.api import content, embed, interactions, openai, ops, rank, users
+from runtime.api import content, embed, interactions, listing, openai, ops, pages, rank, users
 from runtime.api.access import Gate
 from runtime.api.admission import Admission
 from runtime.api.body import BodyBudget
@@ -43,11 +43,13 @@ DIMENSIONS = 384
 ENDPOINTS = [
     *embed.ENDPOINTS,
     *content.ENDPOINTS,
+    *listing.ENDPOINTS,
     *interactions.ENDPOINTS,
     *users.ENDPOINTS,
     *rank.ENDPOINTS,
     *openai.ENDPOINTS,
     *ops.ENDPOINTS,
+    *pages.ENDPOINTS,
 ]
 
 

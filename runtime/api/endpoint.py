@@ -42,8 +42,8 @@ class Endpoint:
     without a body. `errors` lists the statuses, besides success, that the endpoint itself can answer, and
     `error_shape` is how they look. `example` is a request that works, for the documentation: the body, or else the
     query. `access` is what the caller's key must allow; where it is not said, read for GET and write for the rest.
-    `max_values` bounds the JSON values in the body, and `answer_bytes` estimates, from the decoded body, the
-    bytes held for an answer larger than a few kilobytes.
+    `max_values` bounds the JSON values in the body, and `answer_bytes` estimates, from the decoded body or
+    query, the bytes held for an answer larger than a few kilobytes.
     """
 
     method: str
@@ -120,7 +120,9 @@ class _Serve:
             if "\ufffd" in request.scope["path"] and b"%EF%BF%BD" not in request.scope["raw_path"].upper():
                 raise ApiError(400, "bad_request", "the path is not valid UTF-8")
             if endpoint.query is not None:
-                reply = await endpoint.handler(parts, request, decode_query(request, endpoint.query))
+                query = decode_query(request, endpoint.query)
+                held.grow_by(endpoint.answer_bytes(query))
+                reply = await endpoint.handler(parts, request, query)
             elif endpoint.request is None:
                 reply = await endpoint.handler(parts, request)
             else:

@@ -1,4 +1,4 @@
-"""For operators and machines: alive, ready, what runs here and within which limits, and the documentation."""
+"""For operators and machines: alive, ready, what runs here and within which limits."""
 
 import math
 import os
@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse
+from starlette.responses import PlainTextResponse
 
-from runtime.api.docs import docs_page
 from runtime.api.endpoint import Endpoint
 from runtime.api.openapi import VERSION
 from runtime.machine import INTEGER_FLAGS, cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
@@ -162,19 +161,9 @@ def _free_bytes(parts: "Parts") -> float:
     return found.f_bavail * found.f_frsize
 
 
-async def get_openapi(parts: "Parts", request: Request) -> dict[str, Any]:
-    return parts.openapi
-
-
-async def get_docs(parts: "Parts", request: Request) -> HTMLResponse:
-    return HTMLResponse(docs_page(parts.openapi))
-
-
 ENDPOINTS = [
     Endpoint("GET", "/healthz", get_healthz, "The process is alive", response=Health, access="health"),
     Endpoint("GET", "/readyz", get_readyz, "The service can answer", response=Health, access="health"),
     Endpoint("GET", "/info", get_info, "Models, machine, memory and limits in force", response=Info),
     Endpoint("GET", "/metrics", get_metrics, "Counts, times and memory for Prometheus"),
-    Endpoint("GET", "/openapi.json", get_openapi, "This API as an OpenAPI document", access="open"),
-    Endpoint("GET", "/docs", get_docs, "This API as a page", access="open"),
 ]

@@ -80,6 +80,23 @@ def get(connection: sqlite3.Connection, id: str) -> Content | None:
     return None if row is None else _content(row)
 
 
+def page(connection: sqlite3.Connection, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
+    """Rows are read one by one, so that what does not fit is never held."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS}, c.key FROM {_TABLES} WHERE c.key > ? ORDER BY c.key LIMIT ?", (after, limit + 1)
+    )
+    found: list[Content] = []
+    size, last = 0, after
+    for *row, key in rows:
+        size += len(row[1])
+        if len(found) == limit or (found and size > max_bytes):
+            rows.close()  # an open statement would keep the log from being emptied
+            return found, last
+        found.append(_content(tuple(row)))
+        last = key
+    return found, None
+
+
 def of_other_bundles(connection: sqlite3.Connection, bundle_digest: str, limit: int) -> list[Content]:
     rows = connection.execute(
         f"""SELECT {_COLUMNS} FROM {_TABLES}

@@ -74,6 +74,12 @@ class Store(Protocol):
         """Those of `ids` that exist, in the order asked."""
         ...
 
+    def list_content(self, *, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
+        """Up to `limit` items in the order in which they were first stored, and the `after` of the next page, None on
+        the last. The first of a page is there whatever its size; the fields of all others fit in `max_bytes` with it.
+        """
+        ...
+
     def get_user(self, user_id: str) -> UserState | None:
         """The user's state, at the same cost for any length of history. Where `stale`, use rebuild_user's instead."""
         ...

@@ -136,6 +136,9 @@ class SqliteStore(Store):
     def get_contents(self, ids: Sequence[str]) -> list[Content]:
         return [found for id in ids if (found := self._read(content.get, id)) is not None]
 
+    def list_content(self, *, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
+        return self._read(content.page, after, limit, max_bytes)
+
     def get_user(self, user_id: str) -> UserState | None:
         return self._read(users.get, user_id, self.dimensions)
 
