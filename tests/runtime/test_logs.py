@@ -156,6 +156,7 @@ def test_text_lines_have_ids_and_fields_too():
 def test_text_on_request(start_server):
     server = start_server(log_format="text")
     server.client.get("/info", headers={"x-request-id": "told-in-text"})
+    server.client.get("/healthz")
     text = server.log.read_text()
     assert "vows-edge on http://" in text
     assert re.search(r"INFO vows.request: GET /info request_id=told-in-text status=200 ms=[\d.]+", text)

@@ -2,6 +2,8 @@
 
 import re
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from runtime.metrics import BUCKETS, RequestMetrics, family
 from runtime.trace import Trace
 
@@ -86,3 +88,22 @@ def test_refusals_are_counted_by_reason(start_server):
     while server.client.get("/metrics").status_code == 200:
         pass
     assert '"reason":"rate_limited"' in server.log.read_text()
+
+
+def test_prometheus_reads_them(server):
+    """By the library's own parser: every family has its type and help, and what is counted is called so."""
+    server.client.post("/embed", json={"text": "read by a library"})
+    families = {found.name: found for found in text_string_to_metric_families(server.client.get("/metrics").text)}
+    assert len(families) >= 25
+    for found in families.values():
+        assert found.documentation
+        assert found.type in ("counter", "gauge", "histogram")
+        assert found.type != "counter" or all(sample.name.endswith("_total") for sample in found.samples)
+    seconds = families["vows_request_seconds"]
+    assert seconds.type == "histogram"
+    for endpoint in {sample.labels["endpoint"] for sample in seconds.samples}:
+        of = [sample for sample in seconds.samples if sample.labels["endpoint"] == endpoint]
+        counts = [sample.value for sample in of if sample.name.endswith("_bucket")]
+        assert counts == sorted(counts)
+        assert [sample.value for sample in of if sample.name.endswith("_count")] == counts[-1:]
+        assert [sample.labels["le"] for sample in of if sample.name.endswith("_bucket")][-1] == "+Inf"
