@@ -4,10 +4,13 @@ Requests are named by endpoint and id, never by path: ids of users are in paths.
 and the places in the code, not the message, which may quote a value.
 """
 
+import contextlib
 import logging
+import os
 import sys
+import time
 import traceback
-from datetime import UTC, datetime
+from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
@@ -22,7 +25,7 @@ _encoder = msgspec.json.Encoder()
 
 def configure(level: str, form: str) -> None:
     """Log to standard output from now on. `form`: json, text, or auto, which is text for a terminal."""
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(sys.stdout) if is_text(form) else JsonHandler(sys.stdout.fileno())
     handler.setFormatter(TextFormatter() if is_text(form) else JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
@@ -31,18 +34,59 @@ def is_text(form: str) -> bool:
     return form == "text" or (form == "auto" and sys.stdout.isatty())
 
 
+def request_line(log: logging.Logger, level: int, message: str, fields: dict[str, Any]) -> None:
+    """As `log.log`, for the line that every request leaves: a record, its caller's frame and two locks would take a
+    quarter of the time that a cached text takes in all."""
+    if not log.isEnabledFor(level):
+        return
+    for handler in logging.root.handlers:
+        if isinstance(handler, JsonHandler):
+            handler.write(_line(time.time(), logging.getLevelName(level), log.name, message) | fields)
+        elif level >= handler.level:
+            handler.handle(log.makeRecord(log.name, level, "", 0, message, (), None, extra={FIELDS: fields}))
+
+
+class JsonHandler(logging.Handler):
+    """Lines to a file descriptor, each in one write. What cannot be written is lost: a log must not fail a request."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._put(self.format(record).encode())
+
+    def write(self, line: dict[str, Any]) -> None:
+        self._put(_encoder.encode(line))
+
+    def _put(self, line: bytes) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._descriptor, line + b"\n")
+
+
+def _line(at: float, level: str, logger: str, message: str) -> dict[str, Any]:
+    """How every line begins."""
+    line = {
+        "time": f"{_second(int(at))}.{int(at % 1 * 1000):03d}+00:00",
+        "level": level.lower(),
+        "logger": logger,
+        "message": message,
+    }
+    if (trace := current.get()) is not None:
+        line["request_id"] = trace.request_id
+    return line
+
+
+@lru_cache(maxsize=1)
+def _second(at: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at))
+
+
 class JsonFormatter(logging.Formatter):
     """`time`, `level`, `logger`, `message`, `request_id` within a request, and the record's own fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if (trace := current.get()) is not None:
-            line["request_id"] = trace.request_id
+        line = _line(record.created, record.levelname, record.name, record.getMessage())
         line |= getattr(record, FIELDS, {})
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = places(record.exc_info[1])

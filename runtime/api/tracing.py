@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from runtime.logs import FIELDS
+from runtime.logs import request_line
 from runtime.metrics import RequestMetrics
 from runtime.trace import Trace, current
 
@@ -79,7 +79,7 @@ def _log(method: str, trace: Trace, status: int, total_s: float) -> None:
         fields["trace_id"], fields["parent_id"] = trace.traceparent[3:35], trace.traceparent[36:52]
     for stage, seconds in trace.seconds.items():
         fields[f"{stage}_ms"] = round(seconds * 1e3, 3)
-    log.log(level, "%s", trace.endpoint or f"{method} of nothing that is served", extra={FIELDS: fields})
+    request_line(log, level, trace.endpoint or f"{method} of nothing that is served", fields)
 
 
 def _level(endpoint: str | None, status: int) -> int:
