@@ -5,11 +5,11 @@ PIP_FLAGS ?=# passed to every pip install, e.g. an extra index that has PyTorch'
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS)
 BUNDLE := models/minilm
 export ORT_DISABLE_TELEMETRY := 1
-# Two malloc arenas: with one per thread the heap of a threaded server grows by megabytes that nothing uses.
-export MALLOC_ARENA_MAX ?= 2
+# Docstrings and asserts stay out of the server's memory: 2 MB, most of it numpy's manual.
+SERVER := PYTHONOPTIMIZE=2 $(BIN)/python -m runtime
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format demo bench vm-check export audit lock clean
+.PHONY: help run serve test check format docs demo bench vm-check export audit lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ run: .venv/.runtime $(BUNDLE)/manifest.json ## install, export the model if it i
 	@$(MAKE) --no-print-directory serve
 
 serve: ## serve without checking installs; every VOWS_* setting passes through
-	@exec $(BIN)/python -m runtime
+	@exec env $(SERVER)
 
 test: .venv/.test $(BUNDLE)/manifest.json ## install the test extras and run every test
 	@$(BIN)/python -m pytest
@@ -31,6 +31,9 @@ check: .venv/.test ## lint, formatting and types
 format: .venv/.test ## format the code and sort its imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/.test ## write the references that are made from the code
+	@$(BIN)/python -m docs.generate
 
 demo: ## load the wedding catalogue into the running server and watch tastes move
 	@$(BIN)/python -m examples.wedding.demo

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from runtime import logs
+from runtime.allocator import one_heap
 from runtime.settings import Settings, SettingsError, settings_table
 
 
@@ -37,6 +38,7 @@ def _serve(options: argparse.Namespace) -> int:
     except SettingsError as error:
         return _refuse(error)
     logs.configure(settings.log_level, settings.log_format)
+    one_heap()
     from runtime.server import StartError, serve  # after the settings, so that a bad one is told at once
 
     try:

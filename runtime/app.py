@@ -13,15 +13,29 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runtime.api import content, embed, interactions, listing, openai, ops, pages, rank, users
+from runtime.api import (
+    content,
+    content_batch,
+    embed,
+    events,
+    interactions,
+    listing,
+    openai,
+    ops,
+    pages,
+    rank,
+    search,
+    style,
+    users,
+)
 from runtime.api.access import Gate
 from runtime.api.admission import Admission
 from runtime.api.body import BodyBudget
 from runtime.api.endpoint import route
 from runtime.api.errors import ApiError
-from runtime.api.openapi import openapi_document
 from runtime.api.tracing import Tracing
 from runtime.catalog import Catalog
+from runtime.content import labels_of
 from runtime.keys import ApiKeys
 from runtime.machine import usable_cores
 from runtime.memory_budget import memory_budget
@@ -34,6 +48,7 @@ from runtime.models.worker_pool import WorkerPool
 from runtime.parts import Parts
 from runtime.rate_limit import TokenBuckets
 from runtime.reembed import reembed
+from runtime.search import Search
 from runtime.settings import Settings
 from runtime.store.sqlite import SqliteStore
 
@@ -44,9 +59,13 @@ ENDPOINTS = [
     *embed.ENDPOINTS,
     *content.ENDPOINTS,
     *listing.ENDPOINTS,
+    *content_batch.ENDPOINTS,
     *interactions.ENDPOINTS,
+    *events.ENDPOINTS,
     *users.ENDPOINTS,
+    *style.ENDPOINTS,
     *rank.ENDPOINTS,
+    *search.ENDPOINTS,
     *openai.ENDPOINTS,
     *ops.ENDPOINTS,
     *pages.ENDPOINTS,
@@ -71,8 +90,10 @@ def create_app(settings: Settings) -> Starlette:
         parts.store.close()
         log.info("stopped")
 
+    # /content/{id}/similar before /content/{id}: the first that matches answers.
+    routed = sorted(ENDPOINTS, key=lambda endpoint: endpoint.path.endswith("}"))
     return Starlette(
-        routes=[route(endpoint, parts) for endpoint in ENDPOINTS],
+        routes=[route(endpoint, parts) for endpoint in routed],
         middleware=[
             Middleware(Tracing, metrics=parts.metrics),
             *_cors(settings.allowed_origins),
@@ -99,8 +120,8 @@ def build_parts(settings: Settings) -> Parts:
     log.info("memory that may still be taken:\n%s", budget.lines())
     catalog = Catalog(dimensions=DIMENSIONS, max_bytes=settings.catalog_bytes)
     for stored in store.vectors(bundle.digest):
-        for id, vector in zip(stored.ids, stored.embeddings, strict=True):
-            catalog.put(id, vector)
+        for id, fields, vector in zip(stored.ids, stored.fields, stored.embeddings, strict=True):
+            catalog.put(id, vector, labels_of(fields))
     log.info(
         "%s (%s) ready in %.2f s; %d items, %d worker threads",
         encoder.model_version, encoder.encoding, time.monotonic() - started, len(catalog), pool.workers,
@@ -116,11 +137,11 @@ def build_parts(settings: Settings) -> Parts:
         ),
         store=store,
         catalog=catalog,
+        search=Search(catalog),
         bodies=BodyBudget(max_body_bytes=settings.max_body_bytes, total_bytes=settings.body_budget_bytes),
         gate=_gate(settings),
         metrics=RequestMetrics(),
         self_test=self_test,
-        openapi=openapi_document(ENDPOINTS, keys=bool(settings.api_keys), limited=settings.rate_per_s > 0),
     )
 
 

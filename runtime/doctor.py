@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.allocator import give_back_freed, one_heap
 from runtime.machine import (
     INTEGER_FLAGS,
     available_memory,
@@ -35,6 +36,7 @@ class Finding:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Findings in order. Loads the model as the server would, and writes nothing."""
+    one_heap()  # as the server does
     yield from _machine()
     workers = settings.threads or usable_cores()
     yield Finding("worker threads", str(workers))
@@ -78,6 +80,7 @@ def _model(settings: Settings) -> Iterator[Finding]:
 def _memory(settings: Settings, workers: int) -> Iterator[Finding]:
     from runtime.memory_budget import memory_budget
 
+    give_back_freed()
     held, limit, available = process_memory(), memory_limit(), available_memory()
     budget = memory_budget(settings, workers=workers)
     peak = held.rss + budget.total

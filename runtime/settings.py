@@ -56,7 +56,7 @@ class Settings:
     catalog_bytes: int = _setting(
         32 * MiB, "bytes", "Memory for the vectors of the catalogue; 384-d float32 is 1,536 bytes an item.", low=MiB
     )
-    cache_bytes: int = _setting(4 * MiB, "bytes", "Memory for vectors of texts seen lately; 0 keeps none.", low=0)
+    cache_bytes: int = _setting(2 * MiB, "bytes", "Memory for vectors of texts seen lately; 0 keeps none.", low=0)
     api_keys: str = _setting(
         "",
         "name:scopes:digest, …",

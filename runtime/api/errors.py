@@ -48,10 +48,14 @@ class ApiError(Exception):
         self.headers = headers or {}
         self.reason = reason or code
 
-    def response(self, shape: "ErrorShape | None" = None) -> Response:
-        """The answer; the trace of the request is told."""
+    def note(self) -> None:
+        """Tell the request's trace, for metrics and the log."""
         if (trace := current.get()) is not None:
             trace.code, trace.reason = self.error.code, self.reason
+
+    def response(self, shape: "ErrorShape | None" = None) -> Response:
+        """The answer, noted."""
+        self.note()
         headers = dict(self.headers)
         if self.retry_after_s is not None:
             headers["retry-after"] = str(self.retry_after_s)

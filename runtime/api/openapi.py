@@ -1,4 +1,8 @@
-"""The OpenAPI document, generated from the declared endpoints and their typed structs."""
+"""The OpenAPI document, generated from the declared endpoints and their typed structs.
+
+`make docs` writes it to `openapi.json`, which is what the server sends: it starts without making it, and can leave
+docstrings out of its memory (PYTHONOPTIMIZE=2).
+"""
 
 import re
 from collections.abc import Sequence
@@ -7,25 +11,23 @@ from typing import Any
 
 import msgspec
 
+from runtime import VERSION
 from runtime.api.endpoint import JSON, NDJSON, Endpoint
 
-VERSION = "0.1.0"
-
 _SCHEMAS = "#/components/schemas/"
-_KEY_SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer"},
-    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-}
 _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 
 
-def openapi_document(endpoints: Sequence[Endpoint], *, keys: bool = False, limited: bool = False) -> dict[str, Any]:
+def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """OpenAPI 3.1 for `endpoints`; path parameters are ids of 1 to 256 bytes.
 
-    `keys`: callers need one. `limited`: they can be told to come back later.
+    `x-needs` says what a key must allow: see `runtime/api/guarded.py` for servers that ask for one.
     """
     types = [
-        kind for e in endpoints for kind in (e.request, e.query, e.response, e.error_shape.body) if kind is not None
+        kind
+        for e in endpoints
+        for kind in (e.request, e.query, e.response, e.stream_line, e.error_shape.body)
+        if kind is not None
     ]
     schemas, components = msgspec.json.schema_components(types, ref_template=f"{_SCHEMAS}{{name}}")
     by_type = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
@@ -34,12 +36,8 @@ def openapi_document(endpoints: Sequence[Endpoint], *, keys: bool = False, limit
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         path = _PARAMETER.sub(r"{\1}", endpoint.path)
-        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(
-            endpoint, by_type, refusals=_refusals(endpoint, keys=keys, limited=limited)
-        )
-        if keys and _needs_key(endpoint):
-            paths[path][endpoint.method.lower()]["security"] = [{scheme: []} for scheme in _KEY_SCHEMES]
-    document: dict[str, Any] = {
+        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, by_type)
+    return {
         "openapi": "3.1.0",
         "info": {
             "title": "vows-edge",
@@ -50,23 +48,9 @@ def openapi_document(endpoints: Sequence[Endpoint], *, keys: bool = False, limit
         "paths": paths,
         "components": {"schemas": components},
     }
-    if keys:
-        document["components"]["securitySchemes"] = _KEY_SCHEMES
-    return document
 
 
-def _refusals(endpoint: Endpoint, *, keys: bool, limited: bool) -> list[int]:
-    """Statuses that an endpoint answers before its handler is asked."""
-    if endpoint.needs == "health":
-        return []
-    return [*([401, 403] if keys and _needs_key(endpoint) else []), *([429] if limited else [])]
-
-
-def _needs_key(endpoint: Endpoint) -> bool:
-    return endpoint.needs in ("read", "write")
-
-
-def _operation(endpoint: Endpoint, by_type: dict[int, Any], refusals: Sequence[int]) -> dict[str, Any]:
+def _operation(endpoint: Endpoint, by_type: dict[int, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": endpoint.handler.__name__,
         "summary": endpoint.summary,
@@ -99,7 +83,7 @@ def _operation(endpoint: Endpoint, by_type: dict[int, Any], refusals: Sequence[i
                     content[media]["example"] = endpoint.example
         operation["requestBody"] = {"required": True, "content": content}
     error = {"content": {JSON: {"schema": by_type[id(endpoint.error_shape.body)]}}}
-    for status in sorted({*endpoint.errors, *refusals}):
+    for status in endpoint.errors:
         operation["responses"][str(status)] = {"description": HTTPStatus(status).phrase, **error}
     return operation
 
@@ -112,5 +96,7 @@ def _example(endpoint: Endpoint, parameter: str) -> dict[str, Any]:
 def _success(endpoint: Endpoint, by_type: dict[int, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}
     if endpoint.response is not None:
-        answer["content"] = {JSON: {"schema": by_type[id(endpoint.response)]}}
+        answer["content"] = {endpoint.response_media: {"schema": by_type[id(endpoint.response)]}}
+    if endpoint.stream_line is not None:
+        answer["content"][NDJSON] = {"schema": by_type[id(endpoint.stream_line)]}
     return answer

@@ -9,8 +9,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
+from runtime import VERSION
 from runtime.api.endpoint import Endpoint
-from runtime.api.openapi import VERSION
 from runtime.machine import INTEGER_FLAGS, cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
 from runtime.metrics import Sample, family
 from runtime.models.session import onnxruntime_version
@@ -131,6 +131,12 @@ async def get_metrics(parts: "Parts", request: Request) -> PlainTextResponse:
         ("vows_queue_tokens", "gauge", "Tokens that wait for a worker.", parts.embedder.pool.waiting_tokens),
         ("vows_held_bytes", "gauge", "Bytes of bodies and large answers in flight.", parts.bodies.held_bytes),
         ("vows_catalog_bytes", "gauge", "Bytes of the catalogue's vectors.", parts.catalog.used_bytes),
+        (
+            "vows_label_bytes",
+            "gauge",
+            "Bytes of the catalogue's tags, vendors and categories.",
+            parts.catalog.label_bytes,
+        ),
         ("vows_memory_rss_bytes", "gauge", "Resident memory.", memory.rss),
         ("vows_memory_anonymous_bytes", "gauge", "Resident memory that no file backs.", memory.anonymous),
         ("vows_memory_file_bytes", "gauge", "Resident memory that files back.", memory.file),

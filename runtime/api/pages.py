@@ -7,18 +7,21 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from runtime.api.docs import STYLE, docs_page
-from runtime.api.endpoint import Endpoint
+from runtime.api.endpoint import JSON, Endpoint
 from runtime.api.errors import not_found
+from runtime.api.guarded import guarded
 from runtime.api.ids import path_id
 
 if TYPE_CHECKING:
     from runtime.parts import Parts
 
 FOLDER = Path(__file__).parents[1] / "page"
+OPENAPI_FILE = Path(__file__).with_name("openapi.json")
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 _COMMON = {
@@ -54,12 +57,28 @@ async def get_page_file(parts: "Parts", request: Request) -> Response:
     return _response(path_id(request))
 
 
-async def get_openapi(parts: "Parts", request: Request) -> dict[str, Any]:
-    return parts.openapi
+async def get_openapi(parts: "Parts", request: Request) -> Response | dict[str, Any]:
+    document = _document(parts)
+    return Response(document, media_type=JSON) if isinstance(document, bytes) else document
 
 
 async def get_docs(parts: "Parts", request: Request) -> HTMLResponse:
-    return HTMLResponse(docs_page(parts.openapi), headers=_DOCS)
+    return HTMLResponse(docs_page(_decoded(_document(parts))), headers=_DOCS)
+
+
+def _document(parts: "Parts") -> bytes | dict[str, Any]:
+    """Read when it is asked for: a page of the system's cache costs this process nothing."""
+    content, settings = OPENAPI_FILE.read_bytes(), parts.settings
+    if not settings.api_keys and not settings.rate_per_s:
+        return content
+    return guarded(_decoded(content), keys=bool(settings.api_keys), limited=settings.rate_per_s > 0)
+
+
+def _decoded(document: bytes | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(document, dict):
+        return document
+    decoded: dict[str, Any] = msgspec.json.decode(document)
+    return decoded
 
 
 def _response(name: str) -> Response:

@@ -74,7 +74,12 @@ def first_tables(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (first_tables,)
+def hidden_content(connection: sqlite3.Connection) -> None:
+    """Items that are kept and in no answer."""
+    connection.execute("ALTER TABLE content ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: tuple[Migration, ...] = (first_tables, hidden_content)
 
 
 def applied(connection: sqlite3.Connection) -> list[str]:

@@ -40,7 +40,7 @@ def life(library, start_server, tmp_path_factory):
     fields = {"text": "a barn", "images": ["https://images.example/a.jpg", "http://127.0.0.1:1/b.jpg"]}
     server.client.put("/content/example", json=fields)
     for endpoint in ENDPOINTS:
-        path = endpoint.path.replace("{id:path}", "example").replace("{name}", "page.js")
+        path = endpoint.path.replace("/page/{id}", "/page/page.js").replace("{id:path}", "example")
         server.client.request(endpoint.method, path, json=endpoint.example)
     server.client.post("/embed", json={"text": "long " * 5_000})
     assert server.stop() == 0

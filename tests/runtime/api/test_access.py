@@ -13,7 +13,7 @@ from runtime.keys import entry, make_key
 
 READER, WRITER, OLD, NEW = (make_key() for _ in range(4))
 HEALTH = {"/healthz", "/readyz"}
-OPEN = {"/docs", "/openapi.json", "/", "/page/{name}"}
+OPEN = {"/docs", "/openapi.json", "/", "/page/{id}"}
 ORIGIN = "https://feed.example"
 
 
@@ -29,7 +29,7 @@ def locked(start_server):
 
 
 def ask(server, endpoint, **headers):
-    path = endpoint.path.replace("{id:path}", "x").replace("{id}", "x").replace("{name}", "page.js")
+    path = endpoint.path.replace("/page/{id}", "/page/page.js").replace("{id:path}", "x").replace("{id}", "x")
     return server.client.request(endpoint.method, path, headers=headers)
 
 
