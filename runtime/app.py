@@ -118,7 +118,8 @@ def build_parts(settings: Settings) -> Parts:
     budget = memory_budget(settings, workers=pool.workers)
     budget.check()
     log.info("memory that may still be taken:\n%s", budget.lines())
-    catalog = Catalog(dimensions=DIMENSIONS, max_bytes=settings.catalog_bytes)
+    exact = store.embeddings if settings.catalog_vectors == "int8" else None
+    catalog = Catalog(dimensions=DIMENSIONS, max_bytes=settings.catalog_bytes, exact=exact)
     for stored in store.vectors(bundle.digest):
         for id, fields, vector in zip(stored.ids, stored.fields, stored.embeddings, strict=True):
             catalog.put(id, vector, labels_of(fields))

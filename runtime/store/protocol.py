@@ -10,6 +10,7 @@ from runtime.store.records import (
     ContentItem,
     Counts,
     DeletedUser,
+    Embedding,
     Interaction,
     LoggedInteraction,
     PastInteraction,
@@ -89,6 +90,10 @@ class Store(Protocol):
         """Up to `limit` items that are not hidden, in the order in which they were first stored, and the `after` of the
         next page, None on the last. The first of a page is there whatever its size; the fields of all others fit in
         `max_bytes` with it."""
+        ...
+
+    def embeddings(self, ids: Sequence[str]) -> dict[str, Embedding]:
+        """The vectors of those of `ids` that exist."""
         ...
 
     def hidden(self, ids: Sequence[str]) -> set[str]:

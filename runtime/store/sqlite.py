@@ -157,6 +157,9 @@ class SqliteStore(Store):
     def list_content(self, *, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
         return self._read(content.page, after, limit, max_bytes)
 
+    def embeddings(self, ids: Sequence[str]) -> dict[str, Embedding]:
+        return self._read(content.embeddings, ids)
+
     def hidden(self, ids: Sequence[str]) -> set[str]:
         return self._read(content.hidden, ids)
 
