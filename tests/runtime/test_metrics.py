@@ -87,6 +87,7 @@ def test_refusals_are_counted_by_reason(start_server):
     assert found["vows_stage_seconds_total", '{stage="store"}'] > 0
     while server.client.get("/metrics").status_code == 200:
         pass
+    server.client.get("/healthz")  # the line before is written by now
     assert '"reason":"rate_limited"' in server.log.read_text()
 
 
