@@ -7,6 +7,7 @@ from runtime.catalog import LABELS_PER_ITEM
 from runtime.machine import available_memory
 from runtime.matrix import row_bytes
 from runtime.models.text_encoder import SCRATCH_BYTES
+from runtime.rate_limit import CLIENT_BYTES, CLIENTS
 from runtime.settings import MiB, Settings
 
 # Measured upper bounds of what has no setting of its own.
@@ -66,5 +67,6 @@ def memory_budget(settings: Settings, *, workers: int) -> MemoryBudget:
         "store": _STORE_BYTES,
         "cache (VOWS_CACHE_BYTES)": settings.cache_bytes,
         "queue (VOWS_QUEUE_TOKENS)": settings.queue_tokens * 16,
+        "rate limit (VOWS_RATE_PER_S)": CLIENTS * CLIENT_BYTES if settings.rate_per_s else 0,
     }
     return MemoryBudget(growth, available_memory())

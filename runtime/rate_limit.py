@@ -2,6 +2,9 @@
 
 from collections import OrderedDict
 
+CLIENTS = 4096  # held at once
+CLIENT_BYTES = 320  # measured: an address, its bucket, and their entry
+
 
 class TokenBuckets:
     """Each client may make `burst` requests at once and `per_s` a second in the long run.
@@ -10,7 +13,7 @@ class TokenBuckets:
     favour. No clock of its own: `now` is in seconds, any origin.
     """
 
-    def __init__(self, *, per_s: float, burst: int, clients: int = 4096) -> None:
+    def __init__(self, *, per_s: float, burst: int, clients: int = CLIENTS) -> None:
         self._per_s = per_s
         self._burst = float(burst)
         self._clients = clients
