@@ -62,7 +62,11 @@ def open_reader(path: Path) -> sqlite3.Connection:
     with translated(f"opening {path} to read"):
         # Not mode=ro: SQLite may have to make the shared-memory file, which that would forbid.
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        _set(connection, _PRAGMAS | {"query_only": ("ON", 1)})
+        try:
+            _set(connection, _PRAGMAS | {"query_only": ("ON", 1)})
+        except BaseException:
+            connection.close()
+            raise
     return connection
 
 
