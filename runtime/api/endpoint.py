@@ -2,6 +2,7 @@
 
 import logging
 import time
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from runtime.api.query import decode_query
 from runtime.catalog import CatalogFull
 from runtime.models.embedder import ClientGone
 from runtime.models.scheduler import QueueFull
+from runtime.models.text_encoder import ModelFailed
 from runtime.models.worker_pool import DeadlineExceeded
 from runtime.store import StoreBusy, StoreError
 
@@ -129,7 +131,7 @@ class _Serve:
                     body = decode_json(self._decode, body)
                 held.grow_by(endpoint.answer_bytes(body, *query))
                 reply = await endpoint.handler(parts, request, body, *query)
-        except Exception as error:
+        except (Exception, CancelledError) as error:
             refusal = refused(error)
             parts.metrics.error(refusal.error.code)
             return refusal.response(endpoint.error_shape)
@@ -151,7 +153,7 @@ def decode_json(decode: Callable[[bytes], Any], content: bytes, prefix: str = "$
         raise ApiError(400, "malformed_json", "the JSON is nested too deeply", field=prefix) from None
 
 
-def refused(error: Exception) -> ApiError:
+def refused(error: BaseException) -> ApiError:
     """The one place where what went wrong below becomes a status."""
     match error:
         case ApiError():
@@ -163,6 +165,13 @@ def refused(error: Exception) -> ApiError:
         case StoreError():
             log.error("storage: %s", error)
             return ApiError(503, "storage_unavailable", str(error), retry_after_s=5)
+        case ModelFailed():
+            log.error("model: %s", error)
+            return ApiError(503, "model_failed", str(error), retry_after_s=5)
+        case CancelledError():  # nobody but the server cancels a request: when its time to end is over
+            return ApiError(
+                503, "shutting_down", "the server is shutting down; repeat the request after the start", retry_after_s=1
+            )
         case ClientGone():
             return ApiError(499, "client_gone", "the client left before the answer")  # seen in /metrics alone
     log.error("this is a bug: %s", error, exc_info=error)

@@ -111,7 +111,7 @@ def _event(parts: "Parts", item: InteractionRequest, path: str, now_us: int) -> 
     if ahead_s > parts.settings.max_clock_skew_s:
         raise invalid(
             f"the timestamp is {ahead_s:.0f} s ahead of the server's clock, at most "
-            f"{parts.settings.max_clock_skew_s:.0f} s are taken",
+            f"{parts.settings.max_clock_skew_s:.0f} s are taken; set the clock of whichever is wrong",
             f"{path}.timestamp",
         )
     context = None if item.context is None else _context.encode(item.context)
