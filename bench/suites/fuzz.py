@@ -1,0 +1,5 @@
+"""placeholder"""
+
+from bench.suite import Suite
+
+SUITE = Suite("fuzz", "-", "-", (), ())
