@@ -11,11 +11,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from runtime.api import content, content_batch, embed, events, interactions, openai, ops, rank, search, style, users
 from runtime.api.admission import Admission
 from runtime.api.body import BodyBudget
-from runtime.api.endpoint import route
+from runtime.api.endpoint import routes
 from runtime.api.errors import ApiError
 from runtime.catalog import Catalog
 from runtime.content import labels_of
@@ -72,7 +73,7 @@ def create_app(settings: Settings) -> Starlette:
     # /content/{id}/similar before /content/{id}: the first that matches answers.
     routed = sorted(ENDPOINTS, key=lambda endpoint: endpoint.path.endswith("}"))
     return Starlette(
-        routes=[route(endpoint, parts) for endpoint in routed],
+        routes=routes(routed, parts),
         middleware=[Middleware(Admission, max_requests=settings.max_requests)],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
@@ -120,6 +121,17 @@ def build_parts(settings: Settings) -> Parts:
     )
 
 
+def _allowed(request: Request) -> set[str]:
+    """The methods that the path takes; Starlette tells those of the first route alone."""
+    served = [route for route in request.app.routes if isinstance(route, Route)]
+    return {
+        method
+        for route in served
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
+
+
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.scope["path"]
@@ -127,6 +139,6 @@ async def _http_error(request: Request, error: Exception) -> Response:
         return ApiError(404, "unknown_path", f"nothing is served at {path!r}; see /docs").response()
     if error.status_code == 405:
         response = ApiError(405, "method_not_allowed", f"{path!r} does not take {request.method}; see /docs").response()
-        response.headers.update(error.headers or {})
+        response.headers["allow"] = ", ".join(sorted(_allowed(request)))
         return response
     return ApiError(error.status_code, "bad_request", error.detail).response()

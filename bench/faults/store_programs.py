@@ -141,7 +141,7 @@ def _write(run: Path) -> Promise:
         if number == 3:
             promise.events.discard("2")  # its deletion is asked for: from here on it may be there or not
         try:
-            result = step().result(timeout=20)
+            result = step().result(timeout=600)  # a hang is told by the limit of whoever runs this
         except StoreError:
             continue  # the named error; the thread must live on for the next step
         if number in wrote and "unknown_content" not in result:

@@ -1,6 +1,7 @@
 """An endpoint is declared once; its route, its parsing, its errors and its page in the documentation follow from it."""
 
 import logging
+import re
 import time
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Sequence
@@ -69,24 +70,44 @@ class Endpoint:
     answer_bytes: Callable[..., int] = lambda *_: 0
 
 
-def route(endpoint: Endpoint, parts: "Parts") -> Route:
-    """The Starlette route of an endpoint."""
-    return _Route(
-        endpoint.path, _Serve(endpoint, parts), methods=[endpoint.method], name=f"{endpoint.method} {endpoint.path}"
-    )
+def routes(endpoints: Sequence[Endpoint], parts: "Parts") -> list[Route]:
+    """The Starlette routes of endpoints."""
+    parents: dict[str, set[bytes]] = {}
+    for endpoint in endpoints:
+        parent, _, last = endpoint.path.rpartition("/")
+        parents.setdefault(parent, set()).add(last.encode())
+    return [
+        _Route(
+            endpoint.path,
+            _Serve(endpoint, parts),
+            methods=[endpoint.method],
+            name=f"{endpoint.method} {endpoint.path}",
+            children=frozenset(parents.get(endpoint.path, ())),
+        )
+        for endpoint in endpoints
+    ]
 
 
 class _Route(Route):
     """What follows an id, as in /content/{id:path}/similar, counts only after a slash that was sent as a slash.
 
-    Starlette matches the decoded path, where the id "a/similar" sent as a%2Fsimilar looks like the item "a".
+    Starlette matches the decoded path, where the id "a/similar" sent as a%2Fsimilar looks like the item "a". And after
+    such a slash it always counts: DELETE /user/ada/embedding is not allowed, instead of deleting "ada/embedding".
+    `children` are the names that can follow this route's id.
     """
+
+    def __init__(self, *args: Any, children: frozenset[bytes], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.path_regex = re.compile(self.path_regex.pattern, re.DOTALL)  # an id may hold a line break
+        self._children = children
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         last = self.path.rpartition("/")[2]
-        if scope["type"] == "http" and not last.startswith("{"):
-            sent = unquote_to_bytes(scope["raw_path"].rpartition(b"/")[2])
-            if sent != last.encode():
+        if scope["type"] == "http":
+            before, _, sent = scope["raw_path"].rpartition(b"/")
+            if not last.startswith("{") and unquote_to_bytes(sent) != last.encode():
+                return Match.NONE, {}
+            if sent in self._children and before.count(b"/") >= self.path.count("/"):
                 return Match.NONE, {}
         return super().matches(scope)
 

@@ -146,7 +146,8 @@ _decode = msgspec.json.Decoder(InteractionRequest).decode
 ENDPOINTS = [
     Endpoint(
         "POST", "/interactions", post_interactions, "Record what users did",
-        request=InteractionRequest | list[InteractionRequest], response=InteractionsResponse, raw=True,
+        request=InteractionRequest | Annotated[list[InteractionRequest], Meta(min_length=1, max_length=MAX_BATCH)],
+        response=InteractionsResponse, raw=True,
         errors=(400, 413, 415, 422, 503),
         example={"user_id": "ada", "content_id": "hollow-oak-barn", "type": "save", "event_id": "e-1"},
     ),
