@@ -80,7 +80,12 @@ def start_server(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) ->
             process = subprocess.Popen(
                 [sys.executable, "-m", "runtime"], cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
             )
-        url = _announced(process, log)
+        try:
+            url = _announced(process, log)
+        except AssertionError:
+            process.kill()
+            process.wait()
+            raise
         server = Server(url, process, data_dir, log, httpx.Client(base_url=url, timeout=60))
         started.append(server)
         _until_ready(server)

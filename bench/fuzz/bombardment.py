@@ -93,6 +93,8 @@ class Bombardment:
             else:
                 received += self._more()
         fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:])
+        if b"chunked" in fields.get(b"transfer-encoding", b""):
+            rest = self._chunks(rest)
         missing = int(fields.get(b"content-length", b"0")) - len(rest) if has_body else 0
         while missing > 0:
             rest += self._more()
@@ -100,6 +102,18 @@ class Bombardment:
         if fields.get(b"connection", b"").strip() == b"close":
             self.close()
         return int(head.split(b" ", 2)[1]), rest
+
+    def _chunks(self, received: bytes) -> bytes:
+        content = b""
+        while True:
+            while b"\r\n" not in received:
+                received += self._more()
+            size, _, received = received.partition(b"\r\n")
+            while len(received) < int(size, 16) + 2:
+                received += self._more()
+            content, received = content + received[: int(size, 16)], received[int(size, 16) + 2 :]
+            if int(size, 16) == 0:
+                return content
 
     def _more(self) -> bytes:
         assert self._socket is not None

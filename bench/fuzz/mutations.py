@@ -63,6 +63,14 @@ WORKING: tuple[tuple[str, str, Any], ...] = (
     ("DELETE", "/user/user-5", None),
     ("POST", "/rank", {"user_id": "user-1", "candidates": ["item-1", "item-2", "nobody"], "top_k": 2}),
     ("POST", "/rank", {"embedding": _vector(), "candidates": ["item-1", {"id": "x", "embedding": _vector()}]}),
+    ("POST", "/rank?explain=true", {"user_id": "user-1", "candidates": ["item-1", "item-3"]}),
+    ("PATCH", "/content/item-6", {"hidden": True}),
+    ("GET", "/content/item-1/similar?top_k=3", None),
+    ("POST", "/search", {"text": "a barn", "top_k": 3, "filters": {"tags": ["rustic"]}}),
+    ("GET", "/user/user-1/recommendations?top_k=3&exclude_seen=true&diversity=0.3", None),
+    ("GET", "/user/user-1/style", None),
+    ("DELETE", "/interactions/nothing", None),
+    ("GET", "/events/export?after=0&limit=5", None),
     ("GET", "/info", None),
     ("GET", "/metrics", None),
     ("GET", "/docs", None),
@@ -172,14 +180,23 @@ _ids = st.one_of(
 )
 
 
+_PARAMETERS = (
+    "top_k", "tag", "vendor", "category", "exclude_seen", "diversity", "explain", "weeks", "dislikes", "after", "limit",
+    "", "%00", "a",
+)  # fmt: skip
+_texts = st.one_of(
+    st.text(max_size=10), st.sampled_from(("1", "-1", "0", "1e9", "NaN", "inf", "true", "9" * 30, "0.5"))
+)
+
+
 @st.composite
 def _mutated_path(draw: st.DrawFn, path: str) -> str:
     """Another id, a query, a slash too many, an escape that is none."""
     parts = path.split("/")
     how = draw(st.sampled_from(("id", "id", "id", "query", "slash", "raw")))
     if how == "query":
-        name = draw(st.sampled_from(("top_k", "explain", "a", "", "%00", "since")))
-        return f"{path}?{name}={quote(draw(st.text(max_size=10)))}"
+        given = draw(st.lists(st.tuples(st.sampled_from(_PARAMETERS), _texts), min_size=1, max_size=3))
+        return f"{path}?{'&'.join(f'{name}={quote(text)}' for name, text in given)}"
     if how == "slash":
         return path + draw(st.sampled_from(("/", "//", "/..", "/embedding", "/%2e%2e")))
     at = draw(st.integers(1, len(parts) - 1))
