@@ -96,7 +96,8 @@ def measure_crowd(conditions: Conditions, samples: Samples) -> None:
         settings = {"VOWS_REQUEST_TIMEOUT_S": deadline, "VOWS_BATCH_TIMEOUT_S": deadline}
         with serving(conditions, group, settings) as server:
             _load_catalogue(server)
-            clients = [_crowd_requests(conditions, n) for n in range(CROWD_CLIENTS)]
+            source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+            clients = [_crowd_requests(source, conditions.seed, n) for n in range(CROWD_CLIENTS)]
             _, answers = closed_loop(server.port, clients, seconds)
             samples.add("peak_rss_mb", server.memory().peak_rss_mb)
             samples.add("anonymous_mb", group.anonymous_mb())
@@ -155,10 +156,9 @@ def _load_catalogue(server: Server) -> None:
         connection.ask_json(build_request("POST", "/content/batch", items))
 
 
-def _crowd_requests(conditions: Conditions, client: int) -> Iterator[bytes]:
+def _crowd_requests(source: TextSource, seed: int, client: int) -> Iterator[bytes]:
     """Endless requests of one client, all of which deserve a 200: texts of every length, batches, events, rankings."""
-    seed = conditions.seed * 1000 + client
-    source, draw = TextSource(load_tokenizer(conditions.models / "minilm"), seed), random.Random(seed)
+    draw = random.Random(seed * 1000 + client)
     for n in itertools.count():
         match draw.choices(("text", "batch", "event", "rank", "user"), (50, 5, 25, 10, 10))[0]:
             case "text":

@@ -5,11 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from errno import EIO, ENOSPC, EROFS
 from pathlib import Path
 
+import httpx
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -125,9 +127,23 @@ def test_a_backup_of_the_running_server_cures_a_corrupted_database(start_server,
     assert server.client.put("/content/barn", json={"text": "a barn"}).status_code == 200
     backed_up = [f"early-{n}" for n in range(30)]
     assert all(store(server, id).json()["stored"] == 1 for id in backed_up)
+    done, meanwhile = threading.Event(), []
+
+    def go_on():
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            while not done.is_set():
+                id = f"meanwhile-{len(meanwhile)}"
+                assert client.post("/interactions", json=event(id)).json()["stored"] == 1
+                meanwhile.append(id)
+
+    writer = threading.Thread(target=go_on)
+    writer.start()
     result = command("backup", tmp_path / "copy", data_dir=server.data_dir)
+    done.set()
+    writer.join()
     assert result.returncode == 0, result.stderr
-    assert "1 items of content, 1 users, 30 interactions" in result.stdout
+    assert "1 items of content, 1 users, " in result.stdout
+    assert meanwhile
     assert store(server, "late").json()["stored"] == 1
     locked = command("restore", tmp_path / "copy", "--replace", data_dir=server.data_dir)
     assert (locked.returncode, "in use by another process" in locked.stderr) == (1, True)
