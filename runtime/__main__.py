@@ -54,7 +54,7 @@ def _copy(chosen: argparse.Namespace, settings: Settings) -> int:
         else:
             copy = restore(chosen.file, settings.data_dir, replace=chosen.replace)
     except StoreError as error:
-        return _refuse(chosen.command, error)
+        return _refuse("back up" if chosen.command == "backup" else "restore", error)
     rows = copy.rows
     print(
         f"{copy.path}: {copy.bytes} bytes, checked and synced; {rows.content} items of content, {rows.users} users, "

@@ -72,7 +72,7 @@ def measure_stops(conditions: Conditions, samples: Samples) -> None:
     batch = build_request("POST", "/embed/batch", {"items": items})
     event = build_request("POST", "/interactions", {"user_id": "ada", "content_id": "item-0", "type": "view"})
     for _ in range(conditions.rounds(full=STOPS, quick=1)):
-        with serving(conditions) as server:
+        with serving(conditions, settings={"VOWS_SHUTDOWN_S": "1"} if conditions.quick else {}) as server:
             _load_catalogue(server)
             clients = [threading.Thread(target=_ask_until_it_ends, args=(server, batch)) for _ in range(2)]
             clients += [threading.Thread(target=_ask_until_it_ends, args=(server, event)) for _ in range(4)]
