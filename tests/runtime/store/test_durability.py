@@ -66,6 +66,7 @@ def test_the_count_would_notice_a_lower_setting(tmp_path, faults):
     assert not all(re.fullmatch("[WS]*W+S+", calls) for calls in singles)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("program", "at_least"), [("fail_each_call_of_writes", 100), ("fail_each_call_of_copies", 40)])
 def test_any_call_may_fail_once_or_for_good(tmp_path, faults, program, at_least):
     child = start(program, tmp_path, preload=faults)
