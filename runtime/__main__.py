@@ -1,4 +1,4 @@
-"""`python -m runtime`: settings from the environment → a server. Its subcommands look after one."""
+"""`python -m runtime`: settings from the environment → a server. Its commands look after one."""
 
 import argparse
 import sys
@@ -23,8 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m runtime", metavar="COMMAND", title="commands; without one the server starts"
     )
     # Imported here so that each command's options stand beside its code.
-    from runtime import doctor, keys
+    from runtime import backup, doctor, keys
 
+    backup.add_commands(commands)
     doctor.add_command(commands)
     keys.add_command(commands)
     options = parser.parse_args(arguments)

@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from runtime.api import (
     content,
@@ -31,7 +32,7 @@ from runtime.api import (
 from runtime.api.access import Gate
 from runtime.api.admission import Admission
 from runtime.api.body import BodyBudget
-from runtime.api.endpoint import route
+from runtime.api.endpoint import routes
 from runtime.api.errors import ApiError
 from runtime.api.tracing import Tracing
 from runtime.catalog import Catalog
@@ -93,7 +94,7 @@ def create_app(settings: Settings) -> Starlette:
     # /content/{id}/similar before /content/{id}: the first that matches answers.
     routed = sorted(ENDPOINTS, key=lambda endpoint: endpoint.path.endswith("}"))
     return Starlette(
-        routes=[route(endpoint, parts) for endpoint in routed],
+        routes=routes(routed, parts),
         middleware=[
             Middleware(Tracing, metrics=parts.metrics),
             *_cors(settings.allowed_origins),
@@ -153,7 +154,7 @@ def _cors(origins: list[str]) -> list[Middleware]:
         Middleware(
             CORSMiddleware,
             allow_origins=origins,
-            allow_methods=("GET", "POST", "PUT", "DELETE"),
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
             allow_headers=("authorization", "content-type", "x-api-key", "x-request-id", "traceparent"),
             expose_headers=("retry-after", "server-timing", "x-request-id"),
         )
@@ -165,6 +166,17 @@ def _gate(settings: Settings) -> Gate:
     return Gate(ApiKeys.parse(settings.api_keys), rate)
 
 
+def _allowed(request: Request) -> set[str]:
+    """The methods that the path takes; Starlette tells those of the first route alone."""
+    served = [route for route in request.app.routes if isinstance(route, Route)]
+    return {
+        method
+        for route in served
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
+
+
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.scope["path"]
@@ -172,6 +184,6 @@ async def _http_error(request: Request, error: Exception) -> Response:
         return ApiError(404, "unknown_path", f"nothing is served at {path!r}; see /docs").response()
     if error.status_code == 405:
         response = ApiError(405, "method_not_allowed", f"{path!r} does not take {request.method}; see /docs").response()
-        response.headers.update(error.headers or {})
+        response.headers["allow"] = ", ".join(sorted(_allowed(request)))
         return response
     return ApiError(error.status_code, "bad_request", error.detail).response()

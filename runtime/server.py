@@ -28,7 +28,13 @@ class StartError(Exception):
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM. Raises StartError when a part cannot be built or the address not be bound."""
+    """Serve until SIGINT or SIGTERM, then exit with 0: see docs/durability.md for what that waits for.
+
+    Raises StartError when a part cannot be built or the address not be bound.
+    """
+    # uvicorn listens for these while it serves, and raises the one that stopped it once more when it has shut down.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, _exit)
     try:
         listener = _listen(settings.host, settings.port)
         _check_reach(listener, settings)
@@ -52,10 +58,11 @@ def serve(settings: Settings) -> None:
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     _announce(url, text=is_text(settings.log_format))
-    # uvicorn raises the signal that stopped it once more when it has shut down; taken here, the exit status is 0.
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _exit(*_: object) -> None:
+    raise SystemExit(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -91,7 +91,11 @@ class Settings:
         300.0, "seconds", "How far ahead of this machine's clock an interaction's timestamp may be.", low=0
     )
     shutdown_s: int = _setting(
-        4, "seconds", "Time that requests in flight get to finish after SIGTERM.", low=0, high=300
+        3,
+        "seconds",
+        "Time that requests in flight get to finish after SIGTERM; then they are refused, and a second is left.",
+        low=0,
+        high=300,
     )
     log_level: str = _setting("info", "debug, info, warning, error", "Least severe log line that is written.")
     log_format: str = _setting(

@@ -1,6 +1,8 @@
 """An endpoint is declared once; its route, its parsing, its errors and its page in the documentation follow from it."""
 
 import logging
+import re
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ from runtime.api.query import decode_query
 from runtime.catalog import CatalogFull
 from runtime.models.embedder import ClientGone
 from runtime.models.scheduler import QueueFull
+from runtime.models.text_encoder import ModelFailed
 from runtime.models.worker_pool import DeadlineExceeded
 from runtime.store import StoreBusy, StoreError
 from runtime.trace import current
@@ -75,24 +78,44 @@ class Endpoint:
         return self.access or ("read" if self.method == "GET" else "write")
 
 
-def route(endpoint: Endpoint, parts: "Parts") -> Route:
-    """The Starlette route of an endpoint."""
-    return _Route(
-        endpoint.path, _Serve(endpoint, parts), methods=[endpoint.method], name=f"{endpoint.method} {endpoint.path}"
-    )
+def routes(endpoints: Sequence[Endpoint], parts: "Parts") -> list[Route]:
+    """The Starlette routes of endpoints."""
+    parents: dict[str, set[bytes]] = {}
+    for endpoint in endpoints:
+        parent, _, last = endpoint.path.rpartition("/")
+        parents.setdefault(parent, set()).add(last.encode())
+    return [
+        _Route(
+            endpoint.path,
+            _Serve(endpoint, parts),
+            methods=[endpoint.method],
+            name=f"{endpoint.method} {endpoint.path}",
+            children=frozenset(parents.get(endpoint.path, ())),
+        )
+        for endpoint in endpoints
+    ]
 
 
 class _Route(Route):
     """What follows an id, as in /content/{id:path}/similar, counts only after a slash that was sent as a slash.
 
-    Starlette matches the decoded path, where the id "a/similar" sent as a%2Fsimilar looks like the item "a".
+    Starlette matches the decoded path, where the id "a/similar" sent as a%2Fsimilar looks like the item "a". And after
+    such a slash it always counts: DELETE /user/ada/embedding is not allowed, instead of deleting "ada/embedding".
+    `children` are the names that can follow this route's id.
     """
+
+    def __init__(self, *args: Any, children: frozenset[bytes], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.path_regex = re.compile(self.path_regex.pattern, re.DOTALL)  # an id may hold a line break
+        self._children = children
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         last = self.path.rpartition("/")[2]
-        if scope["type"] == "http" and not last.startswith("{"):
-            sent = unquote_to_bytes(scope["raw_path"].rpartition(b"/")[2])
-            if sent != last.encode():
+        if scope["type"] == "http":
+            before, _, sent = scope["raw_path"].rpartition(b"/")
+            if not last.startswith("{") and unquote_to_bytes(sent) != last.encode():
+                return Match.NONE, {}
+            if sent in self._children and before.count(b"/") >= self.path.count("/"):
                 return Match.NONE, {}
         return super().matches(scope)
 
@@ -141,7 +164,7 @@ class _Serve:
                     body = decode_json(self._decode, body)
                 held.grow_by(endpoint.answer_bytes(body, *query))
                 reply = await endpoint.handler(parts, request, body, *query)
-        except Exception as error:
+        except (Exception, CancelledError) as error:
             return refused(error).response(endpoint.error_shape)
         return reply if isinstance(reply, Response) else json_response(reply, status=endpoint.status)
 
@@ -161,7 +184,7 @@ def decode_json(decode: Callable[[bytes], Any], content: bytes, prefix: str = "$
         raise ApiError(400, "malformed_json", "the JSON is nested too deeply", field=prefix) from None
 
 
-def refused(error: Exception) -> ApiError:
+def refused(error: BaseException) -> ApiError:
     """The one place where what went wrong below becomes a status."""
     match error:
         case ApiError():
@@ -177,6 +200,13 @@ def refused(error: Exception) -> ApiError:
         case StoreError():
             log.error("storage: %s", error)
             return ApiError(503, "storage_unavailable", str(error), retry_after_s=5)
+        case ModelFailed():
+            log.error("model: %s", error)
+            return ApiError(503, "model_failed", str(error), retry_after_s=5)
+        case CancelledError():  # nobody but the server cancels a request: when its time to end is over
+            return ApiError(
+                503, "shutting_down", "the server is shutting down; repeat the request after the start", retry_after_s=1
+            )
         case ClientGone():
             return ApiError(499, "client_gone", "the client left before the answer")  # seen in /metrics alone
     log.error("this is a bug", exc_info=error)

@@ -30,8 +30,8 @@ def put(connection: sqlite3.Connection, items: Sequence[ContentItem], now_us: in
             """INSERT INTO content (key, bundle, tokens, truncated, created_us, updated_us, fields, embedding)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (key) DO UPDATE SET bundle = excluded.bundle, tokens = excluded.tokens,
-                truncated = excluded.truncated, updated_us = excluded.updated_us, fields = excluded.fields,
-                embedding = excluded.embedding""",
+                truncated = excluded.truncated, updated_us = max(updated_us, excluded.updated_us),
+                fields = excluded.fields, embedding = excluded.embedding""",
             (
                 key,
                 bundle_key(connection, item.bundle_digest, item.model_version),

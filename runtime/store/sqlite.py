@@ -13,7 +13,16 @@ import numpy as np
 
 from runtime.personalization.interactions import DECAY_PER_DAY
 from runtime.store import content, formula, interaction_log, totals, users
-from runtime.store.connection import DATABASE, lock_directory, open_reader, open_writer, translate, translated
+from runtime.store.backup import before_migrating
+from runtime.store.connection import (
+    DATABASE,
+    lock_directory,
+    open_reader,
+    open_writer,
+    sync_directory,
+    translate,
+    translated,
+)
 from runtime.store.errors import StoreClosed, StoreCorrupt
 from runtime.store.migrations import applied, migrate
 from runtime.store.protocol import Store
@@ -52,10 +61,10 @@ def _now_us() -> int:
 class SqliteStore(Store):
     """See `Store`. Holds the data directory's lock, two connections (1 MiB of cache each) and one thread.
 
-    Opening checks that the file is ours, migrates it, and marks user states stale where `decay_per_day` is not what
-    they were computed with. It does not run `quick_check`, which reads the whole file: 0.9 s for 1,000,000 events in
-    memory and more from a cold disk, where the start may take 1 s in all. A damaged page is reported as StoreCorrupt
-    by the first statement that meets it; `check` looks for them on demand.
+    Opening checks that the file is ours, migrates it (after a backup beside it), and marks user states stale where
+    `decay_per_day` is not what they were computed with. It does not run `quick_check`, which reads the whole file:
+    0.9 s for 1,000,000 events in memory and more from a cold disk, where the start may take 1 s in all. A damaged page
+    is reported as StoreCorrupt by the first statement that meets it; `check` looks for them on demand.
 
     Raises StoreLocked, SchemaTooNew, StoreCorrupt, StoreIOError or StoreFull.
     """
@@ -79,7 +88,9 @@ class SqliteStore(Store):
             connection = open_writer(self.path)
             undo.callback(connection.close)
             with translated(f"preparing {self.path}"):
+                before_migrating(connection, self.path)
                 migrate(connection)
+                sync_directory(data_dir)
                 formula.reconcile(connection, dimensions=dimensions, decay_per_day=decay_per_day)
                 self._scrubber = Scrubber(self.path)
                 undo.callback(self._scrubber.close)
