@@ -1,0 +1,1 @@
+"""The sequence transformer: data, model, training and offline evaluation."""

@@ -1,0 +1,164 @@
+"""The one event schema: parallel arrays sorted by user and time, a catalogue, and both together with their origin."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Position is the code. The order of the runtime's log (runtime.store.interaction_log.TYPES): append, never reorder.
+ACTIONS = ("skip", "view", "save", "share")
+SKIP, VIEW, SAVE, SHARE = range(4)
+
+# Position is the code. A client's free text that is none of these is "other"; none at all is "unknown".
+DEVICES = ("unknown", "phone", "tablet", "desktop", "other")
+
+_DTYPES: dict[str, Any] = {
+    "user": np.int32,
+    "item": np.int32,
+    "action": np.int8,
+    "time_us": np.int64,
+    "duration_ms": np.float32,
+    "device": np.int8,
+    "session": np.int32,
+    "days_to_wedding": np.float32,
+}
+_UNKNOWN: dict[str, float] = {"duration_ms": np.nan, "device": 0, "session": -1, "days_to_wedding": np.nan}
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """What users did, sorted stably by (user, time_us): events of one microsecond keep the order of their source.
+
+    user, item        int32 [n], rows of `Dataset.users` and of the catalogue
+    action            int8 [n], code of ACTIONS
+    time_us           int64 [n], microseconds since 1970, UTC
+    duration_ms       float32 [n], NaN unknown
+    device            int8 [n], code of DEVICES, 0 unknown
+    session           int32 [n], -1 unknown; numbers mean nothing but "the same session of this user"
+    days_to_wedding   float32 [n], NaN unknown
+    """
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    action: NDArray[np.int8]
+    time_us: NDArray[np.int64]
+    duration_ms: NDArray[np.float32]
+    device: NDArray[np.int8]
+    session: NDArray[np.int32]
+    days_to_wedding: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, **columns: Any) -> "Events":
+        """From columns in any order of rows: cast, filled where a column is left out, and sorted.
+
+        Raises ValueError where lengths differ or a code is outside its table.
+        """
+        n = len(columns["user"])
+        made: dict[str, NDArray[Any]] = {}
+        for name, dtype in _DTYPES.items():
+            column = columns.pop(name, None)
+            values = np.full(n, _UNKNOWN[name], dtype) if column is None else np.asarray(column).astype(dtype)
+            if values.shape != (n,):
+                raise ValueError(f"column {name} has shape {values.shape}, user has ({n},)")
+            made[name] = values
+        if columns:
+            raise ValueError(f"unknown columns {sorted(columns)}; the schema has {sorted(_DTYPES)}")
+        for name, table in (("action", ACTIONS), ("device", DEVICES)):
+            if n and not 0 <= made[name].min() <= made[name].max() < len(table):
+                raise ValueError(f"{name} has codes {made[name].min()} to {made[name].max()}, the table has {table}")
+        order = np.lexsort((made["time_us"], made["user"]))  # lexsort is stable
+        return cls(**{name: values[order] for name, values in made.items()})
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, index: Any) -> "Events":
+        """The events at an index, a mask or a slice. The caller keeps them sorted: ascending indices do."""
+        return Events(**{column.name: getattr(self, column.name)[index] for column in fields(self)})
+
+    def starts(self, users: int) -> NDArray[np.int64]:
+        """int64 [users + 1]: the events of user u are rows starts[u] to starts[u + 1]."""
+        return np.searchsorted(self.user, np.arange(users + 1)).astype(np.int64)
+
+    def of_user(self, user: int) -> "Events":
+        """The events of one user, as views of the arrays."""
+        start, end = np.searchsorted(self.user, [user, user + 1])
+        return self.take(slice(int(start), int(end)))
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """The items.
+
+    ids, texts    list[str] [items]; a text is "" where the source has none
+    vectors       float32 [items, 384], unit rows by the runtime's text encoder; all zero where there is no text
+    created_us    int64 [items], 0 unknown
+    category      int16 [items], -1 unknown
+    """
+
+    ids: list[str]
+    texts: list[str]
+    vectors: NDArray[np.float32]
+    created_us: NDArray[np.int64]
+    category: NDArray[np.int16]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Users, items and events of one source. `licence`, `mapping` and `limits` are sentences for the report.
+
+    stated: float32 [users, 384], unit vectors of onboarding texts, zero rows for users who stated nothing; None where
+    the source has no such texts.
+    """
+
+    name: str
+    users: list[str]
+    catalogue: Catalogue
+    events: Events
+    licence: str = ""
+    mapping: str = ""
+    limits: tuple[str, ...] = ()
+    stated: NDArray[np.float32] | None = None
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """int64 [users + 1], see `Events.starts`."""
+        return self.events.starts(len(self.users))
+
+    def with_events(self, events: Events) -> "Dataset":
+        """The same users and items with other events: what a split gives."""
+        return replace(self, events=events)
+
+
+@dataclass(frozen=True, eq=False)
+class Histories:
+    """What a batch of users had done before the moment each is scored: rows starts[i] to ends[i] of `events`.
+
+    Slices of one sorted log, so that a batch of prefixes costs no copy.
+
+    events        the rows the slices point into
+    starts, ends  int64 [b]
+    users         int32 [b], rows of `Dataset.users`: a history may be empty
+    log           everything everybody did; a contender may read what is strictly before the moment it scores, no more
+    """
+
+    events: Events
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    users: NDArray[np.int32]
+    log: Events
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[Events]:
+        return (self.events.take(slice(int(a), int(b))) for a, b in zip(self.starts, self.ends, strict=True))
+
+    def take(self, index: Any) -> "Histories":
+        """The histories at an index, a mask or a slice."""
+        return Histories(self.events, self.starts[index], self.ends[index], self.users[index], self.log)
