@@ -20,7 +20,7 @@ run: .venv/.runtime $(BUNDLE)/manifest.json ## install, export the model if it i
 serve: ## serve without checking installs; every VOWS_* setting passes through
 	@exec env $(SERVER)
 
-test: .venv/.test $(BUNDLE)/manifest.json ## install the test extras and run every test
+test: .venv/.test .venv/.export $(BUNDLE)/manifest.json ## install the test extras and run every test
 	@$(BIN)/python -m pytest
 
 check: .venv/.test ## lint, formatting and types
