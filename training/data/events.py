@@ -1,7 +1,7 @@
 """The one event schema: parallel arrays sorted by user and time, a catalogue, and both together with their origin."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -89,24 +89,6 @@ class Events:
 
 
 @dataclass(frozen=True, eq=False)
-class Histories:
-    """What a batch of users had done before the moment each is scored: rows starts[i] to ends[i] of `events`.
-
-    Slices of one sorted log, so that a batch of prefixes costs no copy. events: Events; starts, ends: int64 [b].
-    """
-
-    events: Events
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def __iter__(self) -> Iterator[Events]:
-        return (self.events.take(slice(int(a), int(b))) for a, b in zip(self.starts, self.ends, strict=True))
-
-
-@dataclass(frozen=True, eq=False)
 class Catalogue:
     """The items.
 
@@ -128,7 +110,11 @@ class Catalogue:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Users, items and events of one source. `licence`, `mapping` and `limits` are sentences for the report."""
+    """Users, items and events of one source. `licence`, `mapping` and `limits` are sentences for the report.
+
+    stated: float32 [users, 384], unit vectors of onboarding texts, zero rows for users who stated nothing; None where
+    the source has no such texts.
+    """
 
     name: str
     users: list[str]
@@ -136,7 +122,8 @@ class Dataset:
     events: Events
     licence: str = ""
     mapping: str = ""
-    limits: tuple[str, ...] = field(default=())
+    limits: tuple[str, ...] = ()
+    stated: NDArray[np.float32] | None = None
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -145,4 +132,33 @@ class Dataset:
 
     def with_events(self, events: Events) -> "Dataset":
         """The same users and items with other events: what a split gives."""
-        return Dataset(self.name, self.users, self.catalogue, events, self.licence, self.mapping, self.limits)
+        return replace(self, events=events)
+
+
+@dataclass(frozen=True, eq=False)
+class Histories:
+    """What a batch of users had done before the moment each is scored: rows starts[i] to ends[i] of `events`.
+
+    Slices of one sorted log, so that a batch of prefixes costs no copy.
+
+    events        the rows the slices point into
+    starts, ends  int64 [b]
+    users         int32 [b], rows of `Dataset.users`: a history may be empty
+    log           everything everybody did; a contender may read what is strictly before the moment it scores, no more
+    """
+
+    events: Events
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    users: NDArray[np.int32]
+    log: Events
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[Events]:
+        return (self.events.take(slice(int(a), int(b))) for a, b in zip(self.starts, self.ends, strict=True))
+
+    def take(self, index: Any) -> "Histories":
+        """The histories at an index, a mask or a slice."""
+        return Histories(self.events, self.starts[index], self.ends[index], self.users[index], self.log)
