@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -31,6 +32,7 @@ from training.model import ModelConfig, SequenceModel
 from training.recipes import Recipe
 
 FORMAT = 1
+BEST = "best"  # folder of a run's best weights so far
 WEIGHTS, CONFIG, ITEMS, METRICS, SAMPLE = (
     "model.safetensors", "config.json", "items.json", "metrics.json", "sample.safetensors",
 )  # fmt: skip
@@ -85,7 +87,7 @@ class Checkpoint:
             model = SequenceModel(ModelConfig(**config["model"]))
             model.load_state_dict(load_file(folder / WEIGHTS))
             sample = load_file(folder / SAMPLE) if (folder / SAMPLE).exists() else {}
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise TrainingError(
                 f"{folder} is not a checkpoint of this program: {error}; train one with `python -m training train`"
             ) from error
@@ -112,6 +114,23 @@ class RunState:
     seconds: float = 0.0
     losses: dict[str, float] = field(default_factory=dict)  # summed over this epoch so far
     best: dict[str, Tensor] = field(default_factory=dict)
+
+    def count(self, losses: dict[str, float]) -> None:
+        """One more step, with the parts of its loss."""
+        for name, value in losses.items():
+            self.losses[name] = self.losses.get(name, 0.0) + value
+        self.step, self.step_in_epoch = self.step + 1, self.step_in_epoch + 1
+
+    def record(self, validation: dict[str, float]) -> dict[str, Any]:
+        """The line of the curve for the epoch that just ended."""
+        training = {name: value / self.step_in_epoch for name, value in self.losses.items()}
+        return {
+            "epoch": self.epoch + 1, "step": self.step, "seconds": round(self.seconds, 1), "training": training,
+            "validation": dict(validation),
+        }  # fmt: skip
+
+    def next_epoch(self) -> None:
+        self.epoch, self.step_in_epoch, self.losses = self.epoch + 1, 0, {}
 
 
 def save_run(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer, state: RunState) -> None:

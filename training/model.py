@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from runtime.personalization.sequence_features import DEVICES, EVENT, MOMENT
 
 ACTIONS = 4
-HIDDEN = math.log(1e9)  # what is taken off the score of an event that may not be seen; finite, so that no row is NaN
+HIDDEN = 1e4  # taken off the score of an event that may not be seen: e to the minus that is 0 in float32
 TIME_KNOTS = 27  # log2 of a gap in seconds, 0 … 26: up to two years
 POSITION_BUCKETS = 20
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """layers is the one number of depth, 4 to 24. items: rows of the id-embedding, kept as a product of rank id_rank."""
+    """layers: the one number of depth, 4 to 24. items: rows of the id-embedding, a product of rank id_rank."""
 
     items: int
     layers: int = 4
@@ -38,6 +38,7 @@ class ModelConfig:
     id_rank: int = 16
     id_half: float = 20.0
     id_dropout: float = 0.3
+    stated_dropout: float = 0.3
     content: int = 384
     output: int = 128
 
@@ -59,6 +60,7 @@ class Batch:
     events: Tensor  # f32 (B, T, EVENT) what is known of event k once it happened
     moments: Tensor  # f32 (B, T, MOMENT) what was known just before it
     seconds: Tensor  # int32 (B, T)
+    stated: Tensor  # f32 (B, C) vector of what the user said at onboarding, zeros for nothing
 
 
 class Bias(nn.Module):
@@ -180,27 +182,40 @@ class SequenceModel(nn.Module):
         self.drop = nn.Dropout(config.dropout)
         self.read_state, self.read_moment = nn.Linear(d, 2 * d), nn.Linear(MOMENT, 2 * d)
         self.read_device, self.read_out = nn.Embedding(len(DEVICES), 2 * d), nn.Linear(2 * d, o)
+        self.read_stated, self.candidate_stated = nn.Linear(c, 2 * d, bias=False), nn.Linear(c, d, bias=False)
         self.item_line, self.item_up, self.item_down = nn.Linear(c, o), nn.Linear(c, 2 * o), nn.Linear(2 * o, o)
         self.scale = nn.Parameter(torch.tensor(math.log(10.0)))  # of cosines, before the softmax over items
-        self.candidate, self.candidate_moment = nn.Linear(c, d), nn.Linear(MOMENT, d)
+        self.candidate_content, self.candidate_moment = nn.Linear(c, d), nn.Linear(MOMENT, d)
         self.candidate_device, self.candidate_norm = nn.Embedding(len(DEVICES), d), nn.LayerNorm(d)
         self.action_bias, self.action_attention = Bias(config), Attention(config)
         self.action_query, self.action_key_value = nn.Linear(d, d), nn.Linear(d, 2 * d)
         self.action_up, self.action_out = nn.Linear(3 * d, 4 * d), nn.Linear(2 * d, ACTIONS)
         self.apply(_small_tables)
+        self.register_buffer("metadata", torch.zeros(config.items, c), persistent=False)
+
+    def set_items(self, metadata: Tensor, weight: Tensor) -> None:
+        """The catalogue: metadata vectors f32 (I, C), and w f32 (I,) of the blend, from the training log."""
+        self.metadata = metadata
+        self.learned.weight = weight
+
+    def items(self) -> Tensor:
+        """Item vectors (I, D) of the whole catalogue."""
+        return self.item(self.learned(self.metadata, torch.arange(self.config.items)))
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """User vectors (B, T, D) before each event, item vectors (B, T, D) and action logits (B, T, 4) of each."""
         learned = self.learned(batch.content, batch.item)
         hidden = self.encode(learned, batch.action, batch.device, batch.events, batch.seconds)
         states = self.states(hidden)[:, :-1]  # (B, T, d): state k was there when event k came
+        stated = batch.stated
+        if self.training:  # as for ids: most users say nothing
+            stated = stated * (torch.rand_like(stated[:, :1]) >= self.config.stated_dropout)
+        now = self.candidate(learned, batch.moments, batch.device, stated[:, None])
         positions = torch.arange(learned.shape[1], device=learned.device)
         return (
-            self.user(states, batch.moments, batch.device),
+            self.user(states, batch.moments, batch.device, stated[:, None]),
             self.item(learned),
-            self.action(
-                hidden, batch.seconds, states, learned, batch.moments, batch.device, positions, batch.seconds
-            ),
+            self.action(hidden, batch.seconds, states, now, positions, batch.seconds),
         )
 
     def encode(self, content: Tensor, action: Tensor, device: Tensor, events: Tensor, seconds: Tensor) -> Tensor:
@@ -217,37 +232,32 @@ class SequenceModel(nn.Module):
         """(B, T, d) → (B, 1 + T, d): before everything, then after each event."""
         return torch.cat([self.empty.expand(hidden.shape[0], 1, -1), hidden], dim=1)
 
-    def user(self, state: Tensor, moment: Tensor, device: Tensor) -> Tensor:
-        """State (…, d), moment (…, MOMENT) and device (…) → unit vector (…, D)."""
-        now = self.read_moment(moment) + self.read_device(device)
+    def user(self, state: Tensor, moment: Tensor, device: Tensor, stated: Tensor) -> Tensor:
+        """State (…, d), moment (…, MOMENT), device (…) and stated (…, C) → unit vector (…, D)."""
+        now = self.read_moment(moment) + self.read_device(device) + self.read_stated(stated)
         return F.normalize(self.read_out(F.silu(self.read_state(state) + now)), dim=-1)
 
     def item(self, learned: Tensor) -> Tensor:
         """Learned content vector (…, C) → unit vector (…, D)."""
         return F.normalize(self.item_line(learned) + self.item_down(F.silu(self.item_up(learned))), dim=-1)
 
-    def action(
-        self,
-        hidden: Tensor,
-        seconds: Tensor,
-        state: Tensor,
-        learned: Tensor,
-        moment: Tensor,
-        device: Tensor,
-        position: Tensor,
-        now_s: Tensor,
-    ) -> Tensor:
-        """Logits (B, N, 4) of N candidates: the candidate asks the history, its own action is nowhere to be seen.
+    def candidate(self, learned: Tensor, moment: Tensor, device: Tensor, stated: Tensor) -> Tensor:
+        """Candidates' learned content (B, N, C), moment, device (B, N) and stated (B, 1, C) → (B, N, d)."""
+        x = self.candidate_content(learned) + self.candidate_moment(moment)
+        return self.candidate_norm(x + self.candidate_device(device) + self.candidate_stated(stated))
 
-        hidden (B, T, d) and seconds (B, T) of the events; of the candidates state (B, N, d), learned content (B, N, C),
-        moment, device (B, N), position (N,) = events before it, now_s (B, N).
+    def action(
+        self, hidden: Tensor, seconds: Tensor, state: Tensor, candidate: Tensor, position: Tensor, now_s: Tensor
+    ) -> Tensor:
+        """Logits (B, N, 4) of N candidates: a candidate asks the history, and its own action is nowhere to be seen.
+
+        hidden (B, T, d) and seconds (B, T) of the events; of the candidates state (B, N, d), candidate (B, N, d),
+        position (N,): how many events come before it, now_s (B, N).
         """
-        x = self.candidate(learned) + self.candidate_moment(moment) + self.candidate_device(device)
-        x = self.candidate_norm(x)  # (B, N, d)
         key, value = self.action_key_value(hidden).chunk(2, dim=-1)
         bias = self.action_bias(position, now_s, seconds, nearest=1)
-        found = self.action_attention(self.action_query(x), key, value, bias)  # (B, N, d)
-        a, b = self.action_up(torch.cat([x, found, state.expand_as(x)], dim=-1)).chunk(2, dim=-1)
+        found = self.action_attention(self.action_query(candidate), key, value, bias)  # (B, N, d)
+        a, b = self.action_up(torch.cat([candidate, found, state], dim=-1)).chunk(2, dim=-1)
         return self.action_out(self.drop(F.silu(a) * b))
 
 

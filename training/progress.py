@@ -10,28 +10,30 @@ _LINE_EVERY_S = 30.0  # where the stream is a file and a line cannot be written 
 
 
 class ProgressBar:
-    """A bar over `total` units (events), of which `done` were done before this process started."""
+    """A bar over `steps`, of which `done` were done before this process started."""
 
-    def __init__(self, total: int, done: int = 0, stream: TextIO | None = None) -> None:
-        self._total = max(total, 1)
+    def __init__(self, steps: int, done: int = 0, stream: TextIO | None = None) -> None:
+        self._steps = max(steps, 1)
         self._done = self._before = done
+        self._events = 0
         self._stream = stream or sys.stderr
         self._started = self._shown = time.monotonic()
         self._open = False
         self._every_s = _EVERY_S if self._stream.isatty() else _LINE_EVERY_S
 
-    def add(self, units: int, text: str) -> None:
-        """Count units and show the bar, at most every few moments."""
-        self._done += units
+    def step(self, events: int, text: str) -> None:
+        """Count a step over so many events, and show the bar, at most every few moments."""
+        self._done += 1
+        self._events += events
         now = time.monotonic()
         if now - self._shown < self._every_s:
             return
         self._shown = now
-        rate = (self._done - self._before) / max(now - self._started, 1e-9)
-        share = min(self._done / self._total, 1.0)
+        passed = max(now - self._started, 1e-9)
+        share = min(self._done / self._steps, 1.0)
+        left_s = (self._steps - self._done) * passed / (self._done - self._before)
         bar = "#" * int(share * _WIDTH)
-        left_s = (self._total - self._done) / max(rate, 1e-9)
-        line = f"[{bar:.<{_WIDTH}}] {share:4.0%}  {rate:,.0f} events/s  ETA {duration(left_s)}  {text}"
+        line = f"[{bar:.<{_WIDTH}}] {share:4.0%}  {self._events / passed:,.0f} events/s  ETA {duration(left_s)}  {text}"
         self._stream.write(f"\r{line:<110}" if self._stream.isatty() else f"{line}\n")
         self._stream.flush()
         self._open = self._stream.isatty()

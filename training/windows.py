@@ -32,20 +32,28 @@ class ScoredBatch(Batch):
 
 
 class Windows:
-    """The windows of a dataset. scored_from_us: only events at or after it are scored; those before are history."""
+    """The windows of a dataset. scored: bool [events], those that are predicted; the others are history."""
 
-    def __init__(self, dataset: Dataset, context: int, scored_from_us: int | None = None) -> None:
+    def __init__(self, dataset: Dataset, context: int, scored: NDArray[np.bool_] | None = None) -> None:
         events, starts = dataset.events, dataset.starts
         self._vectors = dataset.catalogue.vectors
+        nothing = np.zeros((len(dataset.users), self._vectors.shape[1]), np.float32)
+        self._stated = nothing if dataset.stated is None else dataset.stated
         self._events = events
         first = np.zeros(len(events), np.bool_)
         first[starts[:-1][starts[:-1] < starts[1:]]] = True
         self._features = features(events.time_us, events.duration_ms, events.days_to_wedding, first)
-        self._scored = np.ones(len(events), np.bool_) if scored_from_us is None else events.time_us >= scored_from_us
+        self._scored = np.ones(len(events), np.bool_) if scored is None else scored
         self.spans = np.array(self._cut(starts, context), np.int64).reshape(-1, 3)  # start, end, first scored
 
     def __len__(self) -> int:
         return len(self.spans)
+
+    def some(self, most: int) -> "Windows":
+        """These windows, or `most` of them in even steps."""
+        if len(self.spans) > most:
+            self.spans = self.spans[np.linspace(0, len(self.spans) - 1, most).astype(np.int64)]
+        return self
 
     @property
     def scored_events(self) -> int:
@@ -100,6 +108,7 @@ class Windows:
             "moments": self._features.moments[rows],
             "seconds": np.stack([seconds(t, int(o)) for t, o in zip(events.time_us[rows], origin[:, 0], strict=True)]),
             "scored": scored,
+            "stated": self._stated[events.user[rows[:, 0]]],
         }
         return ScoredBatch(
             **{name: torch.from_numpy(values.astype(np.int64)) for name, values in as_int.items()},

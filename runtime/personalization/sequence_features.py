@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 # Position is the code, as in the log's types: append, never reorder.
 DEVICES = ("unknown", "phone", "tablet", "desktop", "other")
 _DEVICE_OF_WORD = {
-    **{word: 1 for word in ("phone", "mobile", "iphone", "android", "ios", "smartphone")},
-    **{word: 2 for word in ("tablet", "ipad")},
-    **{word: 3 for word in ("desktop", "laptop", "web", "computer", "pc", "mac")},
+    **dict.fromkeys(("phone", "mobile", "iphone", "android", "ios", "smartphone"), 1),
+    **dict.fromkeys(("tablet", "ipad"), 2),
+    **dict.fromkeys(("desktop", "laptop", "web", "computer", "pc", "mac"), 3),
 }
 
 # Columns of a moment: log gap, gap known, hour sin and cos, weekday sin and cos, log days to the wedding, known, past.
