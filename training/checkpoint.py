@@ -2,7 +2,8 @@
 
     model.safetensors    weights
     config.json          recipe, model, data, seed, versions
-    items.json           ids of the items in the order of the id-embedding, and their interactions in the training log
+    items.json           ids of the items in the order of the id-embedding, the signatures of their vectors (see
+                         runtime.personalization.item_identity) and their interactions in the training log
     metrics.json         the curve: one record an epoch
     sample.safetensors   held-out histories, on which an export is compared with these weights
 
@@ -41,7 +42,8 @@ _RUN = re.compile(r"run-(\d+)$")
 
 @dataclass
 class Checkpoint:
-    """A model with all that is needed to use it. interactions: int64 [items]; metrics: one record an epoch.
+    """A model with all that is needed to use it. interactions: int64, signatures: uint64 [items]; metrics: one record
+    an epoch.
 
     sample: arrays of `held_out_sample`; empty where none was taken.
     """
@@ -51,6 +53,7 @@ class Checkpoint:
     data: dict[str, Any]
     ids: list[str]
     interactions: NDArray[np.int64]
+    signatures: NDArray[np.uint64]
     metrics: list[dict[str, Any]] = field(default_factory=list)
     sample: dict[str, Tensor] = field(default_factory=dict)
 
@@ -70,7 +73,8 @@ class Checkpoint:
             "torch": torch.__version__,
         }
         _write_json(folder / CONFIG, config)
-        _write_json(folder / ITEMS, {"ids": self.ids, "interactions": self.interactions.tolist()})
+        items = {"ids": self.ids, "signatures": self.signatures, "interactions": self.interactions}
+        _write_json(folder / ITEMS, {name: list(map(_plain, values)) for name, values in items.items()})
         _write_json(folder / METRICS, self.metrics)
         if self.sample:
             save_file(self.sample, folder / SAMPLE)
@@ -97,6 +101,7 @@ class Checkpoint:
             data=config["data"],
             ids=items["ids"],
             interactions=np.array(items["interactions"], np.int64),
+            signatures=np.array(items["signatures"], np.uint64),
             metrics=metrics,
             sample=sample,
         )
@@ -214,6 +219,10 @@ def folder_in_place_of(folder: Path) -> Iterator[Path]:
 def _runs(out: Path) -> list[Path]:
     found = [(int(match.group(1)), path) for path in out.glob("run-*") if (match := _RUN.search(path.name))]
     return [path for _, path in sorted(found)]
+
+
+def _plain(value: Any) -> str | int:
+    return value if isinstance(value, str) else int(value)
 
 
 def _write_json(file: Path, content: Any) -> None:

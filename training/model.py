@@ -88,7 +88,8 @@ class Bias(nn.Module):
         low = knot.floor()
         share = (knot - low)[..., None]
         low = low.long()
-        by_time = F.embedding(low, self.time) * (1 - share) + F.embedding(low + 1, self.time) * share  # (B, Tq, Tk, H)
+        rise = self.time[1:] - self.time[:-1]
+        by_time = F.embedding(low, self.time) + share * F.embedding(low, rise)  # (B, Tq, Tk, H)
         scores = (by_position + by_time).permute(0, 3, 1, 2)  # (B, H, Tq, Tk)
         scores = scores - HIDDEN * (~near)
         start = self.start[None, :, None, None].expand(scores.shape[0], -1, scores.shape[2], 1)
@@ -116,7 +117,7 @@ class Attention(nn.Module):
         k = self._split(torch.cat([start[0], key], dim=1))  # (B, H, 1 + Tk, d/H)
         v = self._split(torch.cat([start[1], value], dim=1))
         weights = torch.softmax(q @ k.transpose(2, 3) * self.size**-0.5 + bias, dim=-1)  # (B, H, Tq, 1 + Tk)
-        return (weights @ v).transpose(1, 2).flatten(2)  # (B, Tq, d)
+        return (weights @ v).transpose(1, 2).reshape(query.shape)  # (B, Tq, d)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(2, (self.heads, self.size)).transpose(1, 2)

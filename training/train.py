@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from runtime.personalization.item_identity import signatures
 from runtime.personalization.sequence_features import id_weight
 from training.checkpoint import BEST, Checkpoint, RunState, load_run, remove_runs, save_run
 from training.data.events import SKIP, Dataset, Events
@@ -198,7 +199,9 @@ def train(
     joined, scored = together(training, validation)
     held_out = Windows(joined, recipe.context, scored).some(VALIDATION_WINDOWS)
     model, counts = (new_model(recipe, training), interactions(training)) if start is None else grown(start, training)
-    checkpoint = Checkpoint(model, recipe, fingerprint(training, validation), list(training.catalogue.ids), counts)
+    catalogue = training.catalogue
+    data = fingerprint(training, validation)
+    checkpoint = Checkpoint(model, recipe, data, list(catalogue.ids), counts, signatures(catalogue.vectors))
     checkpoint.sample = held_out_sample(joined, scored)
     optimizer = optimizer_of(model, recipe)
     state = load_run(out, checkpoint, optimizer) or RunState()

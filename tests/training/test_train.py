@@ -63,7 +63,7 @@ def test_a_killed_run_goes_on_to_the_identical_result(
 
 def test_another_recipe_does_not_continue_a_run(world: tuple[Dataset, Dataset], recipe: Recipe, tmp_path: Path) -> None:
     model = new_model(recipe, world[0])
-    checkpoint = Checkpoint(model, replace(recipe, seed=1), {}, world[0].catalogue.ids, np.zeros(40, np.int64))
+    checkpoint = Checkpoint(model, replace(recipe, seed=1), {}, world[0].catalogue.ids, *np.zeros((2, 40), np.int64))
     save_run(tmp_path, checkpoint, optimizer_of(model, recipe), RunState(step=1))
     with pytest.raises(TrainingError, match="another recipe"):
         train(*world, recipe, tmp_path, progress=False)
