@@ -1,0 +1,1 @@
+"""Offline evaluation: contenders under one protocol, tuned alike, with intervals and a report written from results."""
