@@ -167,18 +167,15 @@ def _interleaved(models: dict[str, SequenceModel], rounds: int = 40) -> dict[str
     samples: dict[str, list[list[float]]] = {name: [[], [], []] for name in models}
     for _ in range(rounds):
         for name, model in models.items():
-            for taken, run in zip(
-                samples[name],
-                (
-                    lambda model=model: model.user(history, now_us, 1),
-                    lambda model=model: model.items(content),
-                    lambda model=model, name=name: model.actions(users[name], content[:100]),
-                ),
-                strict=True,
-            ):
-                start = time.perf_counter()
-                run()
-                taken.append((time.perf_counter() - start) * 1e3)
+            marks = [time.perf_counter()]
+            model.user(history, now_us, 1)
+            marks.append(time.perf_counter())
+            model.items(content)
+            marks.append(time.perf_counter())
+            model.actions(users[name], content[:100])
+            marks.append(time.perf_counter())
+            for taken, start, end in zip(samples[name], marks, marks[1:], strict=False):
+                taken.append((end - start) * 1e3)
     return {name: [statistics.median(taken) for taken in series] for name, series in samples.items()}
 
 

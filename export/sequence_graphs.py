@@ -116,7 +116,7 @@ def _traced(
         torch.onnx.export(
             module.eval(),
             tuple(inputs.values()),
-            content,
+            content,  # type: ignore[arg-type]  # a buffer is taken too
             input_names=list(inputs),
             output_names=outputs,
             dynamic_axes={name: {0: length} for name, length in lengths.items()},

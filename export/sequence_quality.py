@@ -96,7 +96,8 @@ class Sample:
         return self._history(rows, learned, 3_600_000_000)
 
     def stated(self, number: int) -> Floats:
-        return self.arrays["stated"][number].astype(np.float32)
+        vector: Floats = self.arrays["stated"][number].astype(np.float32)
+        return vector
 
     def _history(self, rows: NDArray[np.intp], learned: Floats, apart_us: int) -> History:
         arrays = self.arrays

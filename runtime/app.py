@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runtime.api import content, embed, interactions, openai, ops, rank, users
+from runtime.api import content, embed, interactions, next_action, openai, ops, rank, users
 from runtime.api.admission import Admission
 from runtime.api.body import BodyBudget
 from runtime.api.endpoint import route
@@ -29,6 +29,7 @@ from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
 from runtime.parts import Parts
 from runtime.reembed import reembed
+from runtime.sequence import SequenceServing
 from runtime.settings import Settings
 from runtime.store.sqlite import SqliteStore
 
@@ -41,6 +42,7 @@ ENDPOINTS = [
     *interactions.ENDPOINTS,
     *users.ENDPOINTS,
     *rank.ENDPOINTS,
+    *next_action.ENDPOINTS,
     *openai.ENDPOINTS,
     *ops.ENDPOINTS,
 ]
@@ -55,11 +57,13 @@ def create_app(settings: Settings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        background = asyncio.create_task(reembed(parts))
+        background = [asyncio.create_task(work) for work in (reembed(parts), parts.sequence.watch())]
         yield
-        background.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await background
+        for task in background:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        parts.sequence.close()
         parts.embedder.close()
         parts.store.close()
         log.info("stopped")
@@ -90,6 +94,8 @@ def build_parts(settings: Settings) -> Parts:
     for stored in store.vectors(bundle.digest):
         for id, vector in zip(stored.ids, stored.embeddings, strict=True):
             catalog.put(id, vector)
+    sequence = SequenceServing(settings.models_dir, catalog, encoder.model_version)
+    sequence.load_at_start()
     log.info(
         "%s (%s) ready in %.2f s; %d items, %d worker threads",
         encoder.model_version, encoder.encoding, time.monotonic() - started, len(catalog), pool.workers,
@@ -108,6 +114,7 @@ def build_parts(settings: Settings) -> Parts:
         bodies=BodyBudget(max_body_bytes=settings.max_body_bytes, total_bytes=settings.body_budget_bytes),
         metrics=RequestMetrics(),
         self_test=self_test,
+        sequence=sequence,
         openapi=openapi_document(ENDPOINTS),
     )
 

@@ -32,6 +32,7 @@ class Catalog:
         self.dimensions = dimensions
         self.capacity = max_bytes // (4 * dimensions)
         self._matrix = np.empty((self.capacity, dimensions), np.float32)
+        self._version = np.zeros(self.capacity, np.uint32)
         self._rows: dict[str, int] = {}
         self._free: list[int] = []
         self._top = 0  # rows ever used
@@ -72,6 +73,7 @@ class Catalog:
         else:
             self._sum -= self._matrix[row]
         self._matrix[row] = embedding
+        self._version[row] += 1
         self._sum += embedding
 
     def delete(self, id: str) -> bool:
@@ -92,6 +94,14 @@ class Catalog:
     def gather(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """A copy of these rows, float32 [k, dimensions]."""
         return self._matrix[rows]
+
+    def versions(self, rows: NDArray[np.intp]) -> NDArray[np.uint32]:
+        """How often these rows were written, [k]: what was computed from a row holds while this stays the same."""
+        return self._version[rows]
+
+    def ids(self) -> list[str]:
+        """All ids."""
+        return list(self._rows)
 
     def mean(self) -> NDArray[np.float64]:
         """The plain average of all items, [dimensions], kept up to date as they change; zeros without any."""

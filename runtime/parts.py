@@ -8,6 +8,7 @@ from runtime.catalog import Catalog
 from runtime.metrics import RequestMetrics
 from runtime.models.embedder import Embedder
 from runtime.models.text_encoder import SelfTest
+from runtime.sequence import SequenceServing
 from runtime.settings import Settings
 from runtime.store import Store
 
@@ -21,4 +22,5 @@ class Parts:
     bodies: BodyBudget
     metrics: RequestMetrics
     self_test: SelfTest
+    sequence: SequenceServing
     openapi: dict[str, Any]

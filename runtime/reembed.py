@@ -38,6 +38,7 @@ async def reembed(parts: "Parts") -> None:
             await wrap_future(parts.store.put_content(items))
             for item in items:
                 parts.catalog.put(item.id, item.embedding)
+            await parts.sequence.fill([item.id for item in items])
             done += len(items)
             log.info("embedded %d items again for bundle %s", done, digest[:12])
         while users := parts.store.preferences_of_other_bundles(digest, limit=_ROWS):

@@ -49,6 +49,21 @@ def encoder(bundle_path: Path) -> TextEncoder:
 
 
 @pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a checkpoint: a sequence model of four narrow layers, trained for two epochs on a small world."""
+    import torch
+
+    from tests.small_world import small_world, split
+    from training.recipes import tiny
+    from training.train import train
+
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("run")
+    train(*split(small_world()), tiny(), out, progress=False)
+    return out / "best"
+
+
+@pytest.fixture(scope="session")
 def start_server(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     """Start a server with `VOWS_*` settings given in lower case; every one still running at the end is stopped."""
     started: list[Server] = []

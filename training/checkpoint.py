@@ -73,7 +73,7 @@ class Checkpoint:
             "torch": torch.__version__,
         }
         _write_json(folder / CONFIG, config)
-        items = {"ids": self.ids, "signatures": self.signatures, "interactions": self.interactions}
+        items: dict[str, Any] = {"ids": self.ids, "signatures": self.signatures, "interactions": self.interactions}
         _write_json(folder / ITEMS, {name: list(map(_plain, values)) for name, values in items.items()})
         _write_json(folder / METRICS, self.metrics)
         if self.sample:

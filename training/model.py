@@ -120,7 +120,7 @@ class Attention(nn.Module):
         return (weights @ v).transpose(1, 2).reshape(query.shape)  # (B, Tq, d)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, self.size)).transpose(1, 2)
+        return x.reshape(*x.shape[:2], self.heads, self.size).transpose(1, 2)
 
 
 class Block(nn.Module):
@@ -155,6 +155,7 @@ class ContentVector(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.weight: Tensor
         self.drop = config.id_dropout
         self.codes = nn.Embedding(config.items, config.id_rank)
         self.basis = nn.Parameter(torch.randn(config.id_rank, config.content) / math.sqrt(config.id_rank))
@@ -192,6 +193,7 @@ class SequenceModel(nn.Module):
         self.action_query, self.action_key_value = nn.Linear(d, d), nn.Linear(d, 2 * d)
         self.action_up, self.action_out = nn.Linear(3 * d, 4 * d), nn.Linear(2 * d, ACTIONS)
         self.apply(_small_tables)
+        self.metadata: Tensor
         self.register_buffer("metadata", torch.zeros(config.items, c), persistent=False)
 
     def set_items(self, metadata: Tensor, weight: Tensor) -> None:
@@ -227,7 +229,8 @@ class SequenceModel(nn.Module):
         bias = self.bias(positions, seconds, seconds, nearest=0)  # (B, H, T, 1 + T), the same for every layer
         for block in self.blocks:
             x = block(x, bias)
-        return self.norm(x)
+        hidden: Tensor = self.norm(x)
+        return hidden
 
     def states(self, hidden: Tensor) -> Tensor:
         """(B, T, d) → (B, 1 + T, d): before everything, then after each event."""

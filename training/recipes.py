@@ -75,7 +75,7 @@ class Recipe:
     @classmethod
     def of(cls, parameters: dict[str, Any]) -> "Recipe":
         """Inverse of `parameters`."""
-        loss = {name: tuple(v) if isinstance(v, list) else v for name, v in parameters["loss"].items()}
+        loss: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in parameters["loss"].items()}
         return cls(**{**parameters, "loss": LossWeights(**loss)})
 
 

@@ -87,7 +87,7 @@ def step(
             "that are not finite in the data, or lower the learning rate"
         )
     optimizer.zero_grad(set_to_none=True)
-    parts["loss"].backward()
+    parts["loss"].backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
     optimizer.step()
     return {name: part.item() for name, part in parts.items()}

@@ -147,6 +147,7 @@ async def _keep(parts: "Parts", items: list[ContentItem]) -> list[PutOutcome]:
         outcomes = await wrap_future(parts.store.put_content(items))
         for item in items:
             parts.catalog.put(item.id, item.embedding)
+    await parts.sequence.fill([item.id for item in items])
     return outcomes
 
 

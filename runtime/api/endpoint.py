@@ -21,6 +21,7 @@ from runtime.catalog import CatalogFull
 from runtime.models.embedder import ClientGone
 from runtime.models.scheduler import QueueFull
 from runtime.models.worker_pool import DeadlineExceeded
+from runtime.sequence import NotInstalled
 from runtime.store import StoreBusy, StoreError
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ def refused(error: Exception) -> ApiError:
         case StoreError():
             log.error("storage: %s", error)
             return ApiError(503, "storage_unavailable", str(error), retry_after_s=5)
+        case NotInstalled():
+            return ApiError(409, "no_sequence_model", str(error))
         case ClientGone():
             return ApiError(499, "client_gone", "the client left before the answer")  # seen in /metrics alone
     log.error("this is a bug: %s", error, exc_info=error)

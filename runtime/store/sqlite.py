@@ -29,6 +29,7 @@ from runtime.store.records import (
     Popular,
     Preferences,
     PutOutcome,
+    UserHistory,
     UserPreferences,
     UserState,
     Vectors,
@@ -137,6 +138,9 @@ class SqliteStore(Store):
 
     def get_user(self, user_id: str) -> UserState | None:
         return self._read(users.get, user_id, self.dimensions)
+
+    def history(self, user_id: str, limit: int) -> UserHistory:
+        return self._read(interaction_log.history, user_id, limit)
 
     def get_preferences(self, user_id: str) -> Preferences | None:
         return self._read(users.get_preferences, user_id)

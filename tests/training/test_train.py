@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.conftest import small_world, split
+from tests.small_world import small_world, split
 from training.checkpoint import Checkpoint, RunState, save_run
 from training.data.events import Dataset
 from training.errors import TrainingError
@@ -30,7 +30,7 @@ sys.path.insert(0, {root!r})
 import torch
 from pathlib import Path
 from dataclasses import replace
-from tests.training.conftest import small_world, split
+from tests.small_world import small_world, split
 from training.recipes import tiny
 from training.train import train
 torch.set_num_threads(1)

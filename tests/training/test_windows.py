@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from runtime.personalization import sequence_features
 from runtime.personalization.sequence_features import features, moments, wedding_us
-from tests.training.conftest import small_world
+from tests.small_world import small_world
 from training.data import events
 from training.windows import Windows
 

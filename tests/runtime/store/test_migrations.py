@@ -3,6 +3,8 @@ import pytest
 from runtime.store.connection import open_writer
 from runtime.store.migrations import MIGRATIONS, applied, migrate, pending
 
+NAMES = [step.__name__ for step in MIGRATIONS]
+
 
 @pytest.fixture
 def connection(tmp_path):
@@ -25,16 +27,16 @@ def one_that_fails(connection):
 
 
 def test_runs_what_is_pending_once_and_keeps_what_is_there(connection):
-    assert migrate(connection) == ["first_tables"]
+    assert migrate(connection) == NAMES
     assert migrate(connection) == []
     connection.execute("INSERT INTO users (id) VALUES ('ann')")
     assert migrate(connection, (*MIGRATIONS, one_more)) == ["one_more"]
-    assert applied(connection) == ["first_tables", "one_more"]
+    assert applied(connection) == [*NAMES, "one_more"]
     assert connection.execute("SELECT id, note FROM users").fetchall() == [("ann", None)]
 
 
 def test_asking_what_is_pending_writes_nothing(connection):
-    assert [step.__name__ for step in pending(connection)] == ["first_tables"]
+    assert [step.__name__ for step in pending(connection)] == NAMES
     assert schema(connection) == []
 
 
@@ -44,4 +46,4 @@ def test_a_step_that_fails_leaves_neither_table_nor_record(connection):
     with pytest.raises(RuntimeError, match="half way"):
         migrate(connection, (*MIGRATIONS, one_that_fails))
     assert schema(connection) == before
-    assert applied(connection) == ["first_tables"]
+    assert applied(connection) == NAMES
