@@ -160,7 +160,7 @@ class TorchModel:
             told_once[:, None],
         )
         now_s = torch.from_numpy(seconds(np.full(k, now_us), origin_us))[None]
-        logits = model.action(hidden, since, state[:, None].expand(1, k, -1), candidate, torch.full((k,), n), now_s)
+        logits = model.action(hidden, since, state[:, None].expand(1, k, -1), candidate, torch.full((1, k), n), now_s)
         return user[0].numpy(), torch.softmax(logits[0], dim=-1).numpy()
 
 

@@ -74,14 +74,14 @@ class Bias(nn.Module):
         self.start = nn.Parameter(torch.zeros(config.heads))
 
     def forward(self, query: Tensor, query_s: Tensor, key_s: Tensor, nearest: int) -> Tensor:
-        """Positions (Tq,) and seconds (B, Tq) of queries, seconds (B, Tk) of events → (B, H, Tq, 1 + Tk).
+        """Positions (B or 1, Tq) and seconds (B, Tq) of queries, seconds (B, Tk) of events → (B, H, Tq, 1 + Tk).
 
         The first key is the start, visible to all. nearest: the smallest distance that may be seen, 0 or 1.
         """
         key = torch.arange(key_s.shape[1], device=key_s.device)
-        distance = query[:, None] - key  # (Tq, Tk)
+        distance = query[:, :, None] - key  # (B or 1, Tq, Tk)
         near = (distance >= nearest) & ((distance < self.window) | (key % self.window == self.window - 1))
-        by_position = F.embedding(position_bucket(distance), self.position)  # (Tq, Tk, H)
+        by_position = F.embedding(position_bucket(distance), self.position)  # (B or 1, Tq, Tk, H)
         # Between two knots the line that joins them: nothing jumps where rounding moves a gap over a boundary.
         gap = (query_s[:, :, None] - key_s[:, None, :]).clamp(min=0).float()  # (B, Tq, Tk)
         knot = (torch.log(gap + 1) / math.log(2)).clamp(max=TIME_KNOTS - 1 - 1e-3)
@@ -91,7 +91,7 @@ class Bias(nn.Module):
         rise = self.time[1:] - self.time[:-1]
         by_time = F.embedding(low, self.time) + share * F.embedding(low, rise)  # (B, Tq, Tk, H)
         scores = (by_position + by_time).permute(0, 3, 1, 2)  # (B, H, Tq, Tk)
-        scores = scores - HIDDEN * (~near)
+        scores = scores - HIDDEN * (~near[:, None])
         start = self.start[None, :, None, None].expand(scores.shape[0], -1, scores.shape[2], 1)
         return torch.cat([start, scores], dim=3)
 
@@ -214,7 +214,7 @@ class SequenceModel(nn.Module):
         if self.training:  # as for ids: most users say nothing
             stated = stated * (torch.rand_like(stated[:, :1]) >= self.config.stated_dropout)
         now = self.candidate(learned, batch.moments, batch.device, stated[:, None])
-        positions = torch.arange(learned.shape[1], device=learned.device)
+        positions = torch.arange(learned.shape[1], device=learned.device)[None]
         return (
             self.user(states, batch.moments, batch.device, stated[:, None]),
             self.item(learned),
@@ -225,7 +225,7 @@ class SequenceModel(nn.Module):
         """Learned content (B, T, C), codes (B, T) twice, features (B, T, EVENT), seconds (B, T) → (B, T, d)."""
         x = self.token_content(content) + self.token_event(events)
         x = self.drop(x + self.token_action(action) + self.token_device(device))  # (B, T, d)
-        positions = torch.arange(x.shape[1], device=x.device)
+        positions = torch.arange(x.shape[1], device=x.device)[None]
         bias = self.bias(positions, seconds, seconds, nearest=0)  # (B, H, T, 1 + T), the same for every layer
         for block in self.blocks:
             x = block(x, bias)
@@ -256,7 +256,7 @@ class SequenceModel(nn.Module):
         """Logits (B, N, 4) of N candidates: a candidate asks the history, and its own action is nowhere to be seen.
 
         hidden (B, T, d) and seconds (B, T) of the events; of the candidates state (B, N, d), candidate (B, N, d),
-        position (N,): how many events come before it, now_s (B, N).
+        position (B or 1, N): how many events come before it, now_s (B, N).
         """
         key, value = self.action_key_value(hidden).chunk(2, dim=-1)
         bias = self.action_bias(position, now_s, seconds, nearest=1)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 # Position is the code, as in the log's types: append, never reorder.
 DEVICES = ("unknown", "phone", "tablet", "desktop", "other")
-_DEVICE_OF_WORD = {
-    **dict.fromkeys(("phone", "mobile", "iphone", "android", "ios", "smartphone"), 1),
-    **dict.fromkeys(("tablet", "ipad"), 2),
-    **dict.fromkeys(("desktop", "laptop", "web", "computer", "pc", "mac"), 3),
+_WORDS = {
+    "tablet": ("tablet", "ipad"),
+    "phone": ("phone", "mobile", "android", "ios"),
+    "desktop": ("desktop", "laptop", "web", "mac", "windows", "linux"),
 }
 
 # Columns of a moment: log gap, gap known, hour sin and cos, weekday sin and cos, log days to the wedding, known, past.
@@ -40,10 +40,15 @@ class Features(NamedTuple):
 
 
 def device_code(device: str | None) -> int:
-    """The code in DEVICES of a client's free text: "unknown" for none, "other" for a word that is not known."""
-    if device is None or not device.strip():
-        return 0
-    return _DEVICE_OF_WORD.get(device.strip().lower(), DEVICES.index("other"))
+    """The code in DEVICES of a client's free text: the first kind whose word occurs in it, so that an iPad is a tablet
+    and an unnamed Android a phone; else "other", and "unknown" for none."""
+    lowered = (device or "").strip().lower()
+    if not lowered:
+        return DEVICES.index("unknown")
+    for kind, words in _WORDS.items():
+        if any(word in lowered for word in words):
+            return DEVICES.index(kind)
+    return DEVICES.index("other")
 
 
 def features(time_us: Times, duration_ms: Floats, days_to_wedding: Floats, first: NDArray[np.bool_]) -> Features:

@@ -80,7 +80,7 @@ def test_the_bias_is_its_naive_twin(nearest: int) -> None:
     seconds = np.sort(draw.integers(0, 10**8, (2, 30)), axis=1).astype(np.int32)
     seconds[:, 10:13] = seconds[:, 10:11]  # ties
     with torch.no_grad():
-        found = bias(torch.arange(30), torch.from_numpy(seconds), torch.from_numpy(seconds), nearest).numpy()
+        found = bias(torch.arange(30)[None], torch.from_numpy(seconds), torch.from_numpy(seconds), nearest).numpy()
     for b in range(2):
         for i in range(30):
             np.testing.assert_allclose(found[b, :, i, 0], bias.start.detach().numpy())
