@@ -89,7 +89,8 @@ class Bias(nn.Module):
         share = (knot - low)[..., None]
         low = low.long()
         rise = self.time[1:] - self.time[:-1]
-        by_time = F.embedding(low, self.time) + share * F.embedding(low, rise)  # (B, Tq, Tk, H)
+        start, slope = F.embedding(low, torch.cat([self.time[:-1], rise], dim=1)).chunk(2, dim=-1)
+        by_time = start + share * slope  # (B, Tq, Tk, H)
         scores = (by_position + by_time).permute(0, 3, 1, 2)  # (B, H, Tq, Tk)
         scores = scores - HIDDEN * (~near[:, None])
         start = self.start[None, :, None, None].expand(scores.shape[0], -1, scores.shape[2], 1)
