@@ -82,6 +82,11 @@ class Asked(NamedTuple):
     actions: Moments
 
 
+def in_time_order(earlier: Dataset, later: Dataset) -> bool:
+    """Whether a global cut lies between the two: if not, the later part is the last events of each user."""
+    return bool(earlier.events.time_us.max(initial=0) < later.events.time_us.min(initial=np.iinfo(np.int64).max))
+
+
 def log_of(*parts: Dataset) -> Events:
     """The parts of a split as one log again, sorted by user and time."""
     columns = {
@@ -91,12 +96,15 @@ def log_of(*parts: Dataset) -> Events:
     return Events.of(**columns)
 
 
-def moments(log: Events, held_out: Dataset, *, per_user: int, at_most: int, engaged_only: bool) -> Moments:
+def moments(
+    log: Events, held_out: Dataset, *, per_user: int, at_most: int, engaged_only: bool, ties_foretell: bool = False
+) -> Moments:
     """The events of `held_out` as moments with their histories in `log`.
 
     At most `per_user` of a user, evenly spread over those there are, and then at most `at_most` in all, whole users
     left out evenly: every contender meets the same ones. A history ends before the first event of the same user and
-    microsecond: simultaneous events do not foretell each other.
+    microsecond: simultaneous events do not foretell each other. `ties_foretell` takes the source's order for true
+    there, as leave-last-out in the literature does.
     """
     events = held_out.events
     wanted = np.flatnonzero(events.action != SKIP) if engaged_only else np.arange(len(events))
@@ -112,6 +120,10 @@ def moments(log: Events, held_out: Dataset, *, per_user: int, at_most: int, enga
     for row, (one, now) in enumerate(zip(user, now_us, strict=True)):
         start, end = np.searchsorted(log.user, [one, one + 1])
         ends[row] = start + np.searchsorted(log.time_us[start:end], now)
+    if ties_foretell:  # a user's held-out events are then the last ones of the log
+        users = int(max(log.user.max(initial=-1), events.user.max(initial=-1))) + 1
+        from_end = events.starts(users)[1:][user] - wanted
+        ends = log.starts(users)[1:][user] - from_end
     histories = Histories(log, starts.astype(np.int64), ends.astype(np.int64), user, log)
     seen = np.array(
         [item in log.item[a:b] for item, a, b in zip(events.item[wanted], starts, ends, strict=True)], np.bool_

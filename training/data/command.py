@@ -1,0 +1,90 @@
+"""`python -m training data`: a card per data set."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from training.data import public
+from training.data.event_log import read_event_log
+from training.data.events import ACTIONS, SKIP, Dataset
+from training.data.files import DataError, read_files
+
+DATA_VARIABLE = "VOWS_TRAINING_DATA"
+DESCRIPTION = f"""\
+Print a card of each data set: size, span, actions, repeats, ties, licence, mapping and limits. Without names, every
+public set that is there. Sets read from folders are looked for in --data-dir or ${DATA_VARIABLE}."""
+
+
+def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "data",
+        help="print a card per data set",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("sets", nargs="*", metavar="SET", help=", ".join(public.NAMES))
+    add_sources(parser)
+    parser.set_defaults(run=_run)
+
+
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """The options that say where data is, the same for every command."""
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=os.environ.get(DATA_VARIABLE),
+        help=f"holds the folders of sets that no package brings (default: ${DATA_VARIABLE})",
+    )
+    parser.add_argument("--events", type=Path, help="a server's data folder, its vows.db, or a .parquet/.ndjson file")
+    parser.add_argument("--items", type=Path, help="texts of the items of a .parquet/.ndjson file of events")
+
+
+def load_own(options: argparse.Namespace) -> Dataset | None:
+    """What --events names, or None without it."""
+    if options.events is None:
+        return None
+    if options.events.is_dir() or options.events.suffix == ".db":
+        return read_event_log(options.events)
+    return read_files(options.events, options.items)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if (own := load_own(options)) is not None:
+        print(card(own))
+    for name in options.sets or ([] if own else public.NAMES):
+        try:
+            dataset = public.load(name, options.data_dir)
+        except DataError as error:
+            if options.sets:
+                raise
+            print(f"{name}: not here. {error}", file=sys.stderr)
+            continue
+        print(card(dataset))
+    return 0
+
+
+def card(dataset: Dataset) -> str:
+    """A data set in a dozen lines."""
+    events = dataset.events
+    lines = [f"# {dataset.name}"]
+    lengths = np.diff(dataset.starts)
+    items = len(dataset.catalogue)
+    described = sum(1 for text in dataset.catalogue.texts if text)
+    lines.append(f"{len(events):,} events, {len(dataset.users):,} users, {items:,} items ({described:,} with text)")
+    if len(events):
+        shares = np.bincount(events.action, minlength=len(ACTIONS)) / len(events)
+        lines.append(", ".join(f"{action} {share:.1%}" for action, share in zip(ACTIONS, shares, strict=True)))
+        lines.append("events a user: " + ", ".join(f"p{q} {np.percentile(lengths, q):.0f}" for q in (5, 50, 95)))
+        first, last = (str(np.datetime64(int(t), "us"))[:10] for t in (events.time_us.min(), events.time_us.max()))
+        same_user = events.user[1:] == events.user[:-1]
+        ties = (same_user & (events.time_us[1:] == events.time_us[:-1])).sum() / max(int(same_user.sum()), 1)
+        engaged = events.action != SKIP
+        pairs = events.user[engaged].astype(np.int64) * items + events.item[engaged]
+        repeats = 1 - len(np.unique(pairs)) / max(len(pairs), 1)
+        lines.append(f"{first} to {last}; {repeats:.1%} of engaged events are repeats; {ties:.1%} of neighbours tie")
+    lines += [f"licence: {dataset.licence}", f"mapping: {dataset.mapping}"]
+    lines += [f"limit: {limit}" for limit in dataset.limits]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,83 @@
+"""The runtime's own event log: its SQLite file, only read, also while the server writes it."""
+
+import math
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from runtime.content import Content, embedding_text
+from runtime.store.connection import DATABASE, open_reader
+from runtime.store.interaction_log import TYPES
+from training.data.columns import rows_of, sessions
+from training.data.devices import device_code
+from training.data.events import ACTIONS, Catalogue, Dataset, Events
+
+_EVENTS = """SELECT u.id, c.id, l.type, l.time_us, l.duration_ms, l.device, l.context
+    FROM interactions l JOIN users u ON u.key = l.user JOIN content_ids c ON c.key = l.content ORDER BY l.sequence"""
+_CONTENT = "SELECT i.id, c.fields, c.embedding, c.created_us FROM content c JOIN content_ids i USING (key) ORDER BY key"
+_PREFERENCES = "SELECT u.id, p.embedding FROM preferences p JOIN users u USING (key)"
+
+
+def read_event_log(path: Path) -> Dataset:
+    """Everything in the database at `path` (the file, or the data folder that holds it).
+
+    Simultaneous events keep the order in which the server took them. Content deleted since has no text and a zero
+    vector. Raises FileNotFoundError where there is no database, StoreError where it is not this program's.
+    """
+    file = path / DATABASE if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"no event log at {file}: give the server's data folder or its {DATABASE}")
+    assert TYPES == ACTIONS  # the log's codes are the schema's
+    connection = open_reader(file)
+    try:
+        connection.execute("BEGIN")  # one snapshot for the three questions
+        logged = connection.execute(_EVENTS).fetchall()
+        stored = connection.execute(_CONTENT).fetchall()
+        stated = connection.execute(_PREFERENCES).fetchall()
+    finally:
+        connection.close()
+    ids, item = rows_of([row[1] for row in logged], [row[0] for row in stored])
+    users, user = rows_of([row[0] for row in logged])
+    dimensions = len(stored[0][2]) // 4 if stored else 384
+    vectors = np.zeros((len(ids), dimensions), np.float32)
+    created_us = np.zeros(len(ids), np.int64)
+    texts = [""] * len(ids)
+    for row, (_, fields, embedding, created) in enumerate(stored):
+        vectors[row] = np.frombuffer(embedding, "<f4")
+        created_us[row] = created
+        texts[row] = embedding_text(msgspec.json.decode(fields, type=Content))[0]
+    time_us = np.array([row[3] for row in logged], np.int64)
+    # The server may have learnt of an item after the events that it was later sent: those come first then
+    np.minimum.at(created_us, item, time_us)
+    preferences = np.zeros((len(users), dimensions), np.float32)
+    place = {id: number for number, id in enumerate(users)}
+    for id, embedding in stated:
+        if id in place:
+            preferences[place[id]] = np.frombuffer(embedding, "<f4")
+    return Dataset(
+        name=f"event log {file}",
+        users=users,
+        catalogue=Catalogue(ids, texts, vectors, created_us, np.full(len(ids), -1, np.int16)),
+        events=Events.of(
+            user=user,
+            item=item,
+            action=[row[2] for row in logged],
+            time_us=time_us,
+            duration_ms=[math.nan if row[4] is None else row[4] for row in logged],
+            device=[device_code(row[5]) for row in logged],
+            session=sessions(user, time_us),
+            days_to_wedding=[_days_to_wedding(row[6]) for row in logged],
+        ),
+        licence="yours",
+        mapping="actions as logged; sessions by 30 minutes of inactivity; days_to_wedding from the event's context",
+        limits=("what was shown and not acted upon is only known where the client reports skips",),
+        stated=preferences,
+    )
+
+
+def _days_to_wedding(context: bytes | None) -> float:
+    if context is None:
+        return math.nan
+    value = msgspec.json.decode(context).get("days_to_wedding")
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan

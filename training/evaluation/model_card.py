@@ -1,0 +1,55 @@
+"""The model card's text, from the results alone."""
+
+from training.evaluation.results import Figure, Results, SetResult
+
+_HEAD = """\
+---
+license: apache-2.0
+library_name: onnxruntime
+tags: [sequential-recommendation, transformer, personalisation]
+---
+# vows-edge sequence model
+
+A causal transformer over a user's views, saves, shares and skips: a 128-d user vector, and the probabilities of the
+next action on an item shown.
+
+**Use** it to rank content for users with some history and to foretell actions. **Do not** use it to judge people, nor
+take its probabilities for those of another product without new training: base rates are its training data's.
+
+**Content** is known by its text vector (all-MiniLM-L6-v2), so new items need no training; what texts do not tell about
+an item is unknown until users meet it.
+"""
+
+
+def model_card(results: Results) -> str:
+    """Markdown: use and limits, then each set's figures of the contenders that are not baselines."""
+    parts = [_HEAD, "## Evaluation", ""]
+    known = [one for one in results.sets if any(m.contender not in one.baselines for m in one.margins)]
+    parts += ["\n".join(_lines(one)) for one in known] or ["Not evaluated yet: see REPORT.md for the baselines.", ""]
+    parts += ["## Limits", ""]
+    limits = dict.fromkeys(f"- {one.name}: {limit}" for one in results.sets for limit in one.limits)
+    return "\n".join([*parts, *limits]).rstrip() + "\n"
+
+
+def _lines(one: SetResult) -> list[str]:
+    lines = [f"### {one.name}", "", f"{one.protocol}; seeds {', '.join(str(seed) for seed in one.seeds)}.", ""]
+    for ranking in (r for r in one.rankings if r.contender not in one.baselines):
+        figures = ranking.slices["all"]
+        lines += [
+            f"- {ranking.contender}: NDCG@10 {_interval(figures['NDCG@10'])}, HR@10 {_interval(figures['HR@10'])}; with "
+            f"shuffled histories NDCG@10 {ranking.shuffled_ndcg10.value:.3f}"
+        ]
+    for acting in (a for a in one.actions if a.contender not in one.baselines):
+        lines += [
+            f"- {acting.contender}: next-action accuracy {_interval(acting.accuracy)}, macro-F1 {acting.macro_f1:.3f}, "
+            f"log-loss {acting.log_loss.value:.3f}, calibration error {acting.calibration_error:.3f}"
+        ]
+    if one.bound:
+        lines.append(f"- attainable accuracy (exact filter): {one.bound.accuracy.value:.3f}")
+    for margin in (m for m in one.margins if m.contender not in one.baselines):
+        lines += [f"- {margin.contender} − {margin.baseline}, {margin.metric}: {_interval(margin.difference)}"]
+    return [*lines, ""]
+
+
+def _interval(figure: Figure) -> str:
+    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"

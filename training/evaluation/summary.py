@@ -1,0 +1,210 @@
+"""From raw answers, of one run or of several worlds and seeds together, to the figures of one data set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluation import metrics
+from training.evaluation.answers import COLD_STARTS, ActionAnswers, Asked, RankingAnswers
+from training.evaluation.bootstrap import mean_interval, paired_interval
+from training.evaluation.results import Actions, Bins, Bound, Figure, Margin, Ranking
+
+K = 10
+_WORLD = 10_000_000  # added to user numbers, world by world
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What one world and seed gave. `bound`: rows of `asked.acted` that the filter was asked for and what it said, and
+    the same for rankings; None for real data."""
+
+    asked: Asked
+    rankings: dict[str, RankingAnswers]
+    actions: dict[str, ActionAnswers]
+    bound: "BoundAnswers | None" = None
+
+
+@dataclass(frozen=True, eq=False)
+class BoundAnswers:
+    """rows int64 [a] of `acted` and probabilities [a, 4]; ranked_rows int64 [r] of `ranked` and ranks int64 [r]."""
+
+    rows: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    ranked_rows: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+
+
+class Summary:
+    """Runs put together. Users of different worlds are different users; of the same real set, the same."""
+
+    def __init__(self, runs: Sequence[Run], baselines: Sequence[str], *, same_users: bool) -> None:
+        self.runs = runs
+        self.baselines = baselines
+        offsets = [0 if same_users else number * _WORLD for number in range(len(runs))]
+        self.ranked_user = _joined([run.asked.ranked.user + o for run, o in zip(runs, offsets, strict=True)])
+        self.acted_user = _joined([run.asked.acted.user + o for run, o in zip(runs, offsets, strict=True)])
+        self.action = _joined([run.asked.acted.action for run in runs])
+        self.seen = _joined([run.asked.ranked.seen_before for run in runs])
+        self.warm = _joined([run.asked.warm for run in runs])
+        self.long = _joined([run.asked.long for run in runs])
+
+    def rankings(self) -> list[Ranking]:
+        return [self._ranking(name) for name in self.runs[0].rankings]
+
+    def actions(self) -> list[Actions]:
+        return [self._actions(name) for name in self.runs[0].actions]
+
+    def margins(self) -> list[Margin]:
+        """Every contender against the best baseline of its kind, and the best baseline against the next."""
+        found = []
+        ndcg = {name: metrics.ndcg(self._ranks(name, "all"), K) for name in self.runs[0].rankings}
+        found += self._margins(ndcg, self.ranked_user, "NDCG@10")
+        accuracy = {name: self._right(name) for name in self.runs[0].actions}
+        found += self._margins(accuracy, self.acted_user, "accuracy")
+        gain = {name: -self._losses(name) for name in self.runs[0].actions}
+        found += self._margins(gain, self.acted_user, "-log-loss")
+        return found
+
+    def bound(self) -> Bound | None:
+        if any(run.bound is None for run in self.runs):
+            return None
+        given = [run.bound for run in self.runs if run.bound is not None]
+        action = _joined([run.asked.acted.action[b.rows] for run, b in zip(self.runs, given, strict=True)])
+        user = _joined(
+            [run.asked.acted.user[b.rows] + _WORLD * i for i, (run, b) in enumerate(zip(self.runs, given, strict=True))]
+        )
+        probabilities = _joined([b.probabilities for b in given])
+        right = (probabilities.argmax(axis=1) == action).astype(np.float64)
+        figures = metrics.action_figures(probabilities, action)
+        accuracy = {
+            name: float(
+                np.mean(
+                    _joined([run.actions[name].probabilities[b.rows] for run, b in zip(self.runs, given, strict=True)])
+                    .argmax(axis=1) == action
+                )
+            )
+            for name in self.runs[0].actions
+        }  # fmt: skip
+        ranked = {
+            name: float(
+                metrics.ndcg(
+                    _joined([run.rankings[name].all[b.ranked_rows] for run, b in zip(self.runs, given, strict=True)]), K
+                ).mean()
+            )
+            for name in self.runs[0].rankings
+        }
+        best = max((accuracy[name] for name in accuracy if name in self.baselines), default=float("nan"))
+        return Bound(
+            users=len(np.unique(user)),
+            events=len(action),
+            accuracy=Figure.of(mean_interval(right, user)),
+            log_loss=round(figures.log_loss, 4),
+            macro_f1=round(figures.macro_f1, 4),
+            ndcg10=round(float(metrics.ndcg(_joined([b.ranks for b in given]), K).mean()), 4),
+            contender_accuracy={name: round(value, 4) for name, value in accuracy.items()},
+            contender_ndcg10={name: round(value, 4) for name, value in ranked.items()},
+            way_from_baseline={
+                name: round((value - best) / (right.mean() - best), 3)
+                for name, value in accuracy.items()
+                if name not in self.baselines and right.mean() > best
+            },
+        )
+
+    def _ranks(self, name: str, which: str) -> NDArray[np.int64]:
+        return _joined([getattr(run.rankings[name], which) for run in self.runs])
+
+    def _right(self, name: str) -> NDArray[np.float64]:
+        return (self._stated(name).argmax(axis=1) == self.action).astype(np.float64)
+
+    def _losses(self, name: str) -> NDArray[np.float64]:
+        return metrics.log_losses(self._stated(name), self.action)
+
+    def _stated(self, name: str) -> NDArray[np.float32]:
+        return _joined([run.actions[name].probabilities for run in self.runs])
+
+    def _ranking(self, name: str) -> Ranking:
+        everything = np.ones(len(self.seen), np.bool_)
+        slices: dict[str, dict[str, Figure]] = {}
+        for label, mask, which in (
+            ("all", everything, "all"),
+            ("never seen", ~self.seen, "never_seen"),
+            ("repeats", self.seen, "all"),
+            ("warm items", self.warm, "all"),
+            ("cold items", ~self.warm, "all"),
+        ):
+            if mask.any():
+                slices[label] = self._slice(self._ranks(name, which)[mask], self.ranked_user[mask])
+        destroyed = metrics.ndcg(self._ranks(name, "shuffled"), K)
+        cold = {
+            str(k): round(float(metrics.ndcg(_joined([run.rankings[name].cold[k] for run in self.runs]), K).mean()), 5)
+            for k in COLD_STARTS
+            if self.long.any()
+        }
+        if cold:
+            cold["all"] = round(float(metrics.ndcg(self._ranks(name, "all")[self.long], K).mean()), 5)
+        auc = _joined([run.rankings[name].auc for run in self.runs])
+        auc = auc[~np.isnan(auc)]
+        first = self.runs[0].rankings[name]
+        return Ranking(
+            contender=name,
+            slices=slices,
+            shuffled_ndcg10=Figure.of(mean_interval(destroyed, self.ranked_user)),
+            cold_start_ndcg10=cold,
+            engaged_auc=round(float(auc.mean()), 4) if len(auc) else None,
+            choice=plain(first.choice),
+            settings_tried=first.tried,
+            fit_seconds=round(float(np.mean([run.rankings[name].fit_seconds for run in self.runs])), 1),
+        )
+
+    def _slice(self, ranks: NDArray[np.int64], users: NDArray[np.int64]) -> dict[str, Figure]:
+        return {
+            "HR@10": Figure.of(mean_interval(metrics.hit_rate(ranks, K), users)),
+            "NDCG@10": Figure.of(mean_interval(metrics.ndcg(ranks, K), users)),
+            "MRR": Figure.of(mean_interval(metrics.reciprocal_rank(ranks), users)),
+            "recall@50": Figure.of(mean_interval(metrics.hit_rate(ranks, 50), users)),
+        }
+
+    def _actions(self, name: str) -> Actions:
+        stated = self._stated(name)
+        figures = metrics.action_figures(stated, self.action)
+        bins = metrics.calibration(stated, self.action)
+        destroyed = _joined([run.actions[name].shuffled for run in self.runs]).argmax(axis=1)
+        return Actions(
+            contender=name,
+            accuracy=Figure.of(mean_interval(self._right(name), self.acted_user)),
+            log_loss=Figure.of(mean_interval(self._losses(name), self.acted_user)),
+            macro_f1=round(figures.macro_f1, 4),
+            calibration_error=round(figures.calibration_error, 4),
+            bins=Bins(*([round(float(v), 4) for v in values] for values in bins[:3])),
+            shuffled_accuracy=round(float((destroyed == self.action).mean()), 4),
+            choice=plain(self.runs[0].actions[name].choice),
+            fit_seconds=round(float(np.mean([run.actions[name].fit_seconds for run in self.runs])), 1),
+        )
+
+    def _margins(self, values: dict[str, NDArray[np.float64]], users: NDArray[np.int64], metric: str) -> list[Margin]:
+        baselines = sorted((name for name in values if name in self.baselines), key=lambda name: -values[name].mean())
+        if not baselines:
+            return []
+        challengers = [name for name in values if name not in self.baselines]
+        pairs = [(name, baselines[0]) for name in challengers] + [(baselines[0], other) for other in baselines[1:2]]
+        return [
+            Margin(
+                contender=ours,
+                baseline=theirs,
+                metric=metric,
+                difference=Figure.of(paired_interval(values[ours], values[theirs], users)),
+            )
+            for ours, theirs in pairs
+        ]
+
+
+def plain(choice: dict[str, Any]) -> dict[str, Any]:
+    """What JSON can say: an infinite half-life is the word."""
+    return {key: str(value) if value == float("inf") else value for key, value in choice.items()}
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(list(parts))
