@@ -68,8 +68,8 @@ class _Action(nn.Module):
         device = now_device.long() + zeros[None]  # (1, k)
         candidate = model.candidate(content[None], moment[:, None], device, stated[:, None])  # (1, k, d)
         state = model.states(hidden[None])[:, -1:].expand(-1, content.shape[0], -1)  # (1, k, d)
-        position = zeros[None] + hidden.shape[0]
-        logits = model.action(hidden[None], seconds[None], state, candidate, position, now_s[None].long() + zeros[None])
+        position = now_s[None].long() * 0 + hidden.shape[0]  # (1, 1): all candidates are asked at one moment
+        logits = model.action(hidden[None], seconds[None], state, candidate, position, now_s[None])
         return torch.softmax(logits[0], dim=-1)
 
 

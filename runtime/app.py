@@ -87,15 +87,15 @@ def build_parts(settings: Settings) -> Parts:
         queue_tokens=settings.queue_tokens,
     )
     store = SqliteStore(settings.data_dir, decay_per_day=settings.decay_per_day)
-    budget = memory_budget(settings, workers=pool.workers)
+    catalog = Catalog(dimensions=DIMENSIONS, max_bytes=settings.catalog_bytes)
+    sequence = SequenceServing(settings.models_dir, catalog, encoder.model_version)
+    sequence.load_at_start()
+    budget = memory_budget(settings, workers=pool.workers, sequence=sequence.served is not None)
     budget.check()
     log.info("memory that may still be taken:\n%s", budget.lines())
-    catalog = Catalog(dimensions=DIMENSIONS, max_bytes=settings.catalog_bytes)
     for stored in store.vectors(bundle.digest):
         for id, vector in zip(stored.ids, stored.embeddings, strict=True):
             catalog.put(id, vector)
-    sequence = SequenceServing(settings.models_dir, catalog, encoder.model_version)
-    sequence.load_at_start()
     log.info(
         "%s (%s) ready in %.2f s; %d items, %d worker threads",
         encoder.model_version, encoder.encoding, time.monotonic() - started, len(catalog), pool.workers,

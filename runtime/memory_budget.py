@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from runtime.machine import available_memory
+from runtime.models import sequence_model
+from runtime.models.item_vectors import ITEM_BYTES
 from runtime.models.text_encoder import SCRATCH_BYTES
 from runtime.settings import MiB, Settings
 
@@ -46,8 +48,11 @@ class MemoryBudget:
             )
 
 
-def memory_budget(settings: Settings, *, workers: int) -> MemoryBudget:
-    """What the parts may grow by, from here. Call it with the model and the store built, before the catalogue."""
+def memory_budget(settings: Settings, *, workers: int, sequence: bool = False) -> MemoryBudget:
+    """What the parts may grow by, from here. Call it with the models and the store built, before the catalogue.
+
+    sequence: a sequence model is served, which keeps vectors of its own for the catalogue.
+    """
     items = settings.catalog_bytes // _VECTOR_BYTES
     growth = {
         "catalogue (VOWS_CATALOG_BYTES, and ids)": settings.catalog_bytes + items * _ID_BYTES,
@@ -60,4 +65,8 @@ def memory_budget(settings: Settings, *, workers: int) -> MemoryBudget:
         "cache (VOWS_CACHE_BYTES)": settings.cache_bytes,
         "queue (VOWS_QUEUE_TOKENS)": settings.queue_tokens * 16,
     }
+    if sequence:
+        # Twice: while a bundle is switched, both have theirs.
+        growth["item vectors (VOWS_CATALOG_BYTES)"] = 2 * items * ITEM_BYTES
+        growth["scratch of the sequence model"] = sequence_model.SCRATCH_BYTES
     return MemoryBudget(growth, available_memory())

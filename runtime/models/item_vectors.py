@@ -3,13 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
+ITEM_BYTES = 260  # 128 numbers of half precision and a version
+
 
 class ItemVectors:
     """Unit vectors of catalogue rows, each with the version of the row that it was computed from.
 
     A vector is there as long as its row's version is still that one, so nothing has to be told when content changes.
-    Memory: 2 · dimensions + 4 bytes an item (260 for 128), handed out by the system as rows are first written. Half
-    precision moves a cosine by less than 0.001, and both models have to fit.
+    Memory: 2 · dimensions + 4 bytes an item, handed out by the system as rows are first written. Half precision moves a
+    cosine by less than 0.001, and both models have to fit.
     """
 
     def __init__(self, capacity: int, dimensions: int) -> None:

@@ -22,6 +22,9 @@ GRAPHS = ("user", "item", "action")
 MIN_COSINE_TO_RECORDED = 0.9999
 MAX_PROBABILITY_DIFFERENCE = 0.001
 
+# Scratch of one run over the most events that are read, kept by the sessions for the next one. One run at a time.
+SCRATCH_BYTES = 16 << 20
+
 
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the graphs made of `golden_history(events)` at export; probabilities in the order of the log's types."""
@@ -46,10 +49,6 @@ class History:
 
     def __len__(self) -> int:
         return len(self.time_us)
-
-    def last(self, n: int) -> "History":
-        """The newest n events."""
-        return History(**{name: values[max(len(self) - n, 0) :] for name, values in vars(self).items()})
 
 
 class UserNow(NamedTuple):
@@ -102,9 +101,9 @@ class SequenceModel:
         self.min_events = int(bundle.manifest.recipe["min_events"])
         self.content_model_version = str(bundle.manifest.recipe["content_model_version"])
         try:
-            # Without arenas: three of them would hold the scratch of the longest history ever seen three times over.
+            # Weights packed for the kernel again would double a model that is small beside what it saves of time.
             self._user, self._item, self._action = (
-                create_session(bundle.path / bundle.manifest.graphs[graph], arena=False) for graph in GRAPHS
+                create_session(bundle.path / bundle.manifest.graphs[graph], prepacking=False) for graph in GRAPHS
             )
             self._ids = IdTable(bundle)
         except Exception as error:  # onnxruntime raises its own unexported types, some straight from Exception
@@ -123,8 +122,10 @@ class SequenceModel:
         return vectors
 
     def user(self, history: History, now_us: int, device: int, stated: Floats | None = None) -> UserNow:
-        """The user at a moment, on a device (a code). stated: unit vector [384] of onboarding preferences."""
-        history = history.last(self.max_events)
+        """The user at a moment, on a device (a code). stated: unit vector [384] of onboarding preferences.
+
+        Scratch grows with the square of the events: about 15 MB for 256. Callers keep to `max_events`.
+        """
         n = len(history)
         first = np.arange(n) == 0
         origin_us = int(history.time_us[0]) if n else now_us

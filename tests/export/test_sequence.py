@@ -81,13 +81,6 @@ def test_a_known_item_is_more_than_its_text_and_another_text_is_a_new_item(train
     assert (model.learned([f"new {id}" for id in sample.ids], sample.metadata) == sample.metadata).all()
 
 
-def test_only_the_newest_events_are_read(model: SequenceModel) -> None:
-    long = golden_history(model.max_events + 9)
-    now_us = int(long.time_us[-1]) + 1
-    whole, newest = model.user(long, now_us, 1), model.user(long.last(model.max_events), now_us, 1)
-    np.testing.assert_array_equal(whole.vector, newest.vector)
-
-
 def test_now_and_device_change_the_user(model: SequenceModel) -> None:
     history = golden_history(9)
     now_us = int(history.time_us[-1]) + 1
