@@ -46,7 +46,7 @@ class _Item(nn.Module):
         self.model = model
 
     def forward(self, content: Tensor) -> Tensor:
-        return self.model.item(content)
+        return self.model.item(content[None])[0]  # three dimensions: a product and a sum, which can be quantised
 
 
 class _Action(nn.Module):

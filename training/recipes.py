@@ -87,8 +87,11 @@ def tiny() -> Recipe:
 
 
 def reference() -> Recipe:
-    """The committed checkpoint: 4 layers of 64, minutes on two cores."""
-    return Recipe("reference")
+    """The committed checkpoint: 4 layers of 64 over four simulated worlds, 370,000 events an epoch.
+
+    A core of its own reads some 5,500 events a second: nine minutes for all epochs. Up to 1 GB of memory.
+    """
+    return Recipe("reference", batch=8, epochs=8, patience=3, warmup=300)
 
 
 def full() -> Recipe:
