@@ -14,7 +14,7 @@ tags: [sequential-recommendation, personalisation]
 
 What a user did → a 128-d vector of what they want now, and the probabilities of skip, view, save and share for a
 candidate. Code: `training/model.py`. Made by `python -m training train`, served after
-`python -m export sequence --checkpoint {folder}`. This card is generated.
+`python -m export sequence --checkpoint` with this folder. This card is generated.
 
 | | |
 |---|---|
@@ -58,7 +58,6 @@ def checkpoint_card(checkpoint: Checkpoint, folder: Path) -> str:
     recipe, data = checkpoint.recipe, checkpoint.data
     return _CARD.format(
         name=recipe.name,
-        folder=folder,
         parameters=sum(parameter.numel() for parameter in checkpoint.model.parameters()),
         bytes=(folder / WEIGHTS).stat().st_size / 1e6,
         layers=recipe.layers,
