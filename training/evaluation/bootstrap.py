@@ -1,5 +1,6 @@
 """Intervals by resampling users: events of one user are not independent, users are taken to be."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -34,12 +35,12 @@ def mean_interval(
         return Interval(float("nan"), float("nan"), float("nan"))
     _, rows = np.unique(users, return_inverse=True)
     sums, counts = np.bincount(rows, values), np.bincount(rows).astype(np.float64)
-    rng = np.random.default_rng(seed)
+    drawn = _draws(len(sums), seed, resamples)
+    both = np.stack([sums, counts], axis=1)
     means = np.empty(resamples)
     for start in range(0, resamples, _CHUNK):
-        size = min(_CHUNK, resamples - start)
-        drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=size)  # [chunk, users]
-        means[start : start + size] = (drawn @ sums) / (drawn @ counts)
+        totals = drawn[start : start + _CHUNK].astype(np.float64) @ both  # [chunk, 2]
+        means[start : start + _CHUNK] = totals[:, 0] / totals[:, 1]
     low, high = np.percentile(means, [2.5, 97.5])
     return Interval(float(values.mean()), float(low), float(high))
 
@@ -49,3 +50,15 @@ def paired_interval(
 ) -> Interval:
     """Mean of ours − theirs on the same events, with its interval."""
     return mean_interval(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64), users, seed)
+
+
+@lru_cache(maxsize=4)
+def _draws(users: int, seed: int, resamples: int) -> NDArray[np.int16]:
+    """How often each resample takes each user, [resamples, users]. Drawing is most of the work and the same for every
+    figure about the same users."""
+    rng = np.random.default_rng(seed)
+    drawn = np.empty((resamples, users), np.int16)
+    for start in range(0, resamples, _CHUNK):
+        size = min(_CHUNK, resamples - start)
+        drawn[start : start + size] = rng.multinomial(users, np.full(users, 1 / users), size=size)
+    return drawn

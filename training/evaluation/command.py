@@ -51,7 +51,8 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of contenders, on real sets")
     parser.add_argument("--worlds", type=int, nargs="+", default=list(HELD_OUT_SEEDS), help="seeds of worlds")
     parser.add_argument("--omegas", type=float, nargs="+", default=list(OMEGAS))
-    parser.add_argument("--users", type=int, default=Parameters().users, help="of a world (default: %(default)s)")
+    parser.add_argument("--world-users", type=int, default=Parameters().users, help="of a world (default: %(default)s)")
+    parser.add_argument("--world-items", type=int, default=Parameters().items, help="default: %(default)s")
     parser.add_argument("--bound-users", type=int, default=100, help="users a world for the exact filter")
     parser.add_argument("--ranked", type=int, default=Budget().ranked, help="targets at most (default: %(default)s)")
     parser.add_argument("--acted", type=int, default=Budget().acted, help="actions at most (default: %(default)s)")
@@ -76,8 +77,9 @@ def _run(options: argparse.Namespace) -> int:
         for name in options.sets:
             if name == "simulated":
                 for omega in options.omegas:
+                    world = replace(Parameters(), omega=omega, users=options.world_users, items=options.world_items)
                     row = simulated_worlds(
-                        replace(Parameters(), omega=omega, users=options.users), options.worlds, factories, budget,
+                        world, options.worlds, factories, budget,
                         bound_users=options.bound_users, with_baselines=not options.no_baselines,
                     )  # fmt: skip
                     found = _kept(found, row, options.results)

@@ -97,12 +97,12 @@ def macro_f1(predicted: NDArray[np.integer], actions: NDArray[np.integer], class
 
 
 class Calibration(NamedTuple):
-    """Of equal-width bins of stated probability, all classes together: mean stated, observed share, count [bins].
-    `error` is the mean |stated − observed| weighted by count (static calibration error, Nixon et al. 2019)."""
+    """Of equal-width bins of stated probability, all classes together: mean stated, observed share, events [bins].
+    `error` is the mean |stated − observed| weighted by events (static calibration error, Nixon et al. 2019)."""
 
     stated: Floats
     observed: Floats
-    count: Floats
+    events: Floats
     error: float
 
 

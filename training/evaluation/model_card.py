@@ -36,8 +36,8 @@ def _lines(one: SetResult) -> list[str]:
     for ranking in (r for r in one.rankings if r.contender not in one.baselines):
         figures = ranking.slices["all"]
         lines += [
-            f"- {ranking.contender}: NDCG@10 {_interval(figures['NDCG@10'])}, HR@10 {_interval(figures['HR@10'])}; with "
-            f"shuffled histories NDCG@10 {ranking.shuffled_ndcg10.value:.3f}"
+            f"- {ranking.contender}: NDCG@10 {_interval(figures['NDCG@10'])}, HR@10 {_interval(figures['HR@10'])}; "
+            f"with shuffled histories NDCG@10 {ranking.shuffled_ndcg10.value:.3f}"
         ]
     for acting in (a for a in one.actions if a.contender not in one.baselines):
         lines += [

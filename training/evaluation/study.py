@@ -37,10 +37,13 @@ def real_set(
     """Contenders are fitted once a seed; baselines have no chance in them and are fitted once."""
     split = by_time(dataset) if protocol == "time" else leave_last_out(dataset)
     asked = Asked.of(split, budget)
-    first = _run(split, asked, [make("real", seeds[0]) for make in factories], with_baselines, dataset.name)
+    contenders = [make("real", seeds[0]) for make in factories]
+    ranking = [*(ranking_baselines() if with_baselines else []), *contenders]
+    first = _run(split, asked, ranking, contenders, with_baselines, dataset.name)
     runs = [first]
     for seed in seeds[1:] if factories else []:
-        run = _run(split, asked, [make("real", seed) for make in factories], False, f"{dataset.name}, seed {seed}")
+        contenders = [make("real", seed) for make in factories]
+        run = _run(split, asked, contenders, contenders, False, f"{dataset.name}, seed {seed}")
         # What did not run again answers as before: the pairs stay pairs
         runs.append(Run(asked, {**first.rankings, **run.rankings}, {**first.actions, **run.actions}))
     return _row(f"{dataset.name}, {protocol}", dataset, runs, protocol, same_users=True, seeds=list(seeds))
@@ -61,20 +64,18 @@ def simulated_worlds(
         world = simulate(parameters, seed)
         split = by_time(world.dataset)
         asked = Asked.of(split, budget)
-        contenders = [make(f"{parameters.omega:g}", seed) for make in factories]
-        run = _run(split, asked, contenders, with_baselines, world.dataset.name)
+        contenders: list[Contender] = [make(f"{parameters.omega:g}", seed) for make in factories]
+        ranking = [*(ranking_baselines() if with_baselines else []), *contenders]
+        run = _run(split, asked, ranking, contenders, with_baselines, world.dataset.name)
         runs.append(Run(asked, run.rankings, run.actions, bound_answers(world, asked, bound_users)))
         shares.append(text_share(world))
         taste = world.profiles.taste[world.users.profile]
-        probes.append(
-            {one.name: probe_cosine(one, asked, taste) for one in contenders if isinstance(one, HasUserVectors)}
-        )
-    row = _row(
+        probes.append({one.name: probe_cosine(one, asked, taste) for one in ranking if isinstance(one, HasUserVectors)})
+    return _row(
         f"simulated, omega {parameters.omega:g}", world.dataset, runs, "time", same_users=False, seeds=list(seeds),
         omega=parameters.omega, text_share=round(float(np.mean(shares)), 3),
         probe_cosine={name: round(float(np.mean([probe[name] for probe in probes])), 4) for name in probes[0]},
     )  # fmt: skip
-    return row
 
 
 def bound_answers(world: World, asked: Asked, users: int) -> BoundAnswers | None:
@@ -97,12 +98,17 @@ def bound_answers(world: World, asked: Asked, users: int) -> BoundAnswers | None
     return BoundAnswers(acted, probabilities, ranked, ranks)
 
 
-def _run(split: Split, asked: Asked, contenders: list[Contender], with_baselines: bool, title: str) -> Run:
-    rankings = rank_all([*(ranking_baselines() if with_baselines else []), *contenders], split, asked, title)
-    acting: list[PredictsActions] = [
-        *(action_baselines() if with_baselines else []),
-        *(one for one in contenders if isinstance(one, PredictsActions)),
-    ]
+def _run(
+    split: Split,
+    asked: Asked,
+    ranking: Sequence[Contender],
+    contenders: Sequence[Contender],
+    with_baselines: bool,
+    title: str,
+) -> Run:
+    rankings = rank_all(ranking, split, asked, title)
+    acting: list[PredictsActions] = list(action_baselines()) if with_baselines else []
+    acting += [one for one in contenders if isinstance(one, PredictsActions)]
     return Run(asked, rankings, act_all(acting, split, asked, title, fitted=rankings.keys()))
 
 
@@ -118,7 +124,7 @@ def _row(
     text_share: float | None = None,
     probe_cosine: dict[str, float] | None = None,
 ) -> SetResult:
-    baselines = [one.name for one in (*ranking_baselines(), *action_baselines())]
+    baselines = [*(one.name for one in ranking_baselines()), *(one.name for one in action_baselines())]
     summary = Summary(runs, baselines, same_users=same_users)
     return SetResult(
         key=key,

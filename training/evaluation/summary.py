@@ -107,7 +107,7 @@ class Summary:
             contender_accuracy={name: round(value, 4) for name, value in accuracy.items()},
             contender_ndcg10={name: round(value, 4) for name, value in ranked.items()},
             way_from_baseline={
-                name: round((value - best) / (right.mean() - best), 3)
+                name: round(float((value - best) / (right.mean() - best)), 3)
                 for name, value in accuracy.items()
                 if name not in self.baselines and right.mean() > best
             },
@@ -202,8 +202,9 @@ class Summary:
 
 
 def plain(choice: dict[str, Any]) -> dict[str, Any]:
-    """What JSON can say: an infinite half-life is the word."""
-    return {key: str(value) if value == float("inf") else value for key, value in choice.items()}
+    """What JSON gives back as it was: an infinite half-life is the word, a tuple is a list."""
+    listed = {key: list(value) if isinstance(value, tuple) else value for key, value in choice.items()}
+    return {key: str(value) if value == float("inf") else value for key, value in listed.items()}
 
 
 def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:

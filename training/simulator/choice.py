@@ -109,7 +109,7 @@ def action_probabilities(
 
     rate: class of the user; place: of the impression in its slate, from 0. utility, rate and place broadcast.
     """
-    view = np.zeros(1)
+    view = np.asarray(0.0)
     save = view + np.asarray(parameters.save_steps)[rate]
     share = save + np.asarray(parameters.share_steps)[rate]
     examined = 1 - parameters.unexamined_per_place * np.asarray(place)

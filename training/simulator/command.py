@@ -29,6 +29,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--seed", type=int, default=0, help="which world (default: %(default)s)")
     parser.add_argument("--omega", type=float, default=defaults.omega, help="how much order matters, 0 to 1")
     parser.add_argument("--users", type=int, default=defaults.users, help="default: %(default)s")
+    parser.add_argument("--items", type=int, default=defaults.items, help="default: %(default)s")
     parser.add_argument(
         "--bound-users", type=int, default=50, help="users for the filter, 0 none (default: %(default)s)"
     )
@@ -37,7 +38,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _run(options: argparse.Namespace) -> int:
-    world = simulate(replace(Parameters(), omega=options.omega, users=options.users), options.seed)
+    world = simulate(replace(Parameters(), omega=options.omega, users=options.users, items=options.items), options.seed)
     events = world.dataset.events
     shares = np.bincount(events.action, minlength=len(ACTIONS)) / len(events)
     lengths = np.diff(world.dataset.starts)

@@ -74,7 +74,7 @@ def predict_user(world: World, user: int, ranked: frozenset[int]) -> Iterator[Pr
             session = session @ moves
         # How the item came to be shown: from its category's page, or from the feed whatever is looked for
         alive = items.alive(time_us[None])[0]
-        length = np.linalg.norm(vector)
+        length = float(np.linalg.norm(vector))
         cosines = gram @ vector / max(length, 1e-6)
         feed = choice.policy(cosines, items.log_popularity, alive, p)
         context = choice.context_effect(events.device[step], time_us, p)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,11 +113,11 @@ class _Play:
         self.clock_us = np.zeros(n, np.int64)
         self.last = (np.zeros(n, np.int64), np.zeros(n, np.int64))  # category and action of the last event
 
-    def run(self, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
+    def run(self, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         """Columns of all events. Sessions go by rank (everybody's first, then second …), impressions by place."""
         first = np.searchsorted(self.visits.user, np.arange(len(self.users)))
         rank = np.arange(len(self.visits.user)) - first[self.visits.user]
-        parts: list[dict[str, NDArray[np.generic]]] = []
+        parts: list[dict[str, NDArray[Any]]] = []
         for number in range(int(rank.max(initial=-1)) + 1):
             rows = np.flatnonzero(rank == number)
             self._open(rows, rng)
@@ -139,9 +140,7 @@ class _Play:
         self.intent[users] = _draw(intents[np.arange(len(users)), self.phase[users]], rng)
         self.clock_us[users] = start_us
 
-    def _impression(
-        self, rows: NDArray[np.int64], place: int, rng: np.random.Generator
-    ) -> dict[str, NDArray[np.generic]]:
+    def _impression(self, rows: NDArray[np.int64], place: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         users, device = self.visits.user[rows], self.visits.device[rows]
         each = np.arange(len(users))
         if place:

@@ -26,7 +26,7 @@ def load(folder: Path) -> Dataset:
     _, first = np.unique(np.stack([user, item, names, time_us]), axis=1, return_index=True)
     kept = np.sort(first)
     session = codes32(columns["session_id"])
-    texts = [title or "" for title in items["title"]]
+    texts = [title or "" for title in items["title"]] + [""] * (len(ids) - len(items["title"]))
     return Dataset(
         name="deskdrop",
         users=users,

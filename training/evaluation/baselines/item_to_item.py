@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import lapack
 
 from training.data.events import SKIP, Dataset, Histories
 from training.evaluation.baselines.history import (
@@ -73,10 +74,17 @@ class EASE(_ItemToItem):
         x = user_item_matrix(data)[:, self.kept]
         gram = (x.T @ x).toarray().astype(np.float64)
         gram[np.diag_indices_from(gram)] += self.choice["l2"]
-        precision = np.linalg.inv(gram)
+        precision = _inverse(gram)
         weights = precision / -precision.diagonal()
         np.fill_diagonal(weights, 0.0)
         return weights.astype(np.float32)
+
+
+def _inverse(positive: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of a symmetric positive definite matrix, by Cholesky: half the work of a general inverse."""
+    lower, _ = lapack.dpotrf(positive, lower=True, clean=True)
+    half, _ = lapack.dpotri(lower, lower=True)
+    return half + np.tril(half, -1).T
 
 
 class Markov(Tuned):

@@ -139,7 +139,7 @@ class Logistic:
 
     def _solve(self, x: Matrix, actions: NDArray[np.int8], strength: float) -> None:
         self.centre, self.spread = x.mean(axis=0), x.std(axis=0) + 1e-6
-        self.model = LogisticRegression(C=strength, max_iter=300)
+        self.model = LogisticRegression(C=strength, max_iter=200, tol=1e-3)
         self.model.fit((x - self.centre) / self.spread, actions)
 
     def _probabilities(self, x: Matrix) -> Matrix:

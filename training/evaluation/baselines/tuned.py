@@ -1,7 +1,7 @@
 """A baseline with a grid: coordinate search on validation NDCG@10, then fitted on train and validation together."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from training.evaluation.ranking import rank_targets, repeats_happen
 
 _VALIDATION_MOMENTS = 1_500
 _PER_USER = 5
-_PASSES = 2  # over the coordinates: the second catches what the first choice of the last one changed
 
 
 class Tuned:
@@ -21,8 +20,8 @@ class Tuned:
     to run again, those of `scored` do not. `choice` holds what was chosen; `tried` how many settings were compared."""
 
     name = "a baseline"
-    learned: Mapping[str, tuple[Any, ...]] = {}
-    scored: Mapping[str, tuple[Any, ...]] = {}
+    learned: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    scored: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     def __init__(self) -> None:
         self.choice: dict[str, Any] = {key: values[0] for key, values in {**self.learned, **self.scored}.items()}
@@ -41,12 +40,11 @@ class Tuned:
         if grids:
             asked = validation_moments(train, validation)
             best = self._validated(train, asked)
-            for _ in range(_PASSES if len(grids) > 1 else 1):
-                before = dict(self.choice)
-                for key, values in grids.items():
-                    best = self._improve(key, values, best, train, asked)
-                if self.choice == before:
-                    break
+            for key, values in grids.items():
+                best = self._improve(key, values, best, train, asked)
+            # Once more over what costs no new fit: the first choices were made beside untuned neighbours
+            for key in [name for name in grids if name in self.scored]:
+                best = self._improve(key, grids[key], best, train, asked)
         self.learn(joined(train, validation))
 
     def _improve(self, key: str, values: tuple[Any, ...], best: float, train: Dataset, asked: Moments) -> float:

@@ -1,0 +1,62 @@
+"""The runtime's log, read while a real server writes it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime.store.errors import StoreError
+from tests.conftest import Server
+from training.data.event_log import read_event_log
+from training.data.events import ACTIONS, DEVICES
+
+
+def test_what_a_server_logged(start_server: Callable[..., Server]) -> None:
+    server = start_server()
+    client = server.client
+    for id in ("barn", "tent", "cake"):
+        client.put(f"/content/{id}", json={"title": f"The {id}"}).raise_for_status()
+    client.put("/user/ada/preferences", json={"preferences": ["rustic"]}).raise_for_status()
+    sent = [
+        ("ada", "tent", "save", "2024-05-01T10:00:00Z", {"device": "iPad", "duration_ms": 900}),
+        ("ada", "barn", "view", "2024-05-01T09:59:00Z", {"context": {"days_to_wedding": 120, "page": "home"}}),
+        ("bob", "cake", "skip", "2024-05-01T10:00:00Z", {}),
+        ("ada", "cake", "share", "2024-05-01T10:00:00Z", {}),  # one instant with the save, and later in the log
+        ("ada", "cake", "view", "2024-05-01T10:45:00Z", {}),
+    ]
+    for user, content, kind, timestamp, more in sent:
+        event = {"user_id": user, "content_id": content, "type": kind, "timestamp": timestamp, **more}
+        client.post("/interactions", json=event).raise_for_status()
+    client.delete("/content/tent").raise_for_status()
+    dataset = read_event_log(server.data_dir)
+    events = dataset.events
+    ids = [dataset.catalogue.ids[row] for row in events.item]
+    assert [dataset.users[row] for row in events.user] == ["ada"] * 4 + ["bob"]
+    assert ids == ["barn", "tent", "cake", "cake", "cake"]
+    assert [ACTIONS[code] for code in events.action] == ["view", "save", "share", "view", "skip"]
+    assert events.session.tolist() == [0, 0, 0, 1, 2]
+    assert DEVICES[events.device[1]] == "tablet"
+    assert events.duration_ms[1] == 900
+    assert events.days_to_wedding[0] == 120
+    assert np.isnan(events.days_to_wedding[1:]).all()
+    texts = dict(zip(dataset.catalogue.ids, dataset.catalogue.texts, strict=True))
+    assert texts == {"barn": "The barn", "cake": "The cake", "tent": ""}
+    vectors = dict(zip(dataset.catalogue.ids, dataset.catalogue.vectors, strict=True))
+    served = client.post("/embed", json={"text": "The barn"}).json()["embedding"]
+    assert vectors["barn"] == pytest.approx(np.array(served, np.float32), abs=1e-6)
+    assert not vectors["tent"].any()
+    assert (dataset.catalogue.created_us[events.item] <= events.time_us).all()
+    assert dataset.stated is not None
+    assert np.linalg.norm(dataset.stated, axis=1).tolist() == pytest.approx([1, 0], abs=1e-5)
+    # It was only read: the server goes on
+    assert client.get("/user/ada/embedding").status_code == 200
+
+
+def test_what_is_no_log(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no event log at"):
+        read_event_log(tmp_path)
+    assert list(tmp_path.iterdir()) == []  # SQLite makes the files that it is asked to open
+    (tmp_path / "vows.db").write_bytes(b"not a database, though long enough to be taken for one" * 20)
+    with pytest.raises(StoreError):
+        read_event_log(tmp_path)

@@ -1,0 +1,118 @@
+"""The command from data to report on small worlds and files, with a contender that knows more than the baselines."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.__main__ import main
+from training.data.events import Dataset, Histories
+from training.evaluation import results
+from training.evaluation.baselines import Logistic, Markov
+from training.evaluation.probe import linear_probe
+
+QUICK = ["--ranked", "300", "--acted", "600", "--world-users", "150", "--world-items", "60", "--bound-users", "8"]
+
+
+class Known:
+    """Markov's rankings and logistic regression's actions under a name of its own, and a user vector that is noise."""
+
+    def __init__(self, name: str, seed: int) -> None:
+        self.name = name
+        self.rng = np.random.default_rng(seed)
+        self.ranker, self.actor = Markov(), Logistic()
+
+    def fit(self, train: Dataset, validation: Dataset) -> None:
+        self.ranker.fit(train, validation)
+        self.actor.fit(train, validation)
+
+    def item_scores(self, histories, now_us, device):  # type: ignore[no-untyped-def]
+        return self.ranker.item_scores(histories, now_us, device)
+
+    def action_probabilities(self, histories, now_us, device, items):  # type: ignore[no-untyped-def]
+        return self.actor.action_probabilities(histories, now_us, device, items)
+
+    def user_vectors(self, histories: Histories, now_us: object, device: object) -> np.ndarray:
+        return self.rng.normal(size=(len(histories), 6)).astype(np.float32)
+
+
+def known(argument: str, seed: int) -> Known:
+    return Known(argument, seed)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory, bundle_path: Path) -> Path:
+    folder = tmp_path_factory.mktemp("evaluated")
+    common = ["--results", str(folder / "results.json"), "--report", str(folder / "REPORT.md"), *QUICK]
+    contender = ["--contender", "tests.training.evaluation.test_study:known=ours at {omega}"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VOWS_CACHE_DIR", str(folder / "cache"))
+        assert main(["simulate", "--users", "60", "--items", "60", "--bound-users", "2", "--out", str(folder)]) == 0
+        own = [
+            "--events",
+            str(folder / "events.parquet"),
+            "--items",
+            str(folder / "items.parquet"),
+            "--seeds",
+            "0",
+            "1",
+        ]
+        assert main(["evaluate", *own, *contender, *common, "--no-baselines"]) == 0
+        assert main(["evaluate", "simulated", "--omegas", "1", "--worlds", "1001", *contender, *common]) == 0
+    return folder
+
+
+def test_results_hold_both_sets(evaluated: Path) -> None:
+    found = {one.key: one for one in results.read(evaluated / "results.json").sets}
+    assert set(found) == {"events, time", "simulated, omega 1"}
+    simulated = found["simulated, omega 1"]
+    assert {"all", "repeats", "never seen"} <= set(simulated.rankings[0].slices)
+    assert set(simulated.rankings[0].cold_start_ndcg10) == {"0", "1", "3", "5", "10", "all"}
+    by_name = {one.contender: one for one in simulated.rankings}
+    # The same model under two names gives the same figures: the protocol has no favourites
+    assert by_name["ours at 1"].slices == by_name[Markov.name].slices
+    assert by_name["ours at 1"].shuffled_ndcg10.value < by_name["ours at 1"].slices["all"]["NDCG@10"].value
+    assert by_name["popularity"].shuffled_ndcg10 == by_name["popularity"].slices["all"]["NDCG@10"]
+    bound = simulated.bound
+    assert bound is not None
+    assert bound.accuracy.value > max(bound.contender_accuracy.values())
+    assert bound.way_from_baseline["ours at 1"] == pytest.approx(0, abs=1e-6)
+    assert set(simulated.probe_cosine) == {"ours at 1", "weighted average (simple model)"}
+    assert simulated.text_share is not None
+    own = found["events, time"]
+    assert own.seeds == [0, 1]
+    assert [one.contender for one in own.rankings] == ["ours at real"]
+
+
+def test_a_probe_reads_what_is_there_and_nothing_from_noise() -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.normal(size=(300, 5))
+    told = truth @ rng.normal(size=(5, 12)) + 0.05 * rng.normal(size=(300, 12))
+    assert linear_probe(told, truth) > 0.95
+    assert linear_probe(rng.normal(size=(300, 12)), truth) < 0.2
+
+
+def test_report_and_card_are_written_from_results(evaluated: Path) -> None:
+    report = (evaluated / "REPORT.md").read_text()
+    assert "not told apart from" in report  # equal to a baseline: no claim
+    for chart in ("omega-accuracy", "omega-ndcg", "simulated-omega-1-cold-start", "simulated-omega-1-calibration"):
+        assert f"charts/{chart}.svg" in report
+        assert (evaluated / "charts" / f"{chart}.svg").read_text().startswith("<?xml")
+    card = (evaluated / "MODEL_CARD.md").read_text()
+    assert "ours at 1: next-action accuracy" in card
+    assert "majority" not in card.partition("## Limits")[0].replace("− majority", "")
+    before = (evaluated / "REPORT.md").read_bytes()
+    arguments = ["--results", str(evaluated / "results.json"), "--report", str(evaluated / "REPORT.md")]
+    assert main(["evaluate", "--report-only", *arguments]) == 0
+    assert (evaluated / "REPORT.md").read_bytes() == before
+
+
+def test_what_cannot_be_evaluated_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = ["--results", str(tmp_path / "r.json"), "--report", str(tmp_path / "R.md")]
+    assert main(["evaluate", *arguments]) == 2
+    assert main(["evaluate", "netflix", *arguments]) == 1
+    assert main(["evaluate", "simulated", "--contender", "nowhere:at_all=x", *arguments]) == 1
+    assert main(["data", "deskdrop", "--data-dir", str(tmp_path)]) == 1
+    errors = capsys.readouterr().err
+    for words in ("name a set", "no set is called 'netflix'", "no contender at", "--data-dir"):
+        assert words in errors
