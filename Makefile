@@ -6,11 +6,11 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLA
 BUNDLE := models/minilm
 SEQUENCE := models/sequence
 export ORT_DISABLE_TELEMETRY := 1
-# Two malloc arenas: with one per thread the heap of a threaded server grows by megabytes that nothing uses.
-export MALLOC_ARENA_MAX ?= 2
+# Docstrings and asserts stay out of the server's memory: 2 MB, most of it numpy's manual.
+SERVER := PYTHONOPTIMIZE=2 $(BIN)/python -m runtime
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format demo bench vm-check export train lock clean
+.PHONY: help run serve test check format docs demo bench vm-check export train lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ run: .venv/.runtime $(BUNDLE)/manifest.json $(SEQUENCE)/manifest.json ## install
 	@$(MAKE) --no-print-directory serve
 
 serve: ## serve without checking installs; every VOWS_* setting passes through
-	@exec $(BIN)/python -m runtime
+	@exec env $(SERVER)
 
 test: .venv/.test $(BUNDLE)/manifest.json ## install the test extras and run every test
 	@$(BIN)/python -m pytest
@@ -32,6 +32,9 @@ check: .venv/.test ## lint, formatting and types
 format: .venv/.test ## format the code and sort its imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/.test ## write the references that are made from the code
+	@$(BIN)/python -m docs.generate
 
 demo: ## load the wedding catalogue into the running server and watch tastes move
 	@$(BIN)/python -m examples.wedding.demo

@@ -21,7 +21,7 @@ from bench.process_memory import ProcessMemory, read_process_memory
 from bench.suite import Conditions
 
 # What the image sets for its server, so that the same thing is measured.
-IMAGE_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
+IMAGE_ENVIRONMENT = {"PYTHONOPTIMIZE": "2", "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
 READY_S = 60.0
 STOP_S = 10.0
 _POLL_S = 0.002
@@ -41,9 +41,9 @@ class Server:
     started: float
     log: Path
 
-    def connect(self, timeout_s: float = 60.0) -> Connection:
-        """A new keep-alive connection."""
-        return Connection(self.port, timeout_s)
+    def connect(self, timeout_s: float = 60.0, *, awake: bool = False) -> Connection:
+        """A new keep-alive connection; `awake` as Connection has it."""
+        return Connection(self.port, timeout_s, awake=awake)
 
     def memory(self) -> ProcessMemory:
         """What its process holds now. Raises ServerError when it is gone."""
@@ -88,7 +88,7 @@ def free_port() -> int:
 
 def server_environment(models: Path, data: Path, port: int, settings: Mapping[str, str]) -> dict[str, str]:
     """This environment without the server's own variables, then the image's, then `settings`."""
-    foreign = ("VOWS_", "MALLOC_", "OPENBLAS_", "OMP_", "PORT")
+    foreign = ("VOWS_", "MALLOC_", "PYTHON", "OPENBLAS_", "OMP_", "PORT")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     own = {"VOWS_HOST": HOST, "VOWS_PORT": str(port), "VOWS_DATA_DIR": str(data), "VOWS_MODELS_DIR": str(models)}
     return {**kept, **IMAGE_ENVIRONMENT, **own, **settings}

@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 
+from runtime.allocator import one_heap
 from runtime.settings import Settings, SettingsError, settings_table
 
 
@@ -22,6 +23,7 @@ def main() -> int:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout
     )
+    one_heap()
     from runtime.server import StartError, serve  # after the settings, so that a bad one is told at once
 
     try:

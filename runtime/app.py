@@ -12,13 +12,26 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runtime.api import content, embed, interactions, next_action, openai, ops, rank, users
+from runtime.api import (
+    content,
+    content_batch,
+    embed,
+    events,
+    interactions,
+    next_action,
+    openai,
+    ops,
+    rank,
+    search,
+    style,
+    users,
+)
 from runtime.api.admission import Admission
 from runtime.api.body import BodyBudget
 from runtime.api.endpoint import route
 from runtime.api.errors import ApiError
-from runtime.api.openapi import openapi_document
 from runtime.catalog import Catalog
+from runtime.content import labels_of
 from runtime.machine import usable_cores
 from runtime.memory_budget import memory_budget
 from runtime.metrics import RequestMetrics
@@ -29,6 +42,7 @@ from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
 from runtime.parts import Parts
 from runtime.reembed import reembed
+from runtime.search import Search
 from runtime.sequence import SequenceServing
 from runtime.settings import Settings
 from runtime.store.sqlite import SqliteStore
@@ -39,10 +53,14 @@ DIMENSIONS = 384
 ENDPOINTS = [
     *embed.ENDPOINTS,
     *content.ENDPOINTS,
+    *content_batch.ENDPOINTS,
     *interactions.ENDPOINTS,
+    *events.ENDPOINTS,
     *users.ENDPOINTS,
+    *style.ENDPOINTS,
     *rank.ENDPOINTS,
     *next_action.ENDPOINTS,
+    *search.ENDPOINTS,
     *openai.ENDPOINTS,
     *ops.ENDPOINTS,
 ]
@@ -68,8 +86,10 @@ def create_app(settings: Settings) -> Starlette:
         parts.store.close()
         log.info("stopped")
 
+    # /content/{id}/similar before /content/{id}: the first that matches answers.
+    routed = sorted(ENDPOINTS, key=lambda endpoint: endpoint.path.endswith("}"))
     return Starlette(
-        routes=[route(endpoint, parts) for endpoint in ENDPOINTS],
+        routes=[route(endpoint, parts) for endpoint in routed],
         middleware=[Middleware(Admission, max_requests=settings.max_requests)],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
@@ -94,8 +114,8 @@ def build_parts(settings: Settings) -> Parts:
     budget.check()
     log.info("memory that may still be taken:\n%s", budget.lines())
     for stored in store.vectors(bundle.digest):
-        for id, vector in zip(stored.ids, stored.embeddings, strict=True):
-            catalog.put(id, vector)
+        for id, fields, vector in zip(stored.ids, stored.fields, stored.embeddings, strict=True):
+            catalog.put(id, vector, labels_of(fields))
     log.info(
         "%s (%s) ready in %.2f s; %d items, %d worker threads",
         encoder.model_version, encoder.encoding, time.monotonic() - started, len(catalog), pool.workers,
@@ -111,11 +131,11 @@ def build_parts(settings: Settings) -> Parts:
         ),
         store=store,
         catalog=catalog,
+        search=Search(catalog),
         bodies=BodyBudget(max_body_bytes=settings.max_body_bytes, total_bytes=settings.body_budget_bytes),
         metrics=RequestMetrics(),
         self_test=self_test,
         sequence=sequence,
-        openapi=openapi_document(ENDPOINTS),
     )
 
 

@@ -1,11 +1,15 @@
 """Content id ↔ row of an in-memory matrix of vectors. Used from the event-loop thread only."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from runtime.labels import LabelIndex
+
+LABELS_PER_ITEM = 12  # on average, there is room for so many
 
 
 class CatalogFull(Exception):
@@ -23,7 +27,8 @@ class Lookup(NamedTuple):
 class Catalog:
     """The unit vectors of all content, float32 [rows, dimensions].
 
-    Memory: 4 · dimensions bytes an item (1,536 for 384) out of `max_bytes`, and about 200 bytes an item for its id.
+    Memory: 4 · dimensions bytes an item (1,536 for 384) out of `max_bytes`, and about 210 bytes an item for its id and
+    up to 150 for its labels.
     The whole matrix is reserved at start, but the system hands out memory only as rows are first written, so it grows
     in place, is never copied, and a small catalogue stays small. Rows of deleted items are used again.
     """
@@ -34,8 +39,11 @@ class Catalog:
         self._matrix = np.empty((self.capacity, dimensions), np.float32)
         self._version = np.zeros(self.capacity, np.uint32)
         self._rows: dict[str, int] = {}
+        self._ids: list[str | None] = []  # by row
         self._free: list[int] = []
-        self._top = 0  # rows ever used
+        self._held = np.zeros(self.capacity, np.bool_)  # by row: whether an item is there
+        self._labels = LabelIndex(self.capacity, LABELS_PER_ITEM * self.capacity)
+        self._reserved_labels = 0
         self._reserved = 0
         self._sum = np.zeros(dimensions, np.float64)
 
@@ -48,30 +56,51 @@ class Catalog:
     @property
     def used_bytes(self) -> int:
         """Bytes of the matrix that were ever written, and so are held."""
-        return self._top * 4 * self.dimensions
+        return self.rows * 4 * self.dimensions
+
+    @property
+    def label_bytes(self) -> int:
+        return self._labels.used_bytes
+
+    @property
+    def rows(self) -> int:
+        """Rows ever used; those of deleted items are among them."""
+        return len(self._ids)
 
     @contextmanager
-    def room_for(self, ids: Sequence[str]) -> Iterator[None]:
-        """Hold room for those of `ids` that are new, while they are made durable and then `put`. Raises CatalogFull."""
+    def room_for(self, ids: Sequence[str], labels: int = 0) -> Iterator[None]:
+        """Hold room for those of `ids` that are new, and for `labels` in place of those they have, while they are made
+        durable and then `put`. Raises CatalogFull."""
         new = len(set(ids) - self._rows.keys())
         if len(self._rows) + self._reserved + new > self.capacity:
             raise self._full(new)
+        more = max(0, labels - sum(self._labels.count(self._rows[id]) for id in set(ids) & self._rows.keys()))
+        if self._labels.held + self._reserved_labels + more > self._labels.capacity:
+            raise self._labels_full(more)
         self._reserved += new
+        self._reserved_labels += more
         try:
             yield
         finally:
             self._reserved -= new
+            self._reserved_labels -= more
 
-    def put(self, id: str, embedding: NDArray[np.float32]) -> None:
-        """Add an item, or replace its vector [dimensions]. Raises CatalogFull or ValueError, changing nothing."""
+    def put(self, id: str, embedding: NDArray[np.float32], labels: Collection[str] = ()) -> None:
+        """Add an item, or replace its vector [dimensions] and labels. Raises CatalogFull or ValueError, changing
+        nothing."""
         if embedding.shape != (self.dimensions,):
             raise ValueError(f"the vector of {id!r} has shape {embedding.shape}, expected ({self.dimensions},)")
         row = self._rows.get(id)
+        if not self._labels.fits(row, len(labels)):
+            raise self._labels_full(len(labels))
         if row is None:
             row = self._free.pop() if self._free else self._next_row()
             self._rows[id] = row
+            self._ids[row] = id
+            self._held[row] = True
         else:
             self._sum -= self._matrix[row]
+        self._labels.set(row, labels)
         self._matrix[row] = embedding
         self._version[row] += 1
         self._sum += embedding
@@ -81,6 +110,9 @@ class Catalog:
         row = self._rows.pop(id, None)
         if row is None:
             return False
+        self._ids[row] = None
+        self._held[row] = False
+        self._labels.clear(row)
         self._free.append(row)
         self._sum -= self._matrix[row]
         return True
@@ -99,22 +131,45 @@ class Catalog:
         """How often these rows were written, [k]: what was computed from a row holds while this stays the same."""
         return self._version[rows]
 
-    def ids(self) -> list[str]:
-        """All ids."""
+    def all_ids(self) -> list[str]:
+        """The ids of all items."""
         return list(self._rows)
+
+    def block(self, start: int, stop: int) -> NDArray[np.float32]:
+        """A view of the rows from `start` up to `stop`, float32 [stop − start, dimensions], free rows among them."""
+        return self._matrix[start:stop]
+
+    def matching(self, labels: Collection[str]) -> NDArray[np.bool_]:
+        """Which rows hold an item that carries all `labels`, bool [rows]. They hold as those of `lookup` do."""
+        wanted = self._held[: self.rows].copy()
+        for label in labels:
+            carries = np.zeros(self.rows, np.bool_)
+            carries[self._labels.rows_with(label)] = True
+            wanted &= carries
+        return wanted
+
+    def ids(self, rows: NDArray[np.intp]) -> list[str]:
+        """The ids of rows that hold an item."""
+        return [id for row in rows.tolist() if (id := self._ids[row]) is not None]
 
     def mean(self) -> NDArray[np.float64]:
         """The plain average of all items, [dimensions], kept up to date as they change; zeros without any."""
         return self._sum / max(len(self._rows), 1)
 
     def _next_row(self) -> int:
-        if self._top == self.capacity:
+        if self.rows == self.capacity:
             raise self._full(1)
-        self._top += 1
-        return self._top - 1
+        self._ids.append(None)
+        return self.rows - 1
 
     def _full(self, new: int) -> CatalogFull:
         return CatalogFull(
             f"{new} more items do not fit: {len(self._rows)} of {self.capacity} are held and {self._reserved} are on "
             f"their way, at {4 * self.dimensions} bytes each; raise the catalogue's bytes or delete content"
+        )
+
+    def _labels_full(self, new: int) -> CatalogFull:
+        return CatalogFull(
+            f"{new} more tags, vendors and categories do not fit: {self._labels.held} of {self._labels.capacity} are "
+            f"held, {LABELS_PER_ITEM} for each of {self.capacity} items; raise the catalogue's bytes or use fewer tags"
         )

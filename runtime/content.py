@@ -1,5 +1,6 @@
 """What a piece of content is, and which text of it the model reads."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
@@ -12,13 +13,15 @@ Url = Annotated[str, Meta(min_length=1, max_length=2_048)]
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The fields of one item. At least one of the text fields must say something; `images` are kept, never fetched."""
+    """The fields of one item. At least one of the text fields must say something; `images` are kept, never fetched,
+    and `category` is for filters."""
 
     type: Literal["content"] = "content"
     text: LongText | None = None
     title: ShortText | None = None
     description: LongText | None = None
     vendor_name: ShortText | None = None
+    category: ShortText | None = None
     tags: Annotated[tuple[Tag, ...], Meta(max_length=64)] = ()
     images: Annotated[tuple[Url, ...], Meta(max_length=64)] = ()
 
@@ -44,5 +47,40 @@ def embedding_text(content: Content) -> tuple[str, list[str]]:
 
 
 def ignored_fields(content: Content) -> list[str]:
-    """Fields that were given and that the model cannot read."""
-    return ["images"] if content.images else []
+    """Fields that were given and that the model does not read."""
+    return [name for name in ("category", "images") if getattr(content, name)]
+
+
+def preferences_text(preferences: Iterable[str]) -> str:
+    """The text that stands for onboarding preferences; empty where all are blank."""
+    return ", ".join(stripped for one in preferences if (stripped := one.strip()))
+
+
+class _Labelled(msgspec.Struct, frozen=True):
+    tags: tuple[str, ...] = ()
+    vendor_name: str | None = None
+    category: str | None = None
+
+
+_decode_labelled = msgspec.json.Decoder(_Labelled).decode
+
+
+def labels(*, tags: Iterable[str] = (), vendor: str | None = None, category: str | None = None) -> frozenset[str]:
+    """What content is filtered by, one string each. Case and the width of spaces make no difference; blanks are none.
+
+    One function for items and filters, so that they agree.
+    """
+    given = [*(("tag", tag) for tag in tags), ("vendor", vendor or ""), ("category", category or "")]
+    return frozenset(f"{kind} {folded}" for kind, text in given if (folded := " ".join(text.casefold().split())))
+
+
+def tags_and_vendor(fields: bytes) -> tuple[tuple[str, ...], str | None]:
+    """The tags and the vendor of stored content, as they were written."""
+    found = _decode_labelled(fields)
+    return found.tags, found.vendor_name
+
+
+def labels_of(fields: bytes) -> frozenset[str]:
+    """The labels of stored content, from its fields as JSON."""
+    found = _decode_labelled(fields)
+    return labels(tags=found.tags, vendor=found.vendor_name, category=found.category)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from runtime import labels, search
+from runtime.catalog import LABELS_PER_ITEM
 from runtime.machine import available_memory
 from runtime.models import sequence_model
 from runtime.models.item_vectors import ITEM_BYTES
@@ -12,7 +14,7 @@ from runtime.settings import MiB, Settings
 _CONNECTION_BYTES = 72 * 1024  # uvicorn buffers up to 64 KiB of a body before it stops reading
 _DECODE_BYTES = 16 * MiB  # one body is decoded at a time: 131,072 values at about 100 bytes
 _STORE_BYTES = 12 * MiB  # 8 MiB of queued writes, 2 MiB being committed, two page caches of 1 MiB
-_ID_BYTES = 200  # per catalogue item, beside its vector
+_ID_BYTES = 210  # per catalogue item, beside its vector
 _VECTOR_BYTES = 1_536
 
 
@@ -56,6 +58,8 @@ def memory_budget(settings: Settings, *, workers: int, sequence: bool = False) -
     items = settings.catalog_bytes // _VECTOR_BYTES
     growth = {
         "catalogue (VOWS_CATALOG_BYTES, and ids)": settings.catalog_bytes + items * _ID_BYTES,
+        "labels of the catalogue": items * (LABELS_PER_ITEM * labels.ENTRY_BYTES + labels.ROW_BYTES),
+        "one search": items * search.ROW_BYTES + search.POOL_BYTES,
         "bodies and what is decoded of them (2 × VOWS_BODY_BUDGET_BYTES)": 2 * settings.body_budget_bytes,
         "decoding one body": _DECODE_BYTES,
         "connections (VOWS_MAX_REQUESTS)": settings.max_requests * _CONNECTION_BYTES,

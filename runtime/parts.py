@@ -1,13 +1,13 @@
 """What a request can reach: the parts that `create_app` builds once and hands to every endpoint."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from runtime.api.body import BodyBudget
 from runtime.catalog import Catalog
 from runtime.metrics import RequestMetrics
 from runtime.models.embedder import Embedder
 from runtime.models.text_encoder import SelfTest
+from runtime.search import Search
 from runtime.sequence import SequenceServing
 from runtime.settings import Settings
 from runtime.store import Store
@@ -19,8 +19,8 @@ class Parts:
     embedder: Embedder
     store: Store
     catalog: Catalog
+    search: Search
     bodies: BodyBudget
     metrics: RequestMetrics
     self_test: SelfTest
     sequence: SequenceServing
-    openapi: dict[str, Any]

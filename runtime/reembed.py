@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runtime.content import Content, embedding_text
+from runtime.content import Content, embedding_text, labels_of, preferences_text
 from runtime.store import ContentItem, Preferences
 
 if TYPE_CHECKING:
@@ -36,13 +36,17 @@ async def reembed(parts: "Parts") -> None:
                 for old, new in zip(stale, embedded, strict=True)
             ]  # fmt: skip
             await wrap_future(parts.store.put_content(items))
+            hidden = parts.store.hidden([item.id for item in items])
             for item in items:
-                parts.catalog.put(item.id, item.embedding)
+                if item.id not in hidden:
+                    parts.catalog.put(item.id, item.embedding, labels_of(item.fields))
             await parts.sequence.fill([item.id for item in items])
             done += len(items)
             log.info("embedded %d items again for bundle %s", done, digest[:12])
         while users := parts.store.preferences_of_other_bundles(digest, limit=_ROWS):
-            embedded = await parts.embedder.embed_batch([", ".join(user.preferences.preferences) for user in users])
+            embedded = await parts.embedder.embed_batch(
+                [preferences_text(user.preferences.preferences) for user in users]
+            )
             for user, new in zip(users, embedded, strict=True):
                 preferences = Preferences(
                     preferences=user.preferences.preferences, embedding=new.vector, model_version=version,

@@ -99,7 +99,7 @@ class SequenceServing:
         """Items of the catalogue that have their vector."""
         if self.served is None:
             return 0
-        rows = self._catalog.lookup(self._catalog.ids()).rows
+        rows = self._catalog.lookup(self._catalog.all_ids()).rows
         return len(rows) - int(self.served.items.missing(rows, self._catalog.versions(rows)).sum())
 
     def history(self, served: Served, stored: UserHistory) -> History:
@@ -160,7 +160,7 @@ class SequenceServing:
 
     async def watch(self) -> None:
         """Until cancelled: complete the item vectors, and take over another bundle when one appears."""
-        await self.fill(self._catalog.ids())
+        await self.fill(self._catalog.all_ids())
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             stamp = _stamp(self._folder)
@@ -171,7 +171,7 @@ class SequenceServing:
             # Not in the model's own thread: requests are answered by the old bundle meanwhile.
             if (served := await loop.run_in_executor(None, self._load)) is None:
                 continue
-            await self.fill(self._catalog.ids(), served)
+            await self.fill(self._catalog.all_ids(), served)
             self.served = served
             log.info("%s of bundle %s is served", served.model.model_version, served.model.bundle.digest[:12])
 

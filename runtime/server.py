@@ -6,6 +6,7 @@ import socket
 
 import uvicorn
 
+from runtime.allocator import give_back_freed
 from runtime.app import create_app
 from runtime.catalog import CatalogFull
 from runtime.http_protocol import BoundedHttpProtocol
@@ -15,6 +16,9 @@ from runtime.settings import Settings
 from runtime.store import StoreError
 
 log = logging.getLogger("vows")
+
+
+IDLE_CONNECTIONS = 64  # kept open beside those that are served
 
 
 class StartError(Exception):
@@ -28,6 +32,7 @@ def serve(settings: Settings) -> None:
         app = create_app(settings)
     except (BundleError, CatalogFull, MemoryBudgetError, StoreError, OSError) as error:
         raise StartError(str(error)) from error
+    give_back_freed()
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -37,8 +42,8 @@ def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        # The last resort; the application itself answers beyond max_requests, in its own words.
-        limit_concurrency=settings.max_requests + 64,
+        # Of connections; requests beyond max_requests are refused by the application.
+        limit_concurrency=settings.max_requests + IDLE_CONNECTIONS,
         timeout_graceful_shutdown=settings.shutdown_s,
     )
     host, port = listener.getsockname()[:2]

@@ -53,7 +53,7 @@ class Settings:
     catalog_bytes: int = _setting(
         32 * MiB, "bytes", "Memory for the vectors of the catalogue; 384-d float32 is 1,536 bytes an item.", low=MiB
     )
-    cache_bytes: int = _setting(4 * MiB, "bytes", "Memory for vectors of texts seen lately; 0 keeps none.", low=0)
+    cache_bytes: int = _setting(2 * MiB, "bytes", "Memory for vectors of texts seen lately; 0 keeps none.", low=0)
     decay_per_day: float = _setting(0.01, "1/day", "λ: an interaction's weight falls by exp(−λ·age).", low=0, high=10)
     max_clock_skew_s: float = _setting(
         300.0, "seconds", "How far ahead of this machine's clock an interaction's timestamp may be.", low=0

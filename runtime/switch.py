@@ -1,4 +1,4 @@
-"""`python -m runtime.switch`: which sequence bundle is served, and back to the one before.
+"""Which sequence bundle is served, and back to the one before.
 
     models/sequence            link to the bundle that is served; the server looks at it every few seconds
     models/sequence.previous   link to the one before
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from runtime.settings import Settings, SettingsError
 
+DESCRIPTION = "Show or change which sequence bundle is served; a running server follows within seconds."
 SEQUENCE, PREVIOUS, BUNDLES = "sequence", "sequence.previous", "sequences"
 
 
@@ -52,7 +53,7 @@ def _link(link: Path, target: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m runtime.switch", description=__doc__.partition("\n\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m runtime.switch", description=DESCRIPTION)
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--back", action="store_true", help="serve the bundle before the current one again")
     choice.add_argument("--to", type=Path, metavar="FOLDER", help="serve the bundle in this folder")

@@ -28,10 +28,11 @@ def decode_items(
     raws = [raw for raw in raws if raw.strip()] if lines else raws
     if not 1 <= len(raws) <= limit:
         raise invalid(f"a batch has 1 to {limit} items, this one has {len(raws)}", "$")
-    return ((f"$[{n}]", _one(raw, decode, f"$[{n}]")) for n, raw in enumerate(raws))
+    return ((f"$[{n}]", decode_one(raw, decode, f"$[{n}]")) for n, raw in enumerate(raws))
 
 
-def _one(raw: bytes, decode: Callable[[bytes], T], path: str) -> T | ApiError:
+def decode_one(raw: bytes, decode: Callable[[bytes], T], path: str) -> T | ApiError:
+    """The item at a JSON path, or what is wrong with it."""
     try:
         item: T = decode_json(decode, raw, path)
     except ApiError as error:

@@ -1,29 +1,27 @@
 """Content that is kept: stored with its embedding, found by id."""
 
 from asyncio import shield, wrap_future
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runtime.api.batch import decode_items
 from runtime.api.embed import text_of
-from runtime.api.endpoint import JSON, NDJSON, Endpoint
-from runtime.api.errors import ApiError, Error, not_found
-from runtime.api.ids import Id, check_id, path_id
-from runtime.content import Content, ignored_fields
-from runtime.models.embedder import EmbeddedText
+from runtime.api.endpoint import Endpoint
+from runtime.api.errors import not_found
+from runtime.api.ids import Id, path_id
+from runtime.content import Content, ignored_fields, labels_of
+from runtime.models.embedder import EmbeddedText, Gone
 from runtime.store import Content as StoredContent
 from runtime.store import ContentItem, PutOutcome
 
 if TYPE_CHECKING:
     from runtime.parts import Parts
 
-MAX_BATCH = 1_000
-_SLICE = 256  # items embedded and stored together: an answerable bound on memory and on one transaction
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _fields = msgspec.json.Encoder()
 _decode_fields = msgspec.json.Decoder(Content).decode
 
@@ -32,6 +30,9 @@ class IdentifiedContent(Content, frozen=True, kw_only=True):
     """As the body of /embed, with the item's id."""
 
     id: Id
+
+
+decode_identified = msgspec.json.Decoder(IdentifiedContent).decode
 
 
 class ContentStored(msgspec.Struct, frozen=True):
@@ -53,28 +54,23 @@ class ContentResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     title: str | None = None
     description: str | None = None
     vendor_name: str | None = None
+    category: str | None = None
     tags: Annotated[tuple[str, ...], msgspec.Meta()] = ()
     images: tuple[str, ...] = ()
+    hidden: bool = False
     embedding: list[float]
     model_version: str
     created_at: datetime
     updated_at: datetime
 
 
-class ContentOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`status`: created, replaced, unchanged, or rejected with an `error`. `id` is null where it could not be read."""
-
-    id: str | None
-    status: str
-    error: Error | None = None
+class ContentChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    hidden: bool
 
 
-class ContentBatchResponse(msgspec.Struct, frozen=True):
-    """One result an item, in order. `stored` counts created, replaced and unchanged ones."""
-
-    results: list[ContentOutcome]
-    stored: int
-    rejected: int
+class ContentChanged(msgspec.Struct, frozen=True):
+    id: str
+    hidden: bool
 
 
 async def put_content(parts: "Parts", request: Request, content: Content) -> Response | ContentStored:
@@ -89,30 +85,6 @@ async def put_content(parts: "Parts", request: Request, content: Content) -> Res
     return _stored(item, outcome, used, content)
 
 
-async def post_content_batch(parts: "Parts", request: Request, body: bytes) -> ContentBatchResponse:
-    """A JSON array, or one JSON object a line (application/x-ndjson). A bad item is reported, the others are stored."""
-    lines = request.headers.get("content-type", JSON).partition(";")[0].strip().lower() == NDJSON
-    outcomes: list[ContentOutcome] = []
-    good: list[tuple[int, IdentifiedContent, str]] = []  # position in `outcomes`, item, text
-    for path, item in decode_items(body, _decode_identified, limit=MAX_BATCH, lines=lines):
-        try:
-            if isinstance(item, ApiError):
-                raise item
-            check_id(item.id, f"{path}.id")
-            good.append((len(outcomes), item, text_of(item, path)[0]))
-            outcomes.append(ContentOutcome(item.id, "pending"))
-        except ApiError as error:
-            id = None if isinstance(item, ApiError) else item.id
-            outcomes.append(ContentOutcome(id, "rejected", error.error))
-    for start in range(0, len(good), _SLICE):
-        part = good[start : start + _SLICE]
-        statuses = await _store(parts, request, [(item.id, _bare(item), text) for _, item, text in part])
-        for (position, item, _), status in zip(part, statuses, strict=True):
-            outcomes[position] = ContentOutcome(item.id, status)
-    rejected = len(outcomes) - len(good)
-    return ContentBatchResponse(outcomes, len(good), rejected)
-
-
 async def get_content(parts: "Parts", request: Request) -> ContentResponse:
     id = path_id(request)
     stored = parts.store.get_content(id)
@@ -121,12 +93,22 @@ async def get_content(parts: "Parts", request: Request) -> ContentResponse:
     fields: dict[str, Any] = msgspec.structs.asdict(_decode_fields(stored.fields))
     return ContentResponse(
         id=id,
+        hidden=stored.hidden,
         embedding=stored.embedding.tolist(),
         model_version=stored.model_version,
         created_at=utc(stored.created_us),
         updated_at=utc(stored.updated_us),
         **fields,
     )
+
+
+async def patch_content(parts: "Parts", request: Request, body: ContentChange) -> ContentChanged:
+    """Hide an item, or show it again. A hidden one leaves search, recommendations and rankings at once (where it counts
+    as unknown) and can still be read, replaced and deleted; tastes it shaped stay as they are."""
+    id = path_id(request)
+    if not await shield(_hide(parts, id, body.hidden)):
+        raise not_found("content", id)
+    return ContentChanged(id, body.hidden)
 
 
 async def delete_content(parts: "Parts", request: Request) -> Response:
@@ -143,12 +125,28 @@ async def keep(parts: "Parts", items: list[ContentItem]) -> list[PutOutcome]:
 
 
 async def _keep(parts: "Parts", items: list[ContentItem]) -> list[PutOutcome]:
-    with parts.catalog.room_for([item.id for item in items]):
+    labels = [labels_of(item.fields) for item in items]
+    with parts.catalog.room_for([item.id for item in items], sum(map(len, labels))):
         outcomes = await wrap_future(parts.store.put_content(items))
-        for item in items:
-            parts.catalog.put(item.id, item.embedding)
+        hidden = parts.store.hidden([item.id for item in items])
+        for item, its in zip(items, labels, strict=True):
+            if item.id not in hidden:
+                parts.catalog.put(item.id, item.embedding, its)
     await parts.sequence.fill([item.id for item in items])
     return outcomes
+
+
+async def _hide(parts: "Parts", id: str, hidden: bool) -> bool:
+    before = parts.store.get_content(id)
+    labels = () if before is None else labels_of(before.fields)
+    with parts.catalog.room_for([] if hidden else [id], 0 if hidden else len(labels)):
+        existed = await wrap_future(parts.store.hide_content(id, hidden))
+        now = parts.store.get_content(id)
+        if now is None or now.hidden:
+            parts.catalog.delete(id)
+        elif now.bundle_digest == parts.embedder.encoder.bundle.digest:
+            parts.catalog.put(id, now.embedding, labels_of(now.fields))
+    return existed
 
 
 async def _forget(parts: "Parts", id: str) -> bool:
@@ -158,18 +156,19 @@ async def _forget(parts: "Parts", id: str) -> bool:
 
 
 def utc(time_us: int) -> datetime:
-    return datetime.fromtimestamp(time_us / 1e6, UTC)
+    return _EPOCH + timedelta(microseconds=time_us)  # exact, which a float of seconds is not
 
 
-async def _store(parts: "Parts", request: Request, items: list[tuple[str, bytes, str]]) -> list[str]:
+async def store_items(parts: "Parts", items: list[tuple[str, bytes, str]], gone: Gone) -> list[str]:
     """Embed and store (id, fields, text); the status of each, in order."""
     before = {stored.id: stored for stored in parts.store.get_contents([id for id, _, _ in items])}
     changed = [n for n, (id, fields, _) in enumerate(items) if id not in before or not _same(parts, before[id], fields)]
     statuses = ["unchanged"] * len(items)
     if not changed:
         return statuses
-    with parts.catalog.room_for([items[n][0] for n in changed]):  # told before the work is done, not after
-        embedded = await parts.embedder.embed_batch([items[n][2] for n in changed], request.is_disconnected)
+    labels = sum(len(labels_of(items[n][1])) for n in changed)
+    with parts.catalog.room_for([items[n][0] for n in changed], labels):  # told before the work is done, not after
+        embedded = await parts.embedder.embed_batch([items[n][2] for n in changed], gone)
     made = [_item(parts, items[n][0], items[n][1], one) for n, one in zip(changed, embedded, strict=True)]
     outcomes = await keep(parts, made)
     for n, outcome in zip(changed, outcomes, strict=True):
@@ -194,7 +193,7 @@ def _same(parts: "Parts", stored: StoredContent, fields: bytes) -> bool:
     return stored.fields == fields and stored.bundle_digest == parts.embedder.encoder.bundle.digest
 
 
-def _bare(item: IdentifiedContent) -> bytes:
+def fields_of(item: IdentifiedContent) -> bytes:
     """The fields without the id, as they are stored."""
     values = {name: getattr(item, name) for name in Content.__struct_fields__}
     return _fields.encode(Content(**values))
@@ -206,29 +205,27 @@ def _stored(item: ContentItem, status: str, used: list[str], content: Content) -
     )
 
 
-_decode_identified = msgspec.json.Decoder(IdentifiedContent).decode
-
-_EXAMPLE = {
+EXAMPLE = {
     "title": "Hollow Oak Barn",
     "description": "A restored oak barn with string lights, hay meadows and room for 140 guests.",
     "vendor_name": "Hollow Oak Farm",
-    "tags": ["rustic", "barn", "venue"],
+    "category": "venue",
+    "tags": ["rustic", "barn"],
 }
 
 ENDPOINTS = [
     Endpoint(
         "PUT", "/content/{id:path}", put_content, "Store an item with its embedding",
-        request=Content, response=ContentStored, errors=(400, 413, 415, 422, 503, 507), example=_EXAMPLE,
+        request=Content, response=ContentStored, errors=(400, 413, 415, 422, 503, 507), example=EXAMPLE,
     ),
     Endpoint(
         "GET", "/content/{id:path}", get_content, "A stored item", response=ContentResponse, errors=(404, 422, 503),
     ),
     Endpoint(
-        "DELETE", "/content/{id:path}", delete_content, "Remove an item", status=204, errors=(404, 422, 503),
+        "PATCH", "/content/{id:path}", patch_content, "Hide an item, or show it again",
+        request=ContentChange, response=ContentChanged, errors=(400, 404, 413, 415, 422, 503, 507),
     ),
     Endpoint(
-        "POST", "/content/batch", post_content_batch, "Store up to 1,000 items",
-        request=list[IdentifiedContent], response=ContentBatchResponse, raw=True, media=(JSON, NDJSON),
-        errors=(400, 413, 415, 422, 503, 507), example=[{"id": "hollow-oak-barn", **_EXAMPLE}],
+        "DELETE", "/content/{id:path}", delete_content, "Remove an item", status=204, errors=(404, 422, 503),
     ),
 ]  # fmt: skip

@@ -35,14 +35,16 @@ NDJSON = "application/x-ndjson"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`handler(parts, request[, body or query])` returns `response` (sent as JSON with `status`) or a ready Response.
+    """`handler(parts, request[, body][, query])` returns `response` (sent as JSON with `status`) or a ready Response
+    (of `response_media`; as NDJSON, `response` is a line).
 
     `request` is the type the JSON body is decoded to; `raw` hands the body over undecoded, for endpoints that take
-    other media types (`media`). `query` is the struct that the parameters after the `?` are decoded to, for endpoints
-    without a body. `errors` lists the statuses, besides success, that the endpoint itself can answer, and
-    `error_shape` is how they look. `example` is a request that works, for the documentation: the body, or else the
-    query. `max_values` bounds the JSON values in the body, and `answer_bytes` estimates, from the decoded body, the
-    bytes held for an answer larger than a few kilobytes.
+    other media types (`media`). `query` is the struct that the parameters after the `?` are decoded to. `errors` lists
+    the statuses, besides success, that the endpoint itself can answer, and `error_shape` is how they look. `example` is
+    a request that works, for the documentation: the body, or else the query. `max_values` bounds the JSON values in
+    the body, and `answer_bytes` estimates, from the decoded body and query, the bytes held for an answer larger than a
+    few kilobytes. `stream(parts, request)` answers requests that accept NDJSON instead of `handler`: it reads the body
+    itself, line by line, holds at most `stream_bytes`, and sends lines of the type `stream_line`.
     """
 
     method: str
@@ -52,14 +54,18 @@ class Endpoint:
     request: Any = None
     query: Any = None
     response: Any = None
+    response_media: str = JSON
     status: int = 200
     errors: Sequence[int] = ()
     error_shape: ErrorShape = ERRORS
     raw: bool = False
     media: Sequence[str] = (JSON,)
     example: Any = None
+    stream: Callable[..., Awaitable[Response]] | None = None
+    stream_line: Any = None
+    stream_bytes: int = 0
     max_values: int = 131_072
-    answer_bytes: Callable[[Any], int] = lambda body: 0
+    answer_bytes: Callable[..., int] = lambda *_: 0
 
 
 def route(endpoint: Endpoint, parts: "Parts") -> Route:
@@ -108,18 +114,21 @@ class _Serve:
         try:
             if "\ufffd" in request.scope["path"] and b"%EF%BF%BD" not in request.scope["raw_path"].upper():
                 raise ApiError(400, "bad_request", "the path is not valid UTF-8")
-            if endpoint.query is not None:
-                reply = await endpoint.handler(parts, request, decode_query(request, endpoint.query))
-            elif endpoint.request is None:
-                reply = await endpoint.handler(parts, request)
+            query = () if endpoint.query is None else (decode_query(request, endpoint.query),)
+            if endpoint.request is None:
+                reply = await endpoint.handler(parts, request, *query)
+            elif endpoint.stream is not None and request.headers.get("accept") == NDJSON:
+                _check_media(request, (NDJSON,))
+                held.grow_by(endpoint.stream_bytes)
+                reply = await endpoint.stream(parts, request)
             else:
                 _check_media(request, endpoint.media)
                 body: Any = await held.read(request)
                 _check_values(body, endpoint.max_values)
                 if self._decode is not None:
                     body = decode_json(self._decode, body)
-                held.grow_by(endpoint.answer_bytes(body))
-                reply = await endpoint.handler(parts, request, body)
+                held.grow_by(endpoint.answer_bytes(body, *query))
+                reply = await endpoint.handler(parts, request, body, *query)
         except Exception as error:
             refusal = refused(error)
             parts.metrics.error(refusal.error.code)

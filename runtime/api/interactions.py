@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 from starlette.requests import Request
+from starlette.responses import Response
 
 from runtime.api.batch import decode_items
 from runtime.api.endpoint import Endpoint, decode_json
-from runtime.api.errors import ApiError, Error, invalid
-from runtime.api.ids import Id, check_id
+from runtime.api.errors import ApiError, Error, invalid, not_found
+from runtime.api.ids import Id, check_id, path_id
 from runtime.personalization.interactions import InteractionType
 from runtime.store import Interaction
 
@@ -92,6 +93,14 @@ async def post_interactions(parts: "Parts", request: Request, body: bytes) -> In
     )
 
 
+async def delete_interaction(parts: "Parts", request: Request) -> Response:
+    """Undo: the event leaves the log, the counts and the user's vector, as if it had never come."""
+    id = path_id(request)
+    if not await wrap_future(parts.store.delete_interaction(id)):
+        raise not_found("interaction", id)
+    return Response(status_code=204)
+
+
 def _event(parts: "Parts", item: InteractionRequest, path: str, now_us: int) -> Interaction:
     check_id(item.user_id, f"{path}.user_id")
     check_id(item.content_id, f"{path}.content_id")
@@ -140,5 +149,9 @@ ENDPOINTS = [
         request=InteractionRequest | list[InteractionRequest], response=InteractionsResponse, raw=True,
         errors=(400, 413, 415, 422, 503),
         example={"user_id": "ada", "content_id": "hollow-oak-barn", "type": "save", "event_id": "e-1"},
+    ),
+    Endpoint(
+        "DELETE", "/interactions/{id:path}", delete_interaction, "Undo an interaction, by its event_id",
+        status=204, errors=(404, 422, 503),
     ),
 ]  # fmt: skip

@@ -1,4 +1,8 @@
-"""The OpenAPI document, generated from the declared endpoints and their typed structs."""
+"""The OpenAPI document, generated from the declared endpoints and their typed structs.
+
+`make docs` writes it to `openapi.json`, which is what the server sends: it starts without making it, and can leave
+docstrings out of its memory (PYTHONOPTIMIZE=2).
+"""
 
 import re
 from collections.abc import Sequence
@@ -7,9 +11,8 @@ from typing import Any
 
 import msgspec
 
+from runtime import VERSION
 from runtime.api.endpoint import JSON, NDJSON, Endpoint
-
-VERSION = "0.1.0"
 
 _SCHEMAS = "#/components/schemas/"
 _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
@@ -18,7 +21,10 @@ _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """OpenAPI 3.1 for `endpoints`; path parameters are ids of 1 to 256 bytes."""
     types = [
-        kind for e in endpoints for kind in (e.request, e.query, e.response, e.error_shape.body) if kind is not None
+        kind
+        for e in endpoints
+        for kind in (e.request, e.query, e.response, e.stream_line, e.error_shape.body)
+        if kind is not None
     ]
     schemas, components = msgspec.json.schema_components(types, ref_template=f"{_SCHEMAS}{{name}}")
     by_type = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
@@ -86,5 +92,7 @@ def _example(endpoint: Endpoint, parameter: str) -> dict[str, Any]:
 def _success(endpoint: Endpoint, by_type: dict[int, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}
     if endpoint.response is not None:
-        answer["content"] = {JSON: {"schema": by_type[id(endpoint.response)]}}
+        answer["content"] = {endpoint.response_media: {"schema": by_type[id(endpoint.response)]}}
+    if endpoint.stream_line is not None:
+        answer["content"][NDJSON] = {"schema": by_type[id(endpoint.stream_line)]}
     return answer

@@ -1,21 +1,25 @@
 """For operators and machines: alive, ready, what runs here and within which limits, and the documentation."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from runtime import VERSION
 from runtime.api.docs import docs_page
-from runtime.api.endpoint import Endpoint
-from runtime.api.openapi import VERSION
+from runtime.api.endpoint import JSON, Endpoint
 from runtime.machine import cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
 from runtime.metrics import Sample, family
 from runtime.models.session import onnxruntime_version
 
 if TYPE_CHECKING:
     from runtime.parts import Parts
+
+# Read when it is asked for: a page of the system's cache costs this process nothing.
+OPENAPI_FILE = Path(__file__).with_name("openapi.json")
 
 _INTEGER_FLAGS = frozenset({"avx2", "avx512f", "avx512_vnni", "avx_vnni", "asimddp", "i8mm", "sve"})
 
@@ -165,6 +169,12 @@ async def get_metrics(parts: "Parts", request: Request) -> PlainTextResponse:
         ("vows_queue_tokens", "gauge", "Tokens that wait for a worker.", parts.embedder.pool.waiting_tokens),
         ("vows_held_bytes", "gauge", "Bytes of bodies and large answers in flight.", parts.bodies.held_bytes),
         ("vows_catalog_bytes", "gauge", "Bytes of the catalogue's vectors.", parts.catalog.used_bytes),
+        (
+            "vows_label_bytes",
+            "gauge",
+            "Bytes of the catalogue's tags, vendors and categories.",
+            parts.catalog.label_bytes,
+        ),
         ("vows_memory_rss_bytes", "gauge", "Resident memory.", memory.rss),
         ("vows_memory_anonymous_bytes", "gauge", "Resident memory that no file backs.", memory.anonymous),
         ("vows_memory_file_bytes", "gauge", "Resident memory that files back.", memory.file),
@@ -179,12 +189,12 @@ async def get_metrics(parts: "Parts", request: Request) -> PlainTextResponse:
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 
 
-async def get_openapi(parts: "Parts", request: Request) -> dict[str, Any]:
-    return parts.openapi
+async def get_openapi(parts: "Parts", request: Request) -> Response:
+    return Response(OPENAPI_FILE.read_bytes(), media_type=JSON)
 
 
 async def get_docs(parts: "Parts", request: Request) -> HTMLResponse:
-    return HTMLResponse(docs_page(parts.openapi))
+    return HTMLResponse(docs_page(msgspec.json.decode(OPENAPI_FILE.read_bytes())))
 
 
 ENDPOINTS = [

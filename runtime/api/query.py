@@ -16,7 +16,9 @@ def decode_query(request: Request, kind: type[T]) -> T:
     Raises ApiError: 422, naming the parameter, where one is unknown, repeated or of another type; 400 where the query
     is not UTF-8.
     """
-    if "\ufffd" in str(request.query_params) and b"%EF%BF%BD" not in request.scope["query_string"].upper():
+    given = request.query_params.multi_items()
+    replaced = any("\ufffd" in name + text for name, text in given)
+    if replaced and b"%EF%BF%BD" not in request.scope["query_string"].upper():
         raise ApiError(400, "bad_request", "the query is not valid UTF-8")
     lists = {
         field.encode_name
@@ -24,7 +26,7 @@ def decode_query(request: Request, kind: type[T]) -> T:
         if isinstance(msgspec.inspect.type_info(field.type), msgspec.inspect.ListType)
     }
     values: dict[str, Any] = {}
-    for name, text in request.query_params.multi_items():
+    for name, text in given:
         if name in lists:
             values.setdefault(name, []).append(text)
         elif name in values:

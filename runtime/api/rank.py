@@ -1,5 +1,6 @@
 """Candidates in the order of a user's taste."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
@@ -8,11 +9,15 @@ from msgspec import Meta
 from numpy.typing import NDArray
 from starlette.requests import Request
 
+from runtime.api.content import utc
 from runtime.api.endpoint import Endpoint
 from runtime.api.errors import invalid
 from runtime.api.ids import Id, check_id
 from runtime.api.users import MODEL_VERSION, Device, Model, user_now, user_vector
+from runtime.explanations import Reason, explain
+from runtime.personalization.interactions import InteractionType
 from runtime.personalization.ranking import cosine_scores, normalised, ranked, top_k
+from runtime.personalization.user_vector import Sums
 from runtime.sequence import Candidates, Served
 
 if TYPE_CHECKING:
@@ -43,6 +48,13 @@ class RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     top_k: Annotated[int, Meta(ge=1)] | None = None
 
 
+class RankQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`explain` names, for each ranked candidate, the three of the user's last 4,096 interactions that contributed most
+    to its score."""
+
+    explain: bool = False
+
+
 class Score(msgspec.Struct, frozen=True):
     """Cosine of the user's vector and the candidate's; null for an id that is not stored."""
 
@@ -50,8 +62,27 @@ class Score(msgspec.Struct, frozen=True):
     score: float | None
 
 
+class Contribution(msgspec.Struct, frozen=True):
+    """`contribution`: the part of the score that comes from this interaction. Those of the whole history add
+    up to it."""
+
+    event_id: str
+    content_id: str
+    type: InteractionType
+    timestamp: datetime
+    contribution: float
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """The interactions that contributed most to the score of candidate `id`, largest first."""
+
+    id: str
+    interactions: list[Contribution]
+
+
 class RankResponse(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`scores` in the order of the candidates, `ranked` best first (ties keep the candidates' order).
+    """`scores` in the order of the candidates, `ranked` best first (ties keep the candidates' order). `explanations`,
+    where asked for, in the order of `ranked`; none where the vector comes from no interactions (see `source`).
 
     `fallback`: why the simple model answers where the sequence model was asked; `model_version` says which did.
     """
@@ -61,45 +92,74 @@ class RankResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     scores: list[Score]
     ranked: list[Score]
     unknown: list[str]
+    explanations: list[Explanation] | None = None
     fallback: str | None = None
 
 
-async def post_rank(parts: "Parts", request: Request, body: RankRequest) -> RankResponse:
+async def post_rank(parts: "Parts", request: Request, body: RankRequest, query: RankQuery) -> RankResponse:
     """Cosine of the user's vector (or the given one) to each candidate. Unknown ids get no score and are listed."""
     if (body.user_id is None) == (body.embedding is None):
         raise invalid("give either user_id or embedding", "$")
+    if query.explain and body.user_id is None:
+        raise invalid("interactions explain the ranking of a user: give user_id", "explain")
+    if query.explain and body.model == "sequence":
+        raise invalid("the simple model's scores are sums over interactions, the sequence model's are not", "explain")
     ids = [candidate if isinstance(candidate, str) else candidate.id for candidate in body.candidates]
-    user, fallback = await _sequence_user(parts, body) if body.model == "sequence" else (None, None)
-    if user is None:
-        query, source = await _query(parts, body)
+    asked, fallback = await _sequence_user(parts, body) if body.model == "sequence" else (None, None)
+    sums = None
+    if asked is None:
+        user, source, sums = await _user(parts, body)
         matrix, known = known_candidates(parts, body.candidates)
-        found, version = cosine_scores(query, matrix[known]), MODEL_VERSION
+        found, version = cosine_scores(user, matrix[known]), MODEL_VERSION
     else:
         matrix, known = known_candidates(parts, body.candidates)
         candidates = sequence_candidates(parts, body.candidates, matrix, known)
-        found = await parts.sequence.scores(user.served, user.vector, candidates)
-        source, version = user.source, user.served.model.model_version
+        found = await parts.sequence.scores(asked.served, asked.vector, candidates)
+        source, version = asked.source, asked.served.model.model_version
     scores: list[Score] = [Score(id, None) for id in ids]
     for position, score in zip(np.flatnonzero(known).tolist(), found.tolist(), strict=True):
         scores[position] = Score(ids[position], score)
     order = ranked(found) if body.top_k is None else top_k(found, body.top_k)
     best = np.flatnonzero(known)[order]
+    best_first = [scores[position] for position in best.tolist()]
+    explanations = None
+    if query.explain:
+        explanations = await _explanations(parts, body.user_id, sums, [one.id for one in best_first], matrix[best])
     return RankResponse(
         model_version=version,
         source=source,
         scores=scores,
-        ranked=[scores[position] for position in best.tolist()],
+        ranked=best_first,
         unknown=[id for id, is_known in zip(ids, known.tolist(), strict=True) if not is_known],
+        explanations=explanations,
         fallback=fallback,
     )
 
 
-async def _query(parts: "Parts", body: RankRequest) -> tuple[NDArray[np.float32], str]:
+async def _user(parts: "Parts", body: RankRequest) -> tuple[NDArray[np.float32], str, Sums | None]:
+    """The vector to rank for, its source, and the sums it was made from, where it was."""
     if body.embedding is not None:
-        return _vector(body.embedding, parts.catalog.dimensions, "$.embedding"), "embedding"
+        return _vector(body.embedding, parts.catalog.dimensions, "$.embedding"), "embedding", None
     assert body.user_id is not None
     vector = await user_vector(parts, check_id(body.user_id, "$.user_id"))
-    return vector.embedding, vector.source
+    sums = vector.state.sums if vector.state and vector.source == "history" else None
+    return vector.embedding, vector.source, sums
+
+
+async def _explanations(
+    parts: "Parts", user_id: str | None, sums: Sums | None, ids: list[str], vectors: NDArray[np.float32]
+) -> list[Explanation]:
+    """For each of `ids`, whose vectors [m, d] were ranked with `sums`."""
+    if user_id is None or sums is None:
+        return [Explanation(id, []) for id in ids]
+    decay = parts.settings.decay_per_day
+    found = await explain(parts.store, user_id, sums, vectors, decay_per_day=decay)
+    return [Explanation(id, [_contribution(one) for one in reasons]) for id, reasons in zip(ids, found, strict=True)]
+
+
+def _contribution(reason: Reason) -> Contribution:
+    past = reason.interaction
+    return Contribution(past.event_id, past.content_id, past.type, utc(past.time_us), reason.contribution)
 
 
 class _SequenceQuery(NamedTuple):
@@ -166,8 +226,8 @@ def _vector(values: list[float], dimensions: int, field: str) -> NDArray[np.floa
 ENDPOINTS = [
     Endpoint(
         "POST", "/rank", post_rank, "Rank candidates for a user",
-        request=RankRequest, response=RankResponse, errors=(400, 404, 409, 413, 415, 422, 503),
+        request=RankRequest, query=RankQuery, response=RankResponse, errors=(400, 404, 409, 413, 415, 422, 503),
         example={"user_id": "ada", "candidates": ["hollow-oak-barn", "grand-ballroom"], "top_k": 1},
-        max_values=400_000, answer_bytes=lambda body: 512 * len(body.candidates),
+        max_values=400_000, answer_bytes=lambda body, query: (3_072 if query.explain else 512) * len(body.candidates),
     ),
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from runtime.api.content import utc
 from runtime.api.endpoint import Endpoint
 from runtime.api.errors import ApiError, invalid
 from runtime.api.ids import path_id
+from runtime.content import preferences_text
 from runtime.models.sequence_model import UserNow
 from runtime.personalization.cold_start import POPULAR_ITEMS, popular_vector, user_embedding
 from runtime.personalization.user_vector import unit_vector
@@ -82,7 +83,7 @@ class UserVector(NamedTuple):
 async def put_preferences(parts: "Parts", request: Request, body: PreferencesRequest) -> PreferencesResponse:
     """Embedded as one text, and used until there is a history."""
     user_id = path_id(request)
-    text = ", ".join(stripped for one in body.preferences if (stripped := one.strip()))
+    text = preferences_text(body.preferences)
     if not text:
         raise invalid("the preferences are blank", "$.preferences")
     embedded = await parts.embedder.embed(text, request.is_disconnected)
@@ -93,7 +94,10 @@ async def put_preferences(parts: "Parts", request: Request, body: PreferencesReq
         model_version=encoder.model_version,
         bundle_digest=encoder.bundle.digest,
     )
+    told_before = parts.store.get_preferences(user_id)
     await wrap_future(parts.store.put_preferences(user_id, preferences))
+    if told_before is not None and told_before.preferences != body.preferences:
+        parts.embedder.forget(preferences_text(told_before.preferences))
     return PreferencesResponse(user_id, body.preferences, embedded.tokens, embedded.truncated)
 
 
@@ -126,9 +130,14 @@ def _embedding(
 
 
 async def delete_user(parts: "Parts", request: Request) -> UserDeleted:
-    """Every trace of the user goes: events, preferences, vector, their weight in popularity, the bytes in the files."""
+    """Every trace of the user goes: events, preferences, vector, weight in popularity, bytes in files, entry in the
+    cache."""
     user_id = path_id(request)
-    return UserDeleted(user_id, await wrap_future(parts.store.delete_user(user_id)))
+    told = parts.store.get_preferences(user_id)
+    deleted = await wrap_future(parts.store.delete_user(user_id))
+    if told is not None:
+        parts.embedder.forget(preferences_text(told.preferences))
+    return UserDeleted(user_id, deleted)
 
 
 class SequenceUser(NamedTuple):
@@ -147,7 +156,7 @@ async def user_now(parts: "Parts", user_id: str, device: str | None) -> Sequence
     """The user by the sequence model. Raises NotInstalled where there is none, or QueueFull."""
     served = parts.sequence.require()
     model = served.model
-    history = parts.sequence.history(served, parts.store.history(user_id, model.max_events))
+    history = parts.sequence.history(served, parts.store.newest(user_id, model.max_events))
     told = parts.store.get_preferences(user_id)
     stated = told.embedding if told and told.bundle_digest == parts.embedder.encoder.bundle.digest else None
     now = await parts.sequence.user(served, history, time.time_ns() // 1_000, device, stated)

@@ -83,6 +83,10 @@ class Embedder:
         """Texts that were tokenised before: one goes ahead of batches, several are a batch. Raises as `embed` does."""
         return await self._run(texts, 0.0, bulk=len(texts) > 1, gone=gone)
 
+    def forget(self, text: str) -> None:
+        """Take a text's vector out of the cache."""
+        self.cache.forget(self.encoder.tokenize(text).ids)
+
     def close(self) -> None:
         self._tokenizer_thread.shutdown()
         self.pool.close()

@@ -39,12 +39,22 @@ class VectorCache:
     def put(self, ids: NDArray[np.int32], vector: NDArray[np.float32]) -> None:
         """Keep a vector, dropping the least recent ones that no longer fit. One larger than the cache is not kept."""
         key = ids.tobytes()
-        size = len(key) + vector.nbytes + _ENTRY_BYTES
+        size = _size(key, vector)
         if key in self._vectors or size > self.max_bytes:
             return
         while self.bytes + size > self.max_bytes:
             old_key, old = self._vectors.popitem(last=False)
-            self.bytes -= len(old_key) + old.nbytes + _ENTRY_BYTES
+            self.bytes -= _size(old_key, old)
         vector.flags.writeable = False
         self._vectors[key] = vector
         self.bytes += size
+
+    def forget(self, ids: NDArray[np.int32]) -> None:
+        """Drop the vector of these token ids, if it is here."""
+        key = ids.tobytes()
+        if (vector := self._vectors.pop(key, None)) is not None:
+            self.bytes -= _size(key, vector)
+
+
+def _size(key: bytes, vector: NDArray[np.float32]) -> int:
+    return len(key) + vector.nbytes + _ENTRY_BYTES

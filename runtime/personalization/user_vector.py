@@ -2,7 +2,8 @@
 
 "Now" cancels out of the quotient, so ages may be measured back from any reference time. The sums are kept at the time
 of the latest event that has a strength: every factor is then at most 1 (nothing overflows), and that event alone weighs
-at least 1 (the sum of weights never underflows). A new event costs the same however long the history is, and the order
+at least 1 (the sum of weights never underflows). An event that is taken back leaves the reference where it was, as long
+as what remains still weighs at least 1. A new event costs the same however long the history is, and the order
 in which events arrive does not matter.
 
 Times are integer microseconds since 1970, UTC.
@@ -67,6 +68,29 @@ def add(
         return Sums(sums.reference_us, sums.weight + weight, sums.weighted + weight * embedding.astype(np.float64))
     kept = decay(time_us - sums.reference_us, decay_per_day)
     return Sums(time_us, kept * sums.weight + strength, kept * sums.weighted + strength * embedding.astype(np.float64))
+
+
+def merged(one: Sums | None, other: Sums | None, *, decay_per_day: float) -> Sums | None:
+    """The sums of two histories together."""
+    if one is None or other is None:
+        return one or other
+    later, earlier = (one, other) if one.reference_us >= other.reference_us else (other, one)
+    kept = decay(later.reference_us - earlier.reference_us, decay_per_day)
+    weighted = later.weighted + kept * earlier.weighted
+    return Sums(later.reference_us, later.weight + kept * earlier.weight, weighted)
+
+
+def remove(
+    sums: Sums, strength: int, embedding: NDArray[np.float32], time_us: int, *, decay_per_day: float
+) -> Sums | None:
+    """The sums without one event that is in them; None where too little would remain, so that its rounding would tell:
+    compute them from the log."""
+    if strength == 0:
+        return sums
+    weight = strength * decay(sums.reference_us - time_us, decay_per_day)
+    if sums.weight - weight < 1:
+        return None
+    return Sums(sums.reference_us, sums.weight - weight, sums.weighted - weight * embedding.astype(np.float64))
 
 
 def from_log(

@@ -10,7 +10,7 @@ from runtime.store import totals
 from runtime.store.records import Content, ContentItem, Embedding, Popular, PutOutcome, Vectors
 
 _COLUMNS = """i.id, c.fields, c.embedding, b.model_version, b.digest, c.tokens, c.truncated, i.popularity,
-    c.created_us, c.updated_us"""
+    c.created_us, c.updated_us, c.hidden"""
 _TABLES = "content c JOIN content_ids i USING (key) JOIN bundles b ON b.key = c.bundle"
 
 
@@ -56,6 +56,18 @@ def delete(connection: sqlite3.Connection, id: str) -> bool:
     return True
 
 
+def hide(connection: sqlite3.Connection, id: str, hidden: bool) -> bool:
+    found = connection.execute(
+        "UPDATE content SET hidden = ? WHERE key = (SELECT key FROM content_ids WHERE id = ?)", (hidden, id)
+    )
+    return found.rowcount > 0
+
+
+def hidden(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
+    find = "SELECT hidden FROM content JOIN content_ids USING (key) WHERE id = ?"
+    return {id for id in ids if (row := connection.execute(find, (id,)).fetchone()) is not None and row[0]}
+
+
 def forget_unused_id(connection: sqlite3.Connection, key: int) -> None:
     """Drop a content id that neither content nor log uses."""
     connection.execute(
@@ -95,19 +107,21 @@ def vectors(connection: sqlite3.Connection, bundle_digest: str, rows: int) -> It
         after = 0
         while True:  # a statement a chunk: an open one would keep the log from being emptied
             chunk = connection.execute(
-                """SELECT key, id, embedding FROM content JOIN content_ids USING (key)
-                WHERE bundle = ? AND key > ? ORDER BY key LIMIT ?""",
+                """SELECT key, id, fields, embedding FROM content JOIN content_ids USING (key)
+                WHERE bundle = ? AND key > ? AND hidden = 0 ORDER BY key LIMIT ?""",
                 (bundle, after, rows),
             ).fetchall()
             if not chunk:
                 break
             after = chunk[-1][0]
-            yield Vectors([id for _, id, _ in chunk], np.stack([decode(blob) for _, _, blob in chunk]))
+            _, ids, fields, blobs = zip(*chunk, strict=True)
+            yield Vectors(list(ids), list(fields), np.stack([decode(blob) for blob in blobs]))
 
 
 def popular(connection: sqlite3.Connection, n: int) -> list[Popular]:
     rows = connection.execute(
-        """SELECT id, popularity FROM content_ids i WHERE EXISTS (SELECT 1 FROM content c WHERE c.key = i.key)
+        """SELECT id, popularity FROM content_ids i
+        WHERE EXISTS (SELECT 1 FROM content c WHERE c.key = i.key AND c.hidden = 0)
         ORDER BY popularity DESC, key LIMIT ?""",
         (n,),
     ).fetchall()
@@ -131,7 +145,7 @@ def _mark_stale(connection: sqlite3.Connection, key: int) -> None:
 
 
 def _content(row: tuple[Any, ...]) -> Content:
-    id, fields, embedding, model_version, digest, tokens, truncated, popularity, created_us, updated_us = row
+    id, fields, embedding, model_version, digest, tokens, truncated, popularity, created_us, updated_us, hidden = row
     return Content(
         id=id,
         fields=fields,
@@ -143,4 +157,5 @@ def _content(row: tuple[Any, ...]) -> Content:
         popularity=popularity,
         created_us=created_us,
         updated_us=updated_us,
+        hidden=bool(hidden),
     )

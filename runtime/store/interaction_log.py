@@ -11,8 +11,16 @@ from runtime.personalization import user_vector
 from runtime.personalization.interactions import STRENGTHS, InteractionType
 from runtime.personalization.user_vector import Sums
 from runtime.store import totals
-from runtime.store.content import decode
-from runtime.store.records import AddOutcome, Embedding, Interaction, LoggedInteraction, UserHistory
+from runtime.store.content import decode, forget_unused_id
+from runtime.store.records import (
+    AddOutcome,
+    Embedding,
+    Interaction,
+    LoggedInteraction,
+    PastInteraction,
+    Seen,
+    UserHistory,
+)
 
 # The log holds positions in this tuple: append, never reorder.
 TYPES: tuple[InteractionType, ...] = ("skip", "view", "save", "share")
@@ -97,6 +105,40 @@ def add(
     return outcomes
 
 
+def delete(
+    connection: sqlite3.Connection, event_id: str, *, now_us: int, dimensions: int, decay_per_day: float
+) -> bool:
+    row = connection.execute(
+        """SELECT l.sequence, l.user, l.content, l.type, l.time_us, u.stale, c.embedding
+        FROM interactions l JOIN users u ON u.key = l.user LEFT JOIN content c ON c.key = l.content
+        WHERE l.event_id = ?""",
+        (event_id,),
+    ).fetchone()
+    if row is None:
+        return False
+    sequence, user_key, content_key, code, time_us, stale, embedding = row
+    strength = STRENGTHS[TYPES[code]]
+    if strength and not stale and embedding is not None:  # without its content it is not in the sums
+        sums = load_sums(connection, user_key, dimensions)
+        if sums is not None:
+            sums = user_vector.remove(sums, strength, decode(embedding), time_us, decay_per_day=decay_per_day)
+        if sums is None:
+            stale = True
+        else:
+            store_sums(connection, user_key, sums)
+    connection.execute("DELETE FROM interactions WHERE sequence = ?", (sequence,))
+    connection.execute(
+        """UPDATE users SET interaction_count = interaction_count - 1, stale = ?1,
+        last_updated_us = CASE WHEN interaction_count > 1 THEN max(coalesce(last_updated_us, ?2), ?2) END
+        WHERE key = ?3""",
+        (stale, now_us, user_key),
+    )
+    connection.execute("UPDATE content_ids SET popularity = popularity - ? WHERE key = ?", (strength, content_key))
+    forget_unused_id(connection, content_key)
+    totals.change(connection, "interactions", -1)
+    return True
+
+
 def read(connection: sqlite3.Connection, after: int, limit: int) -> list[LoggedInteraction]:
     rows = connection.execute(
         """SELECT l.sequence, l.event_id, u.id, c.id, l.type, l.time_us, l.received_us, l.duration_ms, l.device,
@@ -122,7 +164,7 @@ def read(connection: sqlite3.Connection, after: int, limit: int) -> list[LoggedI
     ]
 
 
-def history(connection: sqlite3.Connection, user_id: str, limit: int) -> UserHistory:
+def newest(connection: sqlite3.Connection, user_id: str, limit: int) -> UserHistory:
     rows = connection.execute(
         """SELECT c.id, l.type, l.time_us, l.duration_ms, l.device, l.context
         FROM interactions l JOIN content_ids c ON c.key = l.content
@@ -139,6 +181,30 @@ def history(connection: sqlite3.Connection, user_id: str, limit: int) -> UserHis
         device=list(devices),
         context=list(contexts),
     )
+
+
+def seen(connection: sqlite3.Connection, user_id: str, before: int | None, limit: int) -> list[Seen]:
+    rows = connection.execute(
+        """SELECT l.sequence, c.id FROM interactions l JOIN content_ids c ON c.key = l.content
+        WHERE l.user = (SELECT key FROM users WHERE id = ?1) AND (?2 IS NULL OR l.sequence < ?2)
+        ORDER BY l.sequence DESC LIMIT ?3""",
+        (user_id, before, limit),
+    ).fetchall()
+    return [Seen(*row) for row in rows]
+
+
+def history(connection: sqlite3.Connection, user_id: str, before: int | None, limit: int) -> list[PastInteraction]:
+    rows = connection.execute(
+        """SELECT l.sequence, l.event_id, i.id, l.type, l.time_us, c.hidden, c.embedding
+        FROM interactions l JOIN content c ON c.key = l.content JOIN content_ids i ON i.key = l.content
+        WHERE l.user = (SELECT key FROM users WHERE id = ?1) AND (?2 IS NULL OR l.sequence < ?2)
+        ORDER BY l.sequence DESC LIMIT ?3""",
+        (user_id, before, limit),
+    ).fetchall()
+    return [
+        PastInteraction(sequence, event_id, content_id, TYPES[code], time_us, bool(hidden), decode(blob))
+        for sequence, event_id, content_id, code, time_us, hidden, blob in rows
+    ]
 
 
 def load_sums(connection: sqlite3.Connection, user_key: int, dimensions: int) -> Sums | None:

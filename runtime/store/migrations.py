@@ -74,13 +74,17 @@ def first_tables(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def hidden_content(connection: sqlite3.Connection) -> None:
+    """Items that are kept and in no answer."""
+    connection.execute("ALTER TABLE content ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0")
+
+
 def histories_in_order(connection: sqlite3.Connection) -> None:
-    """The newest events of a user in one walk along an index; with the old one, all of theirs were sorted first."""
+    """The newest events of a user by their own time, in one walk along an index, however late they were sent."""
     connection.execute("CREATE INDEX interactions_user_time ON interactions (user, time_us)")
-    connection.execute("DROP INDEX interactions_user")
 
 
-MIGRATIONS: tuple[Migration, ...] = (first_tables, histories_in_order)
+MIGRATIONS: tuple[Migration, ...] = (first_tables, hidden_content, histories_in_order)
 
 
 def applied(connection: sqlite3.Connection) -> list[str]:

@@ -12,9 +12,11 @@ from runtime.store.records import (
     DeletedUser,
     Interaction,
     LoggedInteraction,
+    PastInteraction,
     Popular,
     Preferences,
     PutOutcome,
+    Seen,
     UserHistory,
     UserPreferences,
     UserState,
@@ -48,11 +50,20 @@ class Store(Protocol):
         """Remove an item; False if there was none. Its interactions stay in the log and count for nothing."""
         ...
 
+    def hide_content(self, id: str, hidden: bool) -> "Future[bool]":
+        """Keep an item out of the catalogue and of what is popular, or let it in again; False if there is none.
+        Replacing a hidden item leaves it hidden; its interactions count as before."""
+        ...
+
     def add_interactions(self, interactions: Sequence[Interaction]) -> "Future[list[AddOutcome]]":
         """Append events; one outcome each, in order. A repeated event_id changes nothing, within a call as between.
 
         The event, the user's sums and count and the content's popularity change in one transaction.
         """
+        ...
+
+    def delete_interaction(self, event_id: str) -> "Future[bool]":
+        """Take an event back, as if it had never come; False if there is none. Its id can be used again."""
         ...
 
     def put_preferences(self, user_id: str, preferences: Preferences) -> "Future[None]":
@@ -75,11 +86,15 @@ class Store(Protocol):
         """Those of `ids` that exist, in the order asked."""
         ...
 
+    def hidden(self, ids: Sequence[str]) -> set[str]:
+        """Those of `ids` that exist and are hidden."""
+        ...
+
     def get_user(self, user_id: str) -> UserState | None:
         """The user's state, at the same cost for any length of history. Where `stale`, use rebuild_user's instead."""
         ...
 
-    def history(self, user_id: str, limit: int) -> UserHistory:
+    def newest(self, user_id: str, limit: int) -> UserHistory:
         """The user's newest `limit` events with content that exists, ties in the order they came; none if unknown."""
         ...
 
@@ -87,6 +102,15 @@ class Store(Protocol):
 
     def popular(self, n: int) -> list[Popular]:
         """The n items with the greatest popularity, ties in order of first appearance; items without any included."""
+        ...
+
+    def seen(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[Seen]:
+        """The user's last interactions of every type, newest first; those with a sequence under `before`, if it is
+        given. A long history is read in pages, `before` being the last sequence of the page before."""
+        ...
+
+    def history(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[PastInteraction]:
+        """The user's last interactions with content that is there, with its vectors; pages as those of `seen`."""
         ...
 
     def log(self, *, after: int = 0, limit: int = 1000) -> list[LoggedInteraction]:
@@ -97,8 +121,9 @@ class Store(Protocol):
 
     # At start
 
-    def vectors(self, bundle_digest: str, *, rows: int = 256) -> Iterator[Vectors]:
-        """Every content vector made by this bundle, `rows` at a time."""
+    def vectors(self, bundle_digest: str, *, rows: int = 32) -> Iterator[Vectors]:
+        """Every vector made by this bundle of content that is not hidden, `rows` at a time: an item's fields can have
+        250 KB."""
         ...
 
     def content_of_other_bundles(self, bundle_digest: str, *, limit: int = 256) -> list[Content]:

@@ -31,18 +31,40 @@ class ContentItem(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Content(ContentItem, frozen=True, eq=False, kw_only=True):
-    """A stored item. `popularity` is Σ strength over the interactions with it."""
+    """A stored item. `popularity` is Σ strength over the interactions with it; a `hidden` one is kept and in no
+    answer."""
 
     popularity: int
     created_us: int
     updated_us: int
+    hidden: bool
 
 
 class Vectors(msgspec.Struct, frozen=True, eq=False):
-    """Some stored vectors: `embeddings` float32 [n, 384], row i belongs to ids[i]."""
+    """Some stored vectors: `embeddings` float32 [n, 384], row i belongs to ids[i], whose fields are fields[i]."""
 
     ids: list[str]
+    fields: list[bytes]
     embeddings: NDArray[np.float32]
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """An interaction with content that a user has thereby seen."""
+
+    sequence: int
+    content_id: str
+
+
+class PastInteraction(msgspec.Struct, frozen=True, eq=False):
+    """An interaction with content that is still there, and the content's vector."""
+
+    sequence: int
+    event_id: str
+    content_id: str
+    type: InteractionType
+    time_us: int
+    hidden: bool
+    embedding: Embedding
 
 
 class Popular(msgspec.Struct, frozen=True):
@@ -88,7 +110,7 @@ class UserState(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """What is kept per user.
 
     interaction_count: stored events of every type, skip included.
-    last_updated_us: when the store last accepted an event of this user; None without events.
+    last_updated_us: when the store last accepted an event of this user, or took one back; None without events.
     sums: the decayed sums of the user vector; None when no event has a strength and a stored vector.
     stale: a vector in the history changed since `sums` were computed; ask for `rebuild_user` instead.
     """

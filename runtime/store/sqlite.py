@@ -26,9 +26,11 @@ from runtime.store.records import (
     Embedding,
     Interaction,
     LoggedInteraction,
+    PastInteraction,
     Popular,
     Preferences,
     PutOutcome,
+    Seen,
     UserHistory,
     UserPreferences,
     UserState,
@@ -98,6 +100,9 @@ class SqliteStore(Store):
     def delete_content(self, id: str) -> "Future[bool]":
         return self.writer.submit(lambda connection: content.delete(connection, id), bytes=_ROW_BYTES)
 
+    def hide_content(self, id: str, hidden: bool) -> "Future[bool]":
+        return self.writer.submit(lambda connection: content.hide(connection, id, hidden), bytes=_ROW_BYTES)
+
     def add_interactions(self, interactions: Sequence[Interaction]) -> "Future[list[AddOutcome]]":
         now_us = self._clock_us()
         return self.writer.submit(
@@ -109,6 +114,19 @@ class SqliteStore(Store):
                 decay_per_day=self._decay_per_day,
             ),
             bytes=sum(_ROW_BYTES + len(event.context or b"") for event in interactions),
+        )
+
+    def delete_interaction(self, event_id: str) -> "Future[bool]":
+        now_us = self._clock_us()
+        return self.writer.submit(
+            lambda connection: interaction_log.delete(
+                connection,
+                event_id,
+                now_us=now_us,
+                dimensions=self.dimensions,
+                decay_per_day=self._decay_per_day,
+            ),
+            bytes=_ROW_BYTES,
         )
 
     def put_preferences(self, user_id: str, preferences: Preferences) -> "Future[None]":
@@ -136,11 +154,14 @@ class SqliteStore(Store):
     def get_contents(self, ids: Sequence[str]) -> list[Content]:
         return [found for id in ids if (found := self._read(content.get, id)) is not None]
 
+    def hidden(self, ids: Sequence[str]) -> set[str]:
+        return self._read(content.hidden, ids)
+
     def get_user(self, user_id: str) -> UserState | None:
         return self._read(users.get, user_id, self.dimensions)
 
-    def history(self, user_id: str, limit: int) -> UserHistory:
-        return self._read(interaction_log.history, user_id, limit)
+    def newest(self, user_id: str, limit: int) -> UserHistory:
+        return self._read(interaction_log.newest, user_id, limit)
 
     def get_preferences(self, user_id: str) -> Preferences | None:
         return self._read(users.get_preferences, user_id)
@@ -148,13 +169,19 @@ class SqliteStore(Store):
     def popular(self, n: int) -> list[Popular]:
         return self._read(content.popular, n)
 
+    def seen(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[Seen]:
+        return self._read(interaction_log.seen, user_id, before, limit)
+
+    def history(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[PastInteraction]:
+        return self._read(interaction_log.history, user_id, before, limit)
+
     def log(self, *, after: int = 0, limit: int = 1000) -> list[LoggedInteraction]:
         return self._read(interaction_log.read, after, limit)
 
     def counts(self) -> Counts:
         return self._read(totals.read)
 
-    def vectors(self, bundle_digest: str, *, rows: int = 256) -> Iterator[Vectors]:
+    def vectors(self, bundle_digest: str, *, rows: int = 32) -> Iterator[Vectors]:
         with translated("reading the vectors"):
             yield from self._read(content.vectors, bundle_digest, rows)
 

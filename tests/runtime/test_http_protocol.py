@@ -6,6 +6,8 @@ import socket
 
 import pytest
 
+from runtime.server import IDLE_CONNECTIONS
+
 MB = 1 << 20
 
 
@@ -81,3 +83,14 @@ def test_what_is_not_http_is_refused(server):
         connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
         assert b" 400 " in answer(connection).split(b"\r\n")[0]
     assert server.client.get("/healthz").status_code == 200
+
+
+def test_one_connection_too_many_is_told_when_to_come_back(start_server):
+    server = start_server(max_requests=1)
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(connect(server)) for _ in range(IDLE_CONNECTIONS + 4)]
+        idle[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        head, _, body = answer(idle[-1]).lower().partition(b"\r\n\r\n")
+    assert head.startswith(b"http/1.1 503 ")
+    assert b"\r\nretry-after: 1\r\n" in head
+    assert json.loads(body)["error"]["code"] == "overloaded"

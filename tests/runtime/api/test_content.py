@@ -94,3 +94,47 @@ def test_a_catalogue_that_is_full_says_so_and_what_it_held_stays(start_server):
     assert (answer.status_code, answer.json()["error"]["code"]) == (507, "catalog_full")
     assert server.client.put("/content/full-1", json={"text": "replacing needs no room"}).status_code == 200
     assert server.client.get("/info").json()["stored"]["content"] == 600
+
+
+def test_a_hidden_item_is_in_no_answer_until_it_is_shown_again(start_server):
+    server = start_server()
+    client = server.client
+    for id, text in {"barn": "a rustic barn", "yacht": "a yacht at sea"}.items():
+        client.put(f"/content/{id}", json={"text": text, "tags": ["venue"]})
+    for user in ("hana", "hugo"):
+        client.post("/interactions", json={"user_id": user, "content_id": "yacht", "type": "share"})
+
+    def answers():
+        yield "search", client.post("/search", json={"text": "a boat"}).json()
+        yield "filtered", client.post("/search", json={"text": "a boat", "filters": {"tags": ["venue"]}}).json()
+        yield "similar", client.get("/content/barn/similar").json()
+        yield "recommended", client.get("/user/hana/recommendations?exclude_seen=false").json()
+        yield "ranked", client.post("/rank?explain=true", json={"user_id": "hana", "candidates": ["barn"]}).json()
+
+    taste = client.get("/user/hana/embedding").json()["embedding"]
+    assert all("yacht" in json.dumps(answer) for _, answer in answers())
+    assert client.patch("/content/yacht", json={"hidden": True}).json() == {"id": "yacht", "hidden": True}
+    assert [name for name, answer in answers() if "yacht" in json.dumps(answer)] == []
+    ranking = client.post("/rank", json={"user_id": "hana", "candidates": ["barn", "yacht"]}).json()
+    assert ranking["unknown"] == ["yacht"]
+    assert client.get("/content/yacht/similar").status_code == 404
+    assert client.get("/content/yacht").json()["hidden"] is True
+    assert client.get("/user/hana/embedding").json()["embedding"] == taste
+    popular = client.get("/user/newcomer/embedding").json()["embedding"]
+    barn = client.get("/content/barn").json()["embedding"]
+    assert max(abs(a - b) for a, b in zip(popular, barn, strict=True)) < 1e-6
+
+    replaced = {"text": "a yacht in the harbour", "tags": ["venue"]}  # neither a new version nor a restart shows it
+    assert client.put("/content/yacht", json=replaced).json()["status"] == "replaced"
+    assert client.post("/content/batch", json=[{"id": "yacht", **replaced}]).json()["stored"] == 1
+    assert [name for name, answer in answers() if "yacht" in json.dumps(answer)] == []
+    server.stop()
+    client = start_server(data_dir=server.data_dir).client
+    assert [name for name, answer in answers() if "yacht" in json.dumps(answer)] == []
+
+    assert client.patch("/content/yacht", json={"hidden": False}).status_code == 200
+    assert all("yacht" in json.dumps(answer) for _, answer in answers())
+    assert "hidden" not in client.get("/content/yacht").json()
+    missing = client.patch("/content/nowhere", json={"hidden": True})
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "unknown_content")
+    assert client.patch("/content/yacht", json={"title": "x"}).status_code == 422

@@ -112,3 +112,35 @@ def test_what_was_acknowledged_is_there_after_a_restart(start_server, vectors):
     again = {"user_id": "u", "content_id": "a", "type": "save", "event_id": "e"}
     assert second.client.post("/interactions", json=again).json()["duplicates"] == 1
     assert second.stop() == 0
+
+
+def test_an_event_is_undone_as_if_it_had_never_come(start_server):
+    server = start_server()
+    client = server.client
+    for id, text in {"barn": "a rustic barn", "yacht": "a yacht at sea"}.items():
+        client.put(f"/content/{id}", json={"text": text})
+    act = {"user_id": "una", "content_id": "barn", "type": "save", "event_id": "u/1"}
+    client.post("/interactions", json=act)
+    before = client.get("/user/una/embedding").json()
+    slip = {"user_id": "una", "content_id": "yacht", "type": "share", "event_id": "u/2"}
+    client.post("/interactions", json=slip)
+    moved = client.get("/user/una/embedding").json()
+    assert moved["embedding"] != before["embedding"]
+    assert client.get("/user/other/embedding").json()["source"] == "popular"
+    popular = client.get("/user/other/embedding").json()["embedding"]
+
+    assert client.delete("/interactions/u%2F2").status_code == 204
+    after = client.get("/user/una/embedding").json()
+    assert (after["interaction_count"], after["source"]) == (1, "history")
+    assert max(abs(a - b) for a, b in zip(after["embedding"], before["embedding"], strict=True)) < 1e-6
+    assert client.get("/user/other/embedding").json()["embedding"] != popular  # the yacht is popular no more
+    seen = client.get("/user/una/recommendations").json()["results"]
+    assert [one["id"] for one in seen] == ["yacht"]
+    missing = client.delete("/interactions/u%2F2")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "unknown_interaction")
+
+    assert client.post("/interactions", json=slip).json()["stored"] == 1  # its id is free again
+    assert client.delete("/interactions/u/1").status_code == 204
+    assert client.delete("/interactions/u/2").status_code == 204
+    left = client.get("/user/una/embedding").json()
+    assert (left["interaction_count"], left["last_updated"], left["source"]) == (0, None, "popular")

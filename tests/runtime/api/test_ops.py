@@ -6,6 +6,8 @@ import sys
 
 import msgspec
 
+from runtime.api.openapi import openapi_document
+from runtime.api.ops import OPENAPI_FILE
 from runtime.app import ENDPOINTS
 
 
@@ -34,6 +36,11 @@ def test_every_endpoint_is_documented(server):
         assert endpoint.summary in page
         for status in endpoint.errors:
             assert str(status) in operation["responses"]
+
+
+def test_the_document_is_the_one_that_the_code_makes():
+    made = msgspec.json.encode(openapi_document(ENDPOINTS))
+    assert msgspec.json.decode(OPENAPI_FILE.read_bytes()) == msgspec.json.decode(made), "run `make docs`"
 
 
 def test_the_documentation_needs_nothing_from_elsewhere(server):

@@ -15,12 +15,15 @@ def vector(n: int) -> np.ndarray:
     return np.full(16, n, np.float32)
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 30)), max_size=300))
+@given(st.lists(st.tuples(st.sampled_from(["put", "get", "forget"]), st.integers(0, 30)), max_size=300))
 def test_against_a_list_kept_in_order_of_use(operations):
     cache, naive = VectorCache(max_bytes=4000), []  # naive: (key, bytes), least recent first
-    for is_put, n in operations:
+    for operation, n in operations:
         found = next((entry for entry in naive if entry[0] == n), None)
-        if is_put:
+        if operation == "forget":
+            cache.forget(ids(n))
+            naive = [entry for entry in naive if entry[0] != n]
+        elif operation == "put":
             cache.put(ids(n), vector(n))
             if found is None:
                 naive.append((n, ids(n).nbytes + 64 + 400))

@@ -28,6 +28,8 @@ operations = st.lists(
         st.tuples(st.just("add"), some_events),
         st.tuples(st.just("put"), contents, st.integers(0, 5)),
         st.tuples(st.just("delete content"), contents),
+        st.tuples(st.just("hide"), contents, st.booleans()),
+        st.tuples(st.just("undo"), st.integers(0, 40).map(str)),
         st.tuples(st.just("delete user"), users),
         st.tuples(st.just("prefer"), users, st.integers(0, 5)),
         st.tuples(st.just("read"), users),
@@ -42,7 +44,7 @@ class Model:
     """The definition of every answer, in plain Python."""
 
     def __init__(self):
-        self.content, self.log, self.preferences, self.known = {}, [], {}, set()
+        self.content, self.log, self.preferences, self.known, self.hidden = {}, [], {}, set(), set()
 
     def add(self, events):
         outcomes = []
@@ -64,6 +66,11 @@ class Model:
         self.preferences.pop(user, None)
         self.known.discard(user)
         return receipt
+
+    def undo(self, id):
+        left = [event for event in self.log if event[0] != id]
+        existed, self.log = len(left) < len(self.log), left
+        return existed
 
     def mean(self, user):
         counted = [
@@ -109,7 +116,9 @@ def assert_same(store, model):
             np.testing.assert_array_equal(found.embedding, model.content[id])
             assert found.popularity == model.popularity(id)
     best = [p.popularity for p in store.popular(10)]
-    assert best == sorted((model.popularity(id) for id in model.content), reverse=True)
+    shown = model.content.keys() - model.hidden
+    assert best == sorted((model.popularity(id) for id in shown), reverse=True)
+    assert store.hidden(["barn", "hall", "tent", "ship", "nowhere"]) == model.hidden
     logged = store.log()
     assert [(e.event_id, e.user_id, e.content_id, e.type, e.time_us) for e in logged] == model.log
     counts = store.counts()
@@ -139,7 +148,14 @@ def test_every_answer_is_what_the_log_says(item, event, preferences, embedding, 
                     model.content[id] = embedding(seed)
                 case "delete content":
                     existed = model.content.pop(arguments[0], None) is not None
+                    model.hidden.discard(arguments[0])
                     assert store.delete_content(arguments[0]).result() == existed
+                case "hide":
+                    id, hidden = arguments
+                    assert store.hide_content(id, hidden).result() == (id in model.content)
+                    model.hidden = (model.hidden | {id} if hidden else model.hidden - {id}) & model.content.keys()
+                case "undo":
+                    assert store.delete_interaction(arguments[0]).result() == model.undo(arguments[0])
                 case "delete user":
                     receipt = store.delete_user(arguments[0]).result()
                     expected = model.delete_user(arguments[0])

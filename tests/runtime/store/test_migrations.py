@@ -47,3 +47,12 @@ def test_a_step_that_fails_leaves_neither_table_nor_record(connection):
         migrate(connection, (*MIGRATIONS, one_that_fails))
     assert schema(connection) == before
     assert applied(connection) == NAMES
+
+
+def test_a_database_of_the_first_version_keeps_its_content_in_view(connection):
+    migrate(connection, MIGRATIONS[:1])
+    connection.execute("INSERT INTO content_ids (id) VALUES ('barn')")
+    connection.execute("INSERT INTO bundles (digest, model_version) VALUES ('d', 'v')")
+    connection.execute("INSERT INTO content VALUES (1, 1, 2, 0, 0, 0, x'', x'')")
+    assert migrate(connection) == NAMES[1:]
+    assert connection.execute("SELECT hidden FROM content").fetchall() == [(0,)]

@@ -144,3 +144,19 @@ def test_vectors_of_other_dimensions_are_refused_at_start(open_store):
     with pytest.raises(StoreError, match="holds 4-d vectors and the model makes 8-d"):
         open_store(dimensions=8)
     open_store(dimensions=4)  # nothing was changed, and the lock was let go
+
+
+def test_taking_back_an_event_costs_a_rebuild_only_where_little_is_left(store, item, event):
+    store.put_content([item("barn", 1), item("hall", 2)]).result()
+    day_us = 86_400_000_000
+    events = [event("1", type="share"), event("2", content="hall", type="save", time_us=day_us)]
+    store.add_interactions(events).result()
+    assert store.delete_interaction("2").result()
+    state = store.get_user("ann")
+    assert (state.stale, state.interaction_count) == (False, 1)
+    np.testing.assert_allclose(state.sums.weighted / state.sums.weight, item("barn", 1).embedding, atol=1e-9)
+    assert store.delete_interaction("1").result()
+    assert store.get_user("ann").stale
+    assert store.rebuild_user("ann").result().sums is None
+    assert not store.delete_interaction("1").result()
+    assert store.get_content("barn").popularity == 0

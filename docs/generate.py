@@ -1,0 +1,25 @@
+"""`python -m docs.generate`: write the references that are made from the code; tests compare them with it."""
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from runtime.api.openapi import openapi_document
+from runtime.api.ops import OPENAPI_FILE
+from runtime.app import ENDPOINTS
+from runtime.settings import settings_table
+
+SETTINGS_FILE = Path(__file__).with_name("settings.md")
+
+
+def main() -> None:
+    document = msgspec.json.encode(openapi_document(ENDPOINTS))
+    OPENAPI_FILE.write_bytes(msgspec.json.format(document, indent=1) + b"\n")
+    about = re.split(r"^\|", SETTINGS_FILE.read_text(encoding="utf-8"), maxsplit=1, flags=re.MULTILINE)[0]
+    SETTINGS_FILE.write_text(about + settings_table(), encoding="utf-8")
+    print(f"wrote {OPENAPI_FILE} and {SETTINGS_FILE}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Many items in one request: up to a thousand in one answer, any number as a stream."""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from starlette.requests import Request
+
+from runtime.api.batch import decode_items
+from runtime.api.content import EXAMPLE, IdentifiedContent, decode_identified, fields_of, store_items
+from runtime.api.content_stream import STREAM_BYTES, ContentProgress, stream_content
+from runtime.api.embed import text_of
+from runtime.api.endpoint import JSON, NDJSON, Endpoint
+from runtime.api.errors import ApiError, Error
+from runtime.api.ids import check_id
+
+if TYPE_CHECKING:
+    from runtime.parts import Parts
+
+MAX_BATCH = 1_000
+_SLICE = 256  # items embedded and stored together: an answerable bound on memory and on one transaction
+
+
+class ContentOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`status`: created, replaced, unchanged, or rejected with an `error`. `id` is null where it could not be read."""
+
+    id: str | None
+    status: str
+    error: Error | None = None
+
+
+class ContentBatchResponse(msgspec.Struct, frozen=True):
+    """One result an item, in order. `stored` counts created, replaced and unchanged ones."""
+
+    results: list[ContentOutcome]
+    stored: int
+    rejected: int
+
+
+async def post_content_batch(parts: "Parts", request: Request, body: bytes) -> ContentBatchResponse:
+    """A JSON array, or one JSON object a line (application/x-ndjson). A bad item is reported, the others are stored.
+
+    With `Accept: application/x-ndjson` the lines may be any number and are stored as they come in, behind interactive
+    requests. The answer is a line every 1,000 items (`event` progress), one for each of the first 100 that were
+    rejected, and at the end done or failed.
+    """
+    lines = request.headers.get("content-type", JSON).partition(";")[0].strip().lower() == NDJSON
+    outcomes: list[ContentOutcome] = []
+    good: list[tuple[int, IdentifiedContent, str]] = []  # position in `outcomes`, item, text
+    for path, item in decode_items(body, decode_identified, limit=MAX_BATCH, lines=lines):
+        try:
+            if isinstance(item, ApiError):
+                raise item
+            check_id(item.id, f"{path}.id")
+            good.append((len(outcomes), item, text_of(item, path)[0]))
+            outcomes.append(ContentOutcome(item.id, "pending"))
+        except ApiError as error:
+            id = None if isinstance(item, ApiError) else item.id
+            outcomes.append(ContentOutcome(id, "rejected", error.error))
+    for start in range(0, len(good), _SLICE):
+        part = good[start : start + _SLICE]
+        items = [(item.id, fields_of(item), text) for _, item, text in part]
+        statuses = await store_items(parts, items, request.is_disconnected)
+        for (position, item, _), status in zip(part, statuses, strict=True):
+            outcomes[position] = ContentOutcome(item.id, status)
+    rejected = len(outcomes) - len(good)
+    return ContentBatchResponse(outcomes, len(good), rejected)
+
+
+ENDPOINTS = [
+    Endpoint(
+        "POST", "/content/batch", post_content_batch, "Store up to 1,000 items, or stream any number",
+        request=list[IdentifiedContent], response=ContentBatchResponse, raw=True, media=(JSON, NDJSON),
+        stream=stream_content, stream_line=ContentProgress, stream_bytes=STREAM_BYTES,
+        errors=(400, 413, 415, 422, 503, 507), example=[{"id": "hollow-oak-barn", **EXAMPLE}],
+    ),
+]  # fmt: skip

@@ -1,0 +1,147 @@
+"""Any number of items in one request: embedded and stored slice by slice as their lines come in, with progress."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import msgspec
+from starlette.requests import Request
+
+from runtime.api.batch import decode_one
+from runtime.api.content import IdentifiedContent, decode_identified, fields_of, store_items
+from runtime.api.embed import text_of
+from runtime.api.endpoint import refused
+from runtime.api.errors import ApiError, Error, invalid
+from runtime.api.ids import check_id
+from runtime.api.stream import LineStream, numbered_lines
+from runtime.models.embedder import never_gone
+from runtime.models.scheduler import QueueFull
+from runtime.store import StoreBusy
+
+if TYPE_CHECKING:
+    from runtime.parts import Parts
+
+# Held by one stream: a line that is not complete, a slice of lines, and what they were decoded to.
+STREAM_BYTES = 2 << 20
+
+_SLICE_ITEMS = 64
+_SLICE_BYTES = 1 << 19
+_PROGRESS_EVERY = 1_000  # items
+_RETRY_S = 0.25
+
+# A client that reads nothing before it has sent everything must find room for the answer in the buffers between: 100
+# rejections and the progress of 100,000 items are some 50 KB. Later rejections are counted.
+_LISTED = 100
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Rejected(msgspec.Struct, frozen=True, tag_field="event", tag="rejected", omit_defaults=True):
+    """An item that was not stored; `line` counts from 1. The first 100 are listed, all are counted."""
+
+    line: int
+    id: str | None
+    error: Error
+
+
+class Counts(msgspec.Struct, tag_field="event", tag="progress"):
+    """What became of the lines so far; all of it is durable."""
+
+    lines: int = 0
+    created: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+
+
+class Done(Counts, tag="done"):
+    """The last line: everything was read and stored."""
+
+
+class Failed(Counts, tag="failed", kw_only=True):
+    """The last line: it stopped. What the counts say is stored; sending the same body again goes on."""
+
+    error: Error
+
+
+ContentProgress = Rejected | Counts | Done | Failed
+
+
+async def stream_content(parts: "Parts", request: Request) -> LineStream:
+    """The answer begins once the first lines were read, and goes on while the rest of the body comes in."""
+    slices = _slices(request, parts.settings.batch_timeout_s)
+    first = await anext(slices, None)
+    if first is None:
+        raise invalid("a batch has at least one item, this one has none", "$")
+    return LineStream(_progress(parts, first, slices))
+
+
+async def _progress(
+    parts: "Parts", lines: list[tuple[int, bytes]] | None, slices: AsyncIterator[list[tuple[int, bytes]]]
+) -> AsyncIterator[bytes]:
+    """The lines of the answer. `lines` are the first slice."""
+    counts, reported = Counts(), 0
+    try:
+        while lines is not None:
+            for rejected in await _store(parts, lines, counts):
+                if counts.rejected < _LISTED:
+                    yield _encode(rejected)
+                counts.rejected += 1
+            counts.lines = lines[-1][0]
+            if counts.lines - reported >= _PROGRESS_EVERY:
+                reported = counts.lines
+                yield _encode(counts)
+            lines = await anext(slices, None)
+    except Exception as error:
+        refusal = refused(error)
+        parts.metrics.error(refusal.error.code)
+        yield _encode(Failed(**msgspec.structs.asdict(counts), error=refusal.error))
+    else:
+        yield _encode(Done(**msgspec.structs.asdict(counts)))
+
+
+async def _slices(request: Request, stalled_s: float) -> AsyncIterator[list[tuple[int, bytes]]]:
+    lines: list[tuple[int, bytes]] = []
+    size = 0
+    async for number, line in numbered_lines(request, stalled_s=stalled_s):
+        if lines and (len(lines) == _SLICE_ITEMS or size + len(line) > _SLICE_BYTES):
+            yield lines
+            lines, size = [], 0
+        lines.append((number, line))
+        size += len(line)
+    if lines:
+        yield lines
+
+
+async def _store(parts: "Parts", lines: list[tuple[int, bytes]], counts: Counts) -> list[Rejected]:
+    """Store what can be, count it, and tell what cannot."""
+    rejected: list[Rejected] = []
+    items: list[tuple[str, bytes, str]] = []
+    for number, line in lines:
+        item = decode_one(line, decode_identified, "$")
+        try:
+            if isinstance(item, ApiError):
+                raise item
+            items.append((check_id(item.id, "$.id"), fields_of(item), text_of(item)[0]))
+        except ApiError as error:
+            rejected.append(Rejected(number, _id(item), error.error))
+    for status in await _patiently(parts, items):
+        setattr(counts, status, getattr(counts, status) + 1)
+    return rejected
+
+
+async def _patiently(parts: "Parts", items: list[tuple[str, bytes, str]]) -> list[str]:
+    """Store as bulk work, which waits where other requests would be refused. Raises as they do, in the end."""
+    deadline = time.monotonic() + parts.settings.batch_timeout_s
+    while True:
+        try:
+            return await store_items(parts, items, never_gone)
+        except (QueueFull, StoreBusy):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_RETRY_S)
+
+
+def _id(item: IdentifiedContent | ApiError) -> str | None:
+    return None if isinstance(item, ApiError) else item.id

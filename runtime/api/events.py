@@ -1,0 +1,93 @@
+"""The interaction log as training reads it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+
+from runtime.api.content import utc
+from runtime.api.endpoint import NDJSON, Endpoint
+from runtime.personalization.interactions import InteractionType
+from runtime.store import LoggedInteraction
+
+if TYPE_CHECKING:
+    from runtime.parts import Parts
+
+# Events held at once: 0.6 MB where each has the largest context, 50 KB where they are plain.
+_PAGE_EVENTS = 128
+
+_encode = msgspec.json.Encoder()
+
+
+class ExportQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`after`: the `sequence` of the last event that was read before; `limit`: the most events to send."""
+
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    limit: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
+
+
+class ExportedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An event as it was sent, with when it came (`received_at`) and its place in the log. `sequence` rises and is
+    never used twice; `context` is the JSON that was sent."""
+
+    sequence: int
+    event_id: str
+    user_id: str
+    content_id: str
+    type: InteractionType
+    timestamp: datetime
+    received_at: datetime
+    duration_ms: int | None = None
+    device: str | None = None
+    context: msgspec.Raw | None = None
+
+
+async def get_events_export(parts: "Parts", request: Request, query: ExportQuery) -> StreamingResponse:
+    """One JSON object a line, in the order of the log, up to its end. The last line's `sequence` is where the next
+    export goes on; an answer that breaks off is continued in the same way. Deleted users and undone events are not
+    there."""
+    first = parts.store.log(after=query.after, limit=_page(query.limit))  # a failure is an answer before the stream
+    return StreamingResponse(_lines(parts, query, first), media_type=NDJSON)
+
+
+async def _lines(parts: "Parts", query: ExportQuery, page: list[LoggedInteraction]) -> AsyncIterator[bytes]:
+    left = query.limit
+    while page:
+        yield b"".join(_encode.encode(_event(one)) + b"\n" for one in page)
+        left = None if left is None else left - len(page)
+        if len(page) < _PAGE_EVENTS or left == 0:
+            break
+        await asyncio.sleep(0)
+        page = parts.store.log(after=page[-1].sequence, limit=_page(left))
+
+
+def _page(left: int | None) -> int:
+    return _PAGE_EVENTS if left is None else min(_PAGE_EVENTS, left)
+
+
+def _event(event: LoggedInteraction) -> ExportedEvent:
+    return ExportedEvent(
+        sequence=event.sequence,
+        event_id=event.event_id,
+        user_id=event.user_id,
+        content_id=event.content_id,
+        type=event.type,
+        timestamp=utc(event.time_us),
+        received_at=utc(event.received_us),
+        duration_ms=event.duration_ms,
+        device=event.device,
+        context=None if event.context is None else msgspec.Raw(event.context),
+    )
+
+
+ENDPOINTS = [
+    Endpoint(
+        "GET", "/events/export", get_events_export, "The interaction log, as a stream",
+        query=ExportQuery, response=ExportedEvent, response_media=NDJSON, errors=(400, 422, 503),
+    ),
+]  # fmt: skip

@@ -1,0 +1,168 @@
+"""Discovery over the whole catalogue: by words, by an item, by a user's taste."""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+
+from runtime.api.endpoint import Endpoint
+from runtime.api.errors import ApiError, invalid, not_found
+from runtime.api.ids import path_id
+from runtime.api.users import MODEL_VERSION, user_vector
+from runtime.content import LongText, ShortText, Tag, labels
+from runtime.search import Found
+
+if TYPE_CHECKING:
+    from runtime.parts import Parts
+
+MAX_RESULTS = 100
+_MAX_TAGS = 16
+
+# The interactions that count for `exclude_seen`, newest first, and how many are read before others get their turn.
+SEEN_INTERACTIONS = 4_096
+_SEEN_STEP = 256
+
+TopK = Annotated[int, Meta(ge=1, le=MAX_RESULTS)]
+
+
+class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An item passes that has every one of `tags`, is by `vendor` (its `vendor_name`) and of `category`, each in full;
+    case and extra spaces make no difference."""
+
+    tags: Annotated[list[Tag], Meta(max_length=_MAX_TAGS)] = []
+    vendor: ShortText | None = None
+    category: ShortText | None = None
+
+
+class SearchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    text: LongText
+    filters: Filters = Filters()
+    top_k: TopK = 10
+
+
+class SimilarQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`tag` can be given several times; filters are as in /search."""
+
+    top_k: TopK = 10
+    tag: Annotated[list[Tag], Meta(max_length=_MAX_TAGS)] = []
+    vendor: ShortText | None = None
+    category: ShortText | None = None
+
+
+class RecommendationsQuery(SimilarQuery, frozen=True, forbid_unknown_fields=True):
+    """`tag` can be given several times; filters are as in /search. `exclude_seen` leaves out what the user's last
+    4,096 interactions were with, skips included. `diversity`, from 0 to 1, gives up relevance for variety."""
+
+    exclude_seen: bool = True
+    diversity: Annotated[float, Meta(ge=0, le=1)] = 0.0
+
+
+class Result(msgspec.Struct, frozen=True):
+    """`score`: cosine, the one that /rank gives."""
+
+    id: str
+    score: float
+
+
+class Results(msgspec.Struct, frozen=True):
+    """`results`, best first; `matched` counts the items that passed the filters."""
+
+    results: list[Result]
+    matched: int
+    model_version: str
+
+
+class SearchResults(Results, frozen=True):
+    """As other results; `tokens` counts the whole text, and `truncated` says that the model did not read all of it."""
+
+    tokens: int
+    truncated: bool
+
+
+class Recommendations(Results, frozen=True):
+    """As other results; `source` says what the user's vector is made of: history, preferences or popular."""
+
+    source: str
+
+
+async def post_search(parts: "Parts", request: Request, body: SearchRequest) -> SearchResults:
+    """Exact: the text is embedded and compared with every item that passes the filters."""
+    text = body.text.strip()
+    if not text:
+        raise invalid("the text is blank", "$.text")
+    wanted = labels(tags=body.filters.tags, vendor=body.filters.vendor, category=body.filters.category)
+    embedded = await parts.embedder.embed(text, request.is_disconnected)
+    found = await parts.search.best(embedded.vector, body.top_k, labels=wanted)
+    version = parts.embedder.encoder.model_version
+    return SearchResults(_results(found), found.matched, version, embedded.tokens, embedded.truncated)
+
+
+async def get_similar(parts: "Parts", request: Request, query: SimilarQuery) -> Results:
+    """The items closest to a stored one, itself left out. An id that itself ends in "/similar" is read from
+    /content/{id} with that slash as %2F."""
+    id = path_id(request)
+    held = parts.catalog.lookup([id])
+    if held.unknown:
+        stored = parts.store.get_content(id)
+        if stored is None or stored.hidden:
+            raise not_found("content", id)
+        raise ApiError(
+            503, "overloaded", f"{id!r} is about to be embedded by the new model; try again", retry_after_s=5
+        )
+    (vector,) = parts.catalog.gather(held.rows)
+    found = await parts.search.best(vector, query.top_k, labels=_labels(query), excluded=[id])
+    return Results(_results(found), found.matched, parts.embedder.encoder.model_version)
+
+
+async def get_recommendations(parts: "Parts", request: Request, query: RecommendationsQuery) -> Recommendations:
+    """Exact: the user's vector compared with every item that passes. With `diversity` the results are chosen one by
+    one from the best 100 (or four times `top_k`), each by (1 − diversity) · score − diversity · its closest cosine to
+    those before it (maximal marginal relevance)."""
+    user_id = path_id(request)
+    vector = await user_vector(parts, user_id)
+    seen = await _seen(parts, user_id) if query.exclude_seen else []
+    found = await parts.search.best(
+        vector.embedding, query.top_k, labels=_labels(query), excluded=seen, diversity=query.diversity
+    )
+    return Recommendations(_results(found), found.matched, MODEL_VERSION, vector.source)
+
+
+async def _seen(parts: "Parts", user_id: str) -> list[str]:
+    ids: dict[str, None] = {}
+    before = None
+    for _ in range(SEEN_INTERACTIONS // _SEEN_STEP):
+        page = parts.store.seen(user_id, before=before, limit=_SEEN_STEP)
+        ids.update(dict.fromkeys(one.content_id for one in page))
+        if len(page) < _SEEN_STEP:
+            break
+        before = page[-1].sequence
+        await asyncio.sleep(0)
+    return list(ids)
+
+
+def _labels(query: SimilarQuery) -> frozenset[str]:
+    return labels(tags=query.tag, vendor=query.vendor, category=query.category)
+
+
+def _results(found: Found) -> list[Result]:
+    return [Result(hit.id, hit.score) for hit in found.hits]
+
+
+ENDPOINTS = [
+    Endpoint(
+        "POST", "/search", post_search, "Find content by words",
+        request=SearchRequest, response=SearchResults, errors=(400, 413, 415, 422, 503),
+        example={"text": "somewhere to dance under the stars", "filters": {"category": "venue"}, "top_k": 3},
+    ),
+    Endpoint(
+        "GET", "/content/{id:path}/similar", get_similar, "Items like a stored one",
+        query=SimilarQuery, response=Results, errors=(400, 404, 422, 503), example={"top_k": 3, "category": "venue"},
+    ),
+    Endpoint(
+        "GET", "/user/{id:path}/recommendations", get_recommendations, "What a user may like and has not seen",
+        query=RecommendationsQuery, response=Recommendations, errors=(400, 404, 422, 503),
+        example={"top_k": 3, "tag": ["rustic"], "diversity": 0.3},
+    ),
+]  # fmt: skip
