@@ -73,7 +73,11 @@ def _answer(server: Server, path: str, **body: object) -> dict:
 HISTORY = (("seq-0", "view"), ("seq-3", "save"), ("seq-2", "skip"), ("seq-5", "share"))
 
 
-def test_without_a_bundle_everything_else_works_and_the_model_is_refused(server: Server) -> None:
+def test_without_a_bundle_everything_else_works_and_the_model_is_refused(
+    start_server: Callable[..., Server], bundle_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "minilm").symlink_to(bundle_path.resolve())
+    server = start_server(models_dir=tmp_path)
     server.client.put("/content/plain-1", json={"text": "a barn"})
     asked = [
         server.client.get("/user/nobody/embedding", params={"model": "sequence"}),
