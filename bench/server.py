@@ -52,6 +52,17 @@ class Server:
         except OSError as error:
             raise ServerError(self.obituary()) from error
 
+    def cpu_ms(self) -> float:
+        """Milliseconds that its threads have run so far: other work on the machine hardly changes what a request adds.
+
+        Raises ServerError when it is gone.
+        """
+        try:
+            tasks = list(Path(f"/proc/{self.process.pid}/task").iterdir())
+            return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
+        except OSError as error:
+            raise ServerError(self.obituary()) from error
+
     def obituary(self) -> str:
         """How it ended, with the end of its log."""
         code = self.process.poll()

@@ -49,6 +49,13 @@ class MixedTraffic:
             self._delete_user: 1,
             self._rank_user: 4,
             self._rank_embedding: 3,
+            self._rank_explained: 1,
+            self._search: 3,
+            self._similar: 2,
+            self._recommendations: 3,
+            self._style: 1,
+            self._hide: 1,
+            self._undo: 1,
             self._operations: 3,
         }
 
@@ -155,6 +162,34 @@ class MixedTraffic:
     def _rank_embedding(self) -> Ask:
         candidates: list[object] = [*self._stored_ids(10), {"id": "given", "embedding": self._vector()}]
         return _ask("rank embedding", "POST", "/rank", {"embedding": self._vector(), "candidates": candidates})
+
+    def _rank_explained(self) -> Ask:
+        body = {"user_id": self._user(), "candidates": [*self._stored_ids(10), "never-stored"]}
+        return _ask("rank explained", "POST", "/rank?explain=true", body)
+
+    def _search(self) -> Ask:
+        filters = self._random.choice(({}, {"tags": ["rustic"]}, {"vendor": "Hollow Oak", "tags": ["outdoor"]}))
+        return _ask("search", "POST", "/search", {"text": self._text(), "filters": filters, "top_k": 10})
+
+    def _similar(self) -> Ask:
+        content = self._content_id()
+        expected = 200 if content in self._stored else 404
+        return _ask("similar", "GET", f"/content/{content}/similar?top_k=5", expected=expected)
+
+    def _recommendations(self) -> Ask:
+        query = self._random.choice(("", "?diversity=0.4", "?exclude_seen=false&tag=rustic"))
+        return _ask("recommendations", "GET", f"/user/{self._user()}/recommendations{query}")
+
+    def _style(self) -> Ask:
+        return _ask("style", "GET", f"/user/{self._user()}/style?weeks=8&dislikes=true")
+
+    def _hide(self) -> Ask:
+        content = self._content_id()
+        expected = 200 if content in self._stored else 404
+        return _ask("hide", "PATCH", f"/content/{content}", {"hidden": False}, expected=expected)
+
+    def _undo(self) -> Ask:
+        return _ask("undo", "DELETE", "/interactions/never-stored", expected=404)
 
     def _vector(self) -> list[float]:
         values = [self._random.gauss(0, 1) for _ in range(DIMENSIONS)]

@@ -107,7 +107,8 @@ def build_parts(settings: Settings) -> Parts:
         queue_tokens=settings.queue_tokens,
     )
     store = SqliteStore(settings.data_dir, decay_per_day=settings.decay_per_day)
-    catalog = Catalog(dimensions=DIMENSIONS, max_bytes=settings.catalog_bytes)
+    exact = store.embeddings if settings.catalog_vectors == "int8" else None
+    catalog = Catalog(dimensions=DIMENSIONS, max_bytes=settings.catalog_bytes, exact=exact)
     sequence = SequenceServing(settings.models_dir, catalog, encoder.model_version)
     sequence.load_at_start()
     budget = memory_budget(settings, workers=pool.workers, sequence=sequence.served is not None)

@@ -1,6 +1,6 @@
 """Content id ↔ row of an in-memory matrix of vectors. Used from the event-loop thread only."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -8,8 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.labels import LabelIndex
+from runtime.matrix import Float32Matrix, Int8Matrix, Matrix, row_bytes
 
 LABELS_PER_ITEM = 12  # on average, there is room for so many
+
+
+# The exact vectors of those of the ids that are stored.
+Exact = Callable[[Sequence[str]], Mapping[str, NDArray[np.float32]]]
 
 
 class CatalogFull(Exception):
@@ -25,18 +30,20 @@ class Lookup(NamedTuple):
 
 
 class Catalog:
-    """The unit vectors of all content, float32 [rows, dimensions].
+    """The unit vectors of all content.
 
-    Memory: 4 · dimensions bytes an item (1,536 for 384) out of `max_bytes`, and about 210 bytes an item for its id and
-    up to 150 for its labels.
+    Memory: 1,536 bytes an item of 384 dimensions as float32, 392 as int8, out of `max_bytes`; and about 210 bytes an
+    item for its id and up to 150 for its labels. As int8 the exact vectors are asked for where they are needed: `exact`
+    reads them from where they are stored.
     The whole matrix is reserved at start, but the system hands out memory only as rows are first written, so it grows
     in place, is never copied, and a small catalogue stays small. Rows of deleted items are used again.
     """
 
-    def __init__(self, dimensions: int, max_bytes: int) -> None:
+    def __init__(self, dimensions: int, max_bytes: int, exact: Exact | None = None) -> None:
         self.dimensions = dimensions
-        self.capacity = max_bytes // (4 * dimensions)
-        self._matrix = np.empty((self.capacity, dimensions), np.float32)
+        self.capacity = max_bytes // row_bytes("float32" if exact is None else "int8", dimensions)
+        self._matrix: Matrix = (Float32Matrix if exact is None else Int8Matrix)(self.capacity, dimensions)
+        self._exact = exact
         self._version = np.zeros(self.capacity, np.uint32)
         self._rows: dict[str, int] = {}
         self._ids: list[str | None] = []  # by row
@@ -56,7 +63,7 @@ class Catalog:
     @property
     def used_bytes(self) -> int:
         """Bytes of the matrix that were ever written, and so are held."""
-        return self.rows * 4 * self.dimensions
+        return self.rows * self._matrix.row_bytes
 
     @property
     def label_bytes(self) -> int:
@@ -99,11 +106,11 @@ class Catalog:
             self._ids[row] = id
             self._held[row] = True
         else:
-            self._sum -= self._matrix[row]
+            self._sum -= self._matrix.row(row)
         self._labels.set(row, labels)
-        self._matrix[row] = embedding
+        self._matrix.set(row, embedding)
+        self._sum += self._matrix.row(row)
         self._version[row] += 1
-        self._sum += embedding
 
     def delete(self, id: str) -> bool:
         """Forget an item; False if it was not there."""
@@ -114,7 +121,7 @@ class Catalog:
         self._held[row] = False
         self._labels.clear(row)
         self._free.append(row)
-        self._sum -= self._matrix[row]
+        self._sum -= self._matrix.row(row)
         return True
 
     def lookup(self, ids: Sequence[str]) -> Lookup:
@@ -124,8 +131,15 @@ class Catalog:
         return Lookup(known, rows, [id for id in ids if id not in self._rows] if len(known) < len(ids) else [])
 
     def gather(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """A copy of these rows, float32 [k, dimensions]."""
-        return self._matrix[rows]
+        """The exact vectors of rows that hold an item, float32 [k, dimensions]."""
+        vectors = self._matrix.held(rows)
+        if self._exact is not None:
+            ids = self.ids(rows)
+            stored = self._exact(ids)
+            for position, id in enumerate(ids):
+                if (vector := stored.get(id)) is not None:  # or it was deleted a moment ago, and is about to go here
+                    vectors[position] = vector
+        return vectors
 
     def versions(self, rows: NDArray[np.intp]) -> NDArray[np.uint32]:
         """How often these rows were written, [k]: what was computed from a row holds while this stays the same."""
@@ -135,9 +149,14 @@ class Catalog:
         """The ids of all items."""
         return list(self._rows)
 
-    def block(self, start: int, stop: int) -> NDArray[np.float32]:
-        """A view of the rows from `start` up to `stop`, float32 [stop − start, dimensions], free rows among them."""
-        return self._matrix[start:stop]
+    def scores(self, query: NDArray[np.float32], start: int, stop: int) -> NDArray[np.float32]:
+        """Cosines of a unit vector [dimensions] with the rows from `start` up to `stop`, those of free ones being some
+        number; within `errors` of the exact ones."""
+        return self._matrix.scores(query, start, stop)
+
+    def errors(self, rows: NDArray[np.intp]) -> NDArray[np.float32] | None:
+        """How far the score of each of these rows can be from the exact one; None where all are exact."""
+        return self._matrix.errors(rows)
 
     def matching(self, labels: Collection[str]) -> NDArray[np.bool_]:
         """Which rows hold an item that carries all `labels`, bool [rows]. They hold as those of `lookup` do."""
@@ -153,7 +172,7 @@ class Catalog:
         return [id for row in rows.tolist() if (id := self._ids[row]) is not None]
 
     def mean(self) -> NDArray[np.float64]:
-        """The plain average of all items, [dimensions], kept up to date as they change; zeros without any."""
+        """The plain average of all items as they are held, [dimensions], kept as they change; zeros without any."""
         return self._sum / max(len(self._rows), 1)
 
     def _next_row(self) -> int:
@@ -165,7 +184,7 @@ class Catalog:
     def _full(self, new: int) -> CatalogFull:
         return CatalogFull(
             f"{new} more items do not fit: {len(self._rows)} of {self.capacity} are held and {self._reserved} are on "
-            f"their way, at {4 * self.dimensions} bytes each; raise the catalogue's bytes or delete content"
+            f"their way, at {self._matrix.row_bytes} bytes each; raise the catalogue's bytes or delete content"
         )
 
     def _labels_full(self, new: int) -> CatalogFull:

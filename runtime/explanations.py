@@ -47,7 +47,8 @@ async def explain(
             )  # fmt: skip
             largest.add(parts, np.array([past.sequence for past in shown]))
             named |= {past.sequence: past for past in shown}
-            named = {key: named[key] for key in np.unique(largest.keys).tolist() if key >= 0}
+            # Not np.unique, here and elsewhere: without options it imports numpy.ma, 9 MB.
+            named = {key: named[key] for key in set(largest.keys.ravel().tolist()) if key >= 0}
         if len(page) < step:
             break
         before, read = page[-1].sequence, read + len(page)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from runtime import labels, search
 from runtime.catalog import LABELS_PER_ITEM
 from runtime.machine import available_memory
+from runtime.matrix import row_bytes
 from runtime.models import sequence_model
 from runtime.models.item_vectors import ITEM_BYTES
 from runtime.models.text_encoder import SCRATCH_BYTES
@@ -13,9 +14,10 @@ from runtime.settings import MiB, Settings
 # Measured upper bounds of what has no setting of its own.
 _CONNECTION_BYTES = 72 * 1024  # uvicorn buffers up to 64 KiB of a body before it stops reading
 _DECODE_BYTES = 16 * MiB  # one body is decoded at a time: 131,072 values at about 100 bytes
+_HISTORY_BYTES = 4 * MiB  # a page of a history with its vectors, and what it gave to each candidate
 _STORE_BYTES = 12 * MiB  # 8 MiB of queued writes, 2 MiB being committed, two page caches of 1 MiB
 _ID_BYTES = 210  # per catalogue item, beside its vector
-_VECTOR_BYTES = 1_536
+_DIMENSIONS = 384
 
 
 class MemoryBudgetError(Exception):
@@ -55,10 +57,11 @@ def memory_budget(settings: Settings, *, workers: int, sequence: bool = False) -
 
     sequence: a sequence model is served, which keeps vectors of its own for the catalogue.
     """
-    items = settings.catalog_bytes // _VECTOR_BYTES
+    items = settings.catalog_bytes // row_bytes(settings.catalog_vectors, _DIMENSIONS)
     growth = {
         "catalogue (VOWS_CATALOG_BYTES, and ids)": settings.catalog_bytes + items * _ID_BYTES,
         "labels of the catalogue": items * (LABELS_PER_ITEM * labels.ENTRY_BYTES + labels.ROW_BYTES),
+        "one history": _HISTORY_BYTES,
         "one search": items * search.ROW_BYTES + search.POOL_BYTES,
         "bodies and what is decoded of them (2 × VOWS_BODY_BUDGET_BYTES)": 2 * settings.body_budget_bytes,
         "decoding one body": _DECODE_BYTES,

@@ -1,6 +1,7 @@
 """What a request can reach: the parts that `create_app` builds once and hands to every endpoint."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from runtime.api.body import BodyBudget
 from runtime.catalog import Catalog
@@ -24,3 +25,5 @@ class Parts:
     metrics: RequestMetrics
     self_test: SelfTest
     sequence: SequenceServing
+    # One user's whole history is read at a time: the memory of one (memory_budget.py) is then all that is needed.
+    history_turn: asyncio.Lock = field(default_factory=asyncio.Lock)

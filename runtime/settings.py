@@ -51,7 +51,15 @@ class Settings:
     )
     max_requests: int = _setting(128, "requests", "Requests served at once; beyond it: 503.", low=1, high=10_000)
     catalog_bytes: int = _setting(
-        32 * MiB, "bytes", "Memory for the vectors of the catalogue; 384-d float32 is 1,536 bytes an item.", low=MiB
+        32 * MiB,
+        "bytes",
+        "Memory for the vectors of the catalogue; an item takes 1,536 as float32, 392 as int8.",
+        low=MiB,
+    )
+    catalog_vectors: str = _setting(
+        "float32",
+        "float32, int8",
+        "How they are held; with int8 the best are read from the database again, and answers stay exact.",
     )
     cache_bytes: int = _setting(2 * MiB, "bytes", "Memory for vectors of texts seen lately; 0 keeps none.", low=0)
     decay_per_day: float = _setting(0.01, "1/day", "λ: an interaction's weight falls by exp(−λ·age).", low=0, high=10)
@@ -65,6 +73,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         _one_of("encoding", self.encoding, ("auto", "s8", "u8", "fp32"))
+        _one_of("catalog_vectors", self.catalog_vectors, ("float32", "int8"))
         _one_of("log_level", self.log_level, ("debug", "info", "warning", "error"))
         if self.body_budget_bytes < self.max_body_bytes:
             raise SettingsError(

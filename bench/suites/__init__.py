@@ -6,7 +6,7 @@ import importlib
 
 from bench.suite import Suite
 
-NAMES = ("embed", "start", "memory", "users", "rank", "load", "quality", "session", "sequence")
+NAMES = ("embed", "start", "memory", "users", "rank", "search", "load", "quality", "session", "sequence")
 OPT_IN = ("peers", "bench.vm.suite")  # run when named alone: they need a set-up of their own
 
 

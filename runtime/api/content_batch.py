@@ -71,6 +71,6 @@ ENDPOINTS = [
         "POST", "/content/batch", post_content_batch, "Store up to 1,000 items, or stream any number",
         request=list[IdentifiedContent], response=ContentBatchResponse, raw=True, media=(JSON, NDJSON),
         stream=stream_content, stream_line=ContentProgress, stream_bytes=STREAM_BYTES,
-        errors=(400, 413, 415, 422, 503, 507), example=[{"id": "hollow-oak-barn", **EXAMPLE}],
+        errors=(400, 408, 413, 415, 422, 503, 507), example=[{"id": "hollow-oak-barn", **EXAMPLE}],
     ),
 ]  # fmt: skip

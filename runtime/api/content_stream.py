@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from runtime.parts import Parts
 
 # Held by one stream: a line that is not complete, a slice of lines, and what they were decoded to.
-STREAM_BYTES = 2 << 20
+STREAM_BYTES = 3 << 19
 
 _SLICE_ITEMS = 64
 _SLICE_BYTES = 1 << 19

@@ -116,6 +116,7 @@ class _Serve:
                 raise ApiError(400, "bad_request", "the path is not valid UTF-8")
             query = () if endpoint.query is None else (decode_query(request, endpoint.query),)
             if endpoint.request is None:
+                held.grow_by(endpoint.answer_bytes(*query))
                 reply = await endpoint.handler(parts, request, *query)
             elif endpoint.stream is not None and request.headers.get("accept") == NDJSON:
                 _check_media(request, (NDJSON,))

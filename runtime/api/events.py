@@ -18,8 +18,9 @@ from runtime.store import LoggedInteraction
 if TYPE_CHECKING:
     from runtime.parts import Parts
 
-# Events held at once: 0.6 MB where each has the largest context, 50 KB where they are plain.
+# Events held at once: 50 KB where they are plain, and where each has the largest context what is reserved.
 _PAGE_EVENTS = 128
+_PAGE_BYTES = 1 << 20
 
 _encode = msgspec.json.Encoder()
 
@@ -89,5 +90,6 @@ ENDPOINTS = [
     Endpoint(
         "GET", "/events/export", get_events_export, "The interaction log, as a stream",
         query=ExportQuery, response=ExportedEvent, response_media=NDJSON, errors=(400, 422, 503),
+        answer_bytes=lambda query: _PAGE_BYTES,
     ),
 ]  # fmt: skip

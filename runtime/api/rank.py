@@ -153,7 +153,8 @@ async def _explanations(
     if user_id is None or sums is None:
         return [Explanation(id, []) for id in ids]
     decay = parts.settings.decay_per_day
-    found = await explain(parts.store, user_id, sums, vectors, decay_per_day=decay)
+    async with parts.history_turn:
+        found = await explain(parts.store, user_id, sums, vectors, decay_per_day=decay)
     return [Explanation(id, [_contribution(one) for one in reasons]) for id, reasons in zip(ids, found, strict=True)]
 
 

@@ -122,10 +122,11 @@ async def get_recommendations(parts: "Parts", request: Request, query: Recommend
     those before it (maximal marginal relevance)."""
     user_id = path_id(request)
     vector = await user_vector(parts, user_id)
-    seen = await _seen(parts, user_id) if query.exclude_seen else []
-    found = await parts.search.best(
-        vector.embedding, query.top_k, labels=_labels(query), excluded=seen, diversity=query.diversity
-    )
+    async with parts.history_turn:
+        seen = await _seen(parts, user_id) if query.exclude_seen else []
+        found = await parts.search.best(
+            vector.embedding, query.top_k, labels=_labels(query), excluded=seen, diversity=query.diversity
+        )
     return Recommendations(_results(found), found.matched, MODEL_VERSION, vector.source)
 
 

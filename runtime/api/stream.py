@@ -9,7 +9,8 @@ from starlette.types import Receive, Scope, Send
 
 from runtime.api.errors import ApiError
 
-MAX_LINE_BYTES = 1 << 20
+# Of one line: the largest item that is allowed takes 540 KB of JSON.
+MAX_LINE_BYTES = 640 << 10
 
 
 class LineStream(Response):

@@ -81,9 +81,9 @@ async def get_style(parts: "Parts", request: Request, query: StyleQuery) -> Styl
     """The user's vector week by week, from their last 20,480 interactions. Without a history there is no taste yet."""
     user_id = path_id(request)
     store, now_us = parts.store, time.time_ns() // 1_000
-    weeks, skipped = await weeks_of(
-        store, user_id, now_us=now_us, weeks=query.weeks, decay_per_day=parts.settings.decay_per_day
-    )
+    decay = parts.settings.decay_per_day
+    async with parts.history_turn:
+        weeks, skipped = await weeks_of(store, user_id, now_us=now_us, weeks=query.weeks, decay_per_day=decay)
     vectors = weeks.vectors()
     first = next((n for n, vector in enumerate(vectors) if vector is not None), len(vectors) - 1)
     then, now = vectors[first], vectors[-1]

@@ -30,7 +30,7 @@ class Weeks:
         times = np.minimum(np.array(times_us, np.int64), self.ends_us[-1])
         strengths = np.array([STRENGTHS[type] for type in types], np.int64)
         weeks = np.searchsorted(self.ends_us, times)  # of the first end that is not before the time
-        for week in np.unique(weeks).tolist():
+        for week in sorted(set(weeks.tolist())):
             its = weeks == week
             count = int(its.sum())
             self.interactions[week] += count

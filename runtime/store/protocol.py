@@ -10,6 +10,7 @@ from runtime.store.records import (
     ContentItem,
     Counts,
     DeletedUser,
+    Embedding,
     Interaction,
     LoggedInteraction,
     PastInteraction,
@@ -84,6 +85,10 @@ class Store(Protocol):
 
     def get_contents(self, ids: Sequence[str]) -> list[Content]:
         """Those of `ids` that exist, in the order asked."""
+        ...
+
+    def embeddings(self, ids: Sequence[str]) -> dict[str, Embedding]:
+        """The vectors of those of `ids` that exist."""
         ...
 
     def hidden(self, ids: Sequence[str]) -> set[str]:

@@ -154,6 +154,9 @@ class SqliteStore(Store):
     def get_contents(self, ids: Sequence[str]) -> list[Content]:
         return [found for id in ids if (found := self._read(content.get, id)) is not None]
 
+    def embeddings(self, ids: Sequence[str]) -> dict[str, Embedding]:
+        return self._read(content.embeddings, ids)
+
     def hidden(self, ids: Sequence[str]) -> set[str]:
         return self._read(content.hidden, ids)
 

@@ -62,7 +62,9 @@ def test_every_endpoint_is_asked(tokenizer):
     assert lines >= {
         "POST /embed", "POST /embed/batch", "PUT /content/{item}", "GET /content/{item}", "DELETE /content/{item}",
         "POST /content/batch", "POST /interactions", "PUT /user/{user}/preferences", "GET /user/{user}/embedding",
-        "DELETE /user/{user}", "POST /rank", "GET /healthz", "GET /readyz", "GET /info", "GET /openapi.json",
+        "DELETE /user/{user}", "POST /rank", "POST /rank?explain=true", "POST /search", "PATCH /content/{item}",
+        "GET /content/{item}/similar?top_k=5", "GET /user/{user}/recommendations", "DELETE /interactions/never-stored",
+        "GET /user/{user}/style?weeks=8&dislikes=true", "GET /healthz", "GET /readyz", "GET /info", "GET /openapi.json",
         "GET /docs",
     }  # fmt: skip
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,11 +20,25 @@ def vectors(seed, n):
     return normalised(np.random.default_rng(seed).standard_normal((n, DIMENSIONS)))
 
 
-def catalog_of(rows, labels=lambda n: ()):
-    catalog = Catalog(dimensions=DIMENSIONS, max_bytes=4 * DIMENSIONS * max(len(rows), 1))
-    for n, row in enumerate(rows):
-        catalog.put(f"item-{n}", row, labels(n))
-    return catalog
+@pytest.fixture(scope="module", params=["float32", "int8"])
+def catalog_of(request):
+    """Makes a catalogue of rows. With int8, `stored` stands for the database that it reads exact vectors from."""
+
+    def make(rows, labels=lambda n: ()):
+        stored = {}
+        exact = None if request.param == "float32" else lambda ids: {id: stored[id] for id in ids if id in stored}
+        catalog = Catalog(dimensions=DIMENSIONS, max_bytes=4 * DIMENSIONS * max(len(rows), 1), exact=exact)
+        catalog.stored = stored
+        for n, row in enumerate(rows):
+            put(catalog, f"item-{n}", row, labels(n))
+        return catalog
+
+    return make
+
+
+def put(catalog, id, row, labels=()):
+    catalog.stored[id] = row
+    catalog.put(id, row, labels)
 
 
 def best(catalog, query, k, **options):
@@ -39,7 +54,7 @@ def best(catalog, query, k, **options):
     st.sets(st.integers(0, 70)),
     st.sampled_from([0.0, 0.3, 1.0]),
 )
-def test_it_gives_what_a_plain_ranking_gives(seed, n, k, labels, excluded, diversity):
+def test_it_gives_what_a_plain_ranking_gives(catalog_of, seed, n, k, labels, excluded, diversity):
     def labels_of(n):
         return [label for label, every in (("tag even", 2), ("vendor third", 3)) if n % every == 0]
 
@@ -59,7 +74,7 @@ def test_it_gives_what_a_plain_ranking_gives(seed, n, k, labels, excluded, diver
     assert [hit.score for hit in found.hits] == scores[expected[:k]].tolist()  # to the last bit
 
 
-def test_deleted_items_are_not_found_and_their_rows_are_used_again():
+def test_deleted_items_are_not_found_and_their_rows_are_used_again(catalog_of):
     rows = vectors(1, 30)
     catalog = catalog_of(rows, lambda n: ["tag old"])
     for n in range(0, 30, 2):
@@ -67,13 +82,13 @@ def test_deleted_items_are_not_found_and_their_rows_are_used_again():
     found = best(catalog, rows[4], 30)
     assert found.matched == 15
     assert "item-4" not in {hit.id for hit in found.hits}
-    catalog.put("new", rows[4], ["tag new"])
+    put(catalog, "new", rows[4], ["tag new"])
     assert best(catalog, rows[4], 1).hits[0].id == "new"
     assert best(catalog, rows[4], 30, labels=["tag new"]).matched == 1
     assert best(catalog, rows[4], 30, labels=["tag old"]).matched == 15
 
 
-def test_what_goes_or_changes_during_the_scan_is_not_answered_as_it_was(monkeypatch):
+def test_what_goes_or_changes_during_the_scan_is_not_answered_as_it_was(catalog_of, monkeypatch):
     monkeypatch.setattr(search, "STEP_ROWS", 8)
     rows = vectors(2, 40)
     query = rows[3]
@@ -84,7 +99,7 @@ def test_what_goes_or_changes_during_the_scan_is_not_answered_as_it_was(monkeypa
         await asyncio.sleep(0)
         assert not scan.done()
         catalog.delete("item-3")
-        catalog.put("item-5", -query)
+        put(catalog, "item-5", -query)
         return await scan
 
     found = asyncio.run(scan_and_change())
@@ -95,7 +110,7 @@ def test_what_goes_or_changes_during_the_scan_is_not_answered_as_it_was(monkeypa
     assert list(scores.values()) == sorted(scores.values(), reverse=True)
 
 
-def test_scans_take_turns_and_each_gets_its_own_answer(monkeypatch):
+def test_scans_take_turns_and_each_gets_its_own_answer(catalog_of, monkeypatch):
     monkeypatch.setattr(search, "STEP_ROWS", 8)
     rows = vectors(3, 64)
 
@@ -104,3 +119,40 @@ def test_scans_take_turns_and_each_gets_its_own_answer(monkeypatch):
         return await asyncio.gather(*(together.best(row, 1) for row in rows))
 
     assert [found.hits[0].id for found in asyncio.run(many())] == [f"item-{n}" for n in range(64)]
+
+
+def test_int8_reads_few_exact_vectors_and_finds_the_same():
+    """384 dimensions, and near neighbours whose scores int8 cannot tell apart."""
+    rng = np.random.default_rng(7)
+    centres = normalised(rng.standard_normal((20, 384)))
+    rows = normalised(centres[rng.integers(0, 20, 3_000)] + 0.02 * rng.standard_normal((3_000, 384)))
+    stored, read = {f"item-{n}": row for n, row in enumerate(rows)}, []
+
+    def exact(ids):
+        read.append(len(ids))
+        return {id: stored[id] for id in ids}
+
+    held, compact = Catalog(384, max_bytes=3_000 * 1_536), Catalog(384, max_bytes=3_000 * 392, exact=exact)
+    for id, row in stored.items():
+        held.put(id, row)
+        compact.put(id, row)
+    assert compact.used_bytes < held.used_bytes / 3.9
+    for query in rows[::150]:
+        assert best(compact, query, 10) == best(held, query, 10)
+    assert max(read) < 400
+
+
+def test_a_vector_that_is_no_longer_stored_is_taken_as_it_is_held():
+    rows = vectors(1, 3)
+    catalog = Catalog(DIMENSIONS, max_bytes=1_000, exact=lambda ids: {})
+    for n, row in enumerate(rows):
+        catalog.put(f"item-{n}", row)
+    hit = best(catalog, rows[1], 1).hits[0]
+    assert hit.id == "item-1"
+    assert abs(hit.score - 1) < 0.01
+
+
+def test_never_more_than_a_bounded_number_is_scored_again():
+    same = np.ones(5_000, np.float32)
+    found = search._may_be_best(same, np.full(5_000, 0.1, np.float32), 10)
+    assert found.tolist() == list(range(search.MOST_RESCORED))

@@ -44,24 +44,6 @@ def reciprocal_rank(ranks: NDArray[np.int64]) -> Floats:
     return np.where(ranks == NEVER, 0.0, 1 / (np.minimum(ranks, NEVER - 1) + 1.0))
 
 
-def set_recall(scores: NDArray[np.float32], relevant: NDArray[np.bool_], k: int) -> Floats:
-    """Share of each row's relevant items among its first k, [b]; ties as in `ranks`. Rows without any are NaN."""
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    found = np.take_along_axis(relevant, order, axis=1).sum(axis=1)
-    total = relevant.sum(axis=1)
-    return np.where(total > 0, found / np.maximum(total, 1), np.nan)
-
-
-def set_ndcg(scores: NDArray[np.float32], relevant: NDArray[np.bool_], k: int) -> Floats:
-    """NDCG@k with any number of relevant items of gain 1, [b]; rows without any are NaN."""
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    discount = 1 / np.log2(np.arange(order.shape[1]) + 2.0)
-    gained = (np.take_along_axis(relevant, order, axis=1) * discount).sum(axis=1)
-    total = relevant.sum(axis=1)
-    best = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(total, order.shape[1])]
-    return np.where(total > 0, gained / np.where(total > 0, best, 1), np.nan)
-
-
 class ActionFigures(NamedTuple):
     """accuracy and macro_f1 in 0 … 1, log_loss in nats, calibration_error: see `calibration`."""
 

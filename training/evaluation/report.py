@@ -16,9 +16,10 @@ Written by `python -m training evaluate`; every figure comes from `{results}`.
 What this cannot show: real sets are offline logs of other people's products, so a ranking is judged by what users met
 under another system; simulated worlds are assumptions played out, and show whether order is learnt where there is
 order, not that couples behave so. Rankings are over the whole catalogue, ties go to the lower item number. Intervals
-are 95 %, by resampling users. Every contender is tuned on the same validation events; margins are against the baseline
-that is best on the test events, which favours the baseline. *{beyond}* is stronger than what the literature compares
-with and counts as a baseline here.
+are 95 %, by resampling users. Every contender is tuned on the same validation events, and baselines are then fitted
+on train and validation together; a neural contender may need validation to stop. Margins are against the baseline
+that is best on the test events, which favours the baseline; against the best one without *{beyond}*, which is stronger
+than what the literature compares with; and against recency-decayed EASE and kNN + Markov.
 """
 _FIRST = ("deskdrop",)  # the closest real thing is reported first
 

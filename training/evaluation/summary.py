@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from training.evaluation import metrics
 from training.evaluation.answers import COLD_STARTS, ActionAnswers, Asked, RankingAnswers
+from training.evaluation.baselines import BEYOND_THE_USUAL, FLOOR
 from training.evaluation.bootstrap import mean_interval, paired_interval
 from training.evaluation.results import Actions, Bins, Bound, Figure, Margin, Ranking
 
@@ -58,7 +59,7 @@ class Summary:
         return [self._actions(name) for name in self.runs[0].actions]
 
     def margins(self) -> list[Margin]:
-        """Every contender against the best baseline of its kind, and the best baseline against the next."""
+        """Every contender against the best baseline, the best usual one and the floor; the best against the next."""
         found = []
         ndcg = {name: metrics.ndcg(self._ranks(name, "all"), K) for name in self.runs[0].rankings}
         found += self._margins(ndcg, self.ranked_user, "NDCG@10")
@@ -188,8 +189,10 @@ class Summary:
         baselines = sorted((name for name in values if name in self.baselines), key=lambda name: -values[name].mean())
         if not baselines:
             return []
-        challengers = [name for name in values if name not in self.baselines]
-        pairs = [(name, baselines[0]) for name in challengers] + [(baselines[0], other) for other in baselines[1:2]]
+        usual = [name for name in baselines if name not in BEYOND_THE_USUAL]
+        against = dict.fromkeys([baselines[0], *usual[:1], *(name for name in FLOOR if name in baselines)])
+        pairs = [(name, baseline) for name in values if name not in self.baselines for baseline in against]
+        pairs += [(baselines[0], other) for other in baselines[1:2]]
         return [
             Margin(
                 contender=ours,

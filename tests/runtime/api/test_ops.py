@@ -69,6 +69,7 @@ HEAVY = (
     "sklearn",
     "scipy",
     "huggingface_hub",
+    "numpy.ma",
     "export",
     "training",
     "bench",
@@ -91,11 +92,14 @@ async def use():
         assert (await client.put("/content/a", json={{"text": "a barn"}})).status_code == 200
         event = {{"user_id": "u", "content_id": "a", "type": "save"}}
         assert (await client.post("/interactions", json=event)).status_code == 200
-        assert (await client.post("/rank", json={{"user_id": "u", "candidates": ["a"]}})).status_code == 200
-        assert (await client.get("/docs")).status_code == 200
+        for path in ("/rank", "/rank?explain=true"):
+            assert (await client.post(path, json={{"user_id": "u", "candidates": ["a"]}})).status_code == 200
+        assert (await client.post("/search", json={{"text": "a barn"}})).status_code == 200
+        for path in ("/user/u/recommendations?diversity=0.5", "/user/u/style?dislikes=true", "/events/export", "/docs"):
+            assert (await client.get(path)).status_code == 200
 
 asyncio.run(use())
-heavy = sorted(name for name in sys.modules if name.split(".")[0] in {HEAVY!r})
+heavy = sorted(name for name in sys.modules if {{name, name.split(".")[0]}} & {{*{HEAVY!r}}})
 sys.exit(f"loaded: {{heavy}}" if heavy else 0)
 """
 

@@ -15,10 +15,10 @@ ITEMS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def discovery(start_server):
-    """A server of its own: whole-catalogue answers see everything it holds."""
-    server = start_server()
+@pytest.fixture(scope="module", params=["float32", "int8"])
+def discovery(start_server, request):
+    """A server of its own: whole-catalogue answers see everything it holds. Answers are exact however it is held."""
+    server = start_server(catalog_vectors=request.param)
     items = [
         {"id": id, "description": text, "tags": tags, "vendor_name": vendor, "category": category}
         for id, text, tags, vendor, category in ITEMS

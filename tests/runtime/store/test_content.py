@@ -85,3 +85,30 @@ def test_popular_is_by_strength_and_ties_by_age(store, item, event):
     assert [p.id for p in store.popular(10)] == ["c", "a", "d"]
     store.put_content([item("b", 1)]).result()  # the log still knows what it was worth
     assert store.popular(1)[0].id == "b"
+
+
+def test_embeddings_of_those_that_are_there(store, item, event):
+    items = [item(f"item-{n}", n) for n in range(150)]
+    store.put_content(items).result()
+    store.put_content([item("gone")]).result()
+    store.add_interactions([event("1", content="gone")]).result()
+    store.delete_content("gone").result()
+    asked = ["item-149", "nowhere", "gone", *(f"item-{n}" for n in range(140)), "item-0"]
+    found = store.embeddings(asked)
+    assert set(found) == {"item-149", *(f"item-{n}" for n in range(140))}
+    for one in items[:140]:
+        np.testing.assert_array_equal(found[one.id], one.embedding)
+    assert store.embeddings([]) == {}
+
+
+def test_hidden_content_is_not_among_the_vectors_and_stays_hidden_when_replaced(open_store, item):
+    store = open_store()
+    store.put_content([item("barn"), item("hall", 1)]).result()
+    assert store.hide_content("barn", True).result()
+    assert store.put_content([item("barn", 2)]).result() == ["replaced"]
+    assert (store.get_content("barn").hidden, store.get_content("hall").hidden) == (True, False)
+    assert [id for stored in store.vectors("bundle-1") for id in stored.ids] == ["hall"]
+    assert store.delete_content("barn").result()
+    store.put_content([item("barn")]).result()
+    assert not store.get_content("barn").hidden
+    assert not store.hide_content("nowhere", True).result()

@@ -13,7 +13,8 @@ from training.data.split import Split, by_time
 from training.evaluation import metrics
 from training.evaluation.baselines import (
     EASE,
-    Blend,
+    EVERYTHING,
+    KNN_AND_MARKOV,
     ItemKNN,
     Logistic,
     Majority,
@@ -106,7 +107,10 @@ def test_everybody_beats_popularity_where_there_is_taste(split: Split, fitted: l
     asked = moments(log_of(*split), split.test, per_user=10, at_most=2_000, engaged_only=True)
     ndcg = {c.name: metrics.ndcg(rank_targets(c, split.train, asked, without_seen=False), 10).mean() for c in fitted}
     floor = ndcg[Popularity.name]
-    assert all(ndcg[name] > floor for name in (Markov.name, ItemKNN.name, EASE.name, WeightedAverage.name, Blend.name))
+    assert all(
+        ndcg[name] > floor
+        for name in (Markov.name, ItemKNN.name, EASE.name, WeightedAverage.name, KNN_AND_MARKOV, EVERYTHING)
+    )
 
 
 def test_logistic_regression_beats_counting(split: Split, acting: list[PredictsActions]) -> None:

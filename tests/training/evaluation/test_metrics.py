@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, log_loss, ndcg_score, roc_auc_score
+from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
 from training.evaluation import metrics
 from training.evaluation.bootstrap import mean_interval, paired_interval
@@ -44,24 +44,6 @@ def test_figures_of_one_target(places: list[int], k: int) -> None:
     assert metrics.hit_rate(ranks, k).tolist() == [float(r < k) for r in places]
     assert metrics.ndcg(ranks, k) == pytest.approx([1 / math.log2(r + 2) if r < k else 0 for r in places])
     assert metrics.reciprocal_rank(ranks) == pytest.approx([0 if r == metrics.NEVER else 1 / (r + 1) for r in places])
-
-
-@settings(deadline=None)
-@given(seeds, st.integers(1, 8))
-def test_figures_of_several_targets(seed: int, k: int) -> None:
-    rng = np.random.default_rng(seed)
-    scores = rng.permuted(np.tile(np.arange(8.0), (5, 1)), axis=1).astype(np.float32)
-    relevant = rng.random((5, 8)) < 0.4
-    recall, ndcg = metrics.set_recall(scores, relevant, k), metrics.set_ndcg(scores, relevant, k)
-    for row in range(5):
-        if not relevant[row].any():
-            assert np.isnan(recall[row])
-            assert np.isnan(ndcg[row])
-            continue
-        first = set(np.argsort(-scores[row])[:k].tolist())
-        wanted = set(np.flatnonzero(relevant[row]).tolist())
-        assert recall[row] == pytest.approx(len(first & wanted) / len(wanted))
-        assert ndcg[row] == pytest.approx(ndcg_score(relevant[row][None].astype(float), scores[row][None], k=k))
 
 
 @settings(deadline=None)

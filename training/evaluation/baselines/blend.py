@@ -16,9 +16,8 @@ class Blend:
     """Σ weight · standardised score over `parts`, which must have been fitted: their choices are kept, their parameters
     are learnt once without validation to choose the weights and once with it."""
 
-    name = "blend: kNN + EASE + Markov + 7 days + average"
-
-    def __init__(self, parts: list[Tuned]) -> None:
+    def __init__(self, name: str, parts: list[Tuned]) -> None:
+        self.name = name
         self.parts = parts
         self.choice = {part.name: 1.0 for part in parts}
         self.tried = 0

@@ -1,0 +1,69 @@
+"""A database with a catalogue of any size in it, written without asking the model for every item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.suite import Conditions
+from bench.texts import TextSource, load_tokenizer
+
+TEXT_TOKENS = 24
+_EMBEDDED = 300  # texts that the model reads; the other items lie between and around them
+_MIXED = 3
+_NOISE = 0.02  # a component's standard deviation: an item is some 20 degrees away from its mixture
+_ITEMS_A_WRITE = 250
+_TAGS, _VENDORS, _CATEGORIES = 40, 500, 8
+
+
+def item_id(n: int) -> str:
+    """Of the n-th item, as long as a UUID."""
+    return f"item-{n:031d}"
+
+
+def fill(data: Path, conditions: Conditions, items: int) -> NDArray[np.float32]:
+    """Store `items` items with tags, vendor and category as the runtime would; their unit vectors, [items, 384]."""
+    from runtime.models.bundle import Bundle
+    from runtime.models.text_encoder import load_encoder
+    from runtime.store import ContentItem
+    from runtime.store.sqlite import SqliteStore
+
+    bundle = Bundle.load(conditions.models / "minilm", kind="text-encoder")
+    encoder, _ = load_encoder(bundle)
+    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    embedded = np.stack([encoder.embed(encoder.tokenize(text).ids) for text in source.texts(TEXT_TOKENS, _EMBEDDED)])
+    vectors = _vectors(embedded, items, conditions.seed)
+    store = SqliteStore(data)
+    for start in range(0, items, _ITEMS_A_WRITE):
+        store.put_content(
+            [
+                ContentItem(
+                    id=item_id(n), fields=fields, embedding=vectors[n], model_version=encoder.model_version,
+                    bundle_digest=bundle.digest, tokens=TEXT_TOKENS, truncated=False,
+                )
+                for n, fields in _fields(start, min(start + _ITEMS_A_WRITE, items))
+            ]
+        ).result()  # fmt: skip
+    store.close()
+    return vectors
+
+
+def _vectors(embedded: NDArray[np.float32], items: int, seed: int) -> NDArray[np.float32]:
+    draw = np.random.default_rng(seed)
+    shares = draw.dirichlet(np.full(_MIXED, 0.6), items).astype(np.float32)  # [items, mixed]
+    picked = draw.integers(0, len(embedded), (items, _MIXED))
+    vectors = draw.standard_normal((items, embedded.shape[1]), dtype=np.float32) * np.float32(_NOISE)
+    for n in range(_MIXED):
+        vectors += shares[:, n, np.newaxis] * embedded[picked[:, n]]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def _fields(start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+    for n in range(start, stop):
+        tags = f'"tag-{n % _TAGS}","tag-{n // 7 % _TAGS}"'
+        about = f'"vendor_name":"vendor {n % _VENDORS}","category":"category-{n % _CATEGORIES}","tags":[{tags}]'
+        yield n, f'{{"text":"venue number {n}",{about}}}'.encode()

@@ -1,0 +1,158 @@
+"""What a search over the whole catalogue adds to a request, what it finds, and what the catalogue takes."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from bench.catalogue import fill, item_id
+from bench.cgroup import memory_limit
+from bench.http_client import Connection, build_request
+from bench.server import Server, serving
+from bench.suite import Case, Conditions, Metric, Samples, Statistic, Suite, difference, raw, share
+
+RESULTS = 10
+RANKED = 1_000
+HISTORY = 50  # interactions of the user who gets recommendations
+QUICK_ITEMS = 2_000
+_LIMIT_MB = 256
+# Of an added time: its name, the series it is read from, the statistic.
+_STATISTICS: tuple[tuple[str, str, Statistic], ...] = (
+    ("p50", "_ms", "median"),
+    ("p95", "_ms", "p95"),
+    ("cpu", "_cpu_ms", "median"),
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """A catalogue: `limited` runs it under a hard limit of 256 MB, without which it is measured as well."""
+
+    items: int
+    vectors: str
+    limited: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.items}.{self.vectors}"
+
+    @property
+    def case(self) -> str:
+        return f"{self.items:,} items, {self.vectors}" + (f", limit {_LIMIT_MB} MB" if self.limited else "")
+
+
+SIZES = (Size(20_000, "float32"), Size(20_000, "int8"), Size(100_000, "int8"), Size(100_000, "int8", limited=True))
+
+
+def measure(size: Size, conditions: Conditions, samples: Samples) -> None:
+    """Fill a database, start a server on it, and ask in interleaved rounds with and without a search."""
+    items = QUICK_ITEMS if conditions.quick else size.items
+    with tempfile.TemporaryDirectory(prefix="vows-bench-") as folder, ExitStack() as stack:
+        vectors = fill(Path(folder), conditions, items)
+        row_bytes = 1_536 if size.vectors == "float32" else 392
+        settings = {
+            "VOWS_DATA_DIR": folder,
+            "VOWS_CATALOG_VECTORS": size.vectors,
+            "VOWS_CATALOG_BYTES": str(max(1 << 20, items * row_bytes)),
+        }
+        group = stack.enter_context(memory_limit(_LIMIT_MB)) if size.limited else None
+        started = time.monotonic()
+        server = stack.enter_context(serving(conditions, group, settings))
+        samples.add("ready_s", time.monotonic() - started)
+        connection = stack.enter_context(server.connect())
+        draw = random.Random(conditions.seed)
+        history = [
+            {"user_id": "ana", "content_id": item_id(draw.randrange(items)), "type": "save"} for _ in range(HISTORY)
+        ]
+        connection.ask_json(build_request("POST", "/interactions", history))
+        for _ in range(conditions.rounds(full=40 if size.limited else 120, quick=5)):
+            _round(server, connection, draw, items, vectors, samples)
+        memory = server.memory()
+        samples.add("anonymous_mb", memory.anonymous_mb)
+        samples.add("peak_rss_mb", memory.peak_rss_mb)
+        if group is not None:
+            samples.add("oom_kills", group.oom_kills())
+
+
+def _round(
+    server: Server, connection: Connection, draw: random.Random, items: int, vectors: np.ndarray, samples: Samples
+) -> None:
+    text = {"text": f"a venue for {draw.randrange(10**6)} guests"}
+    embed = build_request("POST", "/embed", {**text, "encoding_format": "base64"})
+    connection.ask_json(embed)  # from here on the text is in the cache: what is timed is not the model
+    filters = {"category": f"category-{draw.randrange(8)}"}
+    user = "/user/ana/embedding"
+    asked = [
+        ("embed", embed),
+        ("search", build_request("POST", "/search", {**text, "top_k": RESULTS})),
+        ("filtered", build_request("POST", "/search", {**text, "top_k": RESULTS, "filters": filters})),
+        ("user", build_request("GET", user)),
+        ("recommended", build_request("GET", f"/user/ana/recommendations?top_k={RESULTS}")),
+        ("diverse", build_request("GET", f"/user/ana/recommendations?top_k={RESULTS}&diversity=0.3")),
+        ("rank", build_request("POST", "/rank", {
+            "user_id": "ana", "candidates": [item_id(n) for n in draw.sample(range(items), RANKED)], "top_k": RESULTS,
+        })),
+    ]  # fmt: skip
+    for name, request in draw.sample(asked, len(asked)):
+        ran_ms = server.cpu_ms()
+        elapsed_ms, status = connection.timed(request)
+        if status != 200:
+            raise RuntimeError(f"{name} answered {status}")
+        samples.add(f"{name}_ms", elapsed_ms)
+        samples.add(f"{name}_cpu_ms", server.cpu_ms() - ran_ms)
+    n = draw.randrange(items)
+    path = f"/content/{item_id(n)}/similar?top_k={RESULTS}"
+    found = [one["id"] for one in connection.ask_json(build_request("GET", path))["results"]]
+    scores = vectors @ vectors[n]
+    scores[n] = -np.inf
+    exact = {item_id(one) for one in np.argpartition(-scores, RESULTS)[:RESULTS].tolist()}
+    samples.count("found", len(exact.intersection(found)))
+    samples.count("to_find", RESULTS)
+
+
+def _metrics(size: Size) -> tuple[Metric, ...]:
+    if size.limited:
+        name = f"{size.items}_in_{_LIMIT_MB}_mb"
+        return (
+            Metric(f"search.recall.{name}", size.case, "share", "lower", share("found", "to_find")),
+            Metric(f"search.oom_kills.{name}", size.case, "processes", "higher", raw("oom_kills"), "max"),
+        )
+    added = (
+        ("added", "search", "embed"),
+        ("added_filtered", "filtered", "embed"),
+        ("added_recommended", "recommended", "user"),
+        ("added_diverse", "diverse", "user"),
+    )
+    return (
+        *(
+            Metric(f"search.{name}_{at}_ms.{size.name}", size.case, "ms", "higher",
+                   difference(f"{whole}{series}", f"{part}{series}"), statistic)
+            for name, whole, part in added
+            for at, series, statistic in _STATISTICS
+        ),
+        Metric(f"search.rank_cpu_ms.{size.name}", size.case, "ms", "higher", raw("rank_cpu_ms")),
+        Metric(f"search.rank_p50_ms.{size.name}", size.case, "ms", "higher", raw("rank_ms")),
+        Metric(f"search.recall.{size.name}", size.case, "share", "lower", share("found", "to_find")),
+        Metric(f"search.anonymous_mb.{size.name}", size.case, "MB", "higher", raw("anonymous_mb")),
+        Metric(f"search.peak_rss_mb.{size.name}", size.case, "MB", "higher", raw("peak_rss_mb")),
+        Metric(f"search.ready_s.{size.name}", size.case, "s", "higher", raw("ready_s")),
+    )  # fmt: skip
+
+
+SUITE = Suite(
+    name="search",
+    purpose="search, recommendations and memory with 20,000 and 100,000 items",
+    reading="`added`: `/search` less `/embed` of the same text, which is in the cache; `added_recommended`: "
+    "`/user/{id}/recommendations` less `/user/{id}/embedding`; ten results; `cpu` is what the server's threads ran. "
+    "`recall`: of the ten items nearest to a stored one by float32, those that `/content/{id}/similar` gives. `rank`: "
+    "1,000 candidates by id. Items lie between and around 300 embedded texts.",
+    cases=tuple(Case(size.case, partial(measure, size), limit_s=900) for size in SIZES),
+    metrics=tuple(metric for size in SIZES for metric in _metrics(size)),
+)
