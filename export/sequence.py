@@ -39,7 +39,7 @@ from training.errors import TrainingError
 
 KIND = "sequence"
 MODEL_VERSION = "sequence-v1"
-MAX_EVENTS = 256  # the newest of a history that the server reads: twice the context that was trained
+MAX_EVENTS = 200  # the newest of a history that the server reads; scratch memory grows with their square
 GOLDEN_EVENTS = (0, 1, 5, 64)
 REFERENCE = Path("checkpoints/reference")
 GATE = SequenceGate()

@@ -17,7 +17,7 @@ from training.model import SequenceModel
 from training.recipes import RECIPES, Recipe
 from training.train import train
 
-MAX_EVENTS = 256  # the newest of a history that are read
+MAX_EVENTS = 200  # the newest of a history that are read, as export sets it for the server
 _AT_ONCE = 256  # moments; a moment takes its own copy of its user's states
 
 Scores = NDArray[np.float32]

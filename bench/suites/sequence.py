@@ -18,7 +18,7 @@ from bench.suites.rank import load_catalogue
 from bench.texts import TextSource, load_tokenizer
 from runtime.personalization.interactions import InteractionType
 
-LENGTHS = (10, 64, 200, 256)
+LENGTHS = (10, 64, 200)
 CANDIDATES = 100
 ITEMS = 20_000
 ITEMS_A_WRITE = 500
@@ -145,7 +145,7 @@ def measure_memory(with_sequence: bool, conditions: Conditions, samples: Samples
         if with_sequence:
             (models / "sequence").symlink_to((conditions.models / "sequence").resolve())
         _store(data, conditions)
-        settings = {"VOWS_MODELS_DIR": str(models), "VOWS_DATA_DIR": str(data)}
+        settings = {"VOWS_MODELS_DIR": str(models), "VOWS_DATA_DIR": str(data), "VOWS_CATALOG_VECTORS": "int8"}
         with serving(conditions, settings=settings) as server, server.connect() as connection:
             if with_sequence:
                 _until_complete(connection)
@@ -219,7 +219,7 @@ SUITE = Suite(
     reading=f"`encode_ms.N`: features and graph of N events, in process. `deep_ms`: {DEEP['layers']} layers of "
     f"{DEEP['width']} with random weights over {DEEP_EVENTS} events. `event_to_ranking`: over HTTP, an event stored "
     f"(synced) and then {CANDIDATES} candidates ranked, of a user with {EVENTS} events and more. Memory with "
-    f"{ITEMS:,} items after rankings by either model, action probabilities and a long text; the second case is the "
+    f"{ITEMS:,} items (held as int8) after rankings by either model, action probabilities and a long text; the second case is the "
     "same server without the sequence model.",
     cases=(
         Case(_MODEL, measure_model),

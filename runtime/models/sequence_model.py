@@ -23,7 +23,7 @@ MIN_COSINE_TO_RECORDED = 0.9999
 MAX_PROBABILITY_DIFFERENCE = 0.001
 
 # Scratch of one run over the most events that are read, kept by the sessions for the next one. One run at a time.
-SCRATCH_BYTES = 16 << 20
+SCRATCH_BYTES = 12 << 20
 
 
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,7 +124,7 @@ class SequenceModel:
     def user(self, history: History, now_us: int, device: int, stated: Floats | None = None) -> UserNow:
         """The user at a moment, on a device (a code). stated: unit vector [384] of onboarding preferences.
 
-        Scratch grows with the square of the events: about 15 MB for 256. Callers keep to `max_events`.
+        Scratch grows with the square of the events, see SCRATCH_BYTES. Callers keep to `max_events`.
         """
         n = len(history)
         first = np.arange(n) == 0
