@@ -219,8 +219,8 @@ SUITE = Suite(
     reading=f"`encode_ms.N`: features and graph of N events, in process. `deep_ms`: {DEEP['layers']} layers of "
     f"{DEEP['width']} with random weights over {DEEP_EVENTS} events. `event_to_ranking`: over HTTP, an event stored "
     f"(synced) and then {CANDIDATES} candidates ranked, of a user with {EVENTS} events and more. Memory with "
-    f"{ITEMS:,} items (held as int8) after rankings by either model, action probabilities and a long text; the second case is the "
-    "same server without the sequence model.",
+    f"{ITEMS:,} items (held as int8) after rankings by either model, action probabilities and a long text; the second "
+    "case is the same server without the sequence model.",
     cases=(
         Case(_MODEL, measure_model),
         Case(_DEEP, measure_deep),
