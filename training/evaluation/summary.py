@@ -63,6 +63,10 @@ class Summary:
         found = []
         ndcg = {name: metrics.ndcg(self._ranks(name, "all"), K) for name in self.runs[0].rankings}
         found += self._margins(ndcg, self.ranked_user, "NDCG@10")
+        if self.seen.any() and not self.seen.all():  # where people come back, what is new is another question
+            new = ~self.seen
+            ndcg = {name: metrics.ndcg(self._ranks(name, "never_seen")[new], K) for name in self.runs[0].rankings}
+            found += self._margins(ndcg, self.ranked_user[new], "NDCG@10 of never seen")
         accuracy = {name: self._right(name) for name in self.runs[0].actions}
         found += self._margins(accuracy, self.acted_user, "accuracy")
         gain = {name: -self._losses(name) for name in self.runs[0].actions}
