@@ -1,7 +1,10 @@
 # Three stages: the model bundle (needs torch), the runtime's packages (need pip), and what serves (needs neither).
 #
 #   docker build -t vows-edge .
-#   docker run --memory 256m -p 8080:8080 -v vows-data:/data vows-edge
+#   docker run --memory 256m --read-only -p 8080:8080 -v vows-data:/data -e VOWS_API_KEYS=<entry> vows-edge
+#
+# `python -m runtime key` makes the entry. Without one the server refuses to listen where others can reach it, unless
+# -e VOWS_WITHOUT_KEYS=anyone-may-call says that they may.
 #
 # PIP_FLAGS goes to every pip install, for instance to choose PyTorch's CPU build on Linux, which saves gigabytes of
 # download in the first stage and changes nothing in the image.

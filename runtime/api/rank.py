@@ -227,7 +227,8 @@ def _vector(values: list[float], dimensions: int, field: str) -> NDArray[np.floa
 ENDPOINTS = [
     Endpoint(
         "POST", "/rank", post_rank, "Rank candidates for a user",
-        request=RankRequest, query=RankQuery, response=RankResponse, errors=(400, 404, 409, 413, 415, 422, 503),
+        request=RankRequest, query=RankQuery, response=RankResponse, access="read",
+        errors=(400, 404, 409, 413, 415, 422, 503),
         example={"user_id": "ada", "candidates": ["hollow-oak-barn", "grand-ballroom"], "top_k": 1},
         max_values=400_000, answer_bytes=lambda body, query: (3_072 if query.explain else 512) * len(body.candidates),
     ),

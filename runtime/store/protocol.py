@@ -87,6 +87,12 @@ class Store(Protocol):
         """Those of `ids` that exist, in the order asked."""
         ...
 
+    def list_content(self, *, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
+        """Up to `limit` items that are not hidden, in the order in which they were first stored, and the `after` of the
+        next page, None on the last. The first of a page is there whatever its size; the fields of all others fit in
+        `max_bytes` with it."""
+        ...
+
     def embeddings(self, ids: Sequence[str]) -> dict[str, Embedding]:
         """The vectors of those of `ids` that exist."""
         ...
@@ -123,6 +129,14 @@ class Store(Protocol):
         ...
 
     def counts(self) -> Counts: ...
+
+    def waiting_writes(self) -> int:
+        """Writes that were accepted and are not on the disk yet."""
+        ...
+
+    def schema(self) -> list[str]:
+        """Names of the migrations that the data has been through, oldest first."""
+        ...
 
     # At start
 
