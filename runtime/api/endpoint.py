@@ -24,6 +24,7 @@ from runtime.models.embedder import ClientGone
 from runtime.models.scheduler import QueueFull
 from runtime.models.text_encoder import ModelFailed
 from runtime.models.worker_pool import DeadlineExceeded
+from runtime.sequence import NotInstalled
 from runtime.store import StoreBusy, StoreError
 from runtime.trace import current
 
@@ -200,6 +201,8 @@ def refused(error: BaseException) -> ApiError:
         case StoreError():
             log.error("storage: %s", error)
             return ApiError(503, "storage_unavailable", str(error), retry_after_s=5)
+        case NotInstalled():
+            return ApiError(409, "no_sequence_model", str(error))
         case ModelFailed():
             log.error("model: %s", error)
             return ApiError(503, "model_failed", str(error), retry_after_s=5)

@@ -45,6 +45,20 @@ class ModelInfo(msgspec.Struct, frozen=True):
     max_tokens: int
 
 
+class SequenceInfo(msgspec.Struct, frozen=True):
+    """`item_vectors`: how many items have the model's vector; the others get theirs when they are ranked."""
+
+    model_version: str
+    bundle_sha256: str
+    source: str
+    recipe: dict[str, Any]
+    quality: dict[str, Any]
+    dimensions: int
+    max_events: int
+    min_events: int
+    item_vectors: int
+
+
 class MachineInfo(msgspec.Struct, frozen=True):
     cpu: str
     cpu_features: list[str]
@@ -64,6 +78,7 @@ class Info(msgspec.Struct, frozen=True):
     onnxruntime: str
     pid: int
     models: list[ModelInfo]
+    sequence: SequenceInfo | None
     machine: MachineInfo
     memory: MemoryInfo
     limits: dict[str, float]
@@ -99,6 +114,7 @@ async def get_info(parts: "Parts", request: Request) -> Info:
                 max_tokens=encoder.max_tokens,
             )
         ],
+        sequence=_sequence(parts),
         machine=MachineInfo(cpu_name(), sorted(cpu_flags() & INTEGER_FLAGS), usable_cores(), memory_limit()),
         memory=MemoryInfo(memory.rss, memory.anonymous, memory.file, memory.peak),
         limits={
@@ -112,6 +128,25 @@ async def get_info(parts: "Parts", request: Request) -> Info:
             "batch_timeout_s": settings.batch_timeout_s,
         },
         stored=stored_counts(parts),
+    )
+
+
+def _sequence(parts: "Parts") -> SequenceInfo | None:
+    served = parts.sequence.served
+    if served is None:
+        return None
+    model = served.model
+    manifest = model.bundle.manifest
+    return SequenceInfo(
+        model_version=manifest.model_version,
+        bundle_sha256=model.bundle.digest,
+        source=manifest.source.id,
+        recipe=manifest.recipe,
+        quality=manifest.quality,
+        dimensions=model.dimensions,
+        max_events=model.max_events,
+        min_events=model.min_events,
+        item_vectors=parts.sequence.item_vectors,
     )
 
 

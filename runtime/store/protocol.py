@@ -18,6 +18,7 @@ from runtime.store.records import (
     Preferences,
     PutOutcome,
     Seen,
+    UserHistory,
     UserPreferences,
     UserState,
     Vectors,
@@ -102,6 +103,10 @@ class Store(Protocol):
 
     def get_user(self, user_id: str) -> UserState | None:
         """The user's state, at the same cost for any length of history. Where `stale`, use rebuild_user's instead."""
+        ...
+
+    def newest(self, user_id: str, limit: int) -> UserHistory:
+        """The user's newest `limit` events with content that exists, ties in the order they came; none if unknown."""
         ...
 
     def get_preferences(self, user_id: str) -> Preferences | None: ...

@@ -40,6 +40,7 @@ from runtime.store.records import (
     Preferences,
     PutOutcome,
     Seen,
+    UserHistory,
     UserPreferences,
     UserState,
     Vectors,
@@ -176,6 +177,9 @@ class SqliteStore(Store):
 
     def get_user(self, user_id: str) -> UserState | None:
         return self._read(users.get, user_id, self.dimensions)
+
+    def newest(self, user_id: str, limit: int) -> UserHistory:
+        return self._read(interaction_log.newest, user_id, limit)
 
     def get_preferences(self, user_id: str) -> Preferences | None:
         return self._read(users.get_preferences, user_id)
