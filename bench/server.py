@@ -107,9 +107,12 @@ def server_environment(models: Path, data: Path, port: int, settings: Mapping[st
 
 @contextmanager
 def launched(
-    conditions: Conditions, group: MemoryGroup | None = None, settings: Mapping[str, str] | None = None
+    conditions: Conditions,
+    group: MemoryGroup | None = None,
+    settings: Mapping[str, str] | None = None,
+    module: str = "runtime",
 ) -> Iterator[Server]:
-    """Start a server without waiting for it; end it by its id afterwards."""
+    """Start a server without waiting for it; end it by its id afterwards. `module` may be one that starts it."""
 
     def enter() -> None:
         os.sched_setaffinity(0, {conditions.server_core})
@@ -122,7 +125,7 @@ def launched(
         with log.open("wb") as out:
             started = time.monotonic()
             process = subprocess.Popen(
-                [sys.executable, "-m", "runtime"],
+                [sys.executable, "-m", module],
                 cwd=ROOT,
                 env=environment,
                 stdout=out,

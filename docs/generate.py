@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from runtime.api.openapi import openapi_document
-from runtime.api.ops import OPENAPI_FILE
+from runtime.api.pages import OPENAPI_FILE
 from runtime.app import ENDPOINTS
 from runtime.settings import settings_table
 

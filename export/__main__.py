@@ -21,9 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # Imported here so that each command's options stand beside its code; torch loads only when a command runs.
-    from export import check, compare, minilm
+    from export import check, compare, minilm, sequence
 
     minilm.add_command(commands)
+    sequence.add_command(commands)
     check.add_command(commands)
     compare.add_command(commands)
     options = parser.parse_args(arguments)

@@ -1,28 +1,44 @@
-"""`python -m runtime`: settings from the environment → a server."""
+"""`python -m runtime`: settings from the environment → a server. Its commands look after one."""
 
 import argparse
-import logging
 import sys
+from collections.abc import Sequence
 
+from runtime import logs
 from runtime.allocator import one_heap
 from runtime.settings import Settings, SettingsError, settings_table
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve, or run a subcommand; returns the exit status (0 done, 1 refused or impossible, 2 bad usage)."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime",
+        usage="python -m runtime [-h] [COMMAND ...]",
         description="Serve embeddings, user vectors and rankings over HTTP. Every setting comes from the environment:",
         epilog=settings_table(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.parse_args()
+    parser.set_defaults(run=_serve)
+    commands = parser.add_subparsers(
+        prog="python -m runtime", metavar="COMMAND", title="commands; without one the server starts"
+    )
+    # Imported here so that each command's options stand beside its code.
+    from runtime import backup, doctor, keys
+
+    backup.add_commands(commands)
+    doctor.add_command(commands)
+    keys.add_command(commands)
+    options = parser.parse_args(arguments)
+    status: int = options.run(options)
+    return status
+
+
+def _serve(options: argparse.Namespace) -> int:
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
         return _refuse(error)
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout
-    )
+    logs.configure(settings.log_level, settings.log_format)
     one_heap()
     from runtime.server import StartError, serve  # after the settings, so that a bad one is told at once
 

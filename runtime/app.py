@@ -9,16 +9,36 @@ from collections.abc import AsyncIterator
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
-from runtime.api import content, content_batch, embed, events, interactions, openai, ops, rank, search, style, users
+from runtime.api import (
+    content,
+    content_batch,
+    embed,
+    events,
+    interactions,
+    listing,
+    next_action,
+    openai,
+    ops,
+    pages,
+    rank,
+    search,
+    style,
+    users,
+)
+from runtime.api.access import Gate
 from runtime.api.admission import Admission
 from runtime.api.body import BodyBudget
-from runtime.api.endpoint import route
+from runtime.api.endpoint import routes
 from runtime.api.errors import ApiError
+from runtime.api.tracing import Tracing
 from runtime.catalog import Catalog
 from runtime.content import labels_of
+from runtime.keys import ApiKeys
 from runtime.machine import usable_cores
 from runtime.memory_budget import memory_budget
 from runtime.metrics import RequestMetrics
@@ -28,8 +48,10 @@ from runtime.models.text_encoder import load_encoder
 from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
 from runtime.parts import Parts
+from runtime.rate_limit import TokenBuckets
 from runtime.reembed import reembed
 from runtime.search import Search
+from runtime.sequence import SequenceServing
 from runtime.settings import Settings
 from runtime.store.sqlite import SqliteStore
 
@@ -39,15 +61,18 @@ DIMENSIONS = 384
 ENDPOINTS = [
     *embed.ENDPOINTS,
     *content.ENDPOINTS,
+    *listing.ENDPOINTS,
     *content_batch.ENDPOINTS,
     *interactions.ENDPOINTS,
     *events.ENDPOINTS,
     *users.ENDPOINTS,
     *style.ENDPOINTS,
     *rank.ENDPOINTS,
+    *next_action.ENDPOINTS,
     *search.ENDPOINTS,
     *openai.ENDPOINTS,
     *ops.ENDPOINTS,
+    *pages.ENDPOINTS,
 ]
 
 
@@ -60,11 +85,13 @@ def create_app(settings: Settings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        background = asyncio.create_task(reembed(parts))
+        background = [asyncio.create_task(work) for work in (reembed(parts), parts.sequence.watch())]
         yield
-        background.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await background
+        for task in background:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        parts.sequence.close()
         parts.embedder.close()
         parts.store.close()
         log.info("stopped")
@@ -72,8 +99,12 @@ def create_app(settings: Settings) -> Starlette:
     # /content/{id}/similar before /content/{id}: the first that matches answers.
     routed = sorted(ENDPOINTS, key=lambda endpoint: endpoint.path.endswith("}"))
     return Starlette(
-        routes=[route(endpoint, parts) for endpoint in routed],
-        middleware=[Middleware(Admission, max_requests=settings.max_requests)],
+        routes=routes(routed, parts),
+        middleware=[
+            Middleware(Tracing, metrics=parts.metrics),
+            *_cors(settings.allowed_origins),
+            Middleware(Admission, max_requests=settings.max_requests),
+        ],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )
@@ -90,11 +121,13 @@ def build_parts(settings: Settings) -> Parts:
         queue_tokens=settings.queue_tokens,
     )
     store = SqliteStore(settings.data_dir, decay_per_day=settings.decay_per_day)
-    budget = memory_budget(settings, workers=pool.workers)
-    budget.check()
-    log.info("memory that may still be taken:\n%s", budget.lines())
     exact = store.embeddings if settings.catalog_vectors == "int8" else None
     catalog = Catalog(dimensions=DIMENSIONS, max_bytes=settings.catalog_bytes, exact=exact)
+    sequence = SequenceServing(settings.models_dir, catalog, encoder.model_version)
+    sequence.load_at_start()
+    budget = memory_budget(settings, workers=pool.workers, sequence=sequence.served is not None)
+    budget.check()
+    log.info("memory that may still be taken:\n%s", budget.lines())
     for stored in store.vectors(bundle.digest):
         for id, fields, vector in zip(stored.ids, stored.fields, stored.embeddings, strict=True):
             catalog.put(id, vector, labels_of(fields))
@@ -115,9 +148,41 @@ def build_parts(settings: Settings) -> Parts:
         catalog=catalog,
         search=Search(catalog),
         bodies=BodyBudget(max_body_bytes=settings.max_body_bytes, total_bytes=settings.body_budget_bytes),
+        gate=_gate(settings),
         metrics=RequestMetrics(),
         self_test=self_test,
+        sequence=sequence,
     )
+
+
+def _cors(origins: list[str]) -> list[Middleware]:
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=("authorization", "content-type", "x-api-key", "x-request-id", "traceparent"),
+            expose_headers=("retry-after", "server-timing", "x-request-id"),
+        )
+    ]
+
+
+def _gate(settings: Settings) -> Gate:
+    rate = TokenBuckets(per_s=settings.rate_per_s, burst=settings.rate_burst) if settings.rate_per_s else None
+    return Gate(ApiKeys.parse(settings.api_keys), rate)
+
+
+def _allowed(request: Request) -> set[str]:
+    """The methods that the path takes; Starlette tells those of the first route alone."""
+    served = [route for route in request.app.routes if isinstance(route, Route)]
+    return {
+        method
+        for route in served
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -127,6 +192,6 @@ async def _http_error(request: Request, error: Exception) -> Response:
         return ApiError(404, "unknown_path", f"nothing is served at {path!r}; see /docs").response()
     if error.status_code == 405:
         response = ApiError(405, "method_not_allowed", f"{path!r} does not take {request.method}; see /docs").response()
-        response.headers.update(error.headers or {})
+        response.headers["allow"] = ", ".join(sorted(_allowed(request)))
         return response
     return ApiError(error.status_code, "bad_request", error.detail).response()

@@ -44,6 +44,7 @@ class Catalog:
         self.capacity = max_bytes // row_bytes("float32" if exact is None else "int8", dimensions)
         self._matrix: Matrix = (Float32Matrix if exact is None else Int8Matrix)(self.capacity, dimensions)
         self._exact = exact
+        self._version = np.zeros(self.capacity, np.uint32)
         self._rows: dict[str, int] = {}
         self._ids: list[str | None] = []  # by row
         self._free: list[int] = []
@@ -109,6 +110,7 @@ class Catalog:
         self._labels.set(row, labels)
         self._matrix.set(row, embedding)
         self._sum += self._matrix.row(row)
+        self._version[row] += 1
 
     def delete(self, id: str) -> bool:
         """Forget an item; False if it was not there."""
@@ -138,6 +140,14 @@ class Catalog:
                 if (vector := stored.get(id)) is not None:  # or it was deleted a moment ago, and is about to go here
                     vectors[position] = vector
         return vectors
+
+    def versions(self, rows: NDArray[np.intp]) -> NDArray[np.uint32]:
+        """How often these rows were written, [k]: what was computed from a row holds while this stays the same."""
+        return self._version[rows]
+
+    def all_ids(self) -> list[str]:
+        """The ids of all items."""
+        return list(self._rows)
 
     def scores(self, query: NDArray[np.float32], start: int, stop: int) -> NDArray[np.float32]:
         """Cosines of a unit vector [dimensions] with the rows from `start` up to `stop`, those of free ones being some

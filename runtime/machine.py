@@ -6,6 +6,9 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+# CPU features that decide how fast, and in which encoding, integers are multiplied.
+INTEGER_FLAGS = frozenset({"avx2", "avx512f", "avx512_vnni", "avx_vnni", "asimddp", "i8mm", "sve"})
+
 _CGROUP = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a huge page-aligned number
 

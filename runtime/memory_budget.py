@@ -6,7 +6,10 @@ from runtime import labels, search
 from runtime.catalog import LABELS_PER_ITEM
 from runtime.machine import available_memory
 from runtime.matrix import row_bytes
+from runtime.models import sequence_model
+from runtime.models.item_vectors import ITEM_BYTES
 from runtime.models.text_encoder import SCRATCH_BYTES
+from runtime.rate_limit import CLIENT_BYTES, CLIENTS
 from runtime.settings import MiB, Settings
 
 # Measured upper bounds of what has no setting of its own.
@@ -50,8 +53,11 @@ class MemoryBudget:
             )
 
 
-def memory_budget(settings: Settings, *, workers: int) -> MemoryBudget:
-    """What the parts may grow by, from here. Call it with the model and the store built, before the catalogue."""
+def memory_budget(settings: Settings, *, workers: int, sequence: bool = False) -> MemoryBudget:
+    """What the parts may grow by, from here. Call it with the models and the store built, before the catalogue.
+
+    sequence: a sequence model is served, which keeps vectors of its own for the catalogue.
+    """
     items = settings.catalog_bytes // row_bytes(settings.catalog_vectors, _DIMENSIONS)
     growth = {
         "catalogue (VOWS_CATALOG_BYTES, and ids)": settings.catalog_bytes + items * _ID_BYTES,
@@ -66,5 +72,10 @@ def memory_budget(settings: Settings, *, workers: int) -> MemoryBudget:
         "store": _STORE_BYTES,
         "cache (VOWS_CACHE_BYTES)": settings.cache_bytes,
         "queue (VOWS_QUEUE_TOKENS)": settings.queue_tokens * 16,
+        "rate limit (VOWS_RATE_PER_S)": CLIENTS * CLIENT_BYTES if settings.rate_per_s else 0,
     }
+    if sequence:
+        # Twice: while a bundle is switched, both have theirs.
+        growth["item vectors (VOWS_CATALOG_BYTES)"] = 2 * items * ITEM_BYTES
+        growth["scratch of the sequence model"] = sequence_model.SCRATCH_BYTES
     return MemoryBudget(growth, available_memory())

@@ -1,39 +1,52 @@
 """Counts and times of requests, and their text in Prometheus's exposition format (version 0.0.4).
 
-Written out here rather than through prometheus-client, which brings an HTTP server and TLS into the process: 4 MB of
-anonymous memory and a tenth of the start, for what is a page of text.
+Written out here rather than through prometheus-client, whose parser reads them in the tests: see
+docs/decisions/004-own-pages.md for what it would cost.
 """
 
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from runtime.trace import Trace
+
 # Seconds; from a cached text to a full batch.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+# Statuses that say: not now, not so much, or not you.
+_REFUSED = frozenset({401, 403, 413, 429, 503, 507})
 
 Labels = Mapping[str, str]
 Sample = tuple[str, Labels, float]  # suffix of the name, labels, value
 
 
 class RequestMetrics:
-    """What was asked and answered since the start. Bounded: endpoints × statuses, and error codes."""
+    """What was asked and answered since the start. Bounded: endpoints × statuses, error codes, reasons, keys."""
 
     def __init__(self) -> None:
         self._answers: Counter[tuple[str, int]] = Counter()
         self._errors: Counter[str] = Counter()
+        self._refusals: Counter[str] = Counter()
+        self._clients: Counter[str] = Counter()
+        self._stages: dict[str, float] = {}  # seconds
         self._seconds: dict[str, float] = {}
         self._buckets: dict[str, list[int]] = {}
 
-    def observe(self, endpoint: str, status: int, seconds: float) -> None:
-        """One answered request of an endpoint ("POST /embed")."""
+    def observe(self, trace: Trace, status: int, seconds: float) -> None:
+        """One request that is over."""
+        endpoint = trace.endpoint or "none"
+        if trace.code is not None:
+            self._errors[trace.code] += 1
+        if trace.reason is not None and status in _REFUSED:
+            self._refusals[trace.reason] += 1
+        if trace.client is not None:
+            self._clients[trace.client] += 1
+        for stage, spent_s in trace.seconds.items():
+            self._stages[stage] = self._stages.get(stage, 0.0) + spent_s
         self._answers[endpoint, status] += 1
         self._seconds[endpoint] = self._seconds.get(endpoint, 0.0) + seconds
         counts = self._buckets.setdefault(endpoint, [0] * (len(BUCKETS) + 1))
         counts[bisect_left(BUCKETS, seconds)] += 1
-
-    def error(self, code: str) -> None:
-        """One answer that was an error, by its code: refusals are `overloaded`, `body_too_large`, …"""
-        self._errors[code] += 1
 
     def text(self) -> list[str]:
         """The lines of these metrics."""
@@ -45,6 +58,18 @@ class RequestMetrics:
             *family(
                 "vows_errors_total", "counter", "Answers that were errors, by code.",
                 [("", {"code": code}, n) for code, n in self._errors.items()],
+            ),
+            *family(
+                "vows_refusals_total", "counter", "Requests refused for want of room, time or a key, by reason.",
+                [("", {"reason": reason}, n) for reason, n in self._refusals.items()],
+            ),
+            *family(
+                "vows_client_requests_total", "counter", "Requests by the name of their key.",
+                [("", {"client": name}, n) for name, n in self._clients.items()],
+            ),
+            *family(
+                "vows_stage_seconds_total", "counter", "Time that requests spent in each stage.",
+                [("", {"stage": stage}, seconds) for stage, seconds in self._stages.items()],
             ),
             *family("vows_request_seconds", "histogram", "Time from request to answer.", self._histogram()),
         ]  # fmt: skip

@@ -3,12 +3,14 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from runtime.api.access import Gate
 from runtime.api.body import BodyBudget
 from runtime.catalog import Catalog
 from runtime.metrics import RequestMetrics
 from runtime.models.embedder import Embedder
 from runtime.models.text_encoder import SelfTest
 from runtime.search import Search
+from runtime.sequence import SequenceServing
 from runtime.settings import Settings
 from runtime.store import Store
 
@@ -21,7 +23,9 @@ class Parts:
     catalog: Catalog
     search: Search
     bodies: BodyBudget
+    gate: Gate
     metrics: RequestMetrics
     self_test: SelfTest
+    sequence: SequenceServing
     # One user's whole history is read at a time: the memory of one (memory_budget.py) is then all that is needed.
     history_turn: asyncio.Lock = field(default_factory=asyncio.Lock)

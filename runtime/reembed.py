@@ -40,6 +40,7 @@ async def reembed(parts: "Parts") -> None:
             for item in items:
                 if item.id not in hidden:
                     parts.catalog.put(item.id, item.embedding, labels_of(item.fields))
+            await parts.sequence.fill([item.id for item in items])
             done += len(items)
             log.info("embedded %d items again for bundle %s", done, digest[:12])
         while users := parts.store.preferences_of_other_bundles(digest, limit=_ROWS):

@@ -3,6 +3,7 @@
 import logging
 import signal
 import socket
+from ipaddress import ip_address
 
 import uvicorn
 
@@ -10,6 +11,7 @@ from runtime.allocator import give_back_freed
 from runtime.app import create_app
 from runtime.catalog import CatalogFull
 from runtime.http_protocol import BoundedHttpProtocol
+from runtime.logs import is_text
 from runtime.memory_budget import MemoryBudgetError
 from runtime.models.bundle import BundleError
 from runtime.settings import Settings
@@ -26,9 +28,16 @@ class StartError(Exception):
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM. Raises StartError when a part cannot be built or the address not be bound."""
+    """Serve until SIGINT or SIGTERM, then exit with 0: see docs/durability.md for what that waits for.
+
+    Raises StartError when a part cannot be built or the address not be bound.
+    """
+    # uvicorn listens for these while it serves, and raises the one that stopped it once more when it has shut down.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, _exit)
     try:
         listener = _listen(settings.host, settings.port)
+        _check_reach(listener, settings)
         app = create_app(settings)
     except (BundleError, CatalogFull, MemoryBudgetError, StoreError, OSError) as error:
         raise StartError(str(error)) from error
@@ -48,11 +57,12 @@ def serve(settings: Settings) -> None:
     )
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    _announce(url)
-    # uvicorn raises the signal that stopped it once more when it has shut down; taken here, the exit status is 0.
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, lambda *_: None)
+    _announce(url, text=is_text(settings.log_format))
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _exit(*_: object) -> None:
+    raise SystemExit(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -67,7 +77,24 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _announce(url: str) -> None:
+def _check_reach(listener: socket.socket, settings: Settings) -> None:
+    """Nothing has been accepted yet. Raises StartError where others could reach a server that asks for no key."""
+    address = listener.getsockname()[0]
+    if settings.api_keys or settings.without_keys == "anyone-may-call" or ip_address(address).is_loopback:
+        return
+    listener.close()
+    raise StartError(
+        f"{address} can be reached from outside and there are no API keys. `python -m runtime key` makes one for "
+        "VOWS_API_KEYS; or listen on VOWS_HOST=127.0.0.1; or, if whoever reaches this port may read and write "
+        "everything, say so with VOWS_WITHOUT_KEYS=anyone-may-call"
+    )
+
+
+def _announce(url: str, *, text: bool) -> None:
+    """Where the server is: a line in the log, or for a terminal commands that can be copied."""
+    if not text:
+        log.info("vows-edge on %s", url)
+        return
     print(
         f"""vows-edge on {url}  (API: {url}/docs). Try:
   curl {url}/embed -H 'Content-Type: application/json' -d '{{"text":"a rustic barn with string lights"}}'

@@ -2,11 +2,14 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+from runtime.keys import ApiKeys
 
 PREFIX = "VOWS_"
 MiB = 1 << 20
@@ -62,24 +65,68 @@ class Settings:
         "How they are held; with int8 the best are read from the database again, and answers stay exact.",
     )
     cache_bytes: int = _setting(2 * MiB, "bytes", "Memory for vectors of texts seen lately; 0 keeps none.", low=0)
+    api_keys: str = _setting(
+        "",
+        "name:scopes:digest, …",
+        "Keys that clients must send, as their SHA-256; `python -m runtime key` makes entries. Several between commas.",
+    )
+    without_keys: str = _setting(
+        "loopback-only",
+        "loopback-only, anyone-may-call",
+        "What to do without keys: listen on this machine's own address alone, or serve whoever reaches the port.",
+    )
+    rate_per_s: float = _setting(
+        0.0,
+        "requests/s",
+        "Requests that one key (without keys, one address) may make in the long run; beyond it: 429. 0: no limit.",
+        low=0,
+        high=100_000,
+    )
+    rate_burst: int = _setting(100, "requests", "Requests that one key may make at once.", low=1, high=100_000)
+    cors_origins: str = _setting(
+        "", "origins", "Web pages that may call from a browser, such as https://app.example; several between commas."
+    )
     decay_per_day: float = _setting(0.01, "1/day", "λ: an interaction's weight falls by exp(−λ·age).", low=0, high=10)
     max_clock_skew_s: float = _setting(
         300.0, "seconds", "How far ahead of this machine's clock an interaction's timestamp may be.", low=0
     )
     shutdown_s: int = _setting(
-        4, "seconds", "Time that requests in flight get to finish after SIGTERM.", low=0, high=300
+        3,
+        "seconds",
+        "Time that requests in flight get to finish after SIGTERM; then they are refused, and a second is left.",
+        low=0,
+        high=300,
     )
     log_level: str = _setting("info", "debug, info, warning, error", "Least severe log line that is written.")
+    log_format: str = _setting(
+        "auto", "auto, json, text", "How log lines look; auto is text for a terminal, else json."
+    )
 
     def __post_init__(self) -> None:
         _one_of("encoding", self.encoding, ("auto", "s8", "u8", "fp32"))
         _one_of("catalog_vectors", self.catalog_vectors, ("float32", "int8"))
         _one_of("log_level", self.log_level, ("debug", "info", "warning", "error"))
+        _one_of("log_format", self.log_format, ("auto", "json", "text"))
+        _one_of("without_keys", self.without_keys, ("loopback-only", "anyone-may-call"))
+        try:
+            ApiKeys.parse(self.api_keys)
+        except ValueError as error:
+            raise SettingsError(f"VOWS_API_KEYS: {error}") from None
+        for origin in self.allowed_origins:
+            if not re.fullmatch(r"https?://[^\s/*,]+", origin):
+                raise SettingsError(
+                    f"VOWS_CORS_ORIGINS has {origin!r}: an origin is https://host or https://host:port, in full"
+                )
         if self.body_budget_bytes < self.max_body_bytes:
             raise SettingsError(
                 f"VOWS_BODY_BUDGET_BYTES={self.body_budget_bytes} is less than "
                 f"VOWS_MAX_BODY_BYTES={self.max_body_bytes}: one large request could never be served"
             )
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """`cors_origins` one by one."""
+        return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -108,7 +155,8 @@ def settings_table() -> str:
     """The settings as a Markdown table; `docs/settings.md` is this and a test compares them."""
     lines = ["| variable | default | unit or values | what it is |", "|---|---|---|---|"]
     lines += [
-        f"| `{variable(f.name)}` | `{f.default}` | {f.metadata['unit']} | {f.metadata['doc']} |"
+        f"| `{variable(f.name)}` | `{f.default if f.default != '' else 'none'}` | {f.metadata['unit']} | "
+        f"{f.metadata['doc']} |"
         for f in fields(Settings)
     ]
     return "\n".join(lines) + "\n"

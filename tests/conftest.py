@@ -5,13 +5,16 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import pytest
 
+from bench.faults.shim import build
+from bench.suite import NotMeasured
 from runtime.models.bundle import Bundle
 from runtime.models.text_encoder import TextEncoder, load_encoder
 
@@ -49,21 +52,55 @@ def encoder(bundle_path: Path) -> TextEncoder:
 
 
 @pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a checkpoint: a sequence model of four narrow layers, trained for two epochs on a small world."""
+    import torch
+
+    from tests.small_world import small_world, split
+    from training.recipes import tiny
+    from training.train import train
+
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("run")
+    train(*split(small_world()), tiny(), out, progress=False)
+    return out / "best"
+
+
+@pytest.fixture(scope="session")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library to preload: see bench/faults/shim.c."""
+    try:
+        return build(tmp_path_factory.mktemp("faults"))
+    except NotMeasured as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
 def start_server(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Start a server with `VOWS_*` settings given in lower case; every one still running at the end is stopped."""
+    """Start a server with `VOWS_*` settings given in lower case; every one still running at the end is stopped.
+
+    `environment` goes to its process as it is."""
     started: list[Server] = []
 
-    def start(data_dir: Path | None = None, **settings: object) -> Server:
+    def start(
+        data_dir: Path | None = None, environment: Mapping[str, str] = MappingProxyType({}), **settings: object
+    ) -> Server:
         data_dir = data_dir or tmp_path_factory.mktemp("data")
         environ = {name: value for name, value in os.environ.items() if not name.startswith("VOWS_")}
         settings = {"port": 0, "models_dir": bundle_path.parent, "data_dir": data_dir, **settings}
         environ |= {f"VOWS_{name.upper()}": str(value) for name, value in settings.items()}
+        environ |= environment
         log = tmp_path_factory.mktemp("log") / "server.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "runtime"], cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
             )
-        url = _announced(process, log)
+        try:
+            url = _announced(process, log)
+        except AssertionError:
+            process.kill()
+            process.wait()
+            raise
         server = Server(url, process, data_dir, log, httpx.Client(base_url=url, timeout=60))
         started.append(server)
         _until_ready(server)
@@ -91,7 +128,7 @@ def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
     """The address the server prints, once it is bound."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        if found := re.search(r"^vows-edge on (http://\S+)", log.read_text(), re.MULTILINE):
+        if found := re.search(r'vows-edge on (http://[^\s"]+)', log.read_text()):
             return found.group(1)
         if process.poll() is not None:
             break

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from runtime.models.bundle import BundleError
 from runtime.store.errors import StoreError
 from training.data.files import DataError
+from training.errors import TrainingError
 
 DESCRIPTION = """\
 From interactions to a checkpoint and to a report on it: data prints a card per data set, simulate plays out a world,
-evaluate compares contenders under one protocol and writes results and report."""
+train makes a checkpoint, evaluate compares contenders under one protocol and writes results and report."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,17 +20,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m training", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    from training import command as training
     from training.data import command as data
     from training.evaluation import command as evaluation
     from training.simulator import command as simulator
 
     data.add_command(commands)
     simulator.add_command(commands)
+    training.add_command(commands)
     evaluation.add_command(commands)
     options = parser.parse_args(arguments)
     try:
         status: int = options.run(options)
-    except (BundleError, DataError, FileNotFoundError, StoreError) as error:
+    except (BundleError, DataError, FileNotFoundError, StoreError, TrainingError) as error:
         print(f"training: {error}", file=sys.stderr)
         return 1
     return status

@@ -6,8 +6,8 @@ import importlib
 
 from bench.suite import Suite
 
-NAMES = ("embed", "start", "memory", "users", "rank", "search", "load", "quality", "session")
-OPT_IN = ("peers", "bench.vm.suite")  # run when named alone: they need a set-up of their own
+NAMES = ("embed", "start", "memory", "users", "rank", "search", "load", "quality", "session", "sequence")
+OPT_IN = ("faults", "fuzz", "peers", "bench.vm.suite")  # run when named: they take long or need a set-up of their own
 
 
 def module_of(name: str) -> str:

@@ -18,7 +18,7 @@ class ServerError(Exception):
 class Client:
     """One connection to a server. Raises ServerError for anything but a good answer."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str = "") -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ServerError(f"{url!r} is not an address such as http://127.0.0.1:8080")
@@ -28,12 +28,15 @@ class Client:
         except ValueError as error:  # raised by .port
             raise ServerError(f"{url!r}: {error}") from None
         self._url = url
+        self._key = key
         self._prefix = parts.path.rstrip("/")
 
     def request(self, method: str, path: str, body: object = None) -> Any:
         """The decoded answer to one request."""
         payload = None if body is None else json.dumps(body).encode()
         headers = {} if payload is None else {"content-type": "application/json"}
+        if self._key:
+            headers["x-api-key"] = self._key
         try:
             self._connection.request(method, self._prefix + path, payload, headers)
             response = self._connection.getresponse()

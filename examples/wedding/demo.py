@@ -113,9 +113,10 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="address of the server (default: %(default)s)")
+    parser.add_argument("--key", default="", help="API key, where the server asks for one")
     options = parser.parse_args(arguments)
     try:
-        _run(Client(options.url), options.url)
+        _run(Client(options.url, options.key), options.url)
         sys.stdout.flush()
     except ServerError as error:
         print(f"demo: {error}", file=sys.stderr)

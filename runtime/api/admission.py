@@ -19,7 +19,11 @@ class Admission:
             return
         if self._in_flight >= self._max_requests:
             refusal = ApiError(
-                503, "overloaded", f"{self._in_flight} requests are being served, the limit; try again", retry_after_s=1
+                503,
+                "overloaded",
+                f"{self._in_flight} requests are being served, the limit; try again",
+                retry_after_s=1,
+                reason="requests_full",
             )
             await refusal.response()(scope, receive, send)
             return

@@ -50,6 +50,7 @@ class HeldBytes:
                 f"requests in flight hold {budget.held_bytes} bytes and {size} more do not fit (limit "
                 f"{budget.total_bytes}); try again",
                 retry_after_s=1,
+                reason="bodies_full",
             )
         budget.held_bytes += size
         self._bytes += size

@@ -132,6 +132,7 @@ async def _keep(parts: "Parts", items: list[ContentItem]) -> list[PutOutcome]:
         for item, its in zip(items, labels, strict=True):
             if item.id not in hidden:
                 parts.catalog.put(item.id, item.embedding, its)
+    await parts.sequence.fill([item.id for item in items])
     return outcomes
 
 

@@ -1,8 +1,9 @@
 """Many items in one request: up to a thousand in one answer, any number as a stream."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+from msgspec import Meta
 from starlette.requests import Request
 
 from runtime.api.batch import decode_items
@@ -69,7 +70,8 @@ async def post_content_batch(parts: "Parts", request: Request, body: bytes) -> C
 ENDPOINTS = [
     Endpoint(
         "POST", "/content/batch", post_content_batch, "Store up to 1,000 items, or stream any number",
-        request=list[IdentifiedContent], response=ContentBatchResponse, raw=True, media=(JSON, NDJSON),
+        request=Annotated[list[IdentifiedContent], Meta(min_length=1, max_length=MAX_BATCH)],
+        response=ContentBatchResponse, raw=True, media=(JSON, NDJSON),
         stream=stream_content, stream_line=ContentProgress, stream_bytes=STREAM_BYTES,
         errors=(400, 408, 413, 415, 422, 503, 507), example=[{"id": "hollow-oak-barn", **EXAMPLE}],
     ),

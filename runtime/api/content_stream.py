@@ -95,7 +95,7 @@ async def _progress(
             lines = await anext(slices, None)
     except Exception as error:
         refusal = refused(error)
-        parts.metrics.error(refusal.error.code)
+        refusal.note()
         yield _encode(Failed(**msgspec.structs.asdict(counts), error=refusal.error))
     else:
         yield _encode(Done(**msgspec.structs.asdict(counts)))

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
-_STYLE = """
+STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
 h1{margin-bottom:0}h2{margin-top:2.5rem;padding-top:.6rem;border-top:1px solid #ddd;font-size:1.1rem}
 code,pre{font:13px/1.45 ui-monospace,monospace}pre{background:#f6f6f4;padding:.8rem;border-radius:6px;
@@ -35,7 +35,7 @@ def docs_page(document: dict[str, Any]) -> str:
     types = "".join(f'<h2 id="{escape(n)}">{escape(n)}</h2>{_fields(s)}' for n, s in sorted(schemas.items()))
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(info['title'])}</title><style>{_STYLE}</style>"
+        f"<title>{escape(info['title'])}</title><style>{STYLE}</style>"
         f"<h1>{escape(info['title'])}</h1><p>{escape(info['description'])} "
         f'Version {escape(info["version"])}; the same as a document: <a href="/openapi.json">openapi.json</a>.</p>'
         f"<nav>{nav}</nav>{body}<h1>Types</h1>{types}</html>"
@@ -48,6 +48,8 @@ def _section(method: str, path: str, operation: dict[str, Any], schemas: dict[st
         f"<code>{escape(path)}</code></h2><p>{escape(operation['summary'])}. "
         f"{_prose(operation.get('description', ''))}</p>"
     ]
+    if operation["x-needs"] in ("read", "write"):
+        parts.append(f'<p class="q">Where the server has keys: the scope <code>{operation["x-needs"]}</code>.</p>')
     queries = [p for p in operation.get("parameters", ()) if p["in"] == "query"]
     if queries:
         rows = "".join(f"<tr><td><code>{escape(p['name'])}</code><td>{_type(p['schema'])}" for p in queries)

@@ -129,11 +129,11 @@ _EXAMPLE = {"text": "a rustic barn with string lights", "tags": ["rustic", "venu
 ENDPOINTS = [
     Endpoint(
         "POST", "/embed", post_embed, "Embed one piece of content",
-        request=EmbedRequest, response=EmbedResponse, errors=(400, 413, 415, 422, 503), example=_EXAMPLE,
+        request=EmbedRequest, response=EmbedResponse, access="read", errors=(400, 413, 415, 422, 503), example=_EXAMPLE,
     ),
     Endpoint(
         "POST", "/embed/batch", post_embed_batch, "Embed up to 256 pieces of content",
-        request=EmbedBatchRequest, response=EmbedBatchResponse, errors=(400, 413, 415, 422, 503),
+        request=EmbedBatchRequest, response=EmbedBatchResponse, access="read", errors=(400, 413, 415, 422, 503),
         example={"items": [_EXAMPLE, {"title": "Harbour House", "description": "A loft above the marina."}]},
         answer_bytes=lambda body: ANSWER_BYTES * len(body.items),
     ),

@@ -1,7 +1,7 @@
 """Errors as clients see them: `{"error": {"code", "message", "field"?}}` with the right status."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from runtime.api.json import json_response
+from runtime.trace import current
 
 
 class Error(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -24,18 +25,40 @@ class ErrorBody(msgspec.Struct, frozen=True):
 
 
 class ApiError(Exception):
-    """An answer other than success. `retry_after_s` becomes a Retry-After header."""
+    """An answer other than success. `retry_after_s` becomes a Retry-After header.
+
+    `reason` tells operators, in metrics and logs, what `code` does not tell clients: which of the limits was met.
+    """
 
     def __init__(
-        self, status: int, code: str, message: str, *, field: str | None = None, retry_after_s: int | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        field: str | None = None,
+        retry_after_s: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        reason: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.error = Error(code, message, field)
         self.retry_after_s = retry_after_s
+        self.headers = headers or {}
+        self.reason = reason or code
+
+    def note(self) -> None:
+        """Tell the request's trace, for metrics and the log."""
+        if (trace := current.get()) is not None:
+            trace.code, trace.reason = self.error.code, self.reason
 
     def response(self, shape: "ErrorShape | None" = None) -> Response:
-        headers = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+        """The answer, noted."""
+        self.note()
+        headers = dict(self.headers)
+        if self.retry_after_s is not None:
+            headers["retry-after"] = str(self.retry_after_s)
         status, body = (shape or ERRORS).render(self)
         return json_response(body, status=status, headers=headers)
 

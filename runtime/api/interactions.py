@@ -111,7 +111,7 @@ def _event(parts: "Parts", item: InteractionRequest, path: str, now_us: int) -> 
     if ahead_s > parts.settings.max_clock_skew_s:
         raise invalid(
             f"the timestamp is {ahead_s:.0f} s ahead of the server's clock, at most "
-            f"{parts.settings.max_clock_skew_s:.0f} s are taken",
+            f"{parts.settings.max_clock_skew_s:.0f} s are taken; set the clock of whichever is wrong",
             f"{path}.timestamp",
         )
     context = None if item.context is None else _context.encode(item.context)
@@ -146,7 +146,8 @@ _decode = msgspec.json.Decoder(InteractionRequest).decode
 ENDPOINTS = [
     Endpoint(
         "POST", "/interactions", post_interactions, "Record what users did",
-        request=InteractionRequest | list[InteractionRequest], response=InteractionsResponse, raw=True,
+        request=InteractionRequest | Annotated[list[InteractionRequest], Meta(min_length=1, max_length=MAX_BATCH)],
+        response=InteractionsResponse, raw=True,
         errors=(400, 413, 415, 422, 503),
         example={"user_id": "ada", "content_id": "hollow-oak-barn", "type": "save", "event_id": "e-1"},
     ),

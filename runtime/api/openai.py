@@ -194,7 +194,7 @@ ENDPOINTS = [
     Endpoint(
         "POST", "/v1/embeddings", post_v1_embeddings, "Embed texts, for OpenAI clients",
         request=EmbeddingsRequest, response=EmbeddingsResponse, errors=(400, 404, 413, 415, 503),
-        error_shape=OPENAI_ERRORS, answer_bytes=_answer_bytes,
+        access="read", error_shape=OPENAI_ERRORS, answer_bytes=_answer_bytes,
         example={"model": "sentence-bert-v1", "input": ["a rustic barn with string lights", "a harbour loft"]},
     ),
     Endpoint(

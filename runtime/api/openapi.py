@@ -19,7 +19,10 @@ _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 
 
 def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """OpenAPI 3.1 for `endpoints`; path parameters are ids of 1 to 256 bytes."""
+    """OpenAPI 3.1 for `endpoints`; path parameters are ids of 1 to 256 bytes.
+
+    `x-needs` says what a key must allow: see `runtime/api/guarded.py` for servers that ask for one.
+    """
     types = [
         kind
         for e in endpoints
@@ -51,6 +54,7 @@ def _operation(endpoint: Endpoint, by_type: dict[int, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": endpoint.handler.__name__,
         "summary": endpoint.summary,
+        "x-needs": endpoint.needs,
         "responses": {str(endpoint.status): _success(endpoint, by_type)},
     }
     if endpoint.handler.__doc__:

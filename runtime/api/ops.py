@@ -1,27 +1,24 @@
-"""For operators and machines: alive, ready, what runs here and within which limits, and the documentation."""
+"""For operators and machines: alive, ready, what runs here and within which limits."""
 
+import math
 import os
-from pathlib import Path
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse
 
 from runtime import VERSION
-from runtime.api.docs import docs_page
-from runtime.api.endpoint import JSON, Endpoint
-from runtime.machine import cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
+from runtime.api.endpoint import Endpoint
+from runtime.machine import INTEGER_FLAGS, cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
 from runtime.metrics import Sample, family
 from runtime.models.session import onnxruntime_version
 
 if TYPE_CHECKING:
     from runtime.parts import Parts
 
-# Read when it is asked for: a page of the system's cache costs this process nothing.
-OPENAPI_FILE = Path(__file__).with_name("openapi.json")
-
-_INTEGER_FLAGS = frozenset({"avx2", "avx512f", "avx512_vnni", "avx_vnni", "asimddp", "i8mm", "sve"})
+_STARTED = time.time()
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -48,6 +45,20 @@ class ModelInfo(msgspec.Struct, frozen=True):
     max_tokens: int
 
 
+class SequenceInfo(msgspec.Struct, frozen=True):
+    """`item_vectors`: how many items have the model's vector; the others get theirs when they are ranked."""
+
+    model_version: str
+    bundle_sha256: str
+    source: str
+    recipe: dict[str, Any]
+    quality: dict[str, Any]
+    dimensions: int
+    max_events: int
+    min_events: int
+    item_vectors: int
+
+
 class MachineInfo(msgspec.Struct, frozen=True):
     cpu: str
     cpu_features: list[str]
@@ -67,6 +78,7 @@ class Info(msgspec.Struct, frozen=True):
     onnxruntime: str
     pid: int
     models: list[ModelInfo]
+    sequence: SequenceInfo | None
     machine: MachineInfo
     memory: MemoryInfo
     limits: dict[str, float]
@@ -102,7 +114,8 @@ async def get_info(parts: "Parts", request: Request) -> Info:
                 max_tokens=encoder.max_tokens,
             )
         ],
-        machine=MachineInfo(cpu_name(), sorted(cpu_flags() & _INTEGER_FLAGS), usable_cores(), memory_limit()),
+        sequence=_sequence(parts),
+        machine=MachineInfo(cpu_name(), sorted(cpu_flags() & INTEGER_FLAGS), usable_cores(), memory_limit()),
         memory=MemoryInfo(memory.rss, memory.anonymous, memory.file, memory.peak),
         limits={
             "worker_threads": parts.embedder.pool.workers,
@@ -118,12 +131,31 @@ async def get_info(parts: "Parts", request: Request) -> Info:
     )
 
 
+def _sequence(parts: "Parts") -> SequenceInfo | None:
+    served = parts.sequence.served
+    if served is None:
+        return None
+    model = served.model
+    manifest = model.bundle.manifest
+    return SequenceInfo(
+        model_version=manifest.model_version,
+        bundle_sha256=model.bundle.digest,
+        source=manifest.source.id,
+        recipe=manifest.recipe,
+        quality=manifest.quality,
+        dimensions=model.dimensions,
+        max_events=model.max_events,
+        min_events=model.min_events,
+        item_vectors=parts.sequence.item_vectors,
+    )
+
+
 def stored_counts(parts: "Parts") -> dict[str, int]:
     return msgspec.structs.asdict(parts.store.counts())
 
 
 async def get_metrics(parts: "Parts", request: Request) -> PlainTextResponse:
-    """For Prometheus: requests, latencies, errors by code, cache, queue, memory, rows stored, versions."""
+    """For Prometheus: requests, latencies, refusals, stages, cache, queue, memory, disk, rows stored, versions."""
     cache, memory, manifest = parts.embedder.cache, process_memory(), parts.embedder.encoder.bundle.manifest
     version = {"model_version": manifest.model_version, "bundle": parts.embedder.encoder.bundle.digest[:12]}
     singles = [
@@ -144,6 +176,12 @@ async def get_metrics(parts: "Parts", request: Request) -> PlainTextResponse:
         ("vows_memory_anonymous_bytes", "gauge", "Resident memory that no file backs.", memory.anonymous),
         ("vows_memory_file_bytes", "gauge", "Resident memory that files back.", memory.file),
         ("vows_memory_peak_rss_bytes", "gauge", "Highest resident memory so far.", memory.peak),
+        ("vows_memory_limit_bytes", "gauge", "Memory of the machine or of its cgroup.", memory_limit() or math.nan),
+        ("vows_queue_tokens_limit", "gauge", "Tokens that may wait.", parts.settings.queue_tokens),
+        ("vows_writes_waiting", "gauge", "Writes that wait for the disk.", parts.store.waiting_writes()),
+        ("vows_volume_free_bytes", "gauge", "Room on the volume of the database.", _free_bytes(parts)),
+        ("process_cpu_seconds_total", "counter", "Processor time.", time.process_time()),
+        ("process_start_time_seconds", "gauge", "When the process began, since 1970.", _STARTED),
     ]
     lines = parts.metrics.text()
     for name, kind, help, value in singles:
@@ -151,22 +189,22 @@ async def get_metrics(parts: "Parts", request: Request) -> PlainTextResponse:
     rows: list[Sample] = [("", {"table": name}, count) for name, count in stored_counts(parts).items()]
     lines += family("vows_stored_rows", "gauge", "Rows stored.", rows)
     lines += family("vows_model_info", "gauge", "The model that is served.", [("", version, 1)])
+    data = {"schema": parts.store.schema()[-1], "decay_per_day": repr(parts.settings.decay_per_day)}
+    lines += family("vows_data_info", "gauge", "The database's last migration, and λ of its sums.", [("", data, 1)])
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 
 
-async def get_openapi(parts: "Parts", request: Request) -> Response:
-    return Response(OPENAPI_FILE.read_bytes(), media_type=JSON)
-
-
-async def get_docs(parts: "Parts", request: Request) -> HTMLResponse:
-    return HTMLResponse(docs_page(msgspec.json.decode(OPENAPI_FILE.read_bytes())))
+def _free_bytes(parts: "Parts") -> float:
+    try:
+        found = os.statvfs(parts.settings.data_dir)
+    except OSError:  # the volume is gone, which is worth a metric and no more
+        return math.nan
+    return found.f_bavail * found.f_frsize
 
 
 ENDPOINTS = [
-    Endpoint("GET", "/healthz", get_healthz, "The process is alive", response=Health),
-    Endpoint("GET", "/readyz", get_readyz, "The service can answer", response=Health),
+    Endpoint("GET", "/healthz", get_healthz, "The process is alive", response=Health, access="health"),
+    Endpoint("GET", "/readyz", get_readyz, "The service can answer", response=Health, access="health"),
     Endpoint("GET", "/info", get_info, "Models, machine, memory and limits in force", response=Info),
     Endpoint("GET", "/metrics", get_metrics, "Counts, times and memory for Prometheus"),
-    Endpoint("GET", "/openapi.json", get_openapi, "This API as an OpenAPI document"),
-    Endpoint("GET", "/docs", get_docs, "This API as a page"),
 ]

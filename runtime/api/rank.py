@@ -1,7 +1,7 @@
 """Candidates in the order of a user's taste."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 import numpy as np
@@ -13,11 +13,12 @@ from runtime.api.content import utc
 from runtime.api.endpoint import Endpoint
 from runtime.api.errors import invalid
 from runtime.api.ids import Id, check_id
-from runtime.api.users import MODEL_VERSION, user_vector
+from runtime.api.users import MODEL_VERSION, Device, Model, user_now, user_vector
 from runtime.explanations import Reason, explain
 from runtime.personalization.interactions import InteractionType
 from runtime.personalization.ranking import cosine_scores, normalised, ranked, top_k
 from runtime.personalization.user_vector import Sums
+from runtime.sequence import Candidates, Served
 
 if TYPE_CHECKING:
     from runtime.parts import Parts
@@ -33,8 +34,14 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Exactly one of `user_id` and `embedding`. An id among the candidates means stored content."""
+    """Exactly one of `user_id` and `embedding`. An id among the candidates means stored content.
 
+    `model`: simple, or sequence for the trained model's vector of what the user wants now, on `device` or else the last
+    one they used; `embedding` has its length then.
+    """
+
+    model: Model = "simple"
+    device: Device | None = None
     user_id: Id | None = None
     embedding: list[float] | None = None
     candidates: Annotated[list[Id | Candidate], Meta(min_length=1, max_length=MAX_CANDIDATES)]
@@ -75,7 +82,10 @@ class Explanation(msgspec.Struct, frozen=True):
 
 class RankResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     """`scores` in the order of the candidates, `ranked` best first (ties keep the candidates' order). `explanations`,
-    where asked for, in the order of `ranked`; none where the vector comes from no interactions (see `source`)."""
+    where asked for, in the order of `ranked`; none where the vector comes from no interactions (see `source`).
+
+    `fallback`: why the simple model answers where the sequence model was asked; `model_version` says which did.
+    """
 
     model_version: str
     source: str
@@ -83,16 +93,29 @@ class RankResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     ranked: list[Score]
     unknown: list[str]
     explanations: list[Explanation] | None = None
+    fallback: str | None = None
 
 
 async def post_rank(parts: "Parts", request: Request, body: RankRequest, query: RankQuery) -> RankResponse:
     """Cosine of the user's vector (or the given one) to each candidate. Unknown ids get no score and are listed."""
+    if (body.user_id is None) == (body.embedding is None):
+        raise invalid("give either user_id or embedding", "$")
     if query.explain and body.user_id is None:
         raise invalid("interactions explain the ranking of a user: give user_id", "explain")
-    user, source, sums = await _user(parts, body)
+    if query.explain and body.model == "sequence":
+        raise invalid("the simple model's scores are sums over interactions, the sequence model's are not", "explain")
     ids = [candidate if isinstance(candidate, str) else candidate.id for candidate in body.candidates]
-    matrix, known = _candidates(parts, body.candidates)
-    found = cosine_scores(user, matrix[known])
+    asked, fallback = await _sequence_user(parts, body) if body.model == "sequence" else (None, None)
+    sums = None
+    if asked is None:
+        user, source, sums = await _user(parts, body)
+        matrix, known = known_candidates(parts, body.candidates)
+        found, version = cosine_scores(user, matrix[known]), MODEL_VERSION
+    else:
+        matrix, known = known_candidates(parts, body.candidates)
+        candidates = sequence_candidates(parts, body.candidates, matrix, known)
+        found = await parts.sequence.scores(asked.served, asked.vector, candidates)
+        source, version = asked.source, asked.served.model.model_version
     scores: list[Score] = [Score(id, None) for id in ids]
     for position, score in zip(np.flatnonzero(known).tolist(), found.tolist(), strict=True):
         scores[position] = Score(ids[position], score)
@@ -103,19 +126,18 @@ async def post_rank(parts: "Parts", request: Request, body: RankRequest, query: 
     if query.explain:
         explanations = await _explanations(parts, body.user_id, sums, [one.id for one in best_first], matrix[best])
     return RankResponse(
-        model_version=MODEL_VERSION,
+        model_version=version,
         source=source,
         scores=scores,
         ranked=best_first,
         unknown=[id for id, is_known in zip(ids, known.tolist(), strict=True) if not is_known],
         explanations=explanations,
+        fallback=fallback,
     )
 
 
 async def _user(parts: "Parts", body: RankRequest) -> tuple[NDArray[np.float32], str, Sums | None]:
     """The vector to rank for, its source, and the sums it was made from, where it was."""
-    if (body.user_id is None) == (body.embedding is None):
-        raise invalid("give either user_id or embedding", "$")
     if body.embedding is not None:
         return _vector(body.embedding, parts.catalog.dimensions, "$.embedding"), "embedding", None
     assert body.user_id is not None
@@ -141,7 +163,39 @@ def _contribution(reason: Reason) -> Contribution:
     return Contribution(past.event_id, past.content_id, past.type, utc(past.time_us), reason.contribution)
 
 
-def _candidates(parts: "Parts", candidates: list[str | Candidate]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+class _SequenceQuery(NamedTuple):
+    served: Served
+    vector: NDArray[np.float32]
+    source: str
+
+
+async def _sequence_user(parts: "Parts", body: RankRequest) -> tuple[_SequenceQuery | None, str | None]:
+    """What to rank by with the sequence model, or why the simple model ranks instead."""
+    if body.embedding is not None:
+        served = parts.sequence.require()
+        vector = _vector(body.embedding, served.model.dimensions, "$.embedding")
+        return _SequenceQuery(served, vector, "embedding"), None
+    assert body.user_id is not None
+    found = await user_now(parts, check_id(body.user_id, "$.user_id"), body.device)
+    if found.fallback is not None:
+        return None, found.fallback
+    return _SequenceQuery(found.served, found.now.vector, found.source), None
+
+
+def sequence_candidates(
+    parts: "Parts", candidates: list[str | Candidate], matrix: NDArray[np.float32], known: NDArray[np.bool_]
+) -> Candidates:
+    """The known ones of `candidates`, as the sequence model takes them; the others from `known_candidates`."""
+    some = [one for one, is_known in zip(candidates, known.tolist(), strict=True) if is_known]
+    rows = np.full(len(some), -1, np.intp)
+    stored = [n for n, one in enumerate(some) if isinstance(one, str)]
+    rows[stored] = parts.catalog.lookup([one for one in some if isinstance(one, str)]).rows
+    return Candidates([one if isinstance(one, str) else one.id for one in some], matrix[known], rows)
+
+
+def known_candidates(
+    parts: "Parts", candidates: list[str | Candidate]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Vectors float32 [n, d] in candidate order (zeros where unknown) and which of them are known."""
     matrix = np.zeros((len(candidates), parts.catalog.dimensions), np.float32)
     known = np.ones(len(candidates), np.bool_)
@@ -173,7 +227,8 @@ def _vector(values: list[float], dimensions: int, field: str) -> NDArray[np.floa
 ENDPOINTS = [
     Endpoint(
         "POST", "/rank", post_rank, "Rank candidates for a user",
-        request=RankRequest, query=RankQuery, response=RankResponse, errors=(400, 404, 413, 415, 422, 503),
+        request=RankRequest, query=RankQuery, response=RankResponse, access="read",
+        errors=(400, 404, 409, 413, 415, 422, 503),
         example={"user_id": "ada", "candidates": ["hollow-oak-barn", "grand-ballroom"], "top_k": 1},
         max_values=400_000, answer_bytes=lambda body, query: (3_072 if query.explain else 512) * len(body.candidates),
     ),

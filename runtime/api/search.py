@@ -154,7 +154,7 @@ def _results(found: Found) -> list[Result]:
 ENDPOINTS = [
     Endpoint(
         "POST", "/search", post_search, "Find content by words",
-        request=SearchRequest, response=SearchResults, errors=(400, 413, 415, 422, 503),
+        request=SearchRequest, response=SearchResults, access="read", errors=(400, 413, 415, 422, 503),
         example={"text": "somewhere to dance under the stars", "filters": {"category": "venue"}, "top_k": 3},
     ),
     Endpoint(

@@ -1,8 +1,9 @@
 """Users: onboarding preferences, the vector of their taste, and being forgotten."""
 
+import time
 from asyncio import wrap_future
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,14 +16,19 @@ from runtime.api.endpoint import Endpoint
 from runtime.api.errors import ApiError, invalid
 from runtime.api.ids import path_id
 from runtime.content import preferences_text
+from runtime.models.sequence_model import UserNow
 from runtime.personalization.cold_start import POPULAR_ITEMS, popular_vector, user_embedding
 from runtime.personalization.user_vector import unit_vector
+from runtime.sequence import Served
 from runtime.store import DeletedUser, Preferences, UserState
 
 if TYPE_CHECKING:
     from runtime.parts import Parts
 
 MODEL_VERSION = "simple-v1"
+
+Model = Literal["simple", "sequence"]
+Device = Annotated[str, Meta(max_length=64)]
 
 
 class PreferencesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,14 +44,25 @@ class PreferencesResponse(msgspec.Struct, frozen=True):
     truncated: bool
 
 
-class UserEmbedding(msgspec.Struct, frozen=True):
-    """`source`: history, preferences (no usable history), or popular (neither). `embedding` has unit length."""
+class EmbeddingQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`model`: simple (384 numbers) or sequence (128, of what the user wants now, on `device` or else the last one)."""
+
+    model: Model = "simple"
+    device: Device | None = None
+
+
+class UserEmbedding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`source`: history, preferences (no usable history), or popular (neither). `embedding` has unit length.
+
+    `fallback`: why the simple model answers where the sequence model was asked; `model_version` says which did.
+    """
 
     embedding: list[float]
     interaction_count: int
     last_updated: datetime | None
     model_version: str
     source: str
+    fallback: str | None = None
 
 
 class UserDeleted(msgspec.Struct, frozen=True):
@@ -84,16 +101,31 @@ async def put_preferences(parts: "Parts", request: Request, body: PreferencesReq
     return PreferencesResponse(user_id, body.preferences, embedded.tokens, embedded.truncated)
 
 
-async def get_user_embedding(parts: "Parts", request: Request) -> UserEmbedding:
-    """The decayed average of what the user did; it costs the same for any length of history."""
-    vector = await user_vector(parts, path_id(request))
-    state = vector.state
+async def get_user_embedding(parts: "Parts", request: Request, query: EmbeddingQuery) -> UserEmbedding:
+    """The decayed average of what the user did, at the same cost for any length of history; or, with model=sequence,
+    what the trained model makes of their newest events. Users too new for that get the former, and `fallback` says so.
+    """
+    user_id = path_id(request)
+    fallback = None
+    if query.model == "sequence":
+        found = await user_now(parts, user_id, query.device)
+        if found.fallback is None:
+            return _embedding(parts.store.get_user(user_id), found.now.vector, found.model_version, "history")
+        fallback = found.fallback
+    vector = await user_vector(parts, user_id)
+    return _embedding(vector.state, vector.embedding, MODEL_VERSION, vector.source, fallback)
+
+
+def _embedding(
+    state: UserState | None, vector: NDArray[np.float32], model_version: str, source: str, fallback: str | None = None
+) -> UserEmbedding:
     return UserEmbedding(
-        embedding=vector.embedding.tolist(),
+        embedding=vector.tolist(),
         interaction_count=state.interaction_count if state else 0,
         last_updated=utc(state.last_updated_us) if state and state.last_updated_us is not None else None,
-        model_version=MODEL_VERSION,
-        source=vector.source,
+        model_version=model_version,
+        source=source,
+        fallback=fallback,
     )
 
 
@@ -106,6 +138,37 @@ async def delete_user(parts: "Parts", request: Request) -> UserDeleted:
     if told is not None:
         parts.embedder.forget(preferences_text(told.preferences))
     return UserDeleted(user_id, deleted)
+
+
+class SequenceUser(NamedTuple):
+    """What the sequence model makes of a user, who has `events` events that it reads. `fallback`: why another model
+    should answer for them, None where this one does. `source`: history, preferences or none, what it went by."""
+
+    served: Served
+    now: UserNow
+    events: int
+    source: str
+    fallback: str | None
+    model_version: str
+
+
+async def user_now(parts: "Parts", user_id: str, device: str | None) -> SequenceUser:
+    """The user by the sequence model. Raises NotInstalled where there is none, or QueueFull."""
+    served = parts.sequence.require()
+    model = served.model
+    history = parts.sequence.history(served, parts.store.newest(user_id, model.max_events))
+    told = parts.store.get_preferences(user_id)
+    stated = told.embedding if told and told.bundle_digest == parts.embedder.encoder.bundle.digest else None
+    now = await parts.sequence.user(served, history, time.time_ns() // 1_000, device, stated)
+    events = len(history)
+    return SequenceUser(
+        served,
+        now,
+        events,
+        "history" if events else "none" if stated is None else "preferences",
+        f"{events} of {model.min_events} events" if events < model.min_events else None,
+        model.model_version,
+    )
 
 
 async def user_vector(parts: "Parts", user_id: str) -> UserVector:
@@ -138,7 +201,7 @@ ENDPOINTS = [
     ),
     Endpoint(
         "GET", "/user/{id:path}/embedding", get_user_embedding, "The vector of a user's taste",
-        response=UserEmbedding, errors=(404, 422, 503),
+        query=EmbeddingQuery, response=UserEmbedding, errors=(404, 409, 422, 503), example={"model": "simple"},
     ),
     Endpoint(
         "DELETE", "/user/{id:path}", delete_user, "Forget a user",

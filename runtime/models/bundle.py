@@ -11,8 +11,11 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 GOLDEN = "golden.json"
 TOKENIZER = "tokenizer.json"
+# What a sequence model learned of single items, as arrays to map: hash and signature of each, code, and the basis.
+ID_TABLE = ("ids.npy", "codes.npy", "basis.npy")
 
 _HASH_CHUNK_BYTES = 1 << 20
+_COMMAND = {"text-encoder": "minilm", "sequence": "sequence"}
 
 
 class BundleError(Exception):
@@ -32,8 +35,11 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, str]
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`manifest.json`. `encodings` maps an integer encoding (s8, u8, fp32) to the `.ort` file that carries it."""
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`manifest.json`. `encodings` maps an integer encoding (s8, u8, fp32) to the `.ort` file that carries it.
+
+    A sequence model has one encoding and three graphs instead: `graphs` maps user, item and action to their files.
+    """
 
     format: int
     kind: Literal["text-encoder", "sequence"]
@@ -47,6 +53,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     opset: int
     recipe: dict[str, Any]
     quality: dict[str, Any]
+    graphs: dict[str, str] = {}
 
 
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,7 +86,7 @@ class Bundle:
             raw = (path / MANIFEST).read_bytes()
         except OSError as error:
             raise BundleError(
-                f"no model bundle at {path}: {error.strerror}. Make one with `python -m export minilm --out {path}`"
+                f"no model bundle at {path}: {error.strerror}. Make one with `python -m export {_COMMAND[kind]}`"
             ) from error
         try:
             manifest = msgspec.json.decode(raw, type=Manifest)
@@ -89,7 +96,8 @@ class Bundle:
         _expect(path, "kind", manifest.kind, kind)
         if dimensions is not None:
             _expect(path, "dimensions", manifest.dimensions, dimensions)
-        required = set(manifest.encodings.values()) | ({TOKENIZER} if kind == "text-encoder" else set())
+        required = set(manifest.encodings.values()) | set(manifest.graphs.values())
+        required |= {TOKENIZER} if kind == "text-encoder" else {GOLDEN, *ID_TABLE}
         for name in sorted(required - manifest.files.keys()):
             raise BundleError(f"{path / MANIFEST} does not list {name}, which it needs; export the bundle again")
         for name, entry in manifest.files.items():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from runtime.models.text_encoder import TextEncoder, Tokens
 from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import Embedded, Vector, WorkerPool
+from runtime.trace import spent
 
 # A text this long takes about a millisecond to tokenise; longer ones, and batches, would hold up the event loop.
 _LOOP_TEXT_CHARS = 4096
@@ -99,6 +100,10 @@ class Embedder:
         for text, result in zip(texts, done, strict=True):
             self.cache.put(text.ids, result.vector)
             self.truncated += text.truncated
+        spent("tokenise", tokenize_s * len(texts))
+        if missing:
+            spent("queue", max(result.queue_s for result in done))
+            spent("infer", sum(result.infer_s for result in done))
         return [
             EmbeddedText(result.vector, text.count, text.truncated, tokenize_s, result.queue_s, result.infer_s)
             for text, result in zip(texts, done, strict=True)

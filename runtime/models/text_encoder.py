@@ -72,6 +72,10 @@ def load_encoder(bundle: Bundle, asked: str = "auto") -> tuple["TextEncoder", Se
     raise BundleError("; ".join(failures))
 
 
+class ModelFailed(Exception):
+    """A run of the model failed. Others are not touched by it."""
+
+
 class TextEncoder:
     """The model of one bundle in one encoding. Safe to call from several threads at once.
 
@@ -127,8 +131,14 @@ class TextEncoder:
         return Tokens(ids=np.array(ids, np.int32), count=len(ids))
 
     def embed(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Unit vector float32 [dimensions] of token ids int32 [n], 1 ≤ n ≤ max_tokens."""
-        (output,) = self._session.run(None, {"input_ids": ids.reshape(1, -1)})
+        """Unit vector float32 [dimensions] of token ids int32 [n], 1 ≤ n ≤ max_tokens. Raises ModelFailed."""
+        try:
+            (output,) = self._session.run(None, {"input_ids": ids.reshape(1, -1)})
+        except Exception as error:  # as above: onnxruntime's own types
+            raise ModelFailed(
+                f"the model could not run {ids.size} tokens: {error}; try again, and if that does not help look at the "
+                "machine's memory and export the bundle anew"
+            ) from error
         # A copy: onnxruntime's own array would keep a piece of its arena for as long as the vector lives.
         vector: NDArray[np.float32] = np.array(output, np.float32).reshape(-1)
         return vector

@@ -1,5 +1,6 @@
 """The only place that opens the database, and what every connection must have set."""
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -61,7 +62,11 @@ def open_reader(path: Path) -> sqlite3.Connection:
     with translated(f"opening {path} to read"):
         # Not mode=ro: SQLite may have to make the shared-memory file, which that would forbid.
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        _set(connection, _PRAGMAS | {"query_only": ("ON", 1)})
+        try:
+            _set(connection, _PRAGMAS | {"query_only": ("ON", 1)})
+        except BaseException:
+            connection.close()
+            raise
     return connection
 
 
@@ -91,6 +96,15 @@ def lock_directory(data_dir: Path) -> int:
     return lock
 
 
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory as durable as the files: a rename survives the machine only after this."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
     """SQLite's and the system's errors become this package's, with what was being done and what to do about it."""
@@ -99,6 +113,8 @@ def translated(doing: str) -> Iterator[None]:
     except sqlite3.Error as error:
         raise translate(error, doing) from error
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFull(f"{doing} failed: {error}; free some disk space, then repeat") from error
         raise StoreIOError(
             f"{doing} failed: {error}; check that the volume is mounted, writable and healthy"
         ) from error
@@ -112,7 +128,10 @@ def translate(error: sqlite3.Error, doing: str) -> StoreError:
     if name.startswith(("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return StoreIOError(f"{found}; check that the volume is mounted, writable and healthy, then repeat")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return StoreCorrupt(f"{found}; stop the server and restore the database from a backup")
+        return StoreCorrupt(
+            f"{found}; stop the server and restore the database from a backup: "
+            "`python -m runtime restore FILE --replace`"
+        )
     if name.startswith("SQLITE_BUSY"):
         return StoreBusy(f"{found}; another program holds the database, stop it or try again")
     return StoreError(found)

@@ -30,8 +30,8 @@ def put(connection: sqlite3.Connection, items: Sequence[ContentItem], now_us: in
             """INSERT INTO content (key, bundle, tokens, truncated, created_us, updated_us, fields, embedding)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (key) DO UPDATE SET bundle = excluded.bundle, tokens = excluded.tokens,
-                truncated = excluded.truncated, updated_us = excluded.updated_us, fields = excluded.fields,
-                embedding = excluded.embedding""",
+                truncated = excluded.truncated, updated_us = max(updated_us, excluded.updated_us),
+                fields = excluded.fields, embedding = excluded.embedding""",
             (
                 key,
                 bundle_key(connection, item.bundle_digest, item.model_version),
@@ -95,6 +95,24 @@ def bundle_key(connection: sqlite3.Connection, digest: str, model_version: str) 
 def get(connection: sqlite3.Connection, id: str) -> Content | None:
     row = connection.execute(f"SELECT {_COLUMNS} FROM {_TABLES} WHERE i.id = ?", (id,)).fetchone()
     return None if row is None else _content(row)
+
+
+def page(connection: sqlite3.Connection, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
+    """Rows are read one by one, so that what does not fit is never held."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS}, c.key FROM {_TABLES} WHERE c.key > ? AND c.hidden = 0 ORDER BY c.key LIMIT ?",
+        (after, limit + 1),
+    )
+    found: list[Content] = []
+    size, last = 0, after
+    for *row, key in rows:
+        size += len(row[1])
+        if len(found) == limit or (found and size > max_bytes):
+            rows.close()  # an open statement would keep the log from being emptied
+            return found, last
+        found.append(_content(tuple(row)))
+        last = key
+    return found, None
 
 
 def of_other_bundles(connection: sqlite3.Connection, bundle_digest: str, limit: int) -> list[Content]:

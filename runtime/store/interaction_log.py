@@ -5,12 +5,22 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from runtime.personalization import user_vector
 from runtime.personalization.interactions import STRENGTHS, InteractionType
 from runtime.personalization.user_vector import Sums
 from runtime.store import totals
 from runtime.store.content import decode, forget_unused_id
-from runtime.store.records import AddOutcome, Embedding, Interaction, LoggedInteraction, PastInteraction, Seen
+from runtime.store.records import (
+    AddOutcome,
+    Embedding,
+    Interaction,
+    LoggedInteraction,
+    PastInteraction,
+    Seen,
+    UserHistory,
+)
 
 # The log holds positions in this tuple: append, never reorder.
 TYPES: tuple[InteractionType, ...] = ("skip", "view", "save", "share")
@@ -152,6 +162,25 @@ def read(connection: sqlite3.Connection, after: int, limit: int) -> list[LoggedI
         )
         for sequence, event_id, user_id, content_id, code, time_us, received_us, duration_ms, device, context in rows
     ]
+
+
+def newest(connection: sqlite3.Connection, user_id: str, limit: int) -> UserHistory:
+    rows = connection.execute(
+        """SELECT c.id, l.type, l.time_us, l.duration_ms, l.device, l.context
+        FROM interactions l JOIN content_ids c ON c.key = l.content
+        WHERE l.user = (SELECT key FROM users WHERE id = ?) AND EXISTS (SELECT 1 FROM content WHERE key = l.content)
+        ORDER BY l.time_us DESC, l.sequence DESC LIMIT ?""",
+        (user_id, limit),
+    ).fetchall()
+    ids, codes, times, durations, devices, contexts = zip(*reversed(rows), strict=True) if rows else ((),) * 6
+    return UserHistory(
+        content_ids=list(ids),
+        action=np.array(codes, np.int8),
+        time_us=np.array(times, np.int64),
+        duration_ms=np.array(durations, np.float32),  # None becomes NaN
+        device=list(devices),
+        context=list(contexts),
+    )
 
 
 def seen(connection: sqlite3.Connection, user_id: str, before: int | None, limit: int) -> list[Seen]:

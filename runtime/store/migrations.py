@@ -79,7 +79,12 @@ def hidden_content(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE content ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0")
 
 
-MIGRATIONS: tuple[Migration, ...] = (first_tables, hidden_content)
+def histories_in_order(connection: sqlite3.Connection) -> None:
+    """The newest events of a user by their own time, in one walk along an index, however late they were sent."""
+    connection.execute("CREATE INDEX interactions_user_time ON interactions (user, time_us)")
+
+
+MIGRATIONS: tuple[Migration, ...] = (first_tables, hidden_content, histories_in_order)
 
 
 def applied(connection: sqlite3.Connection) -> list[str]:

@@ -18,6 +18,7 @@ from runtime.store.records import (
     Preferences,
     PutOutcome,
     Seen,
+    UserHistory,
     UserPreferences,
     UserState,
     Vectors,
@@ -86,6 +87,12 @@ class Store(Protocol):
         """Those of `ids` that exist, in the order asked."""
         ...
 
+    def list_content(self, *, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
+        """Up to `limit` items that are not hidden, in the order in which they were first stored, and the `after` of the
+        next page, None on the last. The first of a page is there whatever its size; the fields of all others fit in
+        `max_bytes` with it."""
+        ...
+
     def embeddings(self, ids: Sequence[str]) -> dict[str, Embedding]:
         """The vectors of those of `ids` that exist."""
         ...
@@ -96,6 +103,10 @@ class Store(Protocol):
 
     def get_user(self, user_id: str) -> UserState | None:
         """The user's state, at the same cost for any length of history. Where `stale`, use rebuild_user's instead."""
+        ...
+
+    def newest(self, user_id: str, limit: int) -> UserHistory:
+        """The user's newest `limit` events with content that exists, ties in the order they came; none if unknown."""
         ...
 
     def get_preferences(self, user_id: str) -> Preferences | None: ...
@@ -118,6 +129,14 @@ class Store(Protocol):
         ...
 
     def counts(self) -> Counts: ...
+
+    def waiting_writes(self) -> int:
+        """Writes that were accepted and are not on the disk yet."""
+        ...
+
+    def schema(self) -> list[str]:
+        """Names of the migrations that the data has been through, oldest first."""
+        ...
 
     # At start
 

@@ -92,6 +92,20 @@ class LoggedInteraction(Interaction, frozen=True, kw_only=True):
     received_us: int
 
 
+class UserHistory(msgspec.Struct, frozen=True, eq=False):
+    """A user's newest events with content that exists, oldest first: arrays and lists [n].
+
+    action: int8, positions in the log's types; time_us: int64; duration_ms: float32, NaN unknown.
+    """
+
+    content_ids: list[str]
+    action: NDArray[np.int8]
+    time_us: NDArray[np.int64]
+    duration_ms: NDArray[np.float32]
+    device: list[str | None]
+    context: list[bytes | None]
+
+
 class UserState(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """What is kept per user.
 

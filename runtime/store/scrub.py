@@ -24,6 +24,10 @@ _MOST_PAGES = 1 << 24
 
 _WAL_SUFFIX = "-wal"
 
+# Copies beside the database that this program makes itself, by what their names go on with: they hold users too.
+BEFORE_MIGRATION = ".before-"
+RESTORING = ".restoring"
+
 
 class Scrubber:
     """Owns a file descriptor of the database for its whole life.
@@ -32,6 +36,7 @@ class Scrubber:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._log = path.with_name(path.name + _WAL_SUFFIX)
         self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
@@ -55,6 +60,9 @@ class Scrubber:
             erase_unallocated(self._file, page_bytes)
         finally:
             connection.execute("ROLLBACK")
+        for copy in (BEFORE_MIGRATION, RESTORING):
+            for path in self._path.parent.glob(f"{self._path.name}{copy}*"):
+                path.unlink()
         connection.execute("PRAGMA shrink_memory")  # or a page from the cache would bring the old bytes back
         connection.execute("DELETE FROM scrub_owed")
         return None

@@ -13,9 +13,18 @@ import numpy as np
 
 from runtime.personalization.interactions import DECAY_PER_DAY
 from runtime.store import content, formula, interaction_log, totals, users
-from runtime.store.connection import DATABASE, lock_directory, open_reader, open_writer, translate, translated
+from runtime.store.backup import before_migrating
+from runtime.store.connection import (
+    DATABASE,
+    lock_directory,
+    open_reader,
+    open_writer,
+    sync_directory,
+    translate,
+    translated,
+)
 from runtime.store.errors import StoreClosed, StoreCorrupt
-from runtime.store.migrations import migrate
+from runtime.store.migrations import applied, migrate
 from runtime.store.protocol import Store
 from runtime.store.records import (
     AddOutcome,
@@ -31,12 +40,14 @@ from runtime.store.records import (
     Preferences,
     PutOutcome,
     Seen,
+    UserHistory,
     UserPreferences,
     UserState,
     Vectors,
 )
 from runtime.store.scrub import Scrubber
 from runtime.store.writer import Writer
+from runtime.trace import spent
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,10 +62,10 @@ def _now_us() -> int:
 class SqliteStore(Store):
     """See `Store`. Holds the data directory's lock, two connections (1 MiB of cache each) and one thread.
 
-    Opening checks that the file is ours, migrates it, and marks user states stale where `decay_per_day` is not what
-    they were computed with. It does not run `quick_check`, which reads the whole file: 0.9 s for 1,000,000 events in
-    memory and more from a cold disk, where the start may take 1 s in all. A damaged page is reported as StoreCorrupt
-    by the first statement that meets it; `check` looks for them on demand.
+    Opening checks that the file is ours, migrates it (after a backup beside it), and marks user states stale where
+    `decay_per_day` is not what they were computed with. It does not run `quick_check`, which reads the whole file:
+    0.9 s for 1,000,000 events in memory and more from a cold disk, where the start may take 1 s in all. A damaged page
+    is reported as StoreCorrupt by the first statement that meets it; `check` looks for them on demand.
 
     Raises StoreLocked, SchemaTooNew, StoreCorrupt, StoreIOError or StoreFull.
     """
@@ -78,7 +89,9 @@ class SqliteStore(Store):
             connection = open_writer(self.path)
             undo.callback(connection.close)
             with translated(f"preparing {self.path}"):
+                before_migrating(connection, self.path)
                 migrate(connection)
+                sync_directory(data_dir)
                 formula.reconcile(connection, dimensions=dimensions, decay_per_day=decay_per_day)
                 self._scrubber = Scrubber(self.path)
                 undo.callback(self._scrubber.close)
@@ -153,6 +166,9 @@ class SqliteStore(Store):
     def get_contents(self, ids: Sequence[str]) -> list[Content]:
         return [found for id in ids if (found := self._read(content.get, id)) is not None]
 
+    def list_content(self, *, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
+        return self._read(content.page, after, limit, max_bytes)
+
     def embeddings(self, ids: Sequence[str]) -> dict[str, Embedding]:
         return self._read(content.embeddings, ids)
 
@@ -161,6 +177,9 @@ class SqliteStore(Store):
 
     def get_user(self, user_id: str) -> UserState | None:
         return self._read(users.get, user_id, self.dimensions)
+
+    def newest(self, user_id: str, limit: int) -> UserHistory:
+        return self._read(interaction_log.newest, user_id, limit)
 
     def get_preferences(self, user_id: str) -> Preferences | None:
         return self._read(users.get_preferences, user_id)
@@ -179,6 +198,12 @@ class SqliteStore(Store):
 
     def counts(self) -> Counts:
         return self._read(totals.read)
+
+    def waiting_writes(self) -> int:
+        return self.writer.waiting
+
+    def schema(self) -> list[str]:
+        return self._read(applied)
 
     def vectors(self, bundle_digest: str, *, rows: int = 32) -> Iterator[Vectors]:
         with translated("reading the vectors"):
@@ -215,10 +240,13 @@ class SqliteStore(Store):
     ) -> T:
         if self._closed:
             raise StoreClosed("the store is closed; repeat the request after the start")
+        started = time.monotonic()
         try:
             return statement(self._reader, *args, **kwargs)
         except sqlite3.Error as error:
             raise translate(error, "reading") from error
+        finally:
+            spent("store", time.monotonic() - started)
 
     def _check_vector(self, id: str, embedding: Embedding) -> None:
         if embedding.shape != (self.dimensions,) or embedding.dtype != np.float32:

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -11,6 +12,7 @@ from typing import Generic, TypeVar
 from runtime.store.connection import translate
 from runtime.store.errors import StoreBusy, StoreClosed, StoreError
 from runtime.store.scrub import Scrubber, empty_log, owe
+from runtime.trace import current
 
 T = TypeVar("T")
 
@@ -74,6 +76,9 @@ class Writer:
         Raises StoreBusy or StoreClosed.
         """
         write = _Write(apply, bytes, scrub)
+        started, trace = time.monotonic(), current.get()
+        if trace is not None:
+            write.future.add_done_callback(lambda _: trace.spent("store", time.monotonic() - started))
         with self._wake:
             if self._closing:
                 raise StoreClosed("the store is shutting down; nothing was written, repeat the request after the start")

@@ -2,9 +2,13 @@
 
 import re
 
-from runtime.metrics import BUCKETS, RequestMetrics, family
+from prometheus_client.parser import text_string_to_metric_families
 
-LINE = re.compile(r'^([a-z_]+)(\{(?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*\})? ([0-9.e+-]+)$')
+from runtime.metrics import BUCKETS, RequestMetrics, family
+from runtime.store.migrations import MIGRATIONS
+from runtime.trace import Trace
+
+LINE = re.compile(r'^([a-z_]+)(\{(?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*\})? ([0-9.e+-]+|nan)$')
 
 
 def parse(text):
@@ -21,9 +25,10 @@ def parse(text):
 
 
 def test_a_histogram_adds_up():
-    metrics = RequestMetrics()
+    metrics, trace = RequestMetrics(), Trace(None, None)
+    trace.endpoint = "GET /x"
     for seconds in (0.0001, 0.0005, 0.003, 99.0):
-        metrics.observe("GET /x", 200, seconds)
+        metrics.observe(trace, 200, seconds)
     found = parse("\n".join(metrics.text()))
     counts = [value for (name, _), value in found.items() if name == "vows_request_seconds_bucket"]
     assert counts == sorted(counts)
@@ -54,3 +59,52 @@ def test_a_server_counts_what_it_does(start_server):
     assert found["vows_texts_truncated_total", ""] == 1
     assert found["vows_memory_rss_bytes", ""] > found["vows_memory_anonymous_bytes", ""] > 1e7
     assert (found["vows_held_bytes", ""], found["vows_queue_tokens", ""]) == (0, 0)
+    assert 0 < found["vows_memory_rss_bytes", ""] < found["vows_memory_limit_bytes", ""]
+    assert found["vows_volume_free_bytes", ""] > 0
+    assert (
+        found["vows_stage_seconds_total", '{stage="infer"}'] > found["vows_stage_seconds_total", '{stage="tokenise"}']
+    )
+    assert found["vows_client_requests_total", '{client="anyone"}'] >= 5
+    assert found["process_cpu_seconds_total", ""] > 0
+    schema = MIGRATIONS[-1].__name__
+    assert found["vows_data_info", f'{{schema="{schema}",decay_per_day="0.01"}}'] == 1
+
+
+def test_refusals_are_counted_by_reason(start_server):
+    server = start_server(max_body_bytes=1024, body_budget_bytes=2048, rate_per_s=0.001, rate_burst=7)
+    server.client.post("/embed", content=b" " * 1025)
+    server.client.post("/embed/batch", json={"items": [{"text": "a"}] * 20})
+    server.client.get("/nothing")
+    server.client.put("/content/a", json={"text": "a barn"})
+    for content in ("a", "nothing"):
+        server.client.post("/interactions", json={"user_id": "u", "content_id": content, "type": "save"})
+    found = parse(server.client.get("/metrics").text)
+    assert found["vows_refusals_total", '{reason="body_too_large"}'] == 1
+    assert found["vows_refusals_total", '{reason="bodies_full"}'] == 1
+    assert found["vows_errors_total", '{code="unknown_path"}'] == 1
+    assert found["vows_requests_total", '{endpoint="none",status="404"}'] == 1
+    assert found["vows_stored_rows", '{table="interactions"}'] == 1
+    assert found["vows_stage_seconds_total", '{stage="store"}'] > 0
+    while server.client.get("/metrics").status_code == 200:
+        pass
+    server.client.get("/healthz")  # the line before is written by now
+    assert '"reason":"rate_limited"' in server.log.read_text()
+
+
+def test_prometheus_reads_them(server):
+    """By the library's own parser: every family has its type and help, and what is counted is called so."""
+    server.client.post("/embed", json={"text": "read by a library"})
+    families = {found.name: found for found in text_string_to_metric_families(server.client.get("/metrics").text)}
+    assert len(families) >= 25
+    for found in families.values():
+        assert found.documentation
+        assert found.type in ("counter", "gauge", "histogram")
+        assert found.type != "counter" or all(sample.name.endswith("_total") for sample in found.samples)
+    seconds = families["vows_request_seconds"]
+    assert seconds.type == "histogram"
+    for endpoint in {sample.labels["endpoint"] for sample in seconds.samples}:
+        of = [sample for sample in seconds.samples if sample.labels["endpoint"] == endpoint]
+        counts = [sample.value for sample in of if sample.name.endswith("_bucket")]
+        assert counts == sorted(counts)
+        assert [sample.value for sample in of if sample.name.endswith("_count")] == counts[-1:]
+        assert [sample.labels["le"] for sample in of if sample.name.endswith("_bucket")][-1] == "+Inf"

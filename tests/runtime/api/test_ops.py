@@ -7,7 +7,7 @@ import sys
 import msgspec
 
 from runtime.api.openapi import openapi_document
-from runtime.api.ops import OPENAPI_FILE
+from runtime.api.pages import OPENAPI_FILE
 from runtime.app import ENDPOINTS
 
 

@@ -7,7 +7,16 @@ import sys
 
 import pytest
 
-from runtime.store import SchemaTooNew, StoreClosed, StoreCorrupt, StoreError, StoreIOError, StoreLocked, connection
+from runtime.store import (
+    SchemaTooNew,
+    StoreBusy,
+    StoreClosed,
+    StoreCorrupt,
+    StoreError,
+    StoreIOError,
+    StoreLocked,
+    connection,
+)
 from runtime.store.connection import DATABASE, open_reader, open_writer
 
 
@@ -102,3 +111,15 @@ def test_a_database_of_a_newer_version(open_store, data_dir):
     newer.close()
     with pytest.raises(SchemaTooNew, match="has had migrations from_the_future, this version knows first_tables"):
         open_store()
+
+
+def test_another_program_that_holds_the_database_is_named_and_waited_for(open_store, item, data_dir, monkeypatch):
+    monkeypatch.setattr(connection, "_PRAGMAS", connection._PRAGMAS | {"busy_timeout": ("50", 50)})
+    store = open_store()
+    other = sqlite3.connect(data_dir / DATABASE, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreBusy, match="another program holds the database, stop it or try again"):
+        store.put_content([item("barn")]).result()
+    other.execute("ROLLBACK")
+    assert store.put_content([item("barn")]).result() == ["created"]
+    other.close()

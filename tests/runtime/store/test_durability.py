@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,30 +9,19 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
+from bench.faults import store_programs
+
+ROOT = Path(__file__).parents[3]
 
 
 def start(program, folder, preload=None, prelude=""):
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | ({"LD_PRELOAD": str(preload)} if preload else {})
-    command = [sys.executable, str(HERE / "under_faults.py"), program, str(folder)]
+    command = [sys.executable, store_programs.__file__, program, str(folder)]
     if prelude:
         run = f"runpy.run_path({command[1]!r}, run_name='__main__')"
         code = f"import sys, runpy\n{prelude}\nsys.argv = {command[1:]!r}\n{run}"
         command = [sys.executable, "-c", code]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-@pytest.fixture(scope="module")
-def faults(tmp_path_factory):
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None or sys.platform != "linux":
-        pytest.skip("needs a C compiler and Linux, to stand between SQLite and the system")
-    library = tmp_path_factory.mktemp("faults") / "faults.so"
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-O1", "-o", library, HERE / "faults.c", "-ldl"], check=True, timeout=60
-    )
-    return library
 
 
 def test_what_was_acknowledged_survives_a_kill(open_store, data_dir):
@@ -78,8 +66,10 @@ def test_the_count_would_notice_a_lower_setting(tmp_path, faults):
     assert not all(re.fullmatch("[WS]*W+S+", calls) for calls in singles)
 
 
-def test_any_call_may_fail_once_or_for_good(tmp_path, faults):
-    child = start("fail_each_call", tmp_path, preload=faults)
-    out, err = child.communicate(timeout=120)
+@pytest.mark.slow
+@pytest.mark.parametrize(("program", "at_least"), [("fail_each_call_of_writes", 100), ("fail_each_call_of_copies", 40)])
+def test_any_call_may_fail_once_or_for_good(tmp_path, faults, program, at_least):
+    child = start(program, tmp_path, preload=faults)
+    out, err = child.communicate(timeout=300)
     assert child.returncode == 0, err
-    assert int(out) > 100
+    assert int(out) > at_least

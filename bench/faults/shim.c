@@ -1,15 +1,21 @@
-/* Preloaded into a test process: reports and fails what SQLite asks of the system for the files of one database.
+/* Preloaded into a process under test: reports and fails what SQLite asks of the system for the files of one database.
 
    Every completed sync writes "S" to standard error, every completed write "W"; the test adds its own letters there, and
    so sees what happened before what. `faults_arm(n, forever)` makes the n-th call from now fail with EIO, or that one
-   and all after it; `faults_fired()` says how many did. */
+   and all after it; `faults_fired()` says how many did. Writes, syncs, truncations and renames are calls.
+
+   A process that runs no code of the test is told by files in the folder FAULTS_DIR: while `errno` is there every call
+   fails with the number in it, and `clock` holds seconds that the time of day is off by. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 static long calls, fail_at, fired;
@@ -19,24 +25,50 @@ void faults_arm(long nth, int forever) { calls = 0; fired = 0; fail_at = nth; fa
 long faults_fired(void) { return fired; }
 void faults_trace(int on) { tracing = on; }
 
+static long told(const char *name) {
+    char path[4096], text[32];
+    const char *folder = getenv("FAULTS_DIR");
+    if (!folder) return 0;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    int before = errno, file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    errno = before;
+    if (file < 0) return 0;
+    ssize_t n = syscall(SYS_read, file, text, sizeof text - 1);
+    syscall(SYS_close, file);
+    text[n > 0 ? n : 0] = 0;
+    return atol(text);
+}
+
+static int is_ours(const char *path) { return strstr(path, "vows.db") != NULL; }
+
 static int ours(int fd) {
     char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t n = readlink(link, path, sizeof path - 1);
     if (n < 0) return 0;
     path[n] = 0;
-    return strstr(path, "vows.db") != NULL;
+    return is_ours(path);
 }
 
-static int fails(int fd) {
-    if (!fail_at || !ours(fd)) return 0;
+static int counted(void) {
+    long number = told("errno");
+    if (number) { errno = (int)number; return 1; }
+    if (!fail_at) return 0;
     calls++;
     if (calls == fail_at || (fail_forever && calls > fail_at)) { fired++; errno = EIO; return 1; }
     return 0;
 }
 
+static int fails(int fd) { return ours(fd) && counted(); }
+
 static void tell(int fd, const char *letter) {
     if (tracing && ours(fd)) syscall(SYS_write, 2, letter, 1);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int result = syscall(SYS_clock_gettime, clock, now);
+    if (result == 0 && clock == CLOCK_REALTIME) now->tv_sec += told("clock");
+    return result;
 }
 
 #define REAL(name) ((__typeof__(name) *)dlsym(RTLD_NEXT, #name))
@@ -70,3 +102,6 @@ ssize_t write(int fd, const void *data, size_t n) {
 
 int ftruncate(int fd, off_t size) { return fails(fd) ? -1 : REAL(ftruncate)(fd, size); }
 int ftruncate64(int fd, off64_t size) { return fails(fd) ? -1 : REAL(ftruncate64)(fd, size); }
+int rename(const char *from, const char *to) {
+    return (is_ours(from) || is_ours(to)) && counted() ? -1 : REAL(rename)(from, to);
+}

@@ -1,0 +1,227 @@
+"""What holds when things fail: kills, storage and model faults call by call, a crowd in little memory, a long load."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bench.cgroup import forget_cached, memory_limit
+from bench.closed_loop import closed_loop
+from bench.faults import shim
+from bench.faults.kills import kill_again_and_again
+from bench.faults.model_runs import fail_each_run
+from bench.http_client import build_request
+from bench.machine import ROOT
+from bench.server import Server, serving
+from bench.suite import Case, Conditions, Metric, Samples, Series, Suite, raw, share
+from bench.suites.load import IN_ORDER
+from bench.texts import TextSource, load_tokenizer
+from bench.traffic import MixedTraffic
+
+PROGRAMS = ("fail_each_call_of_writes", "fail_each_call_of_copies")
+CROWD_CLIENTS, CROWD_S, CROWD_MB, CROWD_DEADLINE_S = 64, 60.0, 192, 10.0
+CATALOGUE = 60
+READ_EVERY_S = 5.0
+STOPS = 10
+
+
+def measure_kills(conditions: Conditions, samples: Samples) -> None:
+    """SIGKILL under write load; a lost or doubled event fails the case."""
+    kills = conditions.rounds(full=conditions.kills, quick=6)
+    ledger, found = kill_again_and_again(conditions, kills, lambda number, now: None)
+    samples.add("kills", kills)
+    samples.add("acknowledged", len(ledger.acknowledged))
+    samples.add("stored", found.stored)
+    samples.add("lost", found.lost)
+    samples.add("doubled", found.doubled + found.unsent)
+    samples.add("returned_users", found.returned)
+    samples.note("forgotten_users", len(ledger.forgotten))
+
+
+def measure_calls(conditions: Conditions, samples: Samples) -> None:
+    """The N-th write, sync, truncation or rename of the store fails, N = 1, 2, …; then the N-th run of the model."""
+    with tempfile.TemporaryDirectory(prefix="vows-calls-") as name:
+        folder = Path(name)
+        environment = {**os.environ, "LD_PRELOAD": str(shim.build(folder)), "PYTHONPATH": str(ROOT)}
+        for program in PROGRAMS[conditions.rounds(full=0, quick=1) :]:
+            command = [sys.executable, "-m", "bench.faults.store_programs", program, str(folder / program)]
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f"{program}: {done.stderr[-400:]}")
+            samples.add("storage_faults", int(done.stdout))
+            samples.note(program, int(done.stdout))
+    samples.add("model_faults", fail_each_run(conditions))
+
+
+def measure_stops(conditions: Conditions, samples: Samples) -> None:
+    """SIGTERM while clients write and long batches wait; seconds until the process has ended, and its status."""
+    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    items = [{"text": text} for text in source.texts(256, 100)]
+    batch = build_request("POST", "/embed/batch", {"items": items})
+    event = build_request("POST", "/interactions", {"user_id": "ada", "content_id": "item-0", "type": "view"})
+    for _ in range(conditions.rounds(full=STOPS, quick=1)):
+        with serving(conditions, settings={"VOWS_SHUTDOWN_S": "1"} if conditions.quick else {}) as server:
+            _load_catalogue(server)
+            clients = [threading.Thread(target=_ask_until_it_ends, args=(server, batch)) for _ in range(2)]
+            clients += [threading.Thread(target=_ask_until_it_ends, args=(server, event)) for _ in range(4)]
+            for client in clients:
+                client.start()
+            time.sleep(1)
+            asked = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            samples.add("exit_status", server.process.wait(timeout=60))
+            samples.add("stop_s", time.monotonic() - asked)
+            for client in clients:
+                client.join()
+
+
+def measure_crowd(conditions: Conditions, samples: Samples) -> None:
+    """64 clients at one core, in a memory cgroup: every answer is 200 or a refusal that says when to come back."""
+    seconds = conditions.rounds(full=int(CROWD_S), quick=3)
+    with memory_limit(CROWD_MB) as group:
+        forget_cached([conditions.models / "minilm"])
+        deadline = str(CROWD_DEADLINE_S)
+        settings = {"VOWS_REQUEST_TIMEOUT_S": deadline, "VOWS_BATCH_TIMEOUT_S": deadline}
+        with serving(conditions, group, settings) as server:
+            _load_catalogue(server)
+            source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+            clients = [_crowd_requests(source, conditions.seed, n) for n in range(CROWD_CLIENTS)]
+            _, answers = closed_loop(server.port, clients, seconds)
+            samples.add("peak_rss_mb", server.memory().peak_rss_mb)
+            samples.add("anonymous_mb", group.anonymous_mb())
+            server.first_answer(build_request("GET", "/readyz"), limit_s=120)
+        samples.add("oom_kills", group.oom_kills())
+    for answer in answers:
+        samples.count("answers")
+        samples.count(f"answers.{answer.status}")
+        refused = answer.status in IN_ORDER and answer.status != 200
+        samples.count("in_order", int(answer.status == 200 or (refused and answer.retry_after)))
+        if answer.status == 200:
+            samples.add("accepted_ms", answer.elapsed_ms)
+
+
+def measure_soak(conditions: Conditions, samples: Samples) -> None:
+    """Mixed traffic for `soak_s`, every answer checked, anonymous memory read every five seconds."""
+    end = time.monotonic() + (4.0 if conditions.quick else conditions.soak_s)
+    every = 0.2 if conditions.quick else READ_EVERY_S
+    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    with serving(conditions) as server, server.connect() as connection:
+        next_reading = time.monotonic()
+        for ask in MixedTraffic(source, conditions.seed):
+            now = time.monotonic()
+            if now >= next_reading:
+                samples.add("soak_anonymous_mb", server.memory().anonymous_mb)
+                next_reading += every
+            if now >= end:
+                break
+            status, body = connection.ask(ask.request)
+            samples.count("asked")
+            samples.count("as_expected", int(status in ask.expected))
+            if status not in ask.expected:
+                samples.note(f"unexpected.{ask.name}", f"{status}: {body[:200]!r}")
+        samples.add("soak_peak_rss_mb", server.memory().peak_rss_mb)
+    samples.note("soak_s", conditions.soak_s)
+
+
+def growth(series: Series) -> Sequence[float]:
+    """MB by which the last quarter's median is above that of the second quarter; the first is for the caches."""
+    readings = np.asarray(series.get("soak_anonymous_mb", ()), dtype=np.float64)
+    quarter = len(readings) // 4
+    if quarter < 2:
+        return []
+    return [float(np.median(readings[-quarter:]) - np.median(readings[quarter : 2 * quarter]))]
+
+
+def p95_share(series: Series) -> Sequence[float]:
+    """p95 of the accepted requests as a share of the deadline."""
+    accepted = series.get("accepted_ms", ())
+    return [float(np.percentile(np.asarray(accepted), 95)) / (CROWD_DEADLINE_S * 1e3)] if accepted else []
+
+
+def _load_catalogue(server: Server) -> None:
+    items = [{"id": f"item-{n}", "text": f"a barn with {n} windows"} for n in range(CATALOGUE)]
+    with server.connect() as connection:
+        connection.ask_json(build_request("POST", "/content/batch", items))
+
+
+def _crowd_requests(source: TextSource, seed: int, client: int) -> Iterator[bytes]:
+    """Endless requests of one client, all of which deserve a 200: texts of every length, batches, events, rankings."""
+    draw = random.Random(seed * 1000 + client)
+    for n in itertools.count():
+        match draw.choices(("text", "batch", "event", "rank", "user"), (50, 5, 25, 10, 10))[0]:
+            case "text":
+                yield build_request("POST", "/embed", {"text": source.text(draw.choice((8, 16, 32, 64, 256)))})
+            case "batch":
+                yield build_request("POST", "/embed/batch", {"items": [{"text": t} for t in source.texts(64, 8)]})
+            case "event":
+                event = {"user_id": f"user-{client}", "content_id": f"item-{draw.randrange(CATALOGUE)}"}
+                yield build_request("POST", "/interactions", {**event, "type": "save", "event_id": f"{client}-{n}"})
+            case "rank":
+                ids = [f"item-{i}" for i in range(CATALOGUE)]
+                yield build_request("POST", "/rank", {"user_id": f"user-{client}", "candidates": ids})
+            case "user":
+                yield build_request("GET", f"/user/user-{client}/embedding")
+
+
+def _ask_until_it_ends(server: Server, request: bytes) -> None:
+    try:
+        with server.connect() as connection:
+            while True:
+                status, body = connection.ask(request)
+                if status != 200 and json.loads(body)["error"]["code"] not in ("shutting_down", "overloaded"):
+                    return
+    except OSError:
+        return
+
+
+_AS_EXPECTED = share("as_expected", "asked")
+SUITE = Suite(
+    name="faults",
+    purpose="kills, faults of storage and model, a crowd in 192 MB, a long load",
+    reading="`kills`: SIGKILL at random moments while eight clients write, also while starting and stopping; `lost` "
+    "are events that were acknowledged and are not there, `doubled` events stored or counted twice. `calls`: the N-th "
+    "write, sync, truncation or rename of the store, and the N-th run of the model, fails once and for good, until a "
+    "run meets no fault; each allows the right answer or the named error, and then everything acknowledged is there. "
+    f"`crowd`: {CROWD_CLIENTS} clients, one core, a hard limit of {CROWD_MB} MB; p95 is a share of the deadline of "
+    f"{CROWD_DEADLINE_S:g} s. `soak`: mixed traffic; growth is the last quarter's median of anonymous memory above "
+    "the second's. `stop`: SIGTERM under load.",
+    cases=(
+        Case("kills", measure_kills, limit_s=3600),
+        Case("calls", measure_calls, limit_s=900),
+        Case("stop", measure_stops),
+        Case("crowd", measure_crowd),
+        Case("soak", measure_soak, limit_s=7200),
+    ),
+    metrics=(
+        Metric("faults.kills", "kills", "kills", "lower", raw("kills")),
+        Metric("faults.acknowledged_events", "kills", "events", "lower", raw("acknowledged")),
+        Metric("faults.lost_events", "kills", "events", "higher", raw("lost")),
+        Metric("faults.doubled_events", "kills", "events", "higher", raw("doubled")),
+        Metric("faults.returned_users", "kills", "users", "higher", raw("returned_users")),
+        Metric("faults.storage_faults", "calls", "faults", "lower", lambda s: [sum(s.get("storage_faults", ()))]),
+        Metric("faults.model_faults", "calls", "faults", "lower", raw("model_faults")),
+        Metric("faults.stop_s", "stop", "s", "higher", raw("stop_s"), "max"),
+        Metric("faults.stop_status", "stop", "status", "higher", raw("exit_status"), "max"),
+        Metric("faults.crowd_in_order", "crowd", "share", "lower", share("in_order", "answers")),
+        Metric("faults.crowd_accepted", "crowd", "share", "lower", share("answers.200", "answers")),
+        Metric("faults.crowd_p95_share", "crowd", "of deadline", "higher", p95_share),
+        Metric("faults.crowd_oom_kills", "crowd", "processes", "higher", raw("oom_kills")),
+        Metric("faults.crowd_anonymous_mb", "crowd", "MB", "higher", raw("anonymous_mb")),
+        Metric("faults.soak_growth_mb", "soak", "MB", "higher", growth),
+        Metric("faults.soak_requests", "soak", "requests", "lower", raw("asked")),
+        Metric("faults.soak_answered", "soak", "share", "lower", _AS_EXPECTED),
+        Metric("faults.soak_peak_rss_mb", "soak", "MB", "higher", raw("soak_peak_rss_mb")),
+    ),
+)

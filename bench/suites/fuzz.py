@@ -1,0 +1,74 @@
+"""Requests that nobody wrote: none may bring a 500, a hang or a lost event."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from bench.faults.ledger import Ledger, compare
+from bench.fuzz.document import check_document
+from bench.server import serving
+from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite, raw
+
+EXAMPLES = 200
+
+
+def measure_document(conditions: Conditions, samples: Samples) -> None:
+    """schemathesis, every check, from the document alone."""
+    with serving(conditions) as server:
+        outcome = check_document(server.port, examples=conditions.rounds(full=EXAMPLES, quick=5), seed=conditions.seed)
+    samples.add("document_requests", outcome.requests)
+    samples.add("document_failures", outcome.failures)
+    if outcome.failures:
+        samples.note("report", outcome.report)
+
+
+def measure_mutations(conditions: Conditions, samples: Samples) -> None:
+    """Mutated requests through hypothesis, with events between them that have to be there at the end."""
+    try:
+        from bench.fuzz.bombardment import bombard, prepare
+    except ImportError as error:
+        raise NotMeasured(f"needs {error.name}: pip install '.[test]'") from error
+    ledger = Ledger()
+    with tempfile.TemporaryDirectory(prefix="vows-fuzz-") as folder:
+        data = Path(folder) / "data"
+        with serving(conditions, settings={"VOWS_DATA_DIR": str(data)}) as server:
+            prepare(server.port)
+            statuses = bombard(
+                server.port,
+                ledger,
+                count=conditions.rounds(full=conditions.fuzz_requests, quick=500),
+                first_seed=conditions.seed,
+                progress=lambda sent: samples.add("anonymous_mb", server.memory().anonymous_mb),
+            )
+            samples.add("peak_rss_mb", server.memory().peak_rss_mb)
+        found = compare(data / "vows.db", ledger, thorough=True)
+    samples.add("requests", statuses.total())
+    samples.add("server_errors", sum(count for status, count in statuses.items() if status >= 500 and status != 503))
+    samples.add("acknowledged", len(ledger.acknowledged))
+    samples.add("lost", found.lost + found.doubled + len(found.problems))
+    for status, count in sorted(statuses.items()):
+        samples.note(f"answers.{status}", count)
+
+
+SUITE = Suite(
+    name="fuzz",
+    purpose="requests drawn from the OpenAPI document, and requests that work, mutated",
+    reading="`document`: schemathesis with every check on; the exceptions are in bench/fuzz/schemathesis.toml, each "
+    "with its reason. `mutations`: hypothesis changes requests that work in their JSON, bytes, path, headers and "
+    "method; a 500, an error without a code, no answer or a closed connection fails the case with a smallest example, "
+    "and events stored in between have to be there at the end, once.",
+    cases=(
+        Case("document", measure_document, limit_s=3600),
+        Case("mutations", measure_mutations, limit_s=7200),
+    ),
+    metrics=(
+        Metric("fuzz.document_requests", "document", "requests", "lower", raw("document_requests")),
+        Metric("fuzz.document_failures", "document", "failures", "higher", raw("document_failures")),
+        Metric("fuzz.mutated_requests", "mutations", "requests", "lower", raw("requests")),
+        Metric("fuzz.server_errors", "mutations", "answers", "higher", raw("server_errors")),
+        Metric("fuzz.acknowledged_events", "mutations", "events", "lower", raw("acknowledged")),
+        Metric("fuzz.lost_events", "mutations", "events", "higher", raw("lost")),
+        Metric("fuzz.peak_rss_mb", "mutations", "MB", "higher", raw("peak_rss_mb")),
+    ),
+)

@@ -1,0 +1,126 @@
+"""The trained sequence model as three ONNX graphs with a length of their own each: user, item, action.
+
+user     content f32 [n, 384], action, device i32 [n], events f32 [n, 11], seconds i32 [n] (n ≥ 0),
+         moment f32 [1, 9], now_device i32 [1], stated f32 [1, 384]  →  user f32 [128], hidden f32 [n, d]
+item     content f32 [k, 384]  →  item f32 [k, 128]
+action   hidden, seconds, moment, now_device, stated as above, now_s i32 [1], content f32 [k, 384]
+         →  probabilities f32 [k, 4]
+"""
+
+import io
+import warnings
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from export.encoder import OPSET
+from training.model import SequenceModel
+
+
+class _User(nn.Module):
+    def __init__(self, model: SequenceModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        content: Tensor,
+        action: Tensor,
+        device: Tensor,
+        events: Tensor,
+        seconds: Tensor,
+        moment: Tensor,
+        now_device: Tensor,
+        stated: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        model = self.model
+        hidden = model.encode(content[None], action[None].long(), device[None].long(), events[None], seconds[None])
+        state = model.states(hidden)[:, -1]  # (1, d)
+        return model.user(state, moment, now_device.long(), stated)[0], hidden[0]
+
+
+class _Item(nn.Module):
+    def __init__(self, model: SequenceModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, content: Tensor) -> Tensor:
+        return self.model.item(content[None])[0]  # three dimensions: a product and a sum, which can be quantised
+
+
+class _Action(nn.Module):
+    def __init__(self, model: SequenceModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        hidden: Tensor,
+        seconds: Tensor,
+        moment: Tensor,
+        now_device: Tensor,
+        stated: Tensor,
+        now_s: Tensor,
+        content: Tensor,
+    ) -> Tensor:
+        model, zeros = self.model, content[:, 0].long() * 0  # (k,)
+        device = now_device.long() + zeros[None]  # (1, k)
+        candidate = model.candidate(content[None], moment[:, None], device, stated[:, None])  # (1, k, d)
+        state = model.states(hidden[None])[:, -1:].expand(-1, content.shape[0], -1)  # (1, k, d)
+        position = now_s[None].long() * 0 + hidden.shape[0]  # (1, 1): all candidates are asked at one moment
+        logits = model.action(hidden[None], seconds[None], state, candidate, position, now_s[None])
+        return torch.softmax(logits[0], dim=-1)
+
+
+def sequence_graphs(model: SequenceModel) -> dict[str, onnx.ModelProto]:
+    """The graphs by name."""
+    model = model.eval()
+    config = model.config
+    n, k = 7, 3
+    now = {
+        "moment": torch.zeros(1, model.read_moment.in_features),
+        "now_device": torch.zeros(1, dtype=torch.int32),
+        "stated": torch.zeros(1, config.content),
+    }
+    history = {
+        "content": torch.ones(n, config.content),
+        "action": torch.ones(n, dtype=torch.int32),
+        "device": torch.ones(n, dtype=torch.int32),
+        "events": torch.zeros(n, model.token_event.in_features),
+        "seconds": torch.arange(n, dtype=torch.int32),
+    }
+    candidates = {"content": torch.ones(k, config.content)}
+    hidden = {"hidden": torch.ones(n, config.width), "seconds": history["seconds"]}
+    now_s = {"now_s": torch.full((1,), n, dtype=torch.int32)}
+    events = dict.fromkeys((*history, "hidden"), "events")
+    return {
+        "user": _traced(_User(model), history | now, ["user", "hidden"], events),
+        "item": _traced(_Item(model), candidates, ["item"], {"content": "items", "item": "items"}),
+        "action": _traced(
+            _Action(model),
+            hidden | now | now_s | candidates,
+            ["probabilities"],
+            {"hidden": "events", "seconds": "events", "content": "candidates", "probabilities": "candidates"},
+        ),
+    }
+
+
+def _traced(
+    module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], lengths: dict[str, str]
+) -> onnx.ModelProto:
+    """One graph; `lengths` names the first dimension of what has one of its own."""
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sizes that are constants of this model, and the exporter's own deprecation
+        torch.onnx.export(
+            module.eval(),
+            tuple(inputs.values()),
+            content,  # type: ignore[arg-type]  # a buffer is taken too
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_axes={name: {0: length} for name, length in lengths.items()},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    return onnx.load_from_string(content.getvalue())

@@ -1,0 +1,69 @@
+"""The catalogue from its first item to its last, a page at a time."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+
+from runtime.api.content import ContentResponse, utc
+from runtime.api.embed import EncodingFormat, encoded
+from runtime.api.endpoint import Endpoint
+from runtime.content import Content
+
+if TYPE_CHECKING:
+    from runtime.parts import Parts
+
+# A page ends early where its items are long, so that a page of the longest ones does not hold megabytes.
+PAGE_BYTES = 512 * 1024
+_ITEM_BYTES = 12_000  # beside its texts: the vector as numbers, twice while it is encoded
+
+_decode_fields = msgspec.json.Decoder(Content).decode
+
+
+class ListingQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`after`: the `next` of the page before. `encoding_format` base64 gives vectors as little-endian float32."""
+
+    after: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    encoding_format: EncodingFormat = "float"
+
+
+class ListedContent(ContentResponse, frozen=True, kw_only=True, omit_defaults=True):
+    embedding: list[float] | str  # type: ignore[assignment]
+
+
+class ContentPage(msgspec.Struct, frozen=True):
+    """Items in the order in which they were first stored; `next` is null on the last page."""
+
+    items: list[ListedContent]
+    next: int | None
+
+
+async def get_contents(parts: "Parts", request: Request, query: ListingQuery) -> ContentPage:
+    """Stored items with their vectors. A page can hold fewer than `limit` items where they are long."""
+    stored, following = parts.store.list_content(after=query.after, limit=query.limit, max_bytes=PAGE_BYTES)
+    items = []
+    for item in stored:
+        fields: dict[str, Any] = msgspec.structs.asdict(_decode_fields(item.fields))
+        vector = encoded(item.embedding, query.encoding_format)
+        items.append(
+            ListedContent(
+                id=item.id,
+                embedding=vector,
+                model_version=item.model_version,
+                created_at=utc(item.created_us),
+                updated_at=utc(item.updated_us),
+                **fields,
+            )
+        )
+    return ContentPage(items, following)
+
+
+ENDPOINTS = [
+    Endpoint(
+        "GET", "/content", get_contents, "The catalogue, page by page",
+        query=ListingQuery, response=ContentPage, errors=(400, 422, 503), example={"limit": 2},
+        answer_bytes=lambda query: 3 * PAGE_BYTES + _ITEM_BYTES * query.limit,
+    ),
+]  # fmt: skip

@@ -1,0 +1,76 @@
+"""What a user would do with each candidate, by the sequence model."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+
+from runtime.api.endpoint import Endpoint
+from runtime.api.ids import Id, path_id
+from runtime.api.rank import Candidate, known_candidates, sequence_candidates
+from runtime.api.users import Device, user_now
+
+if TYPE_CHECKING:
+    from runtime.parts import Parts
+
+MAX_CANDIDATES = 500
+
+
+class NextActionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Candidates as for /rank: ids of stored content, or ids with a vector of their own."""
+
+    candidates: Annotated[list[Id | Candidate], Meta(min_length=1, max_length=MAX_CANDIDATES)]
+    device: Device | None = None
+
+
+class ActionProbabilities(msgspec.Struct, frozen=True):
+    """They sum to one; null for an id that is not stored."""
+
+    id: str
+    view: float | None
+    save: float | None
+    share: float | None
+    skip: float | None
+
+
+class NextActionResponse(msgspec.Struct, frozen=True):
+    """`events`: how many of the user's newest events were read. `source`: what was gone by, history, preferences (no
+    event yet), or none (what people do on the whole)."""
+
+    model_version: str
+    source: str
+    events: int
+    actions: list[ActionProbabilities]
+    unknown: list[str]
+
+
+async def post_next_action(parts: "Parts", request: Request, body: NextActionRequest) -> NextActionResponse:
+    """The probabilities of each action, should the candidate be shown now."""
+    user = await user_now(parts, path_id(request), body.device)
+    ids = [candidate if isinstance(candidate, str) else candidate.id for candidate in body.candidates]
+    matrix, known = known_candidates(parts, body.candidates)
+    candidates = sequence_candidates(parts, body.candidates, matrix, known)
+    found = iter((await parts.sequence.actions(user.served, user.now, candidates)).tolist() if known.any() else [])
+    actions = []
+    for id, is_known in zip(ids, known.tolist(), strict=True):
+        skip, view, save, share = next(found) if is_known else (None,) * 4
+        actions.append(ActionProbabilities(id, view=view, save=save, share=share, skip=skip))
+    return NextActionResponse(
+        model_version=user.model_version,
+        source=user.source,
+        events=user.events,
+        actions=actions,
+        unknown=[id for id, is_known in zip(ids, known.tolist(), strict=True) if not is_known],
+    )
+
+
+ENDPOINTS = [
+    Endpoint(
+        "POST", "/user/{id:path}/next-action", post_next_action, "Probabilities of what a user does with candidates",
+        request=NextActionRequest, response=NextActionResponse, access="read",
+        errors=(400, 409, 413, 415, 422, 503),
+        example={"candidates": ["hollow-oak-barn", "grand-ballroom"]},
+        max_values=250_000, answer_bytes=lambda body: 512 * len(body.candidates),
+    ),
+]  # fmt: skip

@@ -1,0 +1,115 @@
+"""API keys: a setting holds their SHA-256, a request brings the key itself; and the command that makes one."""
+
+import argparse
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Scope = Literal["read", "write"]
+
+MAX_KEYS = 64  # every request that brings a key is compared with all of them
+
+_SCOPES: dict[str, frozenset[Scope]] = {
+    "read": frozenset({"read"}),
+    "write": frozenset({"write"}),
+    "read+write": frozenset({"read", "write"}),
+}
+_ENTRY = re.compile(r"([A-Za-z0-9_.-]{1,64}):(read|write|read\+write):([0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """`name` is for logs, metrics and the rate limit; while a client changes its key, the old and the new one share it.
+
+    `digest`: SHA-256 of the key, 32 bytes. No salt and no slow hash: a key is 256 random bits, which no list holds and
+    nobody can try out.
+    """
+
+    name: str
+    scopes: frozenset[Scope]
+    digest: bytes
+
+
+class ApiKeys:
+    """The keys that are accepted."""
+
+    def __init__(self, keys: Sequence[ApiKey]) -> None:
+        self._keys = tuple(keys)
+
+    @classmethod
+    def parse(cls, text: str) -> "ApiKeys":
+        """Entries `name:scopes:digest` between commas. Raises ValueError, which tells an entry by its place alone:
+        a key that was pasted instead of its digest must not end up in a log."""
+        keys: list[ApiKey] = []
+        for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
+            match = _ENTRY.fullmatch(entry)
+            if match is None:
+                raise ValueError(
+                    f"entry {number} is not name:scopes:digest with the scopes read, write or read+write and a SHA-256 "
+                    "in hex; `python -m runtime key` makes one"
+                )
+            name, scopes, digest = match.groups()
+            keys.append(ApiKey(name, _SCOPES[scopes], bytes.fromhex(digest)))
+        if len(keys) > MAX_KEYS:
+            raise ValueError(f"there are {len(keys)} entries, the limit is {MAX_KEYS}")
+        if len({key.digest for key in keys}) < len(keys):
+            raise ValueError("a digest is there twice; give each key one entry, with all its scopes")
+        return cls(keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def find(self, presented: str) -> ApiKey | None:
+        """The key that `presented` is. The time this takes says nothing about which ones are close."""
+        digest = hashlib.sha256(presented.encode("utf-8", "surrogateescape")).digest()
+        found = None
+        for key in self._keys:  # all of them, whichever matches
+            if hmac.compare_digest(key.digest, digest):
+                found = key
+        return found
+
+
+def make_key() -> str:
+    """A new key: 256 random bits in letters that need no quoting anywhere."""
+    return f"vows_{secrets.token_urlsafe(32)}"
+
+
+def entry(name: str, scopes: str, key: str) -> str:
+    """What VOWS_API_KEYS says about a key. Raises ValueError for a name or scopes that it cannot hold."""
+    made = f"{name}:{scopes}:{hashlib.sha256(key.encode()).hexdigest()}"
+    if not _ENTRY.fullmatch(made):
+        raise ValueError(f"the name {name!r} is not 1 to 64 letters, digits, dots, dashes and underscores")
+    return made
+
+
+def add_command(commands: Any) -> None:
+    parser = commands.add_parser(
+        "key",
+        help="make an API key and its entry for VOWS_API_KEYS",
+        description="Make an API key. The key goes to the client, the entry into VOWS_API_KEYS, beside those that are "
+        "there, separated by commas; nothing is stored. To change a client's key, keep the old entry until the client "
+        "has the new key, and use one name for both.",
+    )
+    parser.add_argument("--name", default="client", help="who gets it, for logs and metrics (default: %(default)s)")
+    parser.add_argument(
+        "--scopes",
+        default="read+write",
+        choices=_SCOPES,
+        help="read: embed, rank, look up; write: store and forget (default: %(default)s)",
+    )
+    parser.set_defaults(run=_make)
+
+
+def _make(options: argparse.Namespace) -> int:
+    key = make_key()
+    try:
+        made = entry(options.name, options.scopes, key)
+    except ValueError as error:
+        print(f"no key was made: {error}")
+        return 1
+    print(f"key    {key}\nentry  {made}")
+    return 0

@@ -1,0 +1,228 @@
+"""What a user did → the vector of what they want now, and the probabilities of what they do with a candidate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.models.bundle import GOLDEN, ID_TABLE, Bundle, BundleError
+from runtime.models.session import create_session
+from runtime.personalization.item_identity import SIGNATURE_TOLERANCE, id_hash, signatures
+from runtime.personalization.ranking import normalised
+from runtime.personalization.sequence_features import features, moments, seconds, wedding_us
+
+Floats = NDArray[np.float32]
+
+GRAPHS = ("user", "item", "action")
+
+# Agreement with what was recorded at export: the graph is the same, only the CPU's rounding may differ.
+MIN_COSINE_TO_RECORDED = 0.9999
+MAX_PROBABILITY_DIFFERENCE = 0.001
+
+# Scratch of one run over the most events that are read, kept by the sessions for the next one. One run at a time.
+SCRATCH_BYTES = 12 << 20
+
+
+class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the graphs made of `golden_history(events)` at export; probabilities in the order of the log's types."""
+
+    events: int
+    user: list[float]
+    item: list[float]
+    probabilities: list[float]
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """A user's events, oldest first, n ≥ 0. content: learned vectors float32 [n, 384]; the others [n], as in the log:
+    codes int8, microseconds int64, milliseconds and days float32 with NaN for unknown."""
+
+    content: Floats
+    action: NDArray[np.int8]
+    device: NDArray[np.int8]
+    time_us: NDArray[np.int64]
+    duration_ms: Floats
+    days_to_wedding: Floats
+
+    def __len__(self) -> int:
+        return len(self.time_us)
+
+
+class UserNow(NamedTuple):
+    """`vector`: unit float32 [128] of what the user wants at the moment asked. The rest is what `actions` needs."""
+
+    vector: Floats
+    hidden: Floats
+    seconds: NDArray[np.int32]
+    now: dict[str, NDArray[Any]]
+
+
+class IdTable:
+    """What training learned of single items, memory-mapped: code (times its weight) and basis.
+
+    An item is found by the hash of its id, and only while its vector still looks as it did in training: an id of
+    another catalogue, or an item with a new text, is a new item.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        table, self._codes, self._basis = (np.load(bundle.path / name, mmap_mode="r") for name in ID_TABLE)
+        self._hashes, self._signatures = table[0], table[1]  # uint64 [items] each, ascending hashes
+
+    def learned(self, ids: Sequence[str], metadata: Floats) -> Floats:
+        """The learned content vectors, unit float32 [k, 384], of items with these metadata vectors."""
+        if not len(self._hashes) or not len(ids):
+            return metadata
+        hashes = np.array([id_hash(id) for id in ids], np.uint64)
+        rows = np.searchsorted(self._hashes, hashes).clip(max=len(self._hashes) - 1)
+        apart = np.bitwise_count(self._signatures[rows] ^ signatures(metadata))
+        known = np.flatnonzero((self._hashes[rows] == hashes) & (apart <= SIGNATURE_TOLERANCE))
+        if not len(known):
+            return metadata
+        learned = metadata.copy()
+        learned[known] = normalised(metadata[known] + self._codes[rows[known]] @ self._basis)
+        return learned
+
+
+class SequenceModel:
+    """The model of one bundle. Safe to call from several threads at once.
+
+    Raises BundleError when the bundle was compiled by another onnxruntime, cannot be loaded, or does not reproduce
+    what was recorded when it was made.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.dimensions = bundle.manifest.dimensions
+        self.max_events = bundle.manifest.max_tokens
+        self.model_version = bundle.manifest.model_version
+        self.min_events = int(bundle.manifest.recipe["min_events"])
+        self.content_model_version = str(bundle.manifest.recipe["content_model_version"])
+        try:
+            # Weights packed for the kernel again would double a model that is small beside what it saves of time.
+            self._user, self._item, self._action = (
+                create_session(bundle.path / bundle.manifest.graphs[graph], prepacking=False) for graph in GRAPHS
+            )
+            self._ids = IdTable(bundle)
+        except Exception as error:  # onnxruntime raises its own unexported types, some straight from Exception
+            raise BundleError(
+                f"onnxruntime cannot load {bundle.path} (compiled by {bundle.manifest.onnxruntime}): {error}. "
+                "Export the bundle again with the installed onnxruntime"
+            ) from error
+
+    def learned(self, ids: Sequence[str], metadata: Floats) -> Floats:
+        """The learned content vectors, unit float32 [k, 384]: metadata, blended with what training saw of the id."""
+        return self._ids.learned(ids, metadata)
+
+    def items(self, learned: Floats) -> Floats:
+        """Unit item vectors float32 [k, 128] of learned content vectors [k, 384]."""
+        vectors: Floats = self._item.run(None, {"content": learned})[0]
+        return vectors
+
+    def user(self, history: History, now_us: int, device: int, stated: Floats | None = None) -> UserNow:
+        """The user at a moment, on a device (a code). stated: unit vector [384] of onboarding preferences.
+
+        Scratch grows with the square of the events, see SCRATCH_BYTES. Callers keep to `max_events`.
+        """
+        n = len(history)
+        first = np.arange(n) == 0
+        origin_us = int(history.time_us[0]) if n else now_us
+        since = seconds(history.time_us, origin_us)
+        told = wedding_us(history.time_us, history.days_to_wedding, first)
+        moment = moments(
+            np.array([now_us], np.int64),
+            history.time_us[-1:] if n else np.array([-1], np.int64),
+            told[-1:] if n else np.array([np.nan]),
+        )
+        nothing = np.zeros(history.content.shape[1], np.float32)
+        now = {
+            "moment": moment,  # [1, MOMENT]
+            "now_device": np.array([device], np.int32),
+            "stated": (nothing if stated is None else stated)[np.newaxis],  # [1, 384]
+        }
+        vector, hidden = self._user.run(
+            None,
+            {
+                "content": history.content,
+                "action": history.action.astype(np.int32),
+                "device": history.device.astype(np.int32),
+                "events": features(history.time_us, history.duration_ms, history.days_to_wedding, first).events,
+                "seconds": since,
+                **now,
+            },
+        )
+        return UserNow(vector, hidden, since, now | {"now_s": seconds(np.array([now_us], np.int64), origin_us)})
+
+    def actions(self, user: UserNow, learned: Floats) -> Floats:
+        """Probabilities float32 [k, 4] of skip, view, save, share for candidates' learned content vectors [k, 384]."""
+        feed = {"hidden": user.hidden, "seconds": user.seconds, "content": learned, **user.now}
+        probabilities: Floats = self._action.run(None, feed)[0]
+        return probabilities
+
+    def self_test(self) -> float:
+        """Run the recorded histories and compare: the lowest cosine. Raises BundleError when they came out otherwise.
+
+        Also what warms the sessions: the first request finds every page mapped.
+        """
+        lowest = 1.0
+        for golden in msgspec.json.decode((self.bundle.path / GOLDEN).read_bytes(), type=list[Golden]):
+            found = recorded(self, golden.events)
+            cosine = min(
+                float(np.dot(found.user, np.array(golden.user))), float(np.dot(found.item, np.array(golden.item)))
+            )
+            apart = float(np.abs(np.subtract(found.probabilities, golden.probabilities)).max())
+            if not (cosine >= MIN_COSINE_TO_RECORDED and apart <= MAX_PROBABILITY_DIFFERENCE):
+                raise BundleError(
+                    f"bundle {self.bundle.path}: over a history of {golden.events} events the lowest cosine to what "
+                    f"was recorded is {cosine:.6f} (at least {MIN_COSINE_TO_RECORDED}), probabilities are {apart:.6f} "
+                    f"apart (at most {MAX_PROBABILITY_DIFFERENCE}): export the bundle again on this kind of CPU"
+                )
+            lowest = min(lowest, cosine)
+        return lowest
+
+
+def load_sequence_model(bundle: Bundle, content_model_version: str) -> SequenceModel:
+    """A model that passed its self-test. Raises BundleError, also when it reads other content vectors than these."""
+    model = SequenceModel(bundle)
+    if model.content_model_version != content_model_version:
+        raise BundleError(
+            f"bundle {bundle.path} reads vectors of {model.content_model_version}, this server makes those of "
+            f"{content_model_version}: train and export the sequence model with the same text encoder"
+        )
+    model.self_test()
+    return model
+
+
+def golden_history(events: int) -> History:
+    """A history that needs no recording: its vectors and times are a formula of its length."""
+    number = np.arange(1, events + 1)
+    content = np.sin(0.7548776662 * np.outer(number, np.arange(1, 385))).astype(np.float32)  # [events, 384]
+    return History(
+        content=normalised(content) if events else content,
+        action=(number % 4).astype(np.int8),
+        device=(number % 3).astype(np.int8),
+        time_us=1_750_000_000_000_000 + number**2 * 60_000_000,
+        duration_ms=np.where(number % 2, number * 700.0, np.nan).astype(np.float32),
+        days_to_wedding=np.where(number % 5, np.nan, 200.0).astype(np.float32),
+    )
+
+
+def recorded(model: SequenceModel, events: int) -> Golden:
+    """What this model makes of the golden history, an hour after its last event, with one candidate."""
+    history = golden_history(events + 1)
+    candidate = model.learned(["golden"], history.content[-1:])
+    before = History(**{name: values[:-1] for name, values in vars(history).items()})
+    user = model.user(before, int(history.time_us[-1]) + 3_600_000_000, 1)
+    return Golden(
+        events=events,
+        user=_shortest(user.vector),
+        item=_shortest(model.items(candidate)[0]),
+        probabilities=_shortest(model.actions(user, candidate)[0]),
+    )
+
+
+def _shortest(values: Floats) -> list[float]:
+    # The shortest decimals that give the same float32 back: half the bytes of the float64 that JSON would print.
+    return [float(str(value)) for value in values]

@@ -1,0 +1,113 @@
+// The three pictures at the side: the plane of styles, memory against its line, the last requests.
+
+const NS = "http://www.w3.org/2000/svg";
+
+/** An SVG element with attributes and children. */
+export function svg(name, attributes = {}, ...children) {
+  const element = document.createElementNS(NS, name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+
+const says = (chart, text) => { chart.querySelector("title").textContent = text; };
+
+/** Where a point of the plane, −1 to 1, lies on the plot of 400 × 300. */
+const place = ([x, y]) => [200 + x * 172, 150 - y * 124];
+
+/** Draw items and styles once; the parts that move come back as functions. */
+export function stylePlot(chart, items, styles, project, colourOf, onPick) {
+  while (chart.lastChild.nodeName !== "title") chart.lastChild.remove();
+  chart.append(svg("path", { class: "axis", d: "M200 10v280M10 150h380" }));
+  const dots = new Map();
+  for (const item of items) {
+    const [cx, cy] = place(project(item.vector));
+    const dot = svg("circle", { class: "dot", cx, cy, r: 4.5, fill: colourOf(item) }, svg("title"));
+    dot.firstChild.textContent = item.title;
+    dot.onclick = () => onPick(item);
+    dots.set(item.id, dot);
+    chart.append(dot);
+  }
+  const taken = []; // names that would overlap are left out, the most frequent styles come first
+  for (const { name, vector } of styles) {
+    const [x, y] = place(project(vector)).map((at, axis) => Math.max(axis ? 16 : 40, Math.min(axis ? 288 : 360, at)));
+    const half = name.length * 3.4;
+    if (taken.some(([tx, ty, th]) => Math.abs(tx - x) < th + half && Math.abs(ty - y) < 14)) continue;
+    taken.push([x, y, half]);
+    const label = svg("text", { class: "style", x, y });
+    label.textContent = name;
+    chart.append(label);
+  }
+  const trail = svg("path", { class: "trail" }), words = svg("path", { class: "words" });
+  const you = svg("g", { class: "you" }, svg("path", { d: "M0 9-9-1A5.6 5.6 0 0 1 0-7 5.6 5.6 0 0 1 9-1z" }), svg("text", { y: -12 }));
+  you.lastChild.textContent = "you";
+  you.style.display = "none";
+  chart.append(trail, words, you);
+  let path = [];
+  return {
+    forget: () => { path = []; trail.setAttribute("d", ""); },
+    moveTo(vector, sentence) {
+      const [x, y] = place(project(vector));
+      path = [...path.slice(-30), [x, y]];
+      trail.setAttribute("d", path.map(([px, py], n) => `${n ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`).join(""));
+      you.style.display = "";
+      you.style.transform = `translate(${x}px, ${y}px)`;
+      says(chart, sentence);
+    },
+    mark(vector) {
+      const [x, y] = place(project(vector));
+      words.setAttribute("d", `M${x} ${y - 11}l3 7 8 1-6 5 2 8-7-4-7 4 2-8-6-5 8-1z`);
+    },
+    top: (ids) => dots.forEach((dot, id) => { const on = ids.includes(id); dot.classList.toggle("top", on); dot.setAttribute("r", on ? 6.5 : 4.5); }),
+    light: (id, on) => dots.get(id)?.classList.toggle("lit", on),
+  };
+}
+
+const MB = 1 << 20, LINE_MB = 256, TOP_MB = 300;
+
+/** Memory over time: anonymous, what files back on top of it, and the line it has to stay under. */
+export function memoryPlot(chart) {
+  const seen = [], y = (mb) => 90 - (Math.min(mb, TOP_MB) / TOP_MB) * 84;
+  const file = svg("path", { class: "file" }), anonymous = svg("path", { class: "anonymous" });
+  const text = svg("text", { class: "limit-text", x: 2, y: y(LINE_MB) - 4 });
+  text.textContent = "256 MB";
+  chart.append(file, anonymous, svg("path", { class: "limit", d: `M0 ${y(LINE_MB)}h400` }), text, svg("path", { class: "axis", d: "M0 90h400" }));
+  const area = (key) => {
+    const step = 400 / 59, start = 400 - (seen.length - 1) * step;
+    return `M${start} 90` + seen.map((one, n) => `L${start + n * step} ${y(one[key])}`).join("") + "L400 90z";
+  };
+  return ({ rss_bytes, anonymous_bytes }) => {
+    seen.push({ rss: rss_bytes / MB, anonymous: anonymous_bytes / MB });
+    if (seen.length === 1) seen.push(seen[0]);
+    if (seen.length > 60) seen.shift();
+    file.setAttribute("d", area("rss"));
+    anonymous.setAttribute("d", area("anonymous"));
+    const { rss, anonymous: own } = seen.at(-1);
+    says(chart, `${rss.toFixed(0)} of 256 MB are resident, ${own.toFixed(0)} MB of them the server's own`);
+    return `${rss.toFixed(0)} MB, of it ${own.toFixed(0)} anonymous`;
+  };
+}
+
+/** A bar a request, the newest at the right: model, storage, the rest of the server, and the way there and back. */
+export function latencyPlot(chart) {
+  const seen = [], bars = svg("g"), tick = svg("text", { class: "tick", x: 2, y: 11 });
+  chart.append(bars, svg("path", { class: "axis", d: "M0 70h400" }), tick);
+  return ({ ms, stages }) => {
+    const { infer = 0, store = 0, total = 0, queue = 0 } = stages;
+    seen.push({ infer: infer + queue, store, rest: Math.max(0, total - infer - store - queue), wire: Math.max(0, ms - total), ms });
+    if (seen.length > 40) seen.shift();
+    const high = Math.max(10, ...seen.map((one) => one.ms));
+    tick.textContent = `${high.toFixed(0)} ms`;
+    bars.replaceChildren(...seen.flatMap((one, n) => {
+      let y = 70;
+      return ["infer", "store", "rest", "wire"].map((kind) => {
+        const height = (one[kind] / high) * 66;
+        y -= height;
+        return svg("rect", { class: kind, x: 400 - (seen.length - n) * 10, y, width: 8, height });
+      });
+    }));
+    const last = seen.at(-1);
+    says(chart, `The last request took ${last.ms.toFixed(1)} ms, ${total.toFixed(1)} of them in the server`);
+    return `${total.toFixed(1)} of ${last.ms.toFixed(1)} ms in the server`;
+  };
+}

@@ -1,0 +1,91 @@
+"""The fault harness: that it finds what it looks for, and a short run of each of its cases."""
+
+import pytest
+
+from bench.faults.kills import kill_again_and_again
+from bench.faults.ledger import Ledger, compare
+from bench.faults.model_runs import fail_each_run
+from bench.faults.store_programs import event, item
+from bench.runner import default_conditions, run_case
+from bench.suites.faults import CROWD_DEADLINE_S, SUITE, growth, p95_share
+from runtime.store.sqlite import SqliteStore
+
+
+@pytest.fixture(scope="module")
+def conditions(bundle_path):
+    return default_conditions(bundle_path.parent, seed=1, mixed_requests=300, quick=True)
+
+
+@pytest.fixture
+def database(tmp_path):
+    """Events 1, 2 and 3 of ann, stored."""
+    store = SqliteStore(tmp_path / "data", dimensions=4)
+    store.put_content([item("barn")]).result()
+    store.add_interactions([event(id) for id in ("1", "2", "3")]).result()
+    store.close()
+    return tmp_path / "data" / "vows.db"
+
+
+def test_a_ledger_that_agrees_finds_nothing(database):
+    found = compare(database, Ledger(sent={"1", "2", "3", "4"}, acknowledged={"1", "2"}), thorough=True)
+    assert (found.stored, found.wrong) == (3, False)
+
+
+@pytest.mark.parametrize(
+    ("ledger", "wrong"),
+    [
+        (Ledger(sent={"1", "2", "3", "4"}, acknowledged={"4"}), {"lost": 1}),
+        (Ledger(sent={"1", "2"}), {"unsent": 1}),
+        (Ledger(sent={"1", "2", "3"}, forgotten={"ann"}), {"returned": 1}),
+    ],
+)
+def test_each_broken_promise_is_found(database, ledger, wrong):
+    found = compare(database, ledger)
+    assert found.wrong
+    names = ("lost", "doubled", "unsent", "returned")
+    assert {name: getattr(found, name) for name in names} == dict.fromkeys(names, 0) | wrong
+
+
+def test_an_event_that_counts_twice_is_found(database):
+    store = SqliteStore(database.parent, dimensions=4)
+    twice = "UPDATE users SET interaction_count = interaction_count + 1"
+    store.writer.submit(lambda connection: connection.execute(twice).rowcount, bytes=1).result()
+    store.close()
+    assert compare(database, Ledger(sent={"1", "2", "3"})).doubled == 1
+
+
+def test_growth_is_the_last_quarter_above_the_second():
+    rising = [10.0, 20, 30, 40, 50, 51, 51, 51, 52, 52, 52, 90, 53, 53, 54, 53]
+    assert growth({"soak_anonymous_mb": rising}) == [2.0]
+    assert growth({"soak_anonymous_mb": rising[:7]}) == []
+
+
+def test_p95_is_a_share_of_the_deadline():
+    assert p95_share({"accepted_ms": [CROWD_DEADLINE_S * 500] * 100}) == [0.5]
+    assert p95_share({}) == []
+
+
+def test_a_few_kills_lose_nothing(conditions):
+    seen = []
+    ledger, found = kill_again_and_again(conditions, 4, lambda number, now: seen.append(number))
+    assert (found.lost, found.doubled, found.problems) == (0, 0, ())
+    assert ledger.acknowledged == ledger.sent
+    assert found.stored == len(ledger.sent) > 0
+    assert seen
+
+
+def test_any_run_of_the_model_may_fail(conditions):
+    assert fail_each_run(conditions) > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["stop", "crowd", "soak"])
+def test_every_metric_of_a_case_is_measured(name, conditions):
+    result = run_case("bench.suites.faults", SUITE.case(name), conditions)
+    if result.not_measured:
+        pytest.skip(result.not_measured)
+    assert result.failed is None
+    missing = [metric.name for metric in SUITE.metrics if metric.case == name and not metric.values(result.series)]
+    assert missing == []
+    assert set(result.series.get("exit_status", [0])) == {0}
+    assert sum(result.series.get("in_order", [0])) == sum(result.series.get("answers", [0]))

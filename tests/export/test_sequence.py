@@ -1,0 +1,126 @@
+"""From a checkpoint to a bundle that the runtime loads, or to a refusal; every length as in PyTorch."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.__main__ import main
+from export.errors import GateError
+from export.sequence import _load, export_sequence
+from export.sequence_quality import LENGTHS, Sample, SequenceGate, TorchModel, held_out_agreement, length_agreement
+from runtime.models.bundle import Bundle, BundleError
+from runtime.models.sequence_model import History, SequenceModel, golden_history, load_sequence_model
+from runtime.switch import SwitchError, back, install
+
+
+@pytest.fixture(scope="module")
+def models(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    assert main(["sequence", "--checkpoint", str(trained), "--models", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(models: Path) -> SequenceModel:
+    return load_sequence_model(Bundle.load(models / "sequence", kind="sequence"), "sentence-bert-v1")
+
+
+@pytest.mark.parametrize("events", LENGTHS)
+def test_every_length_is_as_in_pytorch(trained: Path, model: SequenceModel, events: int) -> None:
+    checkpoint = _load(trained)
+    sample = Sample.of(checkpoint)
+    found = length_agreement(TorchModel(checkpoint, sample), model, sample, events)
+    assert found.user_cosine_min > 0.99999
+    assert found.probability_difference < 1e-4
+
+
+def test_held_out_histories_are_as_in_pytorch(trained: Path, model: SequenceModel, models: Path) -> None:
+    checkpoint = _load(trained)
+    sample = Sample.of(checkpoint)
+    found = held_out_agreement(TorchModel(checkpoint, sample), model, sample)
+    assert found.histories > 50
+    assert found.user_cosine_p5 > 0.9999
+    assert found.ndcg == pytest.approx(found.ndcg_torch)
+    manifest = json.loads((models / "sequence" / "manifest.json").read_text())
+    assert manifest["quality"]["held_out"]["histories"] == found.histories
+    assert set(manifest["quality"]["lengths"]) == set(map(str, LENGTHS))
+    assert manifest["quality"]["validation"]["events"] > 0
+
+
+def test_a_missed_gate_writes_nothing(trained: Path, tmp_path: Path) -> None:
+    impossible = SequenceGate(min_user_cosine_p5=1.1, max_probability_difference=-1.0, max_ndcg_loss=-1.0)
+    with pytest.raises(GateError, match="cosine to PyTorch") as refusal:
+        export_sequence(trained, tmp_path, impossible)
+    assert "probabilities differ" in str(refusal.value)
+    assert "NDCG@10" in str(refusal.value)
+    assert not (tmp_path / "sequence").exists()
+    assert list((tmp_path / "sequences").iterdir()) == []
+
+
+def test_what_is_no_checkpoint_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sequence", "--checkpoint", str(tmp_path), "--models", str(tmp_path)]) == 1
+    assert "is not a checkpoint" in capsys.readouterr().err
+
+
+def test_the_same_checkpoint_gives_the_same_bytes(trained: Path, models: Path, tmp_path: Path) -> None:
+    again = export_sequence(trained, tmp_path)
+    for file in (models / "sequence").iterdir():
+        assert (again / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_a_known_item_is_more_than_its_text_and_another_text_is_a_new_item(trained: Path, model: SequenceModel) -> None:
+    sample = Sample.of(_load(trained))
+    learned = model.learned(sample.ids, sample.metadata)
+    assert (np.abs(learned - sample.metadata).max(axis=1) > 1e-4).all()
+    np.testing.assert_allclose(np.linalg.norm(learned, axis=1), 1, atol=1e-6)
+    other = np.roll(sample.metadata, 1, axis=0)
+    assert (model.learned(sample.ids, other) == other).all()
+    assert (model.learned([f"new {id}" for id in sample.ids], sample.metadata) == sample.metadata).all()
+
+
+def test_now_and_device_change_the_user(model: SequenceModel) -> None:
+    history = golden_history(9)
+    now_us = int(history.time_us[-1]) + 1
+    vectors = [
+        model.user(history, now_us, 1).vector,
+        model.user(history, now_us, 3).vector,
+        model.user(history, now_us + 30 * 86_400_000_000, 1).vector,
+    ]
+    assert len({vector.tobytes() for vector in vectors}) == 3
+
+
+def test_no_candidates_and_no_events(model: SequenceModel) -> None:
+    nothing = golden_history(0)
+    user = model.user(nothing, 1_750_000_000_000_000, 0)
+    assert model.actions(user, np.zeros((0, 384), np.float32)).shape == (0, 4)
+    assert model.items(np.zeros((0, 384), np.float32)).shape == (0, model.dimensions)
+    np.testing.assert_allclose(model.actions(user, golden_history(3).content).sum(axis=1), 1, atol=1e-6)
+    assert len(History(**vars(nothing))) == 0
+
+
+def test_the_runtime_refuses_what_is_not_this_bundle(models: Path, tmp_path: Path) -> None:
+    bundle = Bundle.load(models / "sequence", kind="sequence")
+    with pytest.raises(BundleError, match="same text encoder"):
+        load_sequence_model(bundle, "sentence-bert-v2")
+    with pytest.raises(BundleError, match="kind is 'sequence'"):
+        Bundle.load(models / "sequence", kind="text-encoder")
+    with pytest.raises(BundleError, match="export sequence"):
+        Bundle.load(tmp_path, kind="sequence")
+
+
+def test_switching_and_back(models: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / "sequences" / name).mkdir(parents=True)
+        (tmp_path / "sequences" / name / "manifest.json").write_text("{}")
+        install(tmp_path, tmp_path / "sequences" / name)
+    assert os.readlink(tmp_path / "sequence") == "sequences/two"
+    assert back(tmp_path) == tmp_path / "sequences" / "one"
+    assert os.readlink(tmp_path / "sequence") == "sequences/one"
+    assert back(tmp_path).name == "two"
+    with pytest.raises(SwitchError, match="not a bundle"):
+        install(tmp_path, tmp_path)
+    with pytest.raises(SwitchError, match="no other bundle"):
+        back(models)

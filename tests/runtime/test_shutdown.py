@@ -1,0 +1,143 @@
+"""Stopping, and being stopped for a while: what was accepted is finished or refused, acknowledged events stay."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import pytest
+
+LONG = "a long walk through the garden " * 60
+
+
+class Writers:
+    """Clients that store events until the server goes away; `acknowledged` and `refused` say how that went."""
+
+    def __init__(self, url, clients=4):
+        self.acknowledged, self.refused = [], []
+        self._url = url
+        self._threads = [threading.Thread(target=self._write, args=(n,)) for n in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def _write(self, client):
+        n = 0
+        with httpx.Client(base_url=self._url, timeout=60) as connection:
+            while True:
+                id = f"{client}-{n}"
+                event = {"user_id": f"u{client}", "content_id": "barn", "type": "view", "event_id": id}
+                try:
+                    answer = connection.post("/interactions", json=event)
+                except httpx.TransportError:
+                    return
+                if answer.status_code == 200:
+                    self.acknowledged.append(id)
+                else:
+                    self.refused.append((answer.status_code, answer.json()["error"]["code"]))
+                n += 1
+
+    def until(self, count):
+        while len(self.acknowledged) < count:
+            time.sleep(0.005)
+
+    def join(self):
+        for thread in self._threads:
+            thread.join(60)
+
+
+def replayed(server, ids):
+    """The outcomes of sending these events once more."""
+    events = [{"user_id": "again", "content_id": "barn", "type": "view", "event_id": id} for id in ids]
+    return {result["status"] for result in server.client.post("/interactions", json=events).json()["results"]}
+
+
+def test_a_stop_finishes_or_refuses_checkpoints_and_exits_with_0(start_server):
+    server = start_server(threads=1, cache_bytes=0, shutdown_s=1)
+    assert server.client.put("/content/barn", json={"text": "a barn"}).status_code == 200
+    batches = []
+
+    def ask(items):
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            batches.append(client.post("/embed/batch", json={"items": [{"text": f"{n} {LONG}"} for n in range(items)]}))
+
+    long = [threading.Thread(target=ask, args=(120,)) for _ in range(2)]
+    for thread in long:
+        thread.start()
+    host, port = server.url.removeprefix("http://").split(":")
+    idle = socket.create_connection((host, int(port)), timeout=10)
+    half = socket.create_connection((host, int(port)), timeout=10)
+    half.sendall(b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+    writers = Writers(server.url)
+    writers.until(40)
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(timeout=60) == 0
+    writers.join()
+    for thread in long:
+        thread.join()
+    for batch in batches:
+        assert (batch.status_code, batch.json()["error"]["code"]) == (503, "shutting_down"), batch.text
+        assert batch.headers["retry-after"]
+    assert set(writers.refused) <= {(503, "shutting_down")}
+    assert idle.recv(10) == b""
+    assert half.recv(4096).split(b"\r\n")[0] == b"HTTP/1.1 503 Service Unavailable"
+    idle.close()
+    half.close()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{server.url}/healthz")
+    assert sorted(path.name for path in server.data_dir.iterdir()) == ["lock", "vows.db"]  # no log: checkpointed
+    again = start_server(server.data_dir)
+    assert replayed(again, writers.acknowledged) == {"duplicate"}
+
+
+def test_a_stop_while_starting_exits_with_0(bundle_path, tmp_path):
+    environment = {"VOWS_PORT": "0", "VOWS_DATA_DIR": str(tmp_path), "VOWS_MODELS_DIR": str(bundle_path.parent)}
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "runtime"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    while not (tmp_path / "lock").exists():  # the parts are being built
+        assert process.poll() is None
+    process.terminate()
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, out
+    assert b"Traceback" not in out
+
+
+def test_a_server_that_was_suspended_goes_on_and_keeps_its_deadlines(start_server):
+    server = start_server(threads=1, cache_bytes=0, request_timeout_s=1, batch_timeout_s=1)
+    assert server.client.put("/content/barn", json={"text": "a barn"}).status_code == 200
+    answers = []
+
+    def ask(n):
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            answers.append(client.post("/embed/batch", json={"items": [{"text": f"{n} {LONG}"}] * 60}))
+
+    waiting = [threading.Thread(target=ask, args=(n,)) for n in range(3)]
+    writers = Writers(server.url)
+    writers.until(20)
+    for thread in waiting:
+        thread.start()
+    while 'table="content"} 1' in (found := server.client.get("/metrics").text) and "vows_queue_tokens 0" in found:
+        pass
+    server.process.send_signal(signal.SIGSTOP)
+    time.sleep(1.5)
+    assert server.process.poll() is None
+    server.process.send_signal(signal.SIGCONT)
+    for thread in waiting:
+        thread.join()
+    for answer in answers:  # time passed for the client too: what is late is refused, and not run for nobody
+        assert answer.status_code == 503
+        assert "deadline" in answer.json()["error"]["message"]
+        assert answer.headers["retry-after"]
+    before = len(writers.acknowledged)
+    writers.until(before + 20)  # on the same connections
+    assert writers.refused == []
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        assert client.post("/embed", json={"text": "afterwards"}).status_code == 200
+        assert json.loads(client.get("/readyz").content)["status"] == "ready"
+    server.stop()
+    writers.join()
+    assert replayed(start_server(server.data_dir), writers.acknowledged[:500]) == {"duplicate"}

@@ -1,0 +1,25 @@
+"""What the tests of training share; the trained model itself is in tests/conftest.py."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.small_world import small_world, split
+from training.checkpoint import Checkpoint
+from training.data.events import Dataset
+from training.recipes import Recipe, tiny
+
+
+@pytest.fixture(scope="session")
+def world() -> tuple[Dataset, Dataset]:
+    return split(small_world())
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    return tiny()
+
+
+@pytest.fixture
+def checkpoint(trained: Path) -> Checkpoint:
+    return Checkpoint.load(trained)

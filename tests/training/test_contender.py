@@ -1,0 +1,92 @@
+"""Under the protocol the model answers as it is served: one history at a time, or many prefixes at once."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.sequence import export_sequence
+from runtime.models.bundle import Bundle
+from runtime.models.sequence_model import History, load_sequence_model
+from training.checkpoint import Checkpoint
+from training.contender import SequenceContender, contender
+from training.data.events import Dataset, Histories
+from training.evaluation.protocol import Contender, HasUserVectors, PredictsActions
+from training.recipes import Recipe
+
+
+@pytest.fixture(scope="module")
+def fitted(
+    world: tuple[Dataset, Dataset], recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> SequenceContender:
+    made = SequenceContender(recipe, out=tmp_path_factory.mktemp("contender"))
+    made.fit(*world)
+    return made
+
+
+def _prefixes(dataset: Dataset, draw: np.random.Generator, n: int = 40) -> Histories:
+    users = draw.integers(0, 6, n)  # several moments of each
+    starts = dataset.starts[users]
+    ends = starts + draw.integers(0, dataset.starts[users + 1] - starts + 1)
+    return Histories(dataset.events, starts, ends, users.astype(np.int32), dataset.events)
+
+
+def test_it_is_a_contender(fitted: SequenceContender, trained: Path) -> None:
+    for protocol in (PredictsActions, HasUserVectors):
+        assert isinstance(fitted, protocol)
+    named: Contender = contender("tiny", seed=3)
+    assert "tiny" in named.name
+    assert contender(str(trained), seed=4)._recipe.seed == 4
+
+
+def test_prefixes_together_are_prefixes_alone(fitted: SequenceContender, world: tuple[Dataset, Dataset]) -> None:
+    draw = np.random.default_rng(0)
+    histories = _prefixes(world[0], draw)
+    now_us = world[0].events.time_us[np.maximum(histories.ends - 1, 0)] + 5_000_000
+    device, items = draw.integers(0, 5, 40).astype(np.int8), draw.integers(0, 40, 40).astype(np.int32)
+    vectors = fitted.user_vectors(histories, now_us, device)
+    actions = fitted.action_probabilities(histories, now_us, device, items)
+    assert (vectors.shape, actions.shape) == ((40, 128), (40, 4))
+    for n in range(40):
+        one = slice(n, n + 1)
+        np.testing.assert_allclose(
+            vectors[one], fitted.user_vectors(histories.take(one), now_us[one], device[one]), atol=1e-5
+        )
+        alone = fitted.action_probabilities(histories.take(one), now_us[one], device[one], items[one])
+        np.testing.assert_allclose(actions[one], alone, atol=1e-5)
+    scores = fitted.item_scores(histories, now_us, device)
+    assert scores.shape == (40, 40)
+
+
+def test_it_answers_as_the_bundle_does(
+    fitted: SequenceContender, world: tuple[Dataset, Dataset], tmp_path: Path
+) -> None:
+    checkpoint = fitted.checkpoint
+    assert checkpoint is not None
+    checkpoint.save(tmp_path / "checkpoint")
+    export_sequence(tmp_path / "checkpoint", tmp_path)
+    model = load_sequence_model(Bundle.load(tmp_path / "sequence", kind="sequence"), "sentence-bert-v1")
+    dataset = world[0]
+    histories = _prefixes(dataset, np.random.default_rng(1), 10)
+    now_us = dataset.events.time_us[np.maximum(histories.ends - 1, 0)] + 90_000_000
+    device, items = np.full(10, 2, np.int8), np.arange(10, dtype=np.int32)
+    vectors = fitted.user_vectors(histories, now_us, device)
+    actions = fitted.action_probabilities(histories, now_us, device, items)
+    learned = model.learned(dataset.catalogue.ids, dataset.catalogue.vectors)
+    for n, own in enumerate(histories):
+        history = History(
+            content=learned[own.item], action=own.action, device=own.device, time_us=own.time_us,
+            duration_ms=own.duration_ms, days_to_wedding=own.days_to_wedding,
+        )  # fmt: skip
+        user = model.user(history, int(now_us[n]), 2)
+        np.testing.assert_allclose(user.vector, vectors[n], atol=1e-4)
+        np.testing.assert_allclose(model.actions(user, learned[items[n] : items[n] + 1])[0], actions[n], atol=1e-4)
+
+
+def test_starting_from_a_checkpoint(
+    world: tuple[Dataset, Dataset], recipe: Recipe, trained: Path, tmp_path: Path
+) -> None:
+    warm = SequenceContender(recipe, start=Checkpoint.load(trained), out=tmp_path)
+    warm.fit(*world)
+    assert warm.checkpoint is not None
+    assert warm.checkpoint.metrics[0]["step"] == 0

@@ -1,0 +1,143 @@
+"""What the architecture promises: causality, windows, the bias, the blend, every depth."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from training.checkpoint import Checkpoint
+from training.data.events import Dataset
+from training.model import HIDDEN, POSITION_BUCKETS, TIME_KNOTS, Bias, ModelConfig, SequenceModel, position_bucket
+from training.windows import ScoredBatch, Windows
+
+
+@pytest.fixture
+def batch(world: tuple[Dataset, Dataset]) -> ScoredBatch:
+    windows = Windows(world[0], context=24)
+    return windows.batch(np.arange(4), (0,))
+
+
+def test_future_events_change_nothing(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
+    """Everything about events from k on is replaced; states before, and what event k itself is asked, stay the same."""
+    model, k = checkpoint.model, 9
+    changed = replace(
+        batch,
+        **{name: getattr(batch, name).clone() for name in ("item", "content", "action", "device", "events", "moments")},
+        seconds=batch.seconds.clone(),
+    )
+    draw = torch.Generator().manual_seed(3)
+    changed.item[:, k + 1 :] = torch.randint(0, 40, changed.item[:, k + 1 :].shape, generator=draw)
+    changed.content[:, k + 1 :] = F.normalize(torch.randn(changed.content[:, k + 1 :].shape, generator=draw), dim=-1)
+    changed.device[:, k + 1 :] = 4 - changed.device[:, k + 1 :]
+    changed.moments[:, k + 1 :] += 1
+    changed.seconds[:, k + 1 :] += 86_400
+    changed.action[:, k:] = 3 - changed.action[:, k:]  # the action of event k too: it is what has to be predicted
+    changed.events[:, k:] += 1  # and how long it was looked at
+    with torch.inference_mode():
+        users, _, logits = model(batch)
+        users_changed, _, logits_changed = model(changed)
+    torch.testing.assert_close(users[:, : k + 1], users_changed[:, : k + 1], rtol=0, atol=0)
+    torch.testing.assert_close(logits[:, : k + 1], logits_changed[:, : k + 1], rtol=0, atol=0)
+    assert not torch.allclose(users[:, k + 1], users_changed[:, k + 1])
+
+
+def test_padding_changes_nothing(checkpoint: Checkpoint, world: tuple[Dataset, Dataset]) -> None:
+    """A window gives the same alone and beside a longer one, up to the rounding of another matrix shape."""
+    short = world[0].with_events(world[0].events.take(np.r_[0:7, 24:48]))  # 7 events of one user, 24 of the next
+    windows = Windows(short, context=24)
+    with torch.inference_mode():
+        alone = checkpoint.model(windows.batch(np.array([0]), (0,)))
+        beside = checkpoint.model(windows.batch(np.array([0, 1]), (0,)))
+    for a, b in zip(alone, beside, strict=True):
+        torch.testing.assert_close(a[0], b[0, :7], atol=1e-5, rtol=1e-5)
+
+
+def test_a_window_that_the_history_fits_is_full_attention(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
+    state = checkpoint.model.state_dict()
+
+    def outputs(window: int) -> tuple[torch.Tensor, ...]:
+        model = SequenceModel(replace(checkpoint.model.config, window=window)).eval()
+        model.load_state_dict(state)
+        with torch.inference_mode():
+            return model(batch)
+
+    for fitting, full in zip(outputs(24), outputs(10_000), strict=True):
+        torch.testing.assert_close(fitting, full, rtol=0, atol=0)
+    assert not torch.equal(outputs(8)[0], outputs(10_000)[0])
+
+
+@pytest.mark.parametrize("nearest", [0, 1])
+def test_the_bias_is_its_naive_twin(nearest: int) -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(items=1, width=8, heads=2, window=5)
+    bias = Bias(config)
+    for table in (bias.position, bias.time, bias.start):
+        torch.nn.init.normal_(table)
+    draw = np.random.default_rng(1)
+    seconds = np.sort(draw.integers(0, 10**8, (2, 30)), axis=1).astype(np.int32)
+    seconds[:, 10:13] = seconds[:, 10:11]  # ties
+    with torch.no_grad():
+        found = bias(torch.arange(30)[None], torch.from_numpy(seconds), torch.from_numpy(seconds), nearest).numpy()
+    for b in range(2):
+        for i in range(30):
+            np.testing.assert_allclose(found[b, :, i, 0], bias.start.detach().numpy())
+            for j in range(30):
+                gap = max(float(seconds[b, i]) - float(seconds[b, j]), 0)
+                knot = min(math.log2(gap + 1), TIME_KNOTS - 1 - 1e-3)
+                low, share = int(knot), knot - int(knot)
+                distance = i - j
+                bucket = max(distance, 0) if distance < 8 else 8 + int(2 * math.log2(distance / 8) + 1e-4)
+                expected = bias.position[min(bucket, POSITION_BUCKETS - 1)] + (
+                    (1 - share) * bias.time[low] + share * bias.time[low + 1]
+                )
+                seen = distance >= nearest and (distance < 5 or j % 5 == 4)
+                if seen:
+                    np.testing.assert_allclose(found[b, :, i, 1 + j], expected.detach().numpy(), atol=2e-4)
+                else:
+                    assert (found[b, :, i, 1 + j] < -HIDDEN / 2).all()
+
+
+def test_position_buckets_rise_one_by_one() -> None:
+    buckets = position_bucket(torch.arange(600))
+    steps = buckets.diff()
+    assert (buckets[0], buckets[-1]) == (0, POSITION_BUCKETS - 1)
+    assert ((steps == 0) | (steps == 1)).all()
+
+
+def test_an_unseen_item_is_its_text(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
+    learned = checkpoint.model.learned
+    learned.weight[3] = 0
+    content = batch.content[0, :1]
+    with torch.no_grad():
+        torch.testing.assert_close(learned(content, torch.tensor([3])), F.normalize(content, dim=-1))
+        assert not torch.allclose(learned(content, torch.tensor([4])), F.normalize(content, dim=-1), atol=1e-4)
+
+
+@pytest.mark.parametrize("layers", [4, 24])
+def test_one_number_sets_the_depth(layers: int, batch: ScoredBatch) -> None:
+    model = SequenceModel(ModelConfig(items=40, width=16, heads=2, layers=layers, window=8))
+    users, items, logits = model(batch)
+    assert len(model.blocks) == layers
+    for vectors in (users, items):
+        torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(vectors.shape[:2]))
+    logits.sum().backward()
+    assert torch.isfinite(model.token_content.weight.grad).all()
+
+
+def test_depths_outside_4_to_24_are_refused() -> None:
+    with pytest.raises(ValueError, match="4 to 24"):
+        ModelConfig(items=1, layers=3)
+
+
+def test_no_history_is_an_answer(checkpoint: Checkpoint) -> None:
+    model, moment = checkpoint.model, torch.zeros(1, 9)
+    nothing, device = torch.zeros(1, 384), torch.zeros(1, dtype=torch.int64)
+    with torch.inference_mode():
+        none = torch.zeros(1, 0, dtype=torch.int64)
+        hidden = model.encode(torch.zeros(1, 0, 384), none, none, torch.zeros(1, 0, 11), none.int())
+        user = model.user(model.states(hidden)[:, -1], moment, device, nothing)
+    assert hidden.shape == (1, 0, 16)
+    torch.testing.assert_close(user.norm(), torch.tensor(1.0))

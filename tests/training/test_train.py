@@ -1,0 +1,153 @@
+"""A run that was killed goes on; a loss that is not finite stops; what is known is not lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.small_world import small_world, split
+from training.checkpoint import Checkpoint, RunState, save_run
+from training.data.events import Dataset
+from training.errors import TrainingError
+from training.losses import contrastive_loss, item_loss
+from training.recipes import RECIPES, Recipe, tiny
+from training.train import learning_rate, new_model, optimizer_of, step, train, validate
+from training.windows import Windows
+
+ROOT = Path(__file__).parents[2]
+
+KILLED = """
+import sys
+sys.path.insert(0, {root!r})
+import torch
+from pathlib import Path
+from dataclasses import replace
+from tests.small_world import small_world, split
+from training.recipes import tiny
+from training.train import train
+torch.set_num_threads(1)
+train(*split(small_world()), tiny(), Path(sys.argv[1]), save_every_s=0.0, progress=False)
+"""
+
+
+def curve(checkpoint: Checkpoint) -> list[dict[str, object]]:
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in checkpoint.metrics]
+
+
+def test_a_killed_run_goes_on_to_the_identical_result(
+    world: tuple[Dataset, Dataset], recipe: Recipe, trained: Path, tmp_path: Path
+) -> None:
+    process = subprocess.Popen([sys.executable, "-c", KILLED.format(root=str(ROOT)), str(tmp_path)], cwd=ROOT)
+    deadline = time.monotonic() + 120
+    while not any(int(path.name[4:]) >= 3 for path in tmp_path.glob("run-*")) and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    torch.set_num_threads(1)
+    resumed = train(*world, recipe, tmp_path, progress=False)
+    whole = Checkpoint.load(trained)
+    assert curve(resumed) == curve(whole)
+    for name, tensor in whole.model.state_dict().items():
+        torch.testing.assert_close(resumed.model.state_dict()[name], tensor, rtol=0, atol=0)
+    assert not list(tmp_path.glob("run-*"))
+
+
+def test_another_recipe_does_not_continue_a_run(world: tuple[Dataset, Dataset], recipe: Recipe, tmp_path: Path) -> None:
+    model = new_model(recipe, world[0])
+    checkpoint = Checkpoint(model, replace(recipe, seed=1), {}, world[0].catalogue.ids, *np.zeros((2, 40), np.int64))
+    save_run(tmp_path, checkpoint, optimizer_of(model, recipe), RunState(step=1))
+    with pytest.raises(TrainingError, match="another recipe"):
+        train(*world, recipe, tmp_path, progress=False)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_step(world: tuple[Dataset, Dataset], recipe: Recipe) -> None:
+    model = new_model(recipe, world[0])
+    batch = Windows(world[0], recipe.context).batch(np.arange(4), (0,))
+    batch.content[0, 0, 0] = torch.nan
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(TrainingError, match="not finite"):
+        step(model, optimizer_of(model, recipe), batch, recipe, 0, 10)
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+
+
+def test_training_learns_what_there_is_to_learn(trained: Path, world: tuple[Dataset, Dataset], recipe: Recipe) -> None:
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert metrics[-1]["validation"]["loss"] < metrics[0]["validation"]["loss"]
+    assert metrics[-1]["validation"]["accuracy"] > 0.6
+
+
+def test_a_checkpoint_comes_back_as_it_was(trained: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "again")
+    for file in trained.iterdir():
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes(), file.name
+    (tmp_path / "again" / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(TrainingError, match="not a checkpoint"):
+        Checkpoint.load(tmp_path / "again")
+
+
+def test_new_events_are_learned_and_old_ones_not_forgotten(
+    world: tuple[Dataset, Dataset], recipe: Recipe, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """Events of other users with two items more, from the earlier weights: the first epoch starts where those ended."""
+    later = small_world(seed=5)
+    training, validation = split(later)
+    new = np.arange(len(training.events)) >= len(training.events) // 2
+    continued = train(
+        training, validation, replace(recipe, epochs=1, warmup=1), tmp_path, start=checkpoint, new=new, progress=False
+    )
+    assert continued.metrics[0]["step"] == 0
+    assert continued.metrics[1]["validation"]["loss"] < continued.metrics[0]["validation"]["loss"]
+    old = Windows(world[0], recipe.context)
+    before, after = (validate(one.model, old, recipe).loss for one in (_known(checkpoint, world[0]), continued))
+    assert after < before * 1.1
+
+
+def _known(checkpoint: Checkpoint, dataset: Dataset) -> Checkpoint:
+    checkpoint.model.metadata = torch.from_numpy(dataset.catalogue.vectors)
+    return checkpoint
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    recipe = tiny()
+    rates = [learning_rate(recipe, number, 50) for number in range(60)]
+    assert max(rates) == pytest.approx(recipe.learning_rate)
+    assert rates[0] == pytest.approx(recipe.learning_rate / recipe.warmup)
+    assert rates[-1] == pytest.approx(recipe.learning_rate / 10)
+
+
+def test_recipes_refuse_contradictions() -> None:
+    assert {name: make().name for name, make in RECIPES.items()} == {name: name for name in RECIPES}
+    with pytest.raises(TrainingError, match="longer than the context"):
+        replace(tiny(), window=32)
+    with pytest.raises(TrainingError, match="4 to 24"):
+        replace(tiny(), layers=2)
+    assert Recipe.of(json.loads(json.dumps(tiny().parameters()))) == tiny()
+
+
+def test_sampled_negatives_are_the_full_softmax_when_they_are_all() -> None:
+    torch.manual_seed(0)
+    users, items = torch.randn(6, 8), torch.randn(10, 8)
+    targets, weights, scale = torch.arange(6), torch.tensor([1.0, 0, 1, 2, 1, 1]), torch.tensor(3.0)
+    full = item_loss(users, targets, weights, items, scale, None)
+    sampled = item_loss(users, targets, weights, items, scale, torch.arange(10))
+    torch.testing.assert_close(full, sampled)
+
+
+def test_the_contrastive_loss_counts_skips_against_a_user() -> None:
+    users = torch.eye(3)
+    items = torch.cat([torch.eye(3), torch.eye(3)])
+    engaged, none = torch.tensor([0, 1, 2]), torch.full((3, 2), -1)
+    alone = contrastive_loss(users, engaged, none, items, torch.tensor(5.0))
+    unlike = contrastive_loss(users, engaged, torch.tensor([[4, -1], [5, -1], [3, -1]]), items, torch.tensor(5.0))
+    alike = contrastive_loss(users, engaged, torch.tensor([[3, -1], [4, -1], [5, -1]]), items, torch.tensor(5.0))
+    assert alone < unlike < alike

@@ -1,0 +1,89 @@
+"""Each event is scored once, with enough before it; features of training are those of serving."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runtime.personalization import sequence_features
+from runtime.personalization.sequence_features import features, moments, wedding_us
+from tests.small_world import small_world
+from training.data import events
+from training.windows import Windows
+
+
+def test_codes_are_those_of_the_data() -> None:
+    from runtime.store.interaction_log import TYPES
+
+    assert sequence_features.DEVICES == events.DEVICES
+    assert events.ACTIONS == TYPES
+
+
+@settings(max_examples=20, deadline=None)
+@given(each=st.integers(1, 70), context=st.sampled_from([4, 16, 32]), seed=st.integers(0, 5))
+def test_every_event_is_scored_once(each: int, context: int, seed: int) -> None:
+    world = small_world(seed, users=3, each=each)
+    windows = Windows(world, context)
+    seen = np.zeros(len(world.events), np.int64)
+    for start, end, scored in windows.spans:
+        assert end - start <= context
+        assert scored == world.starts[world.events.user[start]] or scored - start >= context // 2
+        seen[scored:end] += 1
+    assert (seen == 1).all()
+    assert windows.scored_events == len(world.events)
+    assert sum(int(batch.scored.sum()) for batch in windows.in_order(4)) == len(world.events)
+
+
+def test_only_marked_events_are_scored() -> None:
+    world = small_world(users=5, each=40)
+    marked = np.arange(len(world.events)) % 40 >= 35
+    windows = Windows(world, 16, marked)
+    assert windows.scored_events == marked.sum()
+    assert len(windows) < len(Windows(world, 16))
+
+
+def test_an_epoch_is_every_window_in_an_order_of_its_own() -> None:
+    windows = Windows(small_world(users=30), 8)
+    first, again, second = windows.order(4, (0, 0)), windows.order(4, (0, 0)), windows.order(4, (0, 1))
+    assert sorted(np.concatenate(first)) == list(range(len(windows)))
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert not all(len(a) == len(b) and (a == b).all() for a, b in zip(first, second, strict=False))
+
+
+def test_contrastive_picks_are_later_and_engaged_and_skips_are_skips() -> None:
+    windows = Windows(small_world(users=8, each=30), 32)
+    batch = windows.batch(np.arange(8), (1,))
+    assert len(batch.anchor_window) > 8
+    for window, position, engaged, skipped in zip(
+        batch.anchor_window, batch.anchor_position, batch.engaged, batch.skipped, strict=True
+    ):
+        later = batch.item[window, position:][batch.action[window, position:] != 0]
+        assert engaged in later
+        skips = set(batch.item[window][batch.action[window] == 0].tolist()) | {-1}
+        assert set(skipped.tolist()) <= skips
+
+
+def test_a_log_of_many_users_has_the_features_of_each_alone() -> None:
+    world = small_world(users=4, each=12)
+    log, starts = world.events, world.starts
+    first = np.isin(np.arange(len(log)), starts[:-1])
+    together = features(log.time_us, log.duration_ms, log.days_to_wedding, first)
+    for user in range(4):
+        own = log.of_user(user)
+        alone = features(own.time_us, own.duration_ms, own.days_to_wedding, np.arange(12) == 0)
+        part = slice(starts[user], starts[user + 1])
+        np.testing.assert_array_equal(together.events[part], alone.events)
+        np.testing.assert_array_equal(together.moments[part], alone.moments)
+    assert (np.abs(together.events) < 3).all()  # which a NaN is not
+
+
+def test_a_moment_knows_nothing_of_its_own_event() -> None:
+    """The moment of the last event from the others' log alone, as the server computes it."""
+    own = small_world(users=1, each=15).events
+    first = np.arange(15) == 0
+    whole = features(own.time_us, own.duration_ms, own.days_to_wedding, first)
+    before = own.take(slice(0, 14))
+    wedding = wedding_us(before.time_us, before.days_to_wedding, first[:14])
+    now = moments(own.time_us[14:], before.time_us[-1:], wedding[-1:])
+    np.testing.assert_array_equal(whole.moments[14:], now)
+    none = features(own.time_us[:0], own.duration_ms[:0], own.days_to_wedding[:0], first[:0])
+    assert none.events.shape == (0, sequence_features.EVENT)

@@ -1,0 +1,229 @@
+"""Checkpoints: weights in safetensors beside JSON that says what they are; written whole or not at all.
+
+    model.safetensors    weights
+    config.json          recipe, model, data, seed, versions
+    items.json           ids of the items in the order of the id-embedding, the signatures of their vectors (see
+                         runtime.personalization.item_identity) and their interactions in the training log
+    metrics.json         the curve: one record an epoch
+    sample.safetensors   held-out histories, on which an export is compared with these weights
+
+A run keeps `run-<step>/` as well: the weights and the best ones so far, the optimiser's state and the random state.
+"""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from training.errors import TrainingError
+from training.model import ModelConfig, SequenceModel
+from training.recipes import Recipe
+
+FORMAT = 1
+BEST = "best"  # folder of a run's best weights so far
+WEIGHTS, CONFIG, ITEMS, METRICS, SAMPLE = (
+    "model.safetensors", "config.json", "items.json", "metrics.json", "sample.safetensors",
+)  # fmt: skip
+_RUN = re.compile(r"run-(\d+)$")
+
+
+@dataclass
+class Checkpoint:
+    """A model with all that is needed to use it. interactions: int64, signatures: uint64 [items]; metrics: one record
+    an epoch.
+
+    sample: arrays of `held_out_sample`; empty where none was taken.
+    """
+
+    model: SequenceModel
+    recipe: Recipe
+    data: dict[str, Any]
+    ids: list[str]
+    interactions: NDArray[np.int64]
+    signatures: NDArray[np.uint64]
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    sample: dict[str, Tensor] = field(default_factory=dict)
+
+    def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+        """Write the folder, or replace it. weights: others than the model's own."""
+        with folder_in_place_of(folder) as made:
+            self.write(made, weights)
+
+    def write(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+        state = self.model.state_dict() if weights is None else weights
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / WEIGHTS)
+        config = {
+            "format": FORMAT,
+            "recipe": self.recipe.parameters(),
+            "model": asdict(self.model.config),
+            "data": self.data,
+            "torch": torch.__version__,
+        }
+        _write_json(folder / CONFIG, config)
+        items: dict[str, Any] = {"ids": self.ids, "signatures": self.signatures, "interactions": self.interactions}
+        _write_json(folder / ITEMS, {name: list(map(_plain, values)) for name, values in items.items()})
+        _write_json(folder / METRICS, self.metrics)
+        if self.sample:
+            save_file(self.sample, folder / SAMPLE)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Checkpoint":
+        """Read a checkpoint. Raises TrainingError, saying which file and what, when it is not one."""
+        try:
+            config = json.loads((folder / CONFIG).read_text())
+            items = json.loads((folder / ITEMS).read_text())
+            metrics = json.loads((folder / METRICS).read_text())
+            if config["format"] != FORMAT:
+                raise TrainingError(f"{folder} has format {config['format']}, this program reads {FORMAT}")
+            model = SequenceModel(ModelConfig(**config["model"]))
+            model.load_state_dict(load_file(folder / WEIGHTS))
+            sample = load_file(folder / SAMPLE) if (folder / SAMPLE).exists() else {}
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise TrainingError(
+                f"{folder} is not a checkpoint of this program: {error}; train one with `python -m training train`"
+            ) from error
+        return cls(
+            model=model.eval(),
+            recipe=Recipe.of(config["recipe"]),
+            data=config["data"],
+            ids=items["ids"],
+            interactions=np.array(items["interactions"], np.int64),
+            signatures=np.array(items["signatures"], np.uint64),
+            metrics=metrics,
+            sample=sample,
+        )
+
+
+@dataclass
+class RunState:
+    """How far a run is. best: the best weights so far; waited: epochs since then."""
+
+    step: int = 0
+    epoch: int = 0
+    step_in_epoch: int = 0
+    best_loss: float = float("inf")
+    waited: int = 0
+    seconds: float = 0.0
+    losses: dict[str, float] = field(default_factory=dict)  # summed over this epoch so far
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    def count(self, losses: dict[str, float]) -> None:
+        """One more step, with the parts of its loss."""
+        for name, value in losses.items():
+            self.losses[name] = self.losses.get(name, 0.0) + value
+        self.step, self.step_in_epoch = self.step + 1, self.step_in_epoch + 1
+
+    def record(self, validation: dict[str, float]) -> dict[str, Any]:
+        """The line of the curve for the epoch that just ended."""
+        training = {name: value / self.step_in_epoch for name, value in self.losses.items()}
+        return {
+            "epoch": self.epoch + 1, "step": self.step, "seconds": round(self.seconds, 1), "training": training,
+            "validation": dict(validation),
+        }  # fmt: skip
+
+    def next_epoch(self) -> None:
+        self.epoch, self.step_in_epoch, self.losses = self.epoch + 1, 0, {}
+
+
+def save_run(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer, state: RunState) -> None:
+    """Write `run-<step>/`, then remove older ones: a kill at any moment leaves one that is whole."""
+    folder = out / f"run-{state.step}"
+    with folder_in_place_of(folder) as made:
+        checkpoint.write(made)
+        if state.best:
+            save_file(state.best, made / "best.safetensors")
+        moments = {
+            f"{index}.{name}": value.clone()
+            for index, values in optimizer.state_dict()["state"].items()
+            for name, value in values.items()
+        }
+        save_file({**moments, "random": torch.get_rng_state()}, made / "optimizer.safetensors")
+        progress = {name: value for name, value in vars(state).items() if name != "best"}
+        _write_json(made / "state.json", progress)
+    for older in _runs(out):
+        if older != folder:
+            shutil.rmtree(older, ignore_errors=True)
+
+
+def load_run(
+    out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer
+) -> RunState | None:  # fmt: skip
+    """Continue the newest run in `out` with these parts; None where there is none.
+
+    Raises TrainingError when that run had another recipe or other data.
+    """
+    runs = _runs(out)
+    if not runs:
+        return None
+    folder = runs[-1]
+    before = Checkpoint.load(folder)
+    for what, found, wanted in (
+        ("recipe", before.recipe, checkpoint.recipe),
+        ("data", before.data, checkpoint.data),
+    ):
+        if found != wanted:
+            raise TrainingError(
+                f"{folder} was started with another {what}: {found}, now {wanted}; choose another --out, or remove it"
+            )
+    checkpoint.model.load_state_dict(before.model.state_dict())
+    checkpoint.metrics = before.metrics
+    tensors = load_file(folder / "optimizer.safetensors")
+    torch.set_rng_state(tensors.pop("random"))
+    saved = optimizer.state_dict()
+    saved["state"] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        saved["state"].setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(saved)
+    progress = json.loads((folder / "state.json").read_text())
+    best = folder / "best.safetensors"
+    return RunState(**progress, best=load_file(best) if best.exists() else {})
+
+
+def remove_runs(out: Path) -> None:
+    for folder in _runs(out):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def folder_in_place_of(folder: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of `folder` when the block ends well, and vanishes when it does not."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield made
+        made.chmod(0o755)
+        old = made.with_name(made.name + ".old")
+        if folder.exists():
+            os.rename(folder, old)
+        os.rename(made, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
+def _runs(out: Path) -> list[Path]:
+    found = [(int(match.group(1)), path) for path in out.glob("run-*") if (match := _RUN.search(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def _plain(value: Any) -> str | int:
+    return value if isinstance(value, str) else int(value)
+
+
+def _write_json(file: Path, content: Any) -> None:
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

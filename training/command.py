@@ -1,0 +1,128 @@
+"""`python -m training train`: a checkpoint from simulated worlds, a public set, or a log of your own."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.card import checkpoint_card
+from training.checkpoint import BEST, Checkpoint
+from training.data import public
+from training.data.command import add_sources, load_own
+from training.data.events import Dataset
+from training.data.split import Split, by_time
+from training.errors import TrainingError
+from training.recipes import RECIPES, Recipe
+from training.simulator.parameters import Parameters
+from training.train import train
+from training.worlds import worlds
+
+REFERENCE_WORLDS = (0, 1, 2, 3)
+
+DESCRIPTION = """\
+Train the sequence model, with a bar that says how fast and how long, and a line of validation an epoch. A run that was
+killed goes on when the same command is given again. The best weights so far are always in OUT/best.
+
+  python -m training train --out checkpoints/mine --events data          your server's log
+  python -m training train --out checkpoints/next --events data --from checkpoints/mine/best --since 2026-05-01
+                                                                         the same, from an earlier checkpoint
+  python -m training train --out checkpoints/reference                   the simulated worlds of the reference"""
+
+RECIPE_COSTS = "\n".join(f"{name}: {make.__doc__}" for name, make in RECIPES.items())
+
+
+def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train the sequence model",
+        description=DESCRIPTION,
+        epilog=RECIPE_COSTS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the run; its result is FOLDER/best")
+    parser.add_argument("--recipe", choices=sorted(RECIPES), default="reference", help="default: %(default)s")
+    parser.add_argument("--set", choices=public.NAMES, dest="public_set", help="a public data set")
+    add_sources(parser)
+    parser.add_argument(
+        "--worlds", type=int, nargs="+", default=list(REFERENCE_WORLDS), metavar="SEED",
+        help="simulated worlds, where neither --set nor --events is given (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--users", type=int, default=Parameters().users, help="of a world (default: %(default)s)")
+    parser.add_argument("--layers", type=int, help="4 to 24 (default: the recipe's)")
+    parser.add_argument("--epochs", type=int, help="at most (default: the recipe's)")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--from", type=Path, dest="start", metavar="CHECKPOINT", help="go on from these weights")
+    parser.add_argument("--since", type=np.datetime64, metavar="DATE", help="with --from: what is new since this day")
+    parser.add_argument("--replay", type=float, default=0.5, help="older windows for a new one (default: %(default)s)")
+    parser.add_argument(
+        "--push", metavar="REPOSITORY", help="also upload the result to this repository of the Hugging Face Hub"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    start = Checkpoint.load(options.start) if options.start else None
+    if options.since is not None and start is None:
+        raise TrainingError("--since says what is new to an earlier checkpoint: give one with --from")
+    split = _split(options)
+    recipe = _recipe(options, start)
+    checkpoint = train(
+        split.train,
+        split.validation,
+        recipe,
+        options.out,
+        start=start,
+        new=_new(split.train, options.since),
+        replay=options.replay,
+    )
+    best = options.out / BEST
+    (best / "README.md").write_text(checkpoint_card(checkpoint, best), encoding="utf-8")
+    print(f"the best weights are in {best}; serve them with: python -m export sequence --checkpoint {best}")
+    if options.push:
+        print(f"uploaded to {push(best, options.push)}")
+    return 0
+
+
+def push(folder: Path, repository: str) -> str:
+    """Upload a checkpoint's folder to the Hub with the caller's own login; returns the address.
+
+    Raises TrainingError without huggingface_hub, or when the upload fails.
+    """
+    try:
+        from huggingface_hub import HfApi
+    except ImportError as error:
+        raise TrainingError("--push needs `pip install huggingface_hub` and `hf auth login`") from error
+    try:
+        api = HfApi()
+        api.create_repo(repository, exist_ok=True, private=True)
+        return str(api.upload_folder(folder_path=folder, repo_id=repository))
+    except Exception as error:  # of the network, the login or the repository; its own words say which
+        raise TrainingError(f"the upload to {repository} failed: {error}; the checkpoint is in {folder}") from error
+
+
+def _split(options: argparse.Namespace) -> Split:
+    own = load_own(options)
+    if own is None and options.public_set is None:
+        return worlds(options.worlds, replace(Parameters(), users=options.users))
+    return by_time(own if own is not None else public.load(options.public_set, options.data_dir))
+
+
+def _recipe(options: argparse.Namespace, start: Checkpoint | None) -> Recipe:
+    """A checkpoint's own recipe where training goes on from one: the shapes have to be the same."""
+    recipe = start.recipe if start is not None else RECIPES[options.recipe]()
+    if start is not None and options.layers not in (None, recipe.layers):
+        raise TrainingError(f"{options.start} has {recipe.layers} layers and goes on with them, not {options.layers}")
+    changes: dict[str, int] = {"seed": options.seed}
+    changes |= {name: getattr(options, name) for name in ("layers", "epochs") if getattr(options, name) is not None}
+    return replace(recipe, **changes)  # type: ignore[arg-type]
+
+
+def _new(training: Dataset, since: np.datetime64 | None) -> NDArray[np.bool_] | None:
+    if since is None:
+        return None
+    new: NDArray[np.bool_] = training.events.time_us >= since.astype("datetime64[us]").astype(np.int64)
+    if not new.any():
+        raise TrainingError(f"no event of the training part is from {since} or later; choose an earlier day")
+    return new

@@ -1,0 +1,204 @@
+"""The sequence model under the evaluation's protocol: the same checkpoint, loss and features as what is served."""
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from runtime.personalization.sequence_features import features, moments, seconds, wedding_us
+from training.checkpoint import Checkpoint
+from training.data.events import Dataset, Histories
+from training.model import SequenceModel
+from training.recipes import RECIPES, Recipe
+from training.train import train
+
+MAX_EVENTS = 200  # the newest of a history that are read, as export sets it for the server
+_AT_ONCE = 256  # moments; a moment takes its own copy of its user's states
+
+Scores = NDArray[np.float32]
+
+
+class SequenceContender:
+    """Trains a model of its own on what it is given; starts from a checkpoint where it has one, for the shared parts.
+
+    Validation chooses the epoch; nothing is fitted on it.
+    """
+
+    def __init__(self, recipe: Recipe, start: Checkpoint | None = None, out: Path | None = None) -> None:
+        self.name = f"sequence ({recipe.name})"
+        self.checkpoint: Checkpoint | None = None
+        self._recipe = recipe
+        self._start = start
+        self._out = out
+
+    def fit(self, train: Dataset, validation: Dataset) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            self.checkpoint = _train(train, validation, self._recipe, self._out or Path(scratch), self._start)
+        catalogue = train.catalogue
+        self._stated = train.stated
+        self._model: SequenceModel = self.checkpoint.model
+        self._metadata = torch.from_numpy(catalogue.vectors)
+        with torch.inference_mode():
+            self._learned = self._model.learned(self._metadata, torch.arange(len(catalogue)))  # (I, C)
+            self._items = self._model.item(self._learned)  # (I, D)
+
+    def item_scores(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
+        """float32 [b, items]: cosines with the user vectors."""
+        scores: Scores = self.user_vectors(histories, now_us, device) @ self._items.numpy().T
+        return scores
+
+    @torch.inference_mode()
+    def user_vectors(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
+        """float32 [b, 128], unit rows."""
+        vectors = np.zeros((len(histories), self._items.shape[1]), np.float32)
+        for part in _parts(histories):
+            now = self._at(histories, part, now_us, device)
+            vectors[part] = self._model.user(now.state, now.moment, now.device, now.stated).numpy()
+        return vectors
+
+    @torch.inference_mode()
+    def action_probabilities(
+        self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8], items: NDArray[np.int32]
+    ) -> Scores:
+        """float32 [b, 4]: item i shown to history i."""
+        probabilities = np.zeros((len(histories), 4), np.float32)
+        for part in _parts(histories):
+            now = self._at(histories, part, now_us, device)
+            shown = self._learned[torch.from_numpy(items[part].astype(np.int64))]  # (b, C)
+            candidate = self._model.candidate(
+                shown[:, None], now.moment[:, None], now.device[:, None], now.stated[:, None]
+            )
+            logits = self._model.action(
+                now.hidden, now.seconds, now.state[:, None], candidate, now.position[:, None], now.now_s[:, None]
+            )
+            probabilities[part] = torch.softmax(logits[:, 0], dim=-1).numpy()
+        return probabilities
+
+    def _at(
+        self, histories: Histories, part: NDArray[np.int64], now_us: NDArray[np.int64], device: NDArray[np.int8]
+    ) -> "_Now":
+        """The moments of `part`. Prefixes of one history are read off one encoding of the longest: it is causal."""
+        starts, ends = _newest(histories)
+        starts, ends, now_us = starts[part], ends[part], now_us[part]
+        begins, row = np.unique(starts, return_inverse=True)
+        stops = np.array([ends[row == n].max() for n in range(len(begins))], np.int64)
+        encoded = [self._features(histories, int(a), int(b)) for a, b in zip(begins, stops, strict=True)]
+        size = max((len(one.time_us) for one in encoded), default=0)
+        origin_us = np.array([one.time_us[0] if len(one.time_us) else 0 for one in encoded])
+        since = np.stack(
+            [seconds(_padded(one.time_us, size), int(o)) for one, o in zip(encoded, origin_us, strict=True)]
+        )
+        item, action, codes = (
+            torch.from_numpy(np.stack([_padded(getattr(one, name), size) for one in encoded]).astype(np.int64))
+            for name in ("item", "action", "device")
+        )
+        events = torch.from_numpy(np.stack([_padded(one.events, size) for one in encoded]))
+        hidden = self._model.encode(self._learned[item], action, codes, events, torch.from_numpy(since))  # (U, T, d)
+        length = ends - starts
+        empty = length == 0
+        origin_us = np.where(empty, now_us, origin_us[row])
+        previous_us = np.where(empty, -1, [_at(encoded[u].time_us, n - 1) for u, n in zip(row, length, strict=True)])
+        wedding = np.where(empty, np.nan, [_at(encoded[u].wedding, n - 1) for u, n in zip(row, length, strict=True)])
+        stated = np.zeros((len(part), self._metadata.shape[1]), np.float32)
+        if self._stated is not None:
+            stated = self._stated[histories.users[part]]
+        rows, lengths = torch.from_numpy(row), torch.from_numpy(length)
+        return _Now(
+            state=self._model.states(hidden)[rows, lengths],
+            hidden=hidden[rows],
+            seconds=torch.from_numpy(since)[rows],
+            position=lengths,
+            now_s=torch.from_numpy(np.array([seconds(t, int(o)) for t, o in zip(now_us, origin_us, strict=True)])),
+            moment=torch.from_numpy(moments(now_us, previous_us, wedding)),
+            device=torch.from_numpy(device[part].astype(np.int64)),
+            stated=torch.from_numpy(stated),
+        )
+
+    def _features(self, histories: Histories, start: int, end: int) -> "_Encoded":
+        own = histories.events.take(slice(start, end))
+        first = np.arange(len(own)) == 0
+        return _Encoded(
+            item=own.item,
+            action=own.action,
+            device=own.device,
+            time_us=own.time_us,
+            events=features(own.time_us, own.duration_ms, own.days_to_wedding, first).events,
+            wedding=wedding_us(own.time_us, own.days_to_wedding, first),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Now:
+    """b moments. state (b, d), hidden (b, T, d), seconds (b, T), position, now_s, device (b,), moment (b, MOMENT),
+    stated (b, C)."""
+
+    state: Tensor
+    hidden: Tensor
+    seconds: Tensor
+    position: Tensor
+    now_s: Tensor
+    moment: Tensor
+    device: Tensor
+    stated: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Encoded:
+    """The longest of some prefixes of one history, arrays [n], events [n, EVENT]."""
+
+    item: NDArray[np.int32]
+    action: NDArray[np.int8]
+    device: NDArray[np.int8]
+    time_us: NDArray[np.int64]
+    events: NDArray[np.float32]
+    wedding: NDArray[np.float64]
+
+
+def contender(checkpoint: str, seed: int = 0) -> SequenceContender:
+    """For `python -m training evaluate --contender training.contender:contender=checkpoints/reference`: the recipe of
+    a checkpoint, or one named in RECIPES, trained on each data set from its own seed."""
+    if checkpoint in RECIPES:
+        return SequenceContender(replace(RECIPES[checkpoint](), seed=seed))
+    found = Checkpoint.load(Path(checkpoint))
+    return SequenceContender(replace(found.recipe, seed=seed))
+
+
+def warm_contender(checkpoint: str, seed: int = 0) -> SequenceContender:
+    """As `contender`, and training starts from the checkpoint's weights."""
+    found = Checkpoint.load(Path(checkpoint))
+    return SequenceContender(replace(found.recipe, seed=seed), start=found)
+
+
+def _train(training: Dataset, validation: Dataset, recipe: Recipe, out: Path, start: Checkpoint | None) -> Checkpoint:
+    return train(training, validation, recipe, out, start=start)
+
+
+def _newest(histories: Histories) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the newest MAX_EVENTS of each history."""
+    long = histories.ends - histories.starts > MAX_EVENTS
+    return np.where(long, histories.ends - MAX_EVENTS, histories.starts), histories.ends
+
+
+def _parts(histories: Histories) -> list[NDArray[np.int64]]:
+    """The histories some at a time, those that start at one row together."""
+    starts, ends = _newest(histories)
+    order = np.lexsort((ends, starts))
+    return [part for part in np.split(order, range(_AT_ONCE, len(order), _AT_ONCE)) if len(part)]
+
+
+def _padded(values: NDArray[Any], size: int) -> NDArray[Any]:
+    """The last row again up to `size` rows; zeros where there is none."""
+    missing = size - len(values)
+    if missing <= 0:
+        return values
+    last = values[-1:] if len(values) else np.zeros((1, *values.shape[1:]), values.dtype)
+    return np.concatenate([values, np.repeat(last, missing, axis=0)])
+
+
+def _at(values: NDArray[Any], index: int) -> Any:
+    return values[index] if index >= 0 else 0

@@ -1,0 +1,58 @@
+"""What the model is asked for: the next action given the item, the next item, and users close to what they engage with.
+
+N rows are the scored events of a batch, D = 128; item vectors are unit rows.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each action (skip, view, save, share) in either cross entropy, and of the contrastive part.
+
+    An item that was skipped is no target of the next-item loss: it was shown, not wanted.
+    """
+
+    action: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    item: tuple[float, float, float, float] = (0.0, 1.0, 1.0, 1.0)
+    contrastive: float = 0.1
+
+
+def action_loss(logits: Tensor, action: Tensor, weights: tuple[float, ...]) -> Tensor:
+    """Weighted mean cross entropy of logits (N, 4) against codes (N,)."""
+    return F.cross_entropy(logits, action, weight=torch.tensor(weights))
+
+
+def item_loss(
+    users: Tensor, targets: Tensor, weights: Tensor, items: Tensor, scale: Tensor, negatives: Tensor | None
+) -> Tensor:
+    """Weighted mean cross entropy of the next item: users (N, D), targets and weights (N,), items (I, D).
+
+    negatives None: the softmax is over all items. Otherwise int64 (K,), drawn uniformly: over the target and those.
+    """
+    if negatives is None:
+        losses = F.cross_entropy(scale * users @ items.T, targets, reduction="none")  # (N,)
+    else:
+        wanted = (users * items[targets]).sum(1, keepdim=True)  # (N, 1)
+        others = users @ items[negatives].T  # (N, K)
+        others = others.masked_fill(negatives == targets[:, None], -torch.inf)
+        logits = scale * torch.cat([wanted, others], dim=1)
+        losses = F.cross_entropy(logits, torch.zeros_like(targets), reduction="none")
+    return (losses * weights).sum() / weights.sum().clamp(min=1e-9)
+
+
+def contrastive_loss(users: Tensor, engaged: Tensor, skipped: Tensor, items: Tensor, scale: Tensor) -> Tensor:
+    """InfoNCE: users (A, D) with an item they later engaged with, int64 (A,), against the other users' and their own
+    skips, int64 (A, K) with −1 for none."""
+    if len(users) < 2:
+        return users.sum() * 0
+    others = scale * users @ items[engaged].T  # (A, A)
+    same = (engaged[:, None] == engaged) & ~torch.eye(len(engaged), dtype=torch.bool)
+    hard = scale * (users[:, None] * items[skipped.clamp(min=0)]).sum(-1)  # (A, K)
+    hard = hard.masked_fill((skipped < 0) | (skipped == engaged[:, None]), -torch.inf)
+    logits = torch.cat([others.masked_fill(same, -torch.inf), hard], dim=1)
+    return F.cross_entropy(logits, torch.arange(len(users)))

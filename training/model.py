@@ -1,0 +1,271 @@
+"""The sequence model on one page: what a user did → a 128-d vector of what they want now, and what they will do next.
+
+    events ─ tokens ─ L × block ─┬─ readout(now) ─ user vector · item vector = what next
+                                 └─ action head(candidate, now) = P(skip, view, save, share)
+
+Shapes: B windows, T events a window, S = T + 1 states (state k: after k events), H heads, C = 384 content, D = 128.
+Layers    pre-norm and causal; each branch is gated before it joins the stream, as LiGR does (arXiv:2502.03417 §3)
+Bias      relative position in T5's buckets (arXiv:1910.10683 §2.1) and log time gap (HSTU, arXiv:2402.17152 §3.1)
+Window    an event sees the last `window` events, and every `window`-th event of before stays visible to all (the
+          summary positions of arXiv:1904.10509 §4.3); what fits in a window is full attention
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from runtime.personalization.sequence_features import DEVICES, EVENT, MOMENT
+
+ACTIONS = 4
+HIDDEN = 1e4  # taken off the score of an event that may not be seen: e to the minus that is 0 in float32
+TIME_KNOTS = 27  # log2 of a gap in seconds, 0 … 26: up to two years
+POSITION_BUCKETS = 20
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """layers: the one number of depth, 4 to 24. items: rows of the id-embedding, a product of rank id_rank."""
+
+    items: int
+    layers: int = 4
+    width: int = 64
+    heads: int = 4
+    window: int = 64
+    dropout: float = 0.1
+    id_rank: int = 16
+    id_half: float = 20.0
+    id_dropout: float = 0.3
+    stated_dropout: float = 0.3
+    content: int = 384
+    output: int = 128
+
+    def __post_init__(self) -> None:
+        if not 4 <= self.layers <= 24:
+            raise ValueError(f"layers is {self.layers}, the model is made for 4 to 24")
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
+
+
+@dataclass
+class Batch:
+    """Windows padded on the right; event k of a window is what state k has to predict."""
+
+    item: Tensor  # int64 (B, T) row of the id-embedding
+    content: Tensor  # f32 (B, T, C) metadata vectors
+    action: Tensor  # int64 (B, T)
+    device: Tensor  # int64 (B, T)
+    events: Tensor  # f32 (B, T, EVENT) what is known of event k once it happened
+    moments: Tensor  # f32 (B, T, MOMENT) what was known just before it
+    seconds: Tensor  # int32 (B, T)
+    stated: Tensor  # f32 (B, C) vector of what the user said at onboarding, zeros for nothing
+
+
+class Bias(nn.Module):
+    """Score of (query, key) by how many events and how much time lie between, and what may be seen at all."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.window = config.window
+        self.position = nn.Parameter(torch.zeros(POSITION_BUCKETS, config.heads))
+        self.time = nn.Parameter(torch.zeros(TIME_KNOTS, config.heads))
+        self.start = nn.Parameter(torch.zeros(config.heads))
+
+    def forward(self, query: Tensor, query_s: Tensor, key_s: Tensor, nearest: int) -> Tensor:
+        """Positions (B or 1, Tq) and seconds (B, Tq) of queries, seconds (B, Tk) of events → (B, H, Tq, 1 + Tk).
+
+        The first key is the start, visible to all. nearest: the smallest distance that may be seen, 0 or 1.
+        """
+        key = torch.arange(key_s.shape[1], device=key_s.device)
+        distance = query[:, :, None] - key  # (B or 1, Tq, Tk)
+        near = (distance >= nearest) & ((distance < self.window) | (key % self.window == self.window - 1))
+        by_position = F.embedding(position_bucket(distance), self.position)  # (B or 1, Tq, Tk, H)
+        # Between two knots the line that joins them: nothing jumps where rounding moves a gap over a boundary.
+        gap = (query_s[:, :, None] - key_s[:, None, :]).clamp(min=0).float()  # (B, Tq, Tk)
+        knot = (torch.log(gap + 1) / math.log(2)).clamp(max=TIME_KNOTS - 1 - 1e-3)
+        low = knot.floor()
+        share = (knot - low)[..., None]
+        low = low.long()
+        rise = self.time[1:] - self.time[:-1]
+        start, slope = F.embedding(low, torch.cat([self.time[:-1], rise], dim=1)).chunk(2, dim=-1)
+        by_time = start + share * slope  # (B, Tq, Tk, H)
+        scores = (by_position + by_time).permute(0, 3, 1, 2)  # (B, H, Tq, Tk)
+        scores = scores - HIDDEN * (~near[:, None])
+        start = self.start[None, :, None, None].expand(scores.shape[0], -1, scores.shape[2], 1)
+        return torch.cat([start, scores], dim=3)
+
+
+def position_bucket(distance: Tensor) -> Tensor:
+    """0 to 7 as they are, then two to a doubling, the last from 363 on: int64 of the same shape."""
+    far = 8 + torch.floor(2 * torch.log2(distance.clamp(min=8).float() / 8) + 1e-4).long()
+    return torch.where(distance < 8, distance.clamp(min=0), far).clamp(max=POSITION_BUCKETS - 1)
+
+
+class Attention(nn.Module):
+    """Heads over given queries, with one learned key and value that stands for the start."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads, self.size = config.heads, config.width // config.heads
+        self.start = nn.Parameter(torch.randn(2, config.width) * 0.02)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        """(B, Tq, d), (B, Tk, d) twice, bias (B, H, Tq, 1 + Tk) → (B, Tq, d)."""
+        start = self.start[:, None, None].expand(2, key.shape[0], 1, -1)
+        q = self._split(query)  # (B, H, Tq, d/H)
+        k = self._split(torch.cat([start[0], key], dim=1))  # (B, H, 1 + Tk, d/H)
+        v = self._split(torch.cat([start[1], value], dim=1))
+        weights = torch.softmax(q @ k.transpose(2, 3) * self.size**-0.5 + bias, dim=-1)  # (B, H, Tq, 1 + Tk)
+        return (weights @ v).transpose(1, 2).reshape(query.shape)  # (B, Tq, d)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.reshape(*x.shape[:2], self.heads, self.size).transpose(1, 2)
+
+
+class Block(nn.Module):
+    """x + σ(gate)·attention, then x + σ(gate)·SwiGLU: both gates read the normalised stream."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        d = config.width
+        self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.attention = Attention(config)
+        self.into, self.out = nn.Linear(d, 4 * d), nn.Linear(d, d)
+        self.up, self.down = nn.Linear(d, 5 * d), nn.Linear(2 * d, d)
+        self.drop = nn.Dropout(config.dropout)
+        for last in (self.out, self.down):  # GPT-2's scale: the stream's size does not grow with depth
+            nn.init.normal_(last.weight, std=0.02 / math.sqrt(2 * config.layers / 4))
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """(B, T, d) → (B, T, d)."""
+        q, k, v, gate = self.into(self.norm1(x)).chunk(4, dim=-1)  # each (B, T, d)
+        x = x + torch.sigmoid(gate) * self.drop(self.out(self.attention(q, k, v, bias)))
+        d = x.shape[-1]
+        a, b, gate = self.up(self.norm2(x)).split([2 * d, 2 * d, d], dim=-1)
+        return x + torch.sigmoid(gate) * self.drop(self.down(F.silu(a) * b))
+
+
+class ContentVector(nn.Module):
+    """The learned content vector: (1 − w)·metadata + w·id-embedding, unit length.
+
+    The id-embedding is metadata + codes·basis, so the blend is metadata + w·codes·basis: an item nobody has seen has
+    w = 0 and is its text, and one whose code says nothing stays its text however often it was seen.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.weight: Tensor
+        self.drop = config.id_dropout
+        self.codes = nn.Embedding(config.items, config.id_rank)
+        self.basis = nn.Parameter(torch.randn(config.id_rank, config.content) / math.sqrt(config.id_rank))
+        self.register_buffer("weight", torch.zeros(config.items))  # w of each item, set from the training log
+        nn.init.zeros_(self.codes.weight)
+
+    def forward(self, content: Tensor, item: Tensor) -> Tensor:
+        """Metadata (…, C) and rows (…) → (…, C)."""
+        weight = F.embedding(item, self.weight[:, None])  # (…, 1)
+        if self.training:  # id-dropout: the text has to do for a new item
+            weight = weight * (torch.rand_like(weight) >= self.drop)
+        return F.normalize(content + weight * (self.codes(item) @ self.basis), dim=-1)
+
+
+class SequenceModel(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        d, c, o = config.width, config.content, config.output
+        self.learned = ContentVector(config)
+        self.token_content, self.token_event = nn.Linear(c, d), nn.Linear(EVENT, d)
+        self.token_action, self.token_device = nn.Embedding(ACTIONS, d), nn.Embedding(len(DEVICES), d)
+        self.bias = Bias(config)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm, self.empty = nn.LayerNorm(d), nn.Parameter(torch.zeros(d))
+        self.drop = nn.Dropout(config.dropout)
+        self.read_state, self.read_moment = nn.Linear(d, 2 * d), nn.Linear(MOMENT, 2 * d)
+        self.read_device, self.read_out = nn.Embedding(len(DEVICES), 2 * d), nn.Linear(2 * d, o)
+        self.read_stated, self.candidate_stated = nn.Linear(c, 2 * d, bias=False), nn.Linear(c, d, bias=False)
+        self.item_line, self.item_up, self.item_down = nn.Linear(c, o), nn.Linear(c, 2 * o), nn.Linear(2 * o, o)
+        self.scale = nn.Parameter(torch.tensor(math.log(10.0)))  # of cosines, before the softmax over items
+        self.candidate_content, self.candidate_moment = nn.Linear(c, d), nn.Linear(MOMENT, d)
+        self.candidate_device, self.candidate_norm = nn.Embedding(len(DEVICES), d), nn.LayerNorm(d)
+        self.action_bias, self.action_attention = Bias(config), Attention(config)
+        self.action_query, self.action_key_value = nn.Linear(d, d), nn.Linear(d, 2 * d)
+        self.action_up, self.action_out = nn.Linear(3 * d, 4 * d), nn.Linear(2 * d, ACTIONS)
+        self.apply(_small_tables)
+        self.metadata: Tensor
+        self.register_buffer("metadata", torch.zeros(config.items, c), persistent=False)
+
+    def set_items(self, metadata: Tensor, weight: Tensor) -> None:
+        """The catalogue: metadata vectors f32 (I, C), and w f32 (I,) of the blend, from the training log."""
+        self.metadata = metadata
+        self.learned.weight = weight
+
+    def items(self) -> Tensor:
+        """Item vectors (I, D) of the whole catalogue."""
+        return self.item(self.learned(self.metadata, torch.arange(self.config.items)))
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """User vectors (B, T, D) before each event, item vectors (B, T, D) and action logits (B, T, 4) of each."""
+        learned = self.learned(batch.content, batch.item)
+        hidden = self.encode(learned, batch.action, batch.device, batch.events, batch.seconds)
+        states = self.states(hidden)[:, :-1]  # (B, T, d): state k was there when event k came
+        stated = batch.stated
+        if self.training:  # as for ids: most users say nothing
+            stated = stated * (torch.rand_like(stated[:, :1]) >= self.config.stated_dropout)
+        now = self.candidate(learned, batch.moments, batch.device, stated[:, None])
+        positions = torch.arange(learned.shape[1], device=learned.device)[None]
+        return (
+            self.user(states, batch.moments, batch.device, stated[:, None]),
+            self.item(learned),
+            self.action(hidden, batch.seconds, states, now, positions, batch.seconds),
+        )
+
+    def encode(self, content: Tensor, action: Tensor, device: Tensor, events: Tensor, seconds: Tensor) -> Tensor:
+        """Learned content (B, T, C), codes (B, T) twice, features (B, T, EVENT), seconds (B, T) → (B, T, d)."""
+        x = self.token_content(content) + self.token_event(events)
+        x = self.drop(x + self.token_action(action) + self.token_device(device))  # (B, T, d)
+        positions = torch.arange(x.shape[1], device=x.device)[None]
+        bias = self.bias(positions, seconds, seconds, nearest=0)  # (B, H, T, 1 + T), the same for every layer
+        for block in self.blocks:
+            x = block(x, bias)
+        hidden: Tensor = self.norm(x)
+        return hidden
+
+    def states(self, hidden: Tensor) -> Tensor:
+        """(B, T, d) → (B, 1 + T, d): before everything, then after each event."""
+        return torch.cat([self.empty.expand(hidden.shape[0], 1, -1), hidden], dim=1)
+
+    def user(self, state: Tensor, moment: Tensor, device: Tensor, stated: Tensor) -> Tensor:
+        """State (…, d), moment (…, MOMENT), device (…) and stated (…, C) → unit vector (…, D)."""
+        now = self.read_moment(moment) + self.read_device(device) + self.read_stated(stated)
+        return F.normalize(self.read_out(F.silu(self.read_state(state) + now)), dim=-1)
+
+    def item(self, learned: Tensor) -> Tensor:
+        """Learned content vector (…, C) → unit vector (…, D)."""
+        return F.normalize(self.item_line(learned) + self.item_down(F.silu(self.item_up(learned))), dim=-1)
+
+    def candidate(self, learned: Tensor, moment: Tensor, device: Tensor, stated: Tensor) -> Tensor:
+        """Candidates' learned content (B, N, C), moment, device (B, N) and stated (B, 1, C) → (B, N, d)."""
+        x = self.candidate_content(learned) + self.candidate_moment(moment)
+        return self.candidate_norm(x + self.candidate_device(device) + self.candidate_stated(stated))
+
+    def action(
+        self, hidden: Tensor, seconds: Tensor, state: Tensor, candidate: Tensor, position: Tensor, now_s: Tensor
+    ) -> Tensor:
+        """Logits (B, N, 4) of N candidates: a candidate asks the history, and its own action is nowhere to be seen.
+
+        hidden (B, T, d) and seconds (B, T) of the events; of the candidates state (B, N, d), candidate (B, N, d),
+        position (B or 1, N): how many events come before it, now_s (B, N).
+        """
+        key, value = self.action_key_value(hidden).chunk(2, dim=-1)
+        bias = self.action_bias(position, now_s, seconds, nearest=1)
+        found = self.action_attention(self.action_query(candidate), key, value, bias)  # (B, N, d)
+        a, b = self.action_up(torch.cat([candidate, found, state], dim=-1)).chunk(2, dim=-1)
+        return self.action_out(self.drop(F.silu(a) * b))
+
+
+def _small_tables(module: nn.Module) -> None:
+    if isinstance(module, nn.Embedding) and module.embedding_dim and not (module.weight == 0).all():
+        nn.init.normal_(module.weight, std=0.02)

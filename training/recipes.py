@@ -1,0 +1,104 @@
+"""The recipes: every parameter of a training run in one frozen place, each a function that says what it costs."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from training.errors import TrainingError
+from training.losses import LossWeights
+from training.model import ModelConfig
+
+FULL_SOFTMAX = 5_000  # items; beyond it, the next item is told from sampled ones
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One complete run.
+
+    layers … id_dropout: see ModelConfig. context: events a window. batch: windows a step. epochs: at most; patience:
+    epochs without a better validation loss before it stops. learning_rate: the peak, reached after warmup steps and
+    falling to a tenth along a cosine over all epochs. negatives: items drawn a step where there are more than
+    FULL_SOFTMAX. min_events: fewer than these and the served model leaves a user to the cold start.
+    """
+
+    name: str
+    layers: int = 4
+    width: int = 64
+    heads: int = 4
+    window: int = 64
+    dropout: float = 0.1
+    id_rank: int = 16
+    id_half: float = 20.0
+    id_dropout: float = 0.3
+    context: int = 128
+    batch: int = 32
+    epochs: int = 30
+    patience: int = 4
+    learning_rate: float = 2e-3
+    warmup: int = 100
+    weight_decay: float = 0.02
+    clip: float = 1.0
+    negatives: int = 2_048
+    min_events: int = 3
+    seed: int = 0
+    loss: LossWeights = field(default_factory=LossWeights)
+
+    def __post_init__(self) -> None:
+        if self.window > self.context:
+            raise TrainingError(
+                f"window {self.window} is longer than the context of {self.context} events: what lies beyond would "
+                "be served and never trained; lower window or raise context"
+            )
+        self.model(items=1)  # its own refusals, before anything is loaded
+
+    def model(self, items: int) -> ModelConfig:
+        """The model's configuration for a catalogue of so many items. Raises TrainingError."""
+        try:
+            return ModelConfig(
+                items=items,
+                layers=self.layers,
+                width=self.width,
+                heads=self.heads,
+                window=self.window,
+                dropout=self.dropout,
+                id_rank=self.id_rank,
+                id_half=self.id_half,
+                id_dropout=self.id_dropout,
+            )
+        except ValueError as error:
+            raise TrainingError(f"recipe {self.name}: {error}") from error
+
+    def parameters(self) -> dict[str, Any]:
+        """What the checkpoint records."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, parameters: dict[str, Any]) -> "Recipe":
+        """Inverse of `parameters`."""
+        loss: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in parameters["loss"].items()}
+        return cls(**{**parameters, "loss": LossWeights(**loss)})
+
+
+def tiny() -> Recipe:
+    """Seconds, in the tests: the whole path at a size that proves nothing about quality."""
+    return Recipe(
+        "tiny", width=16, heads=2, window=8, id_rank=4, context=16, batch=8, epochs=2, warmup=4, learning_rate=5e-3
+    )
+
+
+def reference() -> Recipe:
+    """The committed checkpoint: 4 layers of 64 over four simulated worlds, 370,000 events an epoch.
+
+    A core of its own reads some 5,500 events a second: nine minutes for all epochs. Up to 1 GB of memory.
+    """
+    return Recipe("reference", batch=8, epochs=8, patience=3, warmup=300)
+
+
+def full() -> Recipe:
+    """8 layers of 128 over windows of 256: hours on two cores, for a log of your own with millions of events."""
+    return Recipe(
+        "full", layers=8, width=128, heads=8, window=128, context=256, id_rank=64, learning_rate=1e-3, epochs=40,
+    )  # fmt: skip
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"tiny": tiny, "reference": reference, "full": full}

@@ -1,0 +1,286 @@
+"""The training loop: windows → losses → steps, a validation a time through the log, the best weights kept.
+
+Everything random follows from the seed, the epoch and the step, or from torch's state, which a checkpoint holds: a run
+that was killed goes on as if it had not been.
+"""
+
+import hashlib
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from runtime.personalization.item_identity import signatures
+from runtime.personalization.sequence_features import id_weight
+from training.checkpoint import BEST, Checkpoint, RunState, load_run, remove_runs, save_run
+from training.data.events import SKIP, Dataset, Events
+from training.errors import TrainingError
+from training.losses import action_loss, contrastive_loss, item_loss
+from training.model import SequenceModel
+from training.progress import ProgressBar, duration
+from training.recipes import FULL_SOFTMAX, Recipe
+from training.sample import held_out_sample
+from training.windows import ScoredBatch, Windows
+
+SAVE_EVERY_S = 60.0
+VALIDATION_WINDOWS = 600  # the most that a validation reads: it runs once an epoch
+_TOP = 10
+
+
+@dataclass(frozen=True)
+class Validation:
+    """loss: the training loss on scored events. hit_rate: share of engaged events whose item is in the best 10 of all
+    items by the user vector. accuracy: of the action, given the item."""
+
+    loss: float
+    action_loss: float
+    item_loss: float
+    accuracy: float
+    hit_rate: float
+    events: int
+
+
+def losses(
+    model: SequenceModel, batch: ScoredBatch, recipe: Recipe, draw: np.random.Generator
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """The parts of the loss on the scored events of a batch with their weighted sum under "loss"; user vectors (N, D)
+    and action logits (N, 4) of those events."""
+    users, _, logits = model(batch)
+    items = model.items()  # (I, D)
+    negatives = None
+    if len(items) > FULL_SOFTMAX:
+        negatives = torch.from_numpy(draw.choice(len(items), recipe.negatives, replace=False))
+    scale = model.scale.exp().clamp(max=100)
+    anchors = users[batch.anchor_window, batch.anchor_position]
+    users, logits, action = users[batch.scored], logits[batch.scored], batch.action[batch.scored]
+    weights = torch.tensor(recipe.loss.item)[action]
+    parts = {
+        "action": action_loss(logits, action, recipe.loss.action),
+        "item": item_loss(users, batch.item[batch.scored], weights, items, scale, negatives),
+        "contrastive": contrastive_loss(anchors, batch.engaged, batch.skipped, items, scale),
+    }
+    parts["loss"] = parts["action"] + parts["item"] + recipe.loss.contrastive * parts["contrastive"]
+    return parts, users, logits
+
+
+def step(
+    model: SequenceModel, optimizer: torch.optim.Optimizer, batch: ScoredBatch, recipe: Recipe, number: int, steps: int
+) -> dict[str, float]:
+    """One step of the optimiser; the parts of the loss before it.
+
+    Raises TrainingError for a loss that is not finite, before anything moved.
+    """
+    model.train()
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(recipe, number, steps)
+    parts, _, _ = losses(model, batch, recipe, np.random.default_rng((recipe.seed, number)))
+    if not torch.isfinite(parts["loss"]):
+        found = ", ".join(f"{name} {part.item():.4g}" for name, part in parts.items())
+        raise TrainingError(
+            f"the loss of step {number} is not finite ({found}); nothing was changed. Look for vectors or durations "
+            "that are not finite in the data, or lower the learning rate"
+        )
+    optimizer.zero_grad(set_to_none=True)
+    parts["loss"].backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+    optimizer.step()
+    return {name: part.item() for name, part in parts.items()}
+
+
+def learning_rate(recipe: Recipe, number: int, steps: int) -> float:
+    """Up to the peak over `warmup` steps, then down to a tenth of it along a cosine over all `steps`."""
+    if number < recipe.warmup:
+        return recipe.learning_rate * (number + 1) / recipe.warmup
+    share = min((number - recipe.warmup) / max(steps - recipe.warmup, 1), 1.0)
+    return recipe.learning_rate * (0.55 + 0.45 * math.cos(math.pi * share))
+
+
+@torch.inference_mode()
+def validate(model: SequenceModel, windows: Windows, recipe: Recipe) -> Validation:
+    """The losses and hits over the scored events of these windows."""
+    model.eval()
+    items = model.items()
+    sums, events, engaged, hits, right = dict.fromkeys(("loss", "action", "item"), 0.0), 0, 0, 0, 0
+    for batch in windows.in_order(recipe.batch):
+        parts, users, logits = losses(model, batch, recipe, np.random.default_rng(0))
+        action, item = batch.action[batch.scored], batch.item[batch.scored]
+        for name in sums:
+            sums[name] += parts[name].item() * len(action)
+        right += int((logits.argmax(1) == action).sum())
+        wanted = action != SKIP
+        scores = users[wanted] @ items.T  # (N, I)
+        better = scores > scores.gather(1, item[wanted][:, None])
+        hits += int((better.sum(1) < _TOP).sum())
+        events, engaged = events + len(action), engaged + int(wanted.sum())
+    if not events:
+        raise TrainingError("no event of the validation set can be scored; give it a later share of the log")
+    return Validation(
+        loss=sums["loss"] / events,
+        action_loss=sums["action"] / events,
+        item_loss=sums["item"] / events,
+        accuracy=right / events,
+        hit_rate=hits / max(engaged, 1),
+        events=events,
+    )
+
+
+def new_model(recipe: Recipe, dataset: Dataset) -> SequenceModel:
+    """A model with random weights from the recipe's seed, for the items of a dataset."""
+    torch.manual_seed(recipe.seed)
+    model = SequenceModel(recipe.model(items=len(dataset.catalogue)))
+    weight = id_weight(interactions(dataset), recipe.id_half)
+    model.set_items(torch.from_numpy(dataset.catalogue.vectors), torch.from_numpy(weight))
+    return model
+
+
+def grown(start: Checkpoint, dataset: Dataset) -> tuple[SequenceModel, NDArray[np.int64]]:
+    """The weights of a checkpoint for the items of another dataset, and their interactions: known ids keep their codes
+    and at least their count, new ones start as their text."""
+    torch.manual_seed(start.recipe.seed)
+    model = SequenceModel(start.recipe.model(items=len(dataset.catalogue)))
+    row_of = {id: row for row, id in enumerate(start.ids)}
+    counts = interactions(dataset)
+    codes = torch.zeros(len(dataset.catalogue), start.recipe.id_rank)
+    for row, id in enumerate(dataset.catalogue.ids):
+        if (old := row_of.get(id)) is not None:
+            codes[row] = start.model.learned.codes.weight[old].detach()
+            counts[row] = max(counts[row], start.interactions[old])
+    weight = torch.from_numpy(id_weight(counts, start.recipe.id_half))
+    model.load_state_dict(start.model.state_dict() | {"learned.codes.weight": codes, "learned.weight": weight})
+    model.set_items(torch.from_numpy(dataset.catalogue.vectors), weight)
+    return model, counts
+
+
+def interactions(dataset: Dataset) -> NDArray[np.int64]:
+    """How often each item occurs in the events, int64 [items]."""
+    return np.bincount(dataset.events.item, minlength=len(dataset.catalogue)).astype(np.int64)
+
+
+def together(train: Dataset, validation: Dataset) -> tuple[Dataset, NDArray[np.bool_]]:
+    """Both logs as one, and which of its events are the validation's: they are scored, the others are history."""
+    columns = {
+        name: np.concatenate([getattr(train.events, name), getattr(validation.events, name)])
+        for name in vars(train.events)
+    }
+    scored = np.arange(len(columns["user"])) >= len(train.events)
+    order = np.lexsort((columns["time_us"], columns["user"]))
+    return train.with_events(Events(**{name: values[order] for name, values in columns.items()})), scored[order]
+
+
+def train(
+    training: Dataset,
+    validation: Dataset,
+    recipe: Recipe,
+    out: Path,
+    *,
+    start: Checkpoint | None = None,
+    new: NDArray[np.bool_] | None = None,
+    replay: float = 0.5,
+    save_every_s: float = SAVE_EVERY_S,
+    progress: bool = True,
+) -> Checkpoint:
+    """Train until the validation loss stops falling; the best weights are in `out/best` and are returned.
+
+    A run that is found in `out` is continued. start: go on from these weights; new: bool [events], the events of
+    `training` that are new since then, of which each epoch sees all, and of the older ones `replay` times as many
+    windows, so that what was learned is not lost.
+
+    Raises TrainingError.
+    """
+    windows, older = Windows(training, recipe.context, new), None
+    if new is not None and replay > 0 and not new.all():
+        older = Windows(training, recipe.context, ~new)
+    joined, scored = together(training, validation)
+    held_out = Windows(joined, recipe.context, scored).some(VALIDATION_WINDOWS)
+    model, counts = (new_model(recipe, training), interactions(training)) if start is None else grown(start, training)
+    catalogue = training.catalogue
+    data = fingerprint(training, validation)
+    checkpoint = Checkpoint(model, recipe, data, list(catalogue.ids), counts, signatures(catalogue.vectors))
+    checkpoint.sample = held_out_sample(joined, scored)
+    optimizer = optimizer_of(model, recipe)
+    state = load_run(out, checkpoint, optimizer) or RunState()
+    if start is not None and state.step == 0:  # what was known before, to measure what is forgotten
+        checkpoint.metrics.append({"epoch": 0, "step": 0, "validation": vars(validate(model, held_out, recipe))})
+    order = epoch_order(windows, older, recipe, state.epoch, replay)
+    steps = recipe.epochs * len(order)
+    bar = ProgressBar(steps, state.step) if progress else None
+    saved = started = time.monotonic()
+    while state.epoch < recipe.epochs and state.waited < recipe.patience:
+        while state.step_in_epoch < len(order):
+            source, chosen = order[state.step_in_epoch]
+            batch = source.batch(chosen, (recipe.seed, state.epoch, state.step_in_epoch))
+            found = step(model, optimizer, batch, recipe, state.step, steps)
+            state.count(found)
+            if bar:
+                text = f"epoch {state.epoch + 1}/{recipe.epochs}  loss {found['loss']:.3f}"
+                bar.step(int(batch.scored.sum()), text)
+            if time.monotonic() - saved > save_every_s:
+                saved = time.monotonic()
+                state.seconds, started = state.seconds + saved - started, saved
+                save_run(out, checkpoint, optimizer, state)
+        seen = validate(model, held_out, recipe)
+        saved = time.monotonic()
+        state.seconds, started = state.seconds + saved - started, saved
+        checkpoint.metrics.append(state.record(vars(seen)))
+        if seen.loss < state.best_loss:
+            state.best_loss, state.waited = seen.loss, 0
+            state.best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        else:
+            state.waited += 1
+        state.next_epoch()
+        save_run(out, checkpoint, optimizer, state)
+        checkpoint.save(out / BEST, state.best)
+        order = epoch_order(windows, older, recipe, state.epoch, replay)
+        if bar:
+            bar.note(
+                f"epoch {state.epoch}: validation loss {seen.loss:.4f} (action {seen.action_loss:.4f}, item "
+                f"{seen.item_loss:.4f}), accuracy {seen.accuracy:.1%}, hits in {_TOP} {seen.hit_rate:.1%}, "
+                f"{duration(state.seconds)}" + (", best so far" if state.waited == 0 else "")
+            )
+    model.load_state_dict(state.best)
+    remove_runs(out)
+    model.eval()
+    return checkpoint
+
+
+def optimizer_of(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW; matrices and codes decay, biases, norms and scales do not."""
+    decayed = [p for p in model.parameters() if p.dim() >= 2]
+    others = [p for p in model.parameters() if p.dim() < 2]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
+
+
+def epoch_order(
+    windows: Windows, older: Windows | None, recipe: Recipe, epoch: int, replay: float
+) -> list[tuple[Windows, NDArray[np.int64]]]:
+    """The batches of an epoch: all of `windows`, and of the older ones `replay` times as many, mixed by the seed."""
+    order = [(windows, chosen) for chosen in windows.order(recipe.batch, (recipe.seed, epoch))]
+    if older is not None:
+        again = older.order(recipe.batch, (recipe.seed, epoch, 1))[: math.ceil(replay * len(order))]
+        order += [(older, chosen) for chosen in again]
+        order = [order[n] for n in np.random.default_rng((recipe.seed, epoch, 2)).permutation(len(order))]
+    return order
+
+
+def fingerprint(training: Dataset, validation: Dataset) -> dict[str, Any]:
+    """What a run was trained on, to the last byte of its events."""
+    digest = hashlib.sha256()
+    for events in (training.events, validation.events):
+        for name in sorted(vars(events)):
+            digest.update(getattr(events, name).tobytes())
+    return {
+        "name": training.name,
+        "licence": training.licence,
+        "users": len(training.users),
+        "items": len(training.catalogue),
+        "training_events": len(training.events),
+        "validation_events": len(validation.events),
+        "sha256": digest.hexdigest(),
+    }
