@@ -120,6 +120,8 @@ def build_parts(settings: Settings) -> Parts:
         max_tokens=encoder.max_tokens,
         queue_tokens=settings.queue_tokens,
     )
+    # What cannot fit is told before the catalogue reserves its space; what is held then is checked again below.
+    memory_budget(settings, workers=pool.workers, sequence=False).check()
     store = SqliteStore(settings.data_dir, decay_per_day=settings.decay_per_day)
     exact = store.embeddings if settings.catalog_vectors == "int8" else None
     catalog = Catalog(dimensions=DIMENSIONS, max_bytes=settings.catalog_bytes, exact=exact)

@@ -5,7 +5,7 @@ from pathlib import Path
 from runtime.app import ENDPOINTS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "durability.md").read_text()
-STORES_NOTHING = {"/embed", "/embed/batch", "/v1/embeddings", "/rank", "/search"}
+STORES_NOTHING = {"/embed", "/embed/batch", "/v1/embeddings", "/rank", "/search", "/user/{id:path}/next-action"}
 
 
 def test_every_operation_that_writes_has_its_sentence():

@@ -57,6 +57,8 @@ def test_every_example_in_the_documentation_works(start_server):
         if endpoint.example is not None:
             path = endpoint.path.replace("{id:path}", "example")
             answer = server.client.request(endpoint.method, path, json=endpoint.example)
+            if answer.status_code == 409 and answer.json()["error"]["code"] == "no_sequence_model":
+                continue  # not exported here; test_sequence.py asks one
             assert answer.status_code == endpoint.status, answer.text
             msgspec.json.decode(answer.content, type=endpoint.response)
 
