@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, fields
+from contextlib import contextmanager
+from dataclasses import astuple, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from bench.cgroup import forget_cached, memory_limit
 from bench.http_client import Connection
 from bench.process_memory import MB, ProcessMemory
 from bench.server import Server, ServerError, serving
-from bench.suite import Case, Conditions, Metric, Samples, Series, Suite, raw, share
+from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Series, Suite, raw, share
 from bench.suites.embed import LENGTHS
 from bench.texts import TextSource, load_tokenizer
 from bench.traffic import Ask, MixedTraffic
@@ -30,10 +32,30 @@ AS_EXPECTED = share("as_expected", "asked")  # of the requests, those answered b
 READINGS = [field.name for field in fields(ProcessMemory)]
 
 
+@contextmanager
+def text_encoder_alone(conditions: Conditions) -> Iterator[Conditions]:
+    """The conditions with a folder of models that has no other than the text encoder."""
+    with tempfile.TemporaryDirectory(prefix="vows-bench-") as folder:
+        (Path(folder) / "minilm").symlink_to(conditions.models / "minilm")
+        yield replace(conditions, models=Path(folder))
+
+
+def measure_both_models(conditions: Conditions, samples: Samples) -> None:
+    """Readings after the same load with the sequence model served beside the text encoder."""
+    if not (conditions.models / "sequence" / "manifest.json").exists():
+        raise NotMeasured("no sequence model: python -m export sequence")
+    with serving(conditions) as server, server.connect() as connection:
+        _warm_up(conditions, connection)
+        traffic = _traffic(conditions)
+        _ask_all(connection, itertools.islice(iter(traffic), conditions.rounds(full=LOAD_REQUESTS, quick=60)), samples)
+        _ask_all(connection, [traffic.large_batch()], samples)
+        _read(server, "both", samples)
+
+
 def measure_steps(conditions: Conditions, samples: Samples) -> None:
     """Readings after start, warm-up and load; then, once caches are full, over `conditions.mixed_requests` more."""
     note_model_file(conditions.models / "minilm", samples)
-    with serving(conditions) as server:
+    with text_encoder_alone(conditions) as alone, serving(alone) as server:
         _read(server, "start", samples)
         traffic = _traffic(conditions)
         stream = iter(traffic)
@@ -61,7 +83,7 @@ def measure_limit(limit_mb: int, conditions: Conditions, samples: Samples) -> No
         forget_cached([conditions.models / "minilm", *_imported_folders()])
         wanted = conditions.rounds(full=LOAD_REQUESTS, quick=60) + 1
         try:
-            with serving(conditions, group) as server:
+            with text_encoder_alone(conditions) as alone, serving(alone, group) as server:
                 traffic = _traffic(conditions)
                 with server.connect() as connection:
                     _warm_up(conditions, connection)
@@ -126,15 +148,17 @@ def _read(server: Server, step: str, samples: Samples) -> None:
 
 
 _STEPS_CASE = "no limit"
+_BOTH_CASE = "with the sequence model"
 SUITE = Suite(
     name="memory",
     purpose="resident, anonymous and peak memory by step, under hard limits, and over mixed traffic",
     reading="`start`: ready. `warm`: one text of each length. `load`: mixed requests over every endpoint and one batch "
     "of 32 texts of 256 tokens. `growth_mb_per_10000` is the slope of anonymous memory, caches full, over "
     "further mixed traffic. `answered` is the share of requests answered by the status they had to have. MB are 2^20 "
-    "bytes.",
+    "bytes. The text encoder serves alone, except where it says `both`: there the sequence model does beside it.",
     cases=(
         Case(_STEPS_CASE, measure_steps, limit_s=1800),
+        Case(_BOTH_CASE, measure_both_models),
         *(Case(f"limit {limit} MB", partial(measure_limit, limit)) for limit in LIMITS_MB),
     ),
     metrics=(
@@ -143,6 +167,10 @@ SUITE = Suite(
             Metric(f"memory.{reading}.{step}", _STEPS_CASE, "MB", "higher", raw(f"{reading}.{step}"))
             for step in STEPS
             for reading in READINGS
+        ),
+        *(
+            Metric(f"memory.{reading}.both", _BOTH_CASE, "MB", "higher", raw(f"{reading}.both"))
+            for reading in ("anonymous_mb", "peak_rss_mb")
         ),
         Metric("memory.answered", _STEPS_CASE, "share", "lower", AS_EXPECTED),
         Metric("memory.growth_mb_per_10000", _STEPS_CASE, "MB/10,000", "higher", growth_per_10000),
