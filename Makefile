@@ -24,7 +24,7 @@ serve: ## serve without checking installs; every VOWS_* setting passes through
 test: .venv/.test .venv/.export $(BUNDLE)/manifest.json ## install the test extras and run every test
 	@$(BIN)/python -m pytest
 
-check: .venv/.test ## lint, formatting and types
+check: .venv/.test .venv/.export ## lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
