@@ -19,7 +19,7 @@ _POOL_PER_RESULT = 4
 _SMALLEST_POOL = 100
 
 # Where the catalogue holds int8, what may be among the best is scored again from exact vectors: so many at the most,
-# at some 10 µs each. Measured, they are enough for results as exact as from float32 (docs/decisions/007).
+# at some 10 µs each. Measured, they are enough for results as exact as from float32 (docs/decisions/008).
 MOST_RESCORED = 1_024
 
 # What one scan holds: a score, its copies while the best are found, a mask and row numbers; and the pool's vectors.
