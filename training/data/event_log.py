@@ -7,10 +7,10 @@ import msgspec
 import numpy as np
 
 from runtime.content import Content, embedding_text
+from runtime.personalization.sequence_features import device_code
 from runtime.store.connection import DATABASE, open_reader
 from runtime.store.interaction_log import TYPES
 from training.data.columns import rows_of, sessions
-from training.data.devices import device_code
 from training.data.events import ACTIONS, Catalogue, Dataset, Events
 
 _EVENTS = """SELECT u.id, c.id, l.type, l.time_us, l.duration_ms, l.device, l.context

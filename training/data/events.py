@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.personalization.sequence_features import DEVICES
+
 # Position is the code. The order of the runtime's log (runtime.store.interaction_log.TYPES): append, never reorder.
 ACTIONS = ("skip", "view", "save", "share")
 SKIP, VIEW, SAVE, SHARE = range(4)
-
-# Position is the code. A client's free text that is none of these is "other"; none at all is "unknown".
-DEVICES = ("unknown", "phone", "tablet", "desktop", "other")
 
 _DTYPES: dict[str, Any] = {
     "user": np.int32,

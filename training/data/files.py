@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from runtime.personalization.sequence_features import DEVICES, device_code
 from training.data.columns import codes, rows_of, sessions
-from training.data.devices import device_code
-from training.data.events import ACTIONS, DEVICES, Catalogue, Dataset, Events
+from training.data.events import ACTIONS, Catalogue, Dataset, Events
 from training.data.vectors import text_vectors
 
 Columns = Mapping[str, Sequence[Any]]

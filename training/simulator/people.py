@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.events import DEVICES
+from runtime.personalization.sequence_features import DEVICES
 from training.simulator.items import DAY_US, EPOCH_US, PALETTES, STYLES, style_traits
 from training.simulator.parameters import CATEGORIES, Parameters
 

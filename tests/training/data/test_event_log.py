@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runtime.personalization.sequence_features import DEVICES
 from runtime.store.errors import StoreError
 from tests.conftest import Server
 from training.data.event_log import read_event_log
-from training.data.events import ACTIONS, DEVICES
+from training.data.events import ACTIONS
 
 
 def test_what_a_server_logged(start_server: Callable[..., Server]) -> None:

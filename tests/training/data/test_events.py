@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.personalization.sequence_features import DEVICES, device_code
 from runtime.store.interaction_log import TYPES
-from training.data.devices import device_code
-from training.data.events import ACTIONS, DEVICES, Events
+from training.data.events import ACTIONS, Events
 
 rows = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5)), max_size=40)
 

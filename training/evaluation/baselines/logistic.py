@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from training.data.events import ACTIONS, DEVICES, Dataset, Histories
+from runtime.personalization.sequence_features import DEVICES
+from training.data.events import ACTIONS, Dataset, Histories
 from training.evaluation import metrics
 from training.evaluation.baselines.actions import action_counts, action_moments
 from training.evaluation.baselines.history import engaged_weights, user_item_matrix
