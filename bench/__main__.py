@@ -48,6 +48,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print the rows as JSON instead of a table")
     parser.add_argument("--check", action="store_true", help="exit 1 when a target that is a ratio or a size is missed")
     parser.add_argument("--quick", action="store_true", help="few rounds: shows that it runs, not what it measures")
+    parser.add_argument(
+        "--minutes", type=float, metavar="N", help="begin no case after so many, and take them in the order declared"
+    )
     parser.add_argument("--seed", type=int, default=1, help="seed of texts, traffic and order (default: %(default)s)")
     parser.add_argument(
         "--models",
@@ -130,7 +133,9 @@ def main(arguments: list[str] | None = None) -> int:
         fuzz_requests=chosen.fuzz_requests,
     )
     modules = [module_of(name) for name in chosen.suites or NAMES]
-    run = run_suites(modules, conditions, progress=lambda line: print(line, file=sys.stderr, flush=True))
+    run = run_suites(
+        modules, conditions, progress=lambda line: print(line, file=sys.stderr, flush=True), minutes=chosen.minutes
+    )
     if not chosen.no_history:
         history.append(run, chosen.history)
     suites = [load_suite(module) for module in modules]

@@ -63,20 +63,30 @@ def run_case(module: str, case: Case, conditions: Conditions) -> CaseResult:
         return CaseResult(**json.loads(out.read_text(encoding="utf-8")))
 
 
-def run_suites(modules: Sequence[str], conditions: Conditions, progress: Callable[[str], None]) -> Run:
-    """Measure the suites that `modules` declare, one after another; their cases in an order drawn from the seed."""
+def run_suites(
+    modules: Sequence[str], conditions: Conditions, progress: Callable[[str], None], minutes: float | None = None
+) -> Run:
+    """Measure the suites that `modules` declare, one after another; their cases in an order drawn from the seed.
+
+    With `minutes`, in the order declared; a case that has not begun by then is not measured, and says so.
+    """
     shuffle = random.Random(conditions.seed).sample
     revision, modified = read_revision()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     load_average = round(os.getloadavg()[0], 2)
     if load_average > BUSY_SHARE * len(os.sched_getaffinity(0)):
         progress(f"the machine is busy (load average {load_average}): times will be worse than the server's own")
+    begun = time.monotonic()
     order: list[str] = []
     results: dict[str, dict[str, CaseResult]] = {}
     for module in modules:
         suite = load_suite(module)
         results[suite.name] = {}
-        for case in shuffle(suite.cases, len(suite.cases)):
+        for case in shuffle(suite.cases, len(suite.cases)) if minutes is None else suite.cases:
+            if minutes is not None and time.monotonic() - begun > minutes * 60:
+                late = f"the run had {minutes:g} minutes, and they were over"
+                results[suite.name][case.name] = CaseResult(not_measured=late)
+                continue
             progress(f"{suite.name}: {case.name} …")
             order.append(f"{suite.name}/{case.name}")
             result = run_case(module, case, conditions)

@@ -134,7 +134,7 @@ def measure_memory(contender: Contender, conditions: Conditions, samples: Sample
     source, places, bundle = _source(conditions), default_places(), _bundle(conditions)
     places.require(contender)
     samples.add("install_mb", install_mb(contender, places, bundle))
-    for number in range(1 + conditions.rounds(full=5, quick=1)):
+    for number in range(1 + conditions.rounds(full=2, quick=1)):
         with started_contender(contender, places, bundle, conditions.server_core) as peer:
             first_answer_s = peer.server.first_answer(peer.dialect.request(source.texts(16, 1)), READY_S)
             if not number:
@@ -199,8 +199,8 @@ SUITE = Suite(
     "`python -m bench.peers`.",
     cases=(
         Case(SPEED, measure_speed, limit_s=3600),
-        *(Case(memory_case(contender.name), partial(measure_memory, contender)) for contender in CONTENDERS),
         *(Case(limit_case(contender.name), partial(measure_limit, contender)) for contender in CONTENDERS),
+        *(Case(memory_case(contender.name), partial(measure_memory, contender)) for contender in CONTENDERS),
     ),
     metrics=(
         *(
