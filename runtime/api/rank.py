@@ -110,7 +110,7 @@ async def post_rank(parts: "Parts", request: Request, body: RankRequest, query: 
     if asked is None:
         user, source, sums = await _user(parts, body)
         matrix, known = known_candidates(parts, body.candidates)
-        found, version = cosine_scores(user, matrix[known]), MODEL_VERSION
+        found, version = cosine_scores(user, matrix if known.all() else matrix[known]), MODEL_VERSION
     else:
         matrix, known = known_candidates(parts, body.candidates)
         candidates = sequence_candidates(parts, body.candidates, matrix, known)
@@ -209,6 +209,8 @@ def known_candidates(
             check_id(candidate.id, f"$.candidates[{n}].id")
             matrix[n] = _vector(candidate.embedding, parts.catalog.dimensions, f"$.candidates[{n}].embedding")
     found = parts.catalog.lookup(ids)
+    if len(found.ids) == len(candidates):  # as nearly always: gathered once, never copied again
+        return parts.catalog.gather(found.rows), known
     unknown = set(found.unknown)
     known[positions] = [id not in unknown for id in ids]
     matrix[[n for n in positions if known[n]]] = parts.catalog.gather(found.rows)
