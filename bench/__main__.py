@@ -117,10 +117,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(listing())
         return 0
     if chosen.suites == ["report"]:
-        from bench import report  # matplotlib is needed to draw, not to measure
+        from bench import readme, report  # matplotlib is needed to draw, not to measure
 
-        for path in report.draw(history.read(chosen.history), load_targets(chosen.targets)):
+        runs, targets = history.read(chosen.history), load_targets(chosen.targets)
+        for path in report.draw(runs, targets):
             print(path)
+        suites = [load_suite(module_of(name)) for name in (*NAMES, *OPT_IN)]
+        last = [(suite, run) for suite in suites if (run := report.latest(runs, suite.name)) is not None]
+        readme.write_figures(readme.figures(last, targets))
+        print(readme.README)
         return 0
     unknown = [name for name in chosen.suites if "." not in name and name not in (*NAMES, *OPT_IN)]
     if unknown:
