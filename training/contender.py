@@ -1,5 +1,6 @@
 """The sequence model under the evaluation's protocol: the same checkpoint, loss and features as what is served."""
 
+import hashlib
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,11 @@ from torch import Tensor
 from runtime.personalization.sequence_features import features, moments, seconds, wedding_us
 from training.checkpoint import Checkpoint
 from training.data.events import Dataset, Histories
+from training.evaluation.baselines.tuned import joined
 from training.model import SequenceModel
 from training.recipes import RECIPES, Recipe
-from training.train import train
+from training.train import epoch_order, new_model, optimizer_of, step, train
+from training.windows import Windows
 
 MAX_EVENTS = 200  # the newest of a history that are read, as export sets it for the server
 _AT_ONCE = 256  # moments; a moment takes its own copy of its user's states
@@ -26,35 +29,72 @@ Scores = NDArray[np.float32]
 class SequenceContender:
     """Trains a model of its own on what it is given; starts from a checkpoint where it has one, for the shared parts.
 
-    Validation chooses the epoch; nothing is fitted on it.
+    Validation chooses the epoch. `again`: a model is then trained for as many epochs on train and validation together,
+    as the baselines are; without it nothing is fitted on validation. tried: recipes that were compared on validation.
     """
 
-    def __init__(self, recipe: Recipe, start: Checkpoint | None = None, out: Path | None = None) -> None:
-        self.name = f"sequence ({recipe.name})"
+    def __init__(
+        self,
+        recipe: Recipe,
+        start: Checkpoint | None = None,
+        out: Path | None = None,
+        *,
+        name: str | None = None,
+        again: bool = False,
+        tried: int = 0,
+    ) -> None:
+        self.name = name or f"sequence ({recipe.name})"
         self.checkpoint: Checkpoint | None = None
+        self.choice: dict[str, Any] = {}
+        self.tried = tried
         self._recipe = recipe
         self._start = start
         self._out = out
+        self._again = again
+        self._kept: dict[tuple[int, bytes], Scores] = {}
 
     def fit(self, train: Dataset, validation: Dataset) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             self.checkpoint = _train(train, validation, self._recipe, self._out or Path(scratch), self._start)
-        catalogue = train.catalogue
-        self._stated = train.stated
-        self._model: SequenceModel = self.checkpoint.model
-        self._metadata = torch.from_numpy(catalogue.vectors)
+        self._train = train
+        self._kept.clear()
+        epochs = best_epoch(self.checkpoint)
+        self.choice = {"recipe": self._recipe.name, "epochs": epochs}
+        self._final = self.checkpoint.model
+        if self._again:
+            self._final = trained_for(joined(train, validation), self._recipe, epochs)
+        self._answer_with(self._final, train)
+
+    def learn(self, data: Dataset) -> None:
+        """As a part of a blend, after `fit`: on the training part, the weights that have not seen validation; on any
+        other data, the final ones."""
+        assert self.checkpoint is not None
+        self._answer_with(self.checkpoint.model if data is self._train else self._final, data)
+
+    def _answer_with(self, model: SequenceModel, data: Dataset) -> None:
+        self._stated = data.stated
+        self._model = model
+        self._metadata = torch.from_numpy(data.catalogue.vectors)
         with torch.inference_mode():
-            self._learned = self._model.learned(self._metadata, torch.arange(len(catalogue)))  # (I, C)
-            self._items = self._model.item(self._learned)  # (I, D)
+            self._learned = model.learned(self._metadata, torch.arange(len(data.catalogue)))  # (I, C)
+            self._items = model.item(self._learned)  # (I, D)
 
     def item_scores(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
         """float32 [b, items]: cosines with the user vectors."""
         scores: Scores = self.user_vectors(histories, now_us, device) @ self._items.numpy().T
         return scores
 
-    @torch.inference_mode()
     def user_vectors(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
-        """float32 [b, 128], unit rows."""
+        """float32 [b, 128], unit rows. Kept: blends ask again for what was asked of the model alone."""
+        events = histories.events
+        asked = (histories.starts, histories.ends, histories.users, now_us, device, events.item, events.action)
+        key = (id(self._model), b"".join(hashlib.sha256(part.tobytes()).digest() for part in asked))
+        if key not in self._kept:
+            self._kept[key] = self._user_vectors(histories, now_us, device)
+        return self._kept[key]
+
+    @torch.inference_mode()
+    def _user_vectors(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
         vectors = np.zeros((len(histories), self._items.shape[1]), np.float32)
         for part in _parts(histories):
             now = self._at(histories, part, now_us, device)
@@ -172,6 +212,25 @@ def warm_contender(checkpoint: str, seed: int = 0) -> SequenceContender:
     """As `contender`, and training starts from the checkpoint's weights."""
     found = Checkpoint.load(Path(checkpoint))
     return SequenceContender(replace(found.recipe, seed=seed), start=found)
+
+
+def best_epoch(checkpoint: Checkpoint) -> int:
+    """The one with the best validation loss, counted from 1."""
+    curve = [line for line in checkpoint.metrics if line["epoch"] > 0]
+    return int(min(curve, key=lambda line: line["validation"]["loss"])["epoch"])
+
+
+def trained_for(data: Dataset, recipe: Recipe, epochs: int) -> SequenceModel:
+    """A new model after so many epochs, without looking at any validation."""
+    windows, model = Windows(data, recipe.context), new_model(recipe, data)
+    optimizer = optimizer_of(model, recipe)
+    orders = [epoch_order(windows, None, recipe, epoch, 0.0) for epoch in range(epochs)]
+    steps, number = sum(len(order) for order in orders), 0
+    for epoch, order in enumerate(orders):
+        for place, (source, chosen) in enumerate(order):
+            step(model, optimizer, source.batch(chosen, (recipe.seed, epoch, place)), recipe, number, steps)
+            number += 1
+    return model.eval()
 
 
 def _train(training: Dataset, validation: Dataset, recipe: Recipe, out: Path, start: Checkpoint | None) -> Checkpoint:

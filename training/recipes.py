@@ -101,4 +101,36 @@ def full() -> Recipe:
     )  # fmt: skip
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"tiny": tiny, "reference": reference, "full": full}
+def deskdrop() -> Recipe:
+    """The public set of that name, chosen on its validation part (see training/tuning.py): two minutes on a core."""
+    return Recipe("deskdrop", context=64, batch=16, epochs=12, patience=3, warmup=100)
+
+
+def ml_100k() -> Recipe:
+    """The public set of that name, chosen as for deskdrop: two minutes on a core."""
+    return Recipe("ml-100k", context=128, batch=16, epochs=12, patience=3, warmup=100, id_rank=64, id_half=5.0)
+
+
+def kuairand() -> Recipe:
+    """The public set of that name, chosen as for deskdrop: items are known by their ids alone there."""
+    return Recipe(
+        "kuairand_explicit", context=64, batch=16, epochs=12, patience=3, warmup=100, id_rank=64, id_half=5.0,
+        id_dropout=0.0,
+    )  # fmt: skip
+
+
+def completejourney() -> Recipe:
+    """The public set of that name, for some of its households: a few minutes on a core."""
+    return Recipe("completejourney", context=128, batch=16, epochs=8, patience=2, warmup=100, id_half=5.0)
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "tiny": tiny,
+    "reference": reference,
+    "full": full,
+    # By the names of the public sets (training.data.public.NAMES)
+    "deskdrop": deskdrop,
+    "ml-100k": ml_100k,
+    "kuairand_explicit": kuairand,
+    "completejourney": completejourney,
+}
