@@ -17,10 +17,11 @@ from training.data.events import Dataset, Histories
 from training.evaluation.baselines.tuned import joined
 from training.model import SequenceModel
 from training.recipes import RECIPES, Recipe
-from training.train import epoch_order, new_model, optimizer_of, step, train
+from training.train import epoch_order, grown, optimizer_of, step, train
 from training.windows import Windows
 
 MAX_EVENTS = 200  # the newest of a history that are read, as export sets it for the server
+_REFRESH = 0.3  # of the learning rate's peak, when chosen weights see the validation events too
 _AT_ONCE = 256  # moments; a moment takes its own copy of its user's states
 
 Scores = NDArray[np.float32]
@@ -29,8 +30,8 @@ Scores = NDArray[np.float32]
 class SequenceContender:
     """Trains a model of its own on what it is given; starts from a checkpoint where it has one, for the shared parts.
 
-    Validation chooses the epoch. `again`: a model is then trained for as many epochs on train and validation together,
-    as the baselines are; without it nothing is fitted on validation. tried: recipes that were compared on validation.
+    Validation chooses the epoch. `again`: the chosen weights then see train and validation together for one epoch, as
+    baselines are fitted on both; without it nothing is fitted on validation. tried: recipes compared on validation.
     """
 
     def __init__(
@@ -58,11 +59,10 @@ class SequenceContender:
             self.checkpoint = _train(train, validation, self._recipe, self._out or Path(scratch), self._start)
         self._train = train
         self._kept.clear()
-        epochs = best_epoch(self.checkpoint)
-        self.choice = {"recipe": self._recipe.name, "epochs": epochs}
+        self.choice = {"recipe": self._recipe.name, "epochs": best_epoch(self.checkpoint)}
         self._final = self.checkpoint.model
         if self._again:
-            self._final = trained_for(joined(train, validation), self._recipe, epochs)
+            self._final = refreshed(self.checkpoint, joined(train, validation))
         self._answer_with(self._final, train)
 
     def learn(self, data: Dataset) -> None:
@@ -220,16 +220,15 @@ def best_epoch(checkpoint: Checkpoint) -> int:
     return int(min(curve, key=lambda line: line["validation"]["loss"])["epoch"])
 
 
-def trained_for(data: Dataset, recipe: Recipe, epochs: int) -> SequenceModel:
-    """A new model after so many epochs, without looking at any validation."""
-    windows, model = Windows(data, recipe.context), new_model(recipe, data)
+def refreshed(checkpoint: Checkpoint, data: Dataset) -> SequenceModel:
+    """The model of a checkpoint after one epoch over all of `data`, at a low and falling learning rate."""
+    recipe = replace(checkpoint.recipe, learning_rate=_REFRESH * checkpoint.recipe.learning_rate, warmup=1)
+    model, _ = grown(checkpoint, data)
     optimizer = optimizer_of(model, recipe)
-    orders = [epoch_order(windows, None, recipe, epoch, 0.0) for epoch in range(epochs)]
-    steps, number = sum(len(order) for order in orders), 0
-    for epoch, order in enumerate(orders):
-        for place, (source, chosen) in enumerate(order):
-            step(model, optimizer, source.batch(chosen, (recipe.seed, epoch, place)), recipe, number, steps)
-            number += 1
+    order = epoch_order(Windows(data, recipe.context), None, recipe, recipe.epochs, 0.0)
+    for number, (source, chosen) in enumerate(order):
+        batch = source.batch(chosen, (recipe.seed, recipe.epochs, number))
+        step(model, optimizer, batch, recipe, number, len(order))
     return model.eval()
 
 

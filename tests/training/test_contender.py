@@ -11,6 +11,7 @@ from runtime.models.sequence_model import History, load_sequence_model
 from training.checkpoint import Checkpoint
 from training.contender import SequenceContender, contender
 from training.data.events import Dataset, Histories
+from training.evaluation.baselines.tuned import joined
 from training.evaluation.protocol import Contender, HasUserVectors, PredictsActions
 from training.recipes import Recipe
 
@@ -90,3 +91,26 @@ def test_starting_from_a_checkpoint(
     warm.fit(*world)
     assert warm.checkpoint is not None
     assert warm.checkpoint.metrics[0]["step"] == 0
+
+
+def test_as_a_part_of_a_blend_it_answers_with_weights_that_have_not_seen_validation(
+    world: tuple[Dataset, Dataset], recipe: Recipe
+) -> None:
+    training, validation = world
+    both = joined(training, validation)
+    made = SequenceContender(recipe, name="again", again=True, tried=3)
+    made.fit(training, validation)
+    assert (made.name, made.tried) == ("again", 3)
+    assert made.choice["epochs"] in range(1, recipe.epochs + 1)
+    histories = _prefixes(training, np.random.default_rng(2), 10)
+    asked = histories, training.events.time_us[np.maximum(histories.ends - 1, 0)] + 1, np.zeros(10, np.int8)
+    final = made.item_scores(*asked)
+    made.learn(training)
+    chosen = made.item_scores(*asked)
+    assert made.checkpoint is not None
+    plain = SequenceContender(recipe)
+    plain.fit(training, validation)
+    np.testing.assert_array_equal(chosen, plain.item_scores(*asked))
+    assert abs(final - chosen).max() > 1e-3
+    made.learn(both)
+    np.testing.assert_array_equal(made.item_scores(*asked), final)

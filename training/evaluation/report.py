@@ -21,7 +21,7 @@ What this cannot show: real sets are offline logs of other people's products, so
 under another system; simulated worlds are assumptions played out, and show whether order is learnt where there is
 order, not that couples behave so. Rankings are over the whole catalogue, ties go to the lower item number. Intervals
 are 95 %, by resampling users. Every contender is tuned on the same validation events; baselines are then fitted on
-train and validation together, and on real sets so is the sequence model, for as many epochs as validation chose.
+train and validation together, and on real sets the sequence model that validation chose sees both for one more epoch.
 Margins are against the baseline that is best on the test events, which favours the baseline;
 against the best one without the blends that go beyond what the literature compares with ({beyond});
 against recency-decayed EASE and kNN + Markov; and against the simple model that is served without training.
