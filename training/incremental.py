@@ -6,8 +6,6 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
-
 from training.ablations import base_recipe, world
 from training.checkpoint import Checkpoint
 from training.data import public
@@ -16,6 +14,7 @@ from training.data.events import Dataset
 from training.data.split import periods
 from training.evaluation.baselines.tuned import joined
 from training.evaluation.continued import INCREMENTAL, Continued, Period, add, read
+from training.evaluation.trials import as_stored
 from training.recipes import RECIPES, Recipe
 from training.train import VALIDATION_WINDOWS, Validation, together, train, validate
 from training.windows import Windows
@@ -72,7 +71,7 @@ class Times:
 def measure(dataset: Dataset, data: str, recipe: Recipe, file: Path, scratch: Path) -> list[Continued]:
     """The rows of one log; those that are in the file already are not trained again."""
     times = Times(dataset)
-    plain = msgspec.to_builtins(recipe.parameters())
+    plain = as_stored(recipe.parameters())
     done = {row.name: row for row in read(file, data) if row.recipe == plain}
     found: list[Continued] = []
 

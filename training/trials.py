@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from training.contender import SequenceContender, best_epoch
@@ -15,7 +14,7 @@ from training.data.events import Dataset
 from training.data.split import Split
 from training.evaluation import trials
 from training.evaluation.baselines.tuned import validation_moments, validation_ndcg
-from training.evaluation.trials import Trial
+from training.evaluation.trials import Trial, as_stored
 from training.losses import LossWeights
 from training.progress import duration
 from training.recipes import Recipe
@@ -55,7 +54,7 @@ class Bench:
 
     def run(self, one: Planned) -> tuple[Trial, bool]:
         """The trial, and whether it had to be run for that. Raises TrainingError."""
-        recipe = msgspec.to_builtins(one.recipe.parameters())
+        recipe = as_stored(one.recipe.parameters())
         asked = (self._data, one.text, recipe)
         done = next((trial for trial in trials.read(self._file, self._data) if trial.question == asked), None)
         if done is not None:

@@ -7,12 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from training.data import public
 from training.data.command import add_sources
 from training.data.split import by_time
-from training.evaluation.trials import TUNING, Trial
+from training.evaluation.trials import TUNING, Trial, as_stored
 from training.losses import LossWeights
 from training.recipes import Recipe
 from training.trials import Bench, Planned
@@ -82,7 +80,7 @@ def _run(options: argparse.Namespace) -> int:
             dataset = dataset.some_users(options.sample_users)
         bench = Bench(by_time(dataset), name, options.out, options.scratch / name)
         best = search(bench, name, until)
-        default = msgspec.to_builtins(start(name).parameters())
+        default = as_stored(start(name).parameters())
         changes = {key: value for key, value in best.recipe.items() if value != default[key]}
         print(f"{name}: NDCG@10 {best.ndcg10:.4f} with {best.name}; other than the start: {changes}")
     return 0

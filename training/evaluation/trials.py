@@ -36,6 +36,12 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         return self.data, self.text, self.recipe
 
 
+def as_stored(parameters: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's parameters as they are read back: JSON has lists for tuples."""
+    stored: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(parameters))
+    return stored
+
+
 def read(path: Path, data: str | None = None) -> list[Trial]:
     """Those of a data set, or all, in the order they were made; none where there is no file."""
     if not path.exists():
