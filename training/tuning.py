@@ -17,14 +17,14 @@ from training.trials import Bench, Planned
 
 # One after another on top of what was kept so far, what matters most first.
 CHANGES: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("width 128", {"width": 128}),
     ("id dropout 0.6", {"id_dropout": 0.6}),
-    ("id rank 64, half 5", {"id_rank": 64, "id_half": 5.0}),
-    ("learning rate 0.006", {"learning_rate": 6e-3}),
     ("dropout 0.3", {"dropout": 0.3}),
+    ("learning rate 0.006", {"learning_rate": 6e-3}),
+    ("id rank 64, half 5", {"id_rank": 64, "id_half": 5.0}),
+    ("batch 16", {"batch": 16}),
     ("no contrastive loss", {"loss": LossWeights(contrastive=0.0)}),
     ("id dropout 0", {"id_dropout": 0.0}),
-    ("batch 16", {"batch": 16}),
+    ("width 128", {"width": 128}),
     ("twice the epochs", {"epochs": 12}),
     ("context 128", {"context": 128}),
 )
