@@ -18,6 +18,7 @@ from training.simulator.parameters import Parameters
 from training.trials import Bench, Planned
 from training.worlds import worlds
 
+_WARMUP = 40  # steps
 DEVELOPMENT_SEEDS = 1_000  # worlds from here on are for evaluation
 
 DESCRIPTION = """\
@@ -39,9 +40,9 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"world, {', '.join(public.NAMES)} (default: world)")
     add_sources(parser)
     parser.add_argument("--recipe", choices=sorted(RECIPES), help="default: reference on a world, else the set's own")
-    parser.add_argument("--epochs", type=int, default=8, help="at most (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=6, help="at most (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=100, help="of the world (default: %(default)s)")
-    parser.add_argument("--users", type=int, default=400, help="of the world (default: %(default)s)")
+    parser.add_argument("--users", type=int, default=300, help="of the world (default: %(default)s)")
     parser.add_argument("--only", nargs="+", metavar="GROUP", help="some of the groups (default: all)")
     parser.add_argument("--out", type=Path, default=Path("training") / ABLATIONS, help="default: %(default)s")
     parser.add_argument("--scratch", type=Path, default=Path("build/ablations"), help="default: %(default)s")
@@ -83,10 +84,13 @@ def world(seed: int, users: int) -> Split:
 
 
 def base_recipe(name: str, given: str | None, epochs: int) -> Recipe:
-    """A recipe cut to so many epochs; `patience` and warmup are cut with them."""
+    """A recipe cut to so many epochs, with a warmup that fits a small log."""
     recipe = RECIPES[given or ("reference" if name == "world" else name)]()
     epochs = min(epochs, recipe.epochs)
-    return replace(recipe, epochs=epochs, patience=min(recipe.patience, epochs), loss=LossWeights())
+    return replace(
+        recipe, epochs=epochs, patience=min(recipe.patience, epochs), warmup=min(recipe.warmup, _WARMUP),
+        loss=LossWeights(),
+    )  # fmt: skip
 
 
 def _run(options: argparse.Namespace) -> int:
