@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from runtime.personalization.sequence_features import features, moments, seconds, wedding_us
-from training.checkpoint import Checkpoint
+from training.checkpoint import BEST, Checkpoint
 from training.data.events import Dataset, Histories
 from training.evaluation.baselines.tuned import joined
 from training.model import SequenceModel
 from training.recipes import RECIPES, Recipe
-from training.train import epoch_order, grown, optimizer_of, step, train
+from training.train import epoch_order, fingerprint, grown, optimizer_of, step, train
 from training.windows import Windows
 
 MAX_EVENTS = 200  # the newest of a history that are read, as export sets it for the server
@@ -32,6 +32,7 @@ class SequenceContender:
 
     Validation chooses the epoch. `again`: the chosen weights then see train and validation together for one epoch, as
     baselines are fitted on both; without it nothing is fitted on validation. tried: recipes compared on validation.
+    keep: a folder where trained weights stay, under a digest of recipe, data and code, and are found again.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class SequenceContender:
         name: str | None = None,
         again: bool = False,
         tried: int = 0,
+        keep: Path | None = None,
     ) -> None:
         self.name = name or f"sequence ({recipe.name})"
         self.checkpoint: Checkpoint | None = None
@@ -52,11 +54,20 @@ class SequenceContender:
         self._start = start
         self._out = out
         self._again = again
+        self._keep = keep
         self._kept: dict[tuple[int, bytes], Scores] = {}
 
     def fit(self, train: Dataset, validation: Dataset) -> None:
         with tempfile.TemporaryDirectory() as scratch:
-            self.checkpoint = _train(train, validation, self._recipe, self._out or Path(scratch), self._start)
+            out = self._out or Path(scratch)
+            if self._keep:
+                out = self._keep / _digest(self._recipe, fingerprint(train, validation))
+            whole = out / "whole"  # there once the training has ended
+            if whole.exists():
+                self.checkpoint = Checkpoint.load(out / BEST)
+            else:
+                self.checkpoint = _train(train, validation, self._recipe, out, self._start)
+                whole.touch()
         self._train = train
         self._kept.clear()
         self.choice = {"recipe": self._recipe.name, "epochs": best_epoch(self.checkpoint)}
@@ -128,7 +139,7 @@ class SequenceContender:
         begins, row = np.unique(starts, return_inverse=True)
         stops = np.array([ends[row == n].max() for n in range(len(begins))], np.int64)
         encoded = [self._features(histories, int(a), int(b)) for a, b in zip(begins, stops, strict=True)]
-        size = max((len(one.time_us) for one in encoded), default=0)
+        size = max(1, *(len(one.time_us) for one in encoded))  # one event that nobody sees where there is none
         origin_us = np.array([one.time_us[0] if len(one.time_us) else 0 for one in encoded])
         since = np.stack(
             [seconds(_padded(one.time_us, size), int(o)) for one, o in zip(encoded, origin_us, strict=True)]
@@ -218,6 +229,14 @@ def best_epoch(checkpoint: Checkpoint) -> int:
     """The one with the best validation loss, counted from 1."""
     curve = [line for line in checkpoint.metrics if line["epoch"] > 0]
     return int(min(curve, key=lambda line: line["validation"]["loss"])["epoch"])
+
+
+def _digest(recipe: Recipe, data: dict[str, Any]) -> str:
+    """Of a training: what it is made from, and the code that makes it."""
+    digest = hashlib.sha256(repr((recipe.parameters(), data)).encode())
+    for name in ("losses", "model", "train", "windows"):
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return f"{recipe.name}-{recipe.seed}-{digest.hexdigest()[:12]}"
 
 
 def refreshed(checkpoint: Checkpoint, data: Dataset) -> SequenceModel:

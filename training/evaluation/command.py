@@ -108,7 +108,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _real(dataset: Dataset, options: argparse.Namespace, factories: list[Factory], budget: Budget) -> results.SetResult:
     if options.sequence:
-        factories = [*factories, *_sequence(dataset.name, options.results)]
+        factories = [*factories, *_sequence(dataset.name, options.results, options.answers / MODEL)]
     if options.sample_users:
         dataset = dataset.some_users(options.sample_users)
     return real_set(
@@ -117,7 +117,7 @@ def _real(dataset: Dataset, options: argparse.Namespace, factories: list[Factory
     )  # fmt: skip
 
 
-def _sequence(name: str, path: Path) -> list[Factory]:
+def _sequence(name: str, path: Path, keep: Path) -> list[Factory]:
     """The model by its recipe for the set, and the blends that it is a part of. Raises DataError without a recipe."""
     from training.contender import SequenceContender  # torch is loaded where it is used
     from training.recipes import RECIPES
@@ -128,7 +128,7 @@ def _sequence(name: str, path: Path) -> list[Factory]:
 
     def model(omega: str, seed: int) -> Contender:
         recipe = replace(RECIPES[name](), seed=seed)
-        return SequenceContender(recipe, name=MODEL, again=True, tried=tried)
+        return SequenceContender(recipe, name=MODEL, again=True, tried=tried, keep=keep)
 
     def blend(number: int) -> Factory:
         return lambda omega, seed: with_model(MODEL)[number]
