@@ -17,10 +17,10 @@ from training.trials import Bench, Planned
 
 # One after another on top of what was kept so far, what matters most first.
 CHANGES: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("id rank 64, half 5", {"id_rank": 64, "id_half": 5.0}),
+    ("no ids", {"id_rank": 0}),
     ("id dropout 0.6", {"id_dropout": 0.6}),
     ("dropout 0.3", {"dropout": 0.3}),
-    ("no ids", {"id_rank": 0}),
+    ("id rank 64, half 5", {"id_rank": 64, "id_half": 5.0}),
     ("weight decay 0.5", {"weight_decay": 0.5}),
     ("learning rate 0.006", {"learning_rate": 6e-3}),
     ("batch 16", {"batch": 16}),
