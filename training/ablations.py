@@ -12,7 +12,6 @@ from training.data.events import ACTIONS, Dataset
 from training.data.split import Split, by_time
 from training.errors import TrainingError
 from training.evaluation.trials import ABLATIONS
-from training.losses import LossWeights
 from training.recipes import RECIPES, Recipe
 from training.simulator.parameters import Parameters
 from training.trials import Bench, Planned
@@ -39,7 +38,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"world, {', '.join(public.NAMES)} (default: world)")
     add_sources(parser)
-    parser.add_argument("--recipe", choices=sorted(RECIPES), help="default: reference on a world, else the set's own")
+    parser.add_argument("--recipe", choices=sorted(RECIPES), help="default: the one of the name")
     parser.add_argument("--epochs", type=int, default=6, help="at most (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=100, help="of the world (default: %(default)s)")
     parser.add_argument("--users", type=int, default=300, help="of the world (default: %(default)s)")
@@ -85,12 +84,10 @@ def world(seed: int, users: int) -> Split:
 
 def base_recipe(name: str, given: str | None, epochs: int) -> Recipe:
     """A recipe cut to so many epochs, with a warmup that fits a small log."""
-    recipe = RECIPES[given or ("reference" if name == "world" else name)]()
+    recipe = RECIPES[given or (name if name in RECIPES else "reference")]()
     epochs = min(epochs, recipe.epochs)
-    return replace(
-        recipe, epochs=epochs, patience=min(recipe.patience, epochs), warmup=min(recipe.warmup, _WARMUP),
-        loss=LossWeights(),
-    )  # fmt: skip
+    patience, warmup = min(recipe.patience, epochs), min(recipe.warmup, _WARMUP)
+    return replace(recipe, epochs=epochs, patience=patience, warmup=warmup)
 
 
 def _run(options: argparse.Namespace) -> int:
