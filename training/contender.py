@@ -70,12 +70,9 @@ class SequenceContender:
         for part in _parts(histories):
             now = self._at(histories, part, now_us, device)
             shown = self._learned[torch.from_numpy(items[part].astype(np.int64))]  # (b, C)
-            candidate = self._model.candidate(
-                shown[:, None], now.moment[:, None], now.device[:, None], now.stated[:, None]
-            )
-            logits = self._model.action(
-                now.hidden, now.seconds, now.state[:, None], candidate, now.position[:, None], now.now_s[:, None]
-            )
+            user = self._model.user(now.state, now.moment, now.device, now.stated)  # (b, D)
+            candidate = self._model.candidate(shown[:, None], user[:, None], now.moment[:, None], now.device[:, None])
+            logits = self._model.action(now.hidden, now.seconds, candidate, now.position[:, None], now.now_s[:, None])
             probabilities[part] = torch.softmax(logits[:, 0], dim=-1).numpy()
         return probabilities
 

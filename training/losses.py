@@ -34,6 +34,8 @@ def item_loss(
 
     negatives None: the softmax is over all items. Otherwise int64 (K,), drawn uniformly: over the target and those.
     """
+    counted = weights > 0
+    users, targets, weights = users[counted], targets[counted], weights[counted]
     if negatives is None:
         losses = F.cross_entropy(scale * users @ items.T, targets, reduction="none")  # (N,)
     else:

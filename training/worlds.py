@@ -40,5 +40,6 @@ def _beside(parts: Sequence[Dataset], seeds: Sequence[int], parameters: Paramete
             category=np.concatenate([one.category for one in catalogues]),
         ),
         events=Events(**columns),
+        market=np.repeat(np.arange(len(parts)), [len(one) for one in catalogues]).astype(np.int16),
         stated=np.concatenate(stated) if stated else None,
     )
