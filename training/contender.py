@@ -14,7 +14,7 @@ from runtime.personalization.sequence_features import features, moments, seconds
 from training.checkpoint import Checkpoint
 from training.data.events import Dataset, Histories
 from training.model import SequenceModel
-from training.recipes import RECIPES, Recipe
+from training.recipes import RECIPES, Recipe, going_on
 from training.train import train
 
 MAX_EVENTS = 200  # the newest of a history that are read, as export sets it for the server
@@ -166,9 +166,10 @@ def contender(checkpoint: str, seed: int = 0) -> SequenceContender:
 
 
 def warm_contender(checkpoint: str, seed: int = 0) -> SequenceContender:
-    """As `contender`, and training starts from the checkpoint's weights."""
+    """As `contender`, and training starts from the checkpoint's weights: it knows other worlds, and of this one no more
+    than its past."""
     found = Checkpoint.load(Path(checkpoint))
-    return SequenceContender(replace(found.recipe, seed=seed), start=found)
+    return SequenceContender(replace(going_on(found.recipe), seed=seed), start=found)
 
 
 def _train(training: Dataset, validation: Dataset, recipe: Recipe, out: Path, start: Checkpoint | None) -> Checkpoint:

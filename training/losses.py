@@ -14,12 +14,14 @@ from torch import Tensor
 class LossWeights:
     """Weight of each action (skip, view, save, share) in either cross entropy, and of the contrastive part.
 
-    An item that was skipped is no target of the next-item loss: it was shown, not wanted.
+    An item that was skipped is no target of the next-item loss: it was shown, not wanted. next_item: of that loss and
+    of the contrastive one beside the action's; their gradients are many times as large.
     """
 
     action: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
     item: tuple[float, float, float, float] = (0.0, 1.0, 1.0, 1.0)
     contrastive: float = 0.1
+    next_item: float = 1.0
 
 
 def action_loss(logits: Tensor, action: Tensor, weights: tuple[float, ...]) -> Tensor:

@@ -9,6 +9,8 @@ Layers    pre-norm and causal; each branch is gated before it joins the stream, 
 Bias      relative position in T5's buckets (arXiv:1910.10683 §2.1) and log time gap (HSTU, arXiv:2402.17152 §3.1)
 Window    an event sees the last `window` events, and every `window`-th event of before stays visible to all (the
           summary positions of arXiv:1904.10509 §4.3); what fits in a window is full attention
+Taste     the mean over all events of what an item is like times how it went, which is how a regression begins: a
+          softmax's mean of products says the same, and takes far longer to be found
 Candidate what will be done with it depends on it times the user's vector, and on what was done with the same item and
           with ones like it: its likeness to every event is part of the bias
 """
@@ -26,6 +28,8 @@ ACTIONS = 4
 HIDDEN = 1e4  # taken off the score of an event that may not be seen: e to the minus that is 0 in float32
 TIME_KNOTS, KNOT_OCTAVES = 9, 3  # a gap of 1 second, 8, 64 …: up to half a year
 POSITION_BUCKETS = 20
+SPREAD = 5.0  # of content vectors around their centre, so that a step moves what is read of them as far as the rest
+SHRINK = 8.0  # events' worth of doubt about a taste: a mean over few says little
 KERNELS = (30.0, 6.0, 1.5)  # how fast a likeness fades: the same item, its kind, its surroundings
 
 
@@ -59,8 +63,8 @@ class ModelConfig:
 
     @property
     def hidden(self) -> int:
-        """Numbers that stand for an event once it is read: its state, and what its item is like."""
-        return self.width + self.likeness
+        """Numbers that stand for an event once it is read: state after it, taste so far, its item's likeness."""
+        return self.width + 2 * self.likeness
 
 
 @dataclass
@@ -110,7 +114,7 @@ class Bias(nn.Module):
 
 def mixed(share: Tensor, table: Tensor) -> Tensor:
     """Σ over K of share (B, K, Tq, Tk) times table (K, H) → (B, H, Tq, Tk)."""
-    return (table.T @ share.flatten(2)).reshape(len(share), -1, *share.shape[2:])
+    return (table.T @ share.flatten(2)).reshape(len(share), table.shape[1], *share.shape[2:])
 
 
 def position_bucket(distance: Tensor) -> Tensor:
@@ -198,6 +202,8 @@ class SequenceModel(nn.Module):
         self.config = config
         d, c, o = config.width, config.content, config.output
         self.learned = ContentVector(config)
+        self.centre: Tensor
+        self.register_buffer("centre", torch.zeros(c))  # of the catalogue's content vectors: texts of a kind are alike
         self.faces_of_item = nn.Linear(c, 2 * d + config.likeness)
         self.token_event = nn.Linear(EVENT, d)
         self.token_action, self.token_device = nn.Embedding(ACTIONS, 2 * d), nn.Embedding(len(DEVICES), d)
@@ -205,7 +211,8 @@ class SequenceModel(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm, self.empty = nn.LayerNorm(d), nn.Parameter(torch.zeros(d))
         self.drop = nn.Dropout(config.dropout)
-        self.read_state, self.read_moment = nn.Linear(d, 2 * d), nn.Linear(MOMENT, 2 * d)
+        self.verdict = nn.Linear(d, config.likeness)
+        self.read_state, self.read_moment = nn.Linear(d + config.likeness, 2 * d), nn.Linear(MOMENT, 2 * d)
         self.read_device, self.read_out = nn.Embedding(len(DEVICES), 2 * d), nn.Linear(2 * d, o)
         self.read_stated = nn.Linear(c, 2 * d, bias=False)
         self.item_line, self.item_up, self.item_down = nn.Linear(c, o), nn.Linear(c, 2 * o), nn.Linear(2 * o, o)
@@ -218,6 +225,7 @@ class SequenceModel(nn.Module):
         self.apply(_small_tables)
         with torch.no_grad():  # where to begin: half of the heads look for the same item, half for its kind
             self.action_alike[0, ::2], self.action_alike[1, 1::2] = 4.0, 2.0
+        nn.init.normal_(self.faces_of_item.weight, std=0.2)  # as loud as the rest of a token
         self.metadata: Tensor
         self.register_buffer("metadata", torch.zeros(config.items, c), persistent=False)
 
@@ -235,7 +243,7 @@ class SequenceModel(nn.Module):
         learned = self.learned(batch.metadata, batch.catalogue)  # (I, C): once an item, however often it occurs
         event, shown, likeness = (F.embedding(batch.item, face) for face in self.faces(learned))  # (B, T, …)
         hidden = self._encode(event, likeness, batch.action, batch.device, batch.events, batch.seconds)
-        states = self.states(hidden)[:, :-1]  # (B, T, d): state k was there when event k came
+        states = self.states(hidden)[:, :-1]  # (B, T, d + M): state k was there when event k came
         stated = batch.stated
         if self.training:  # as for ids: most users say nothing
             stated = stated * (torch.rand_like(stated[:, :1]) >= self.config.stated_dropout)
@@ -247,11 +255,14 @@ class SequenceModel(nn.Module):
     def faces(self, learned: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Learned content (…, C) → an item as an event (…, d), as a candidate (…, d), and its likeness, unit (…, M)."""
         d = self.config.width
-        event, shown, likeness = self.faces_of_item(learned).split([d, d, self.config.likeness], dim=-1)
+        event, shown, likeness = self.faces_of_item(self._spread(learned)).split([d, d, self.config.likeness], dim=-1)
         return event, shown, F.normalize(likeness, dim=-1)
 
+    def _spread(self, learned: Tensor) -> Tensor:
+        return (learned - self.centre) * SPREAD
+
     def encode(self, content: Tensor, action: Tensor, device: Tensor, events: Tensor, seconds: Tensor) -> Tensor:
-        """Learned content (B, T, C), codes (B, T) twice, features (B, T, EVENT), seconds (B, T) → (B, T, d + M)."""
+        """Learned content (B, T, C), codes (B, T) twice, features (B, T, EVENT), seconds (B, T) → (B, T, d + 2M)."""
         event, _, likeness = self.faces(content)
         return self._encode(event, likeness, action, device, events, seconds)
 
@@ -264,20 +275,25 @@ class SequenceModel(nn.Module):
         bias = self.bias(positions, seconds, seconds, nearest=0)  # (B, H, T, 1 + T), the same for every layer
         for block in self.blocks:
             x = block(x, bias)
-        return torch.cat([self.norm(x), likeness], dim=-1)
+        x = self.norm(x)
+        liked = self.verdict(x) * likeness * math.sqrt(self.config.likeness)  # (B, T, M)
+        taste = liked.cumsum(dim=1) / (positions[..., None] + 1 + SHRINK)
+        return torch.cat([x, taste, likeness], dim=-1)
 
     def states(self, hidden: Tensor) -> Tensor:
-        """(B, T, d + M) → (B, 1 + T, d): before everything, then after each event."""
-        return torch.cat([self.empty.expand(hidden.shape[0], 1, -1), hidden[..., : self.config.width]], dim=1)
+        """(B, T, d + 2M) → state and taste (B, 1 + T, d + M): before everything, then after each event."""
+        empty = F.pad(self.empty, (0, self.config.likeness)).expand(hidden.shape[0], 1, -1)
+        return torch.cat([empty, hidden[..., : -self.config.likeness]], dim=1)
 
     def user(self, state: Tensor, moment: Tensor, device: Tensor, stated: Tensor) -> Tensor:
-        """State (…, d), moment (…, MOMENT), device (…) and stated (…, C) → unit vector (…, D)."""
+        """State and taste (…, d + M), moment (…, MOMENT), device (…) and stated (…, C) → unit vector (…, D)."""
         now = self.read_moment(moment) + self.read_device(device) + self.read_stated(stated)
         return F.normalize(self.read_out(F.silu(self.read_state(state) + now)), dim=-1)
 
     def item(self, learned: Tensor) -> Tensor:
         """Learned content vector (…, C) → unit vector (…, D)."""
-        return F.normalize(self.item_line(learned) + self.item_down(F.silu(self.item_up(learned))), dim=-1)
+        x = self._spread(learned)
+        return F.normalize(self.item_line(x) + self.item_down(F.silu(self.item_up(x))), dim=-1)
 
     def candidate(self, learned: Tensor, user: Tensor, moment: Tensor, device: Tensor) -> Tensor:
         """Candidates' learned content (B, N, C), user vectors, moments and devices (B, N or 1, …) → (B, N, d + M)."""
@@ -292,13 +308,13 @@ class SequenceModel(nn.Module):
     def action(self, hidden: Tensor, seconds: Tensor, candidate: Tensor, position: Tensor, now_s: Tensor) -> Tensor:
         """Logits (B, N, 4) of N candidates: a candidate asks the history, and its own action is nowhere to be seen.
 
-        hidden (B, T, d + M) and seconds (B, T) of the events; candidate (B, N, d + M); position (B or 1, N): how many
+        hidden (B, T, d + 2M) and seconds (B, T) of the events; candidate (B, N, d + M); position (B or 1, N): how many
         events come before it; now_s (B, N).
         """
         d = self.config.width
         x, likeness = candidate[..., :d], candidate[..., d:]
         bias = self.action_bias(position, now_s, seconds, nearest=1)  # (B, H, N, 1 + T)
-        unlike = likeness @ hidden[..., d:].transpose(1, 2) - 1  # (B, N, T), 0 for the same item
+        unlike = likeness @ hidden[..., -self.config.likeness :].transpose(1, 2) - 1  # (B, N, T), 0 for the same item
         alike = torch.stack([torch.exp(rate * unlike) for rate in KERNELS], dim=1)  # (B, K, N, T)
         bias = bias + mixed(F.pad(alike, (1, 0)), self.action_alike)  # nothing for the start
         for block in self.candidate_blocks:

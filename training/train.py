@@ -67,7 +67,8 @@ def losses(model: SequenceModel, batch: ScoredBatch, recipe: Recipe) -> tuple[di
         "item": item_loss(users, batch.item[batch.scored], weights, items, scale, batch.negatives),
         "contrastive": contrastive_loss(anchors, batch.engaged, batch.skipped, items, scale),
     }
-    parts["loss"] = parts["action"] + parts["item"] + recipe.loss.contrastive * parts["contrastive"]
+    wanted = parts["item"] + recipe.loss.contrastive * parts["contrastive"]
+    parts["loss"] = parts["action"] + recipe.loss.next_item * wanted
     return parts, Outputs(users, logits, items)
 
 
@@ -140,6 +141,7 @@ def new_model(recipe: Recipe, dataset: Dataset) -> SequenceModel:
     torch.manual_seed(recipe.seed)
     model = SequenceModel(recipe.model(items=len(dataset.catalogue)))
     weight = id_weight(interactions(dataset), recipe.id_half)
+    model.centre = torch.from_numpy(dataset.catalogue.vectors).mean(0)
     model.set_items(torch.from_numpy(dataset.catalogue.vectors), torch.from_numpy(weight))
     return model
 
