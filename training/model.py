@@ -28,6 +28,7 @@ ACTIONS = 4
 HIDDEN = 1e4  # taken off the score of an event that may not be seen: e to the minus that is 0 in float32
 TIME_KNOTS, KNOT_OCTAVES = 9, 3  # a gap of 1 second, 8, 64 …: up to half a year
 POSITION_BUCKETS = 20
+CODE = 0.05  # of a code's own size, so that the noise of a step does not drown the text
 SPREAD = 5.0  # of content vectors around their centre, so that a step moves what is read of them as far as the rest
 SHRINK = 8.0  # events' worth of doubt about a taste: a mean over few says little
 KERNELS = (30.0, 6.0, 1.5)  # how fast a likeness fades: the same item, its kind, its surroundings
@@ -193,7 +194,11 @@ class ContentVector(nn.Module):
         weight = F.embedding(item, self.weight[:, None])  # (…, 1)
         if self.training:  # id-dropout: the text has to do for a new item, which is new wherever it occurs
             weight = weight * (torch.rand_like(weight) >= self.drop)
-        return F.normalize(content + weight * (self.codes(item) @ self.basis), dim=-1)
+        return F.normalize(content + weight * (self.code(item) @ self.basis), dim=-1)
+
+    def code(self, item: Tensor) -> Tensor:
+        """Codes of rows (…) as the basis takes them, (…, R)."""
+        return self.codes(item) * CODE
 
 
 class SequenceModel(nn.Module):

@@ -96,7 +96,7 @@ def reference() -> Recipe:
     A core of its own reads some 7,000 events a second: seven minutes an epoch. Up to 2 GB of memory.
     """
     return Recipe(
-        "reference", window=128, batch=8, dropout=0.0, id_dropout=0.15, epochs=2, patience=3, learning_rate=2.5e-3,
+        "reference", window=128, batch=8, dropout=0.0, id_dropout=0.25, epochs=2, patience=3, learning_rate=2.5e-3,
         warmup=400, loss=LossWeights(next_item=0.2),
     )  # fmt: skip
 
@@ -108,7 +108,7 @@ def world() -> Recipe:
 
 def going_on(recipe: Recipe) -> Recipe:
     """The recipe of a checkpoint for another world's past: lower and shorter, because the laws are known."""
-    return replace(recipe, name="pretrained on other worlds", epochs=3, learning_rate=1e-3, warmup=20)
+    return replace(recipe, name="pretrained on other worlds", epochs=3, learning_rate=1e-3, code_rate=4.0, warmup=20)
 
 
 def full() -> Recipe:
