@@ -16,7 +16,7 @@ from training.checkpoint import BEST, Checkpoint
 from training.data.events import Dataset, Histories
 from training.evaluation.baselines.tuned import joined
 from training.model import SequenceModel
-from training.recipes import RECIPES, Recipe
+from training.recipes import RECIPES, Recipe, going_on
 from training.train import epoch_order, fingerprint, grown, optimizer_of, step, train
 from training.windows import Windows
 
@@ -121,12 +121,9 @@ class SequenceContender:
         for part in _parts(histories):
             now = self._at(histories, part, now_us, device)
             shown = self._learned[torch.from_numpy(items[part].astype(np.int64))]  # (b, C)
-            candidate = self._model.candidate(
-                shown[:, None], now.moment[:, None], now.device[:, None], now.stated[:, None]
-            )
-            logits = self._model.action(
-                now.hidden, now.seconds, now.state[:, None], candidate, now.position[:, None], now.now_s[:, None]
-            )
+            user = self._model.user(now.state, now.moment, now.device, now.stated)  # (b, D)
+            candidate = self._model.candidate(shown[:, None], user[:, None], now.moment[:, None], now.device[:, None])
+            logits = self._model.action(now.hidden, now.seconds, candidate, now.position[:, None], now.now_s[:, None])
             probabilities[part] = torch.softmax(logits[:, 0], dim=-1).numpy()
         return probabilities
 
@@ -220,9 +217,10 @@ def contender(checkpoint: str, seed: int = 0) -> SequenceContender:
 
 
 def warm_contender(checkpoint: str, seed: int = 0) -> SequenceContender:
-    """As `contender`, and training starts from the checkpoint's weights."""
+    """As `contender`, and training starts from the checkpoint's weights: it knows other worlds, and of this one no more
+    than its past."""
     found = Checkpoint.load(Path(checkpoint))
-    return SequenceContender(replace(found.recipe, seed=seed), start=found)
+    return SequenceContender(replace(going_on(found.recipe), seed=seed), start=found)
 
 
 def best_epoch(checkpoint: Checkpoint) -> int:

@@ -112,7 +112,8 @@ class Dataset:
     """Users, items and events of one source. `licence`, `mapping` and `limits` are sentences for the report.
 
     stated: float32 [users, 384], unit vectors of onboarding texts, zero rows for users who stated nothing; None where
-    the source has no such texts.
+    the source has no such texts. market: int16 [items] where several catalogues stand side by side: a user meets items
+    of one market only; None for one catalogue.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Dataset:
     mapping: str = ""
     limits: tuple[str, ...] = ()
     stated: NDArray[np.float32] | None = None
+    market: NDArray[np.int16] | None = None
 
     @property
     def starts(self) -> NDArray[np.int64]:
