@@ -122,3 +122,12 @@ def test_a_moment_knows_nothing_of_its_own_event() -> None:
     np.testing.assert_array_equal(whole.moments[14:], now)
     none = features(own.time_us[:0], own.duration_ms[:0], own.days_to_wedding[:0], first[:0])
     assert none.events.shape == (0, sequence_features.EVENT)
+
+
+def test_an_item_that_nobody_met_is_no_negative() -> None:
+    world = small_world(users=4, each=8)
+    unmet = replace(world, events=world.events.take(world.events.item % 5 != 0))
+    batch = Windows(unmet, 8).batch(np.arange(4), (0,))
+    assert set(batch.catalogue.tolist()) == set(unmet.events.item.tolist())
+    rows = batch.catalogue[batch.item[batch.scored]].numpy()
+    assert (rows % 5 != 0).all()
