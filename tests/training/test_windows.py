@@ -87,11 +87,11 @@ def test_a_batch_is_of_one_market() -> None:
 
 def test_of_a_large_catalogue_a_batch_knows_its_own_items_and_some_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows_module, "FULL_SOFTMAX", 20)
-    world = small_world(users=3, each=5)
+    world = small_world(users=20, each=8)
     windows = Windows(world, 8, negatives=10)
     batch = windows.batch(np.arange(3), (4,))
     assert len(batch.negatives) == 10
-    assert len(batch.catalogue) <= 10 + 15
+    assert len(batch.catalogue) <= 10 + 24
     own = world.events.item[windows.spans[0, 0] : windows.spans[0, 1]]
     np.testing.assert_array_equal(batch.catalogue[batch.item[0, : len(own)]], own)
     np.testing.assert_array_equal(batch.metadata, world.catalogue.vectors[batch.catalogue])
