@@ -65,8 +65,9 @@ class _Action(nn.Module):
         content: Tensor,
     ) -> Tensor:
         model, device = self.model, now_device.long()
-        user = model.user(model.states(hidden[None])[:, -1], moment, device, stated)  # (1, D)
-        candidate = model.candidate(content[None], user[:, None], moment[:, None], device[None])  # (1, k, h)
+        state = model.states(hidden[None])[:, -1]  # (1, s)
+        user = model.user(state, moment, device, stated)  # (1, D)
+        candidate = model.candidate(content[None], state[:, None], user[:, None], moment[:, None], device[None])
         position = now_s[None].long() * 0 + hidden.shape[0]  # (1, 1): all candidates are asked at one moment
         logits = model.action(hidden[None], seconds[None], candidate, position, now_s[None])
         return torch.softmax(logits[0], dim=-1)

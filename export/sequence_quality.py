@@ -154,7 +154,11 @@ class TorchModel:
         state, told_once = model.states(hidden)[:, -1], torch.from_numpy(stated)[None]
         user = model.user(state, moment, torch.tensor([device]), told_once)
         candidate = model.candidate(
-            torch.from_numpy(candidates)[None], user[:, None], moment[:, None], torch.full((1, 1), device)
+            torch.from_numpy(candidates)[None],
+            state[:, None],
+            user[:, None],
+            moment[:, None],
+            torch.full((1, 1), device),
         )
         now_s = torch.from_numpy(seconds(np.full(k, now_us), origin_us))[None]
         logits = model.action(hidden, since, candidate, torch.full((1, k), n), now_s)

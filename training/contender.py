@@ -122,7 +122,9 @@ class SequenceContender:
             now = self._at(histories, part, now_us, device)
             shown = self._learned[torch.from_numpy(items[part].astype(np.int64))]  # (b, C)
             user = self._model.user(now.state, now.moment, now.device, now.stated)  # (b, D)
-            candidate = self._model.candidate(shown[:, None], user[:, None], now.moment[:, None], now.device[:, None])
+            candidate = self._model.candidate(
+                shown[:, None], now.state[:, None], user[:, None], now.moment[:, None], now.device[:, None]
+            )
             logits = self._model.action(now.hidden, now.seconds, candidate, now.position[:, None], now.now_s[:, None])
             probabilities[part] = torch.softmax(logits[:, 0], dim=-1).numpy()
         return probabilities
@@ -211,7 +213,7 @@ def contender(checkpoint: str, seed: int = 0) -> SequenceContender:
     """For `python -m training evaluate --contender training.contender:contender=checkpoints/reference`: the recipe of
     a checkpoint, or one named in RECIPES, trained on each data set from its own seed."""
     if checkpoint in RECIPES:
-        return SequenceContender(replace(RECIPES[checkpoint](), seed=seed))
+        return SequenceContender(replace(RECIPES[checkpoint](), seed=seed), again=True)
     found = Checkpoint.load(Path(checkpoint))
     return SequenceContender(replace(found.recipe, seed=seed))
 
@@ -220,7 +222,7 @@ def warm_contender(checkpoint: str, seed: int = 0) -> SequenceContender:
     """As `contender`, and training starts from the checkpoint's weights: it knows other worlds, and of this one no more
     than its past."""
     found = Checkpoint.load(Path(checkpoint))
-    return SequenceContender(replace(going_on(found.recipe), seed=seed), start=found)
+    return SequenceContender(replace(going_on(found.recipe), seed=seed), start=found, again=True)
 
 
 def best_epoch(checkpoint: Checkpoint) -> int:

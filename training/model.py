@@ -216,13 +216,14 @@ class SequenceModel(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm, self.empty = nn.LayerNorm(d), nn.Parameter(torch.zeros(d))
         self.drop = nn.Dropout(config.dropout)
-        self.verdict = nn.Linear(d, config.likeness)
+        self.verdict, self.verdict_action = nn.Linear(d, config.likeness), nn.Embedding(ACTIONS, config.likeness)
         self.read_state, self.read_moment = nn.Linear(d + config.likeness, 2 * d), nn.Linear(MOMENT, 2 * d)
         self.read_device, self.read_out = nn.Embedding(len(DEVICES), 2 * d), nn.Linear(2 * d, o)
         self.read_stated = nn.Linear(c, 2 * d, bias=False)
         self.item_line, self.item_up, self.item_down = nn.Linear(c, o), nn.Linear(c, 2 * o), nn.Linear(2 * o, o)
         self.scale = nn.Parameter(torch.tensor(math.log(10.0)))  # of cosines, before the softmax over items
         self.candidate_user, self.candidate_moment = nn.Linear(o, 2 * d), nn.Linear(MOMENT, d)
+        self.candidate_taste = nn.Linear(config.likeness, d)
         self.candidate_device, self.candidate_norm = nn.Embedding(len(DEVICES), d), nn.LayerNorm(d)
         self.candidate_blocks = nn.ModuleList(Block(config, config.hidden) for _ in range(config.candidate_layers))
         self.action_bias, self.action_alike = Bias(config), nn.Parameter(torch.zeros(len(KERNELS), config.heads))
@@ -230,6 +231,9 @@ class SequenceModel(nn.Module):
         self.apply(_small_tables)
         with torch.no_grad():  # where to begin: half of the heads look for the same item, half for its kind
             self.action_alike[0, ::2], self.action_alike[1, 1::2] = 4.0, 2.0
+            # and of a taste: what was saved and shared counts for it, what was skipped against it
+            self.verdict_action.weight[:] = torch.linspace(-1, 2, ACTIONS)[:, None]
+            self.verdict.weight *= 0.1
         nn.init.normal_(self.faces_of_item.weight, std=0.2)  # as loud as the rest of a token
         self.metadata: Tensor
         self.register_buffer("metadata", torch.zeros(config.items, c), persistent=False)
@@ -253,7 +257,7 @@ class SequenceModel(nn.Module):
         if self.training:  # as for ids: most users say nothing
             stated = stated * (torch.rand_like(stated[:, :1]) >= self.config.stated_dropout)
         users = self.user(states, batch.moments, batch.device, stated[:, None])
-        candidate = self._candidate(shown, likeness, users, batch.moments, batch.device)
+        candidate = self._candidate(shown, likeness, states, users, batch.moments, batch.device)
         positions = torch.arange(event.shape[1], device=event.device)[None]
         return users, self.action(hidden, batch.seconds, candidate, positions, batch.seconds), self.item(learned)
 
@@ -281,7 +285,8 @@ class SequenceModel(nn.Module):
         for block in self.blocks:
             x = block(x, bias)
         x = self.norm(x)
-        liked = self.verdict(x) * likeness * math.sqrt(self.config.likeness)  # (B, T, M)
+        verdict = self.verdict(x) + self.verdict_action(action)
+        liked = verdict * likeness * math.sqrt(self.config.likeness)  # (B, T, M)
         taste = liked.cumsum(dim=1) / (positions[..., None] + 1 + SHRINK)
         return torch.cat([x, taste, likeness], dim=-1)
 
@@ -300,14 +305,19 @@ class SequenceModel(nn.Module):
         x = self._spread(learned)
         return F.normalize(self.item_line(x) + self.item_down(F.silu(self.item_up(x))), dim=-1)
 
-    def candidate(self, learned: Tensor, user: Tensor, moment: Tensor, device: Tensor) -> Tensor:
-        """Candidates' learned content (B, N, C), user vectors, moments and devices (B, N or 1, …) → (B, N, d + M)."""
+    def candidate(self, learned: Tensor, state: Tensor, user: Tensor, moment: Tensor, device: Tensor) -> Tensor:
+        """Candidates' learned content (B, N, C); states, user vectors, moments and devices (B, N or 1, …)
+        → (B, N, d + M)."""
         _, shown, likeness = self.faces(learned)
-        return self._candidate(shown, likeness, user, moment, device)
+        return self._candidate(shown, likeness, state, user, moment, device)
 
-    def _candidate(self, shown: Tensor, likeness: Tensor, user: Tensor, moment: Tensor, device: Tensor) -> Tensor:
+    def _candidate(
+        self, shown: Tensor, likeness: Tensor, state: Tensor, user: Tensor, moment: Tensor, device: Tensor
+    ) -> Tensor:
         factor, term = self.candidate_user(user).chunk(2, dim=-1)  # what it is times what is wanted
         x = shown * (1 + factor) + term + self.candidate_moment(moment) + self.candidate_device(device)
+        taste = state[..., self.config.width :] * likeness * math.sqrt(self.config.likeness)  # (B, N, M)
+        x = x + self.candidate_taste(taste)
         return torch.cat([self.candidate_norm(x), likeness], dim=-1)
 
     def action(self, hidden: Tensor, seconds: Tensor, candidate: Tensor, position: Tensor, now_s: Tensor) -> Tensor:

@@ -91,9 +91,9 @@ def tiny() -> Recipe:
 
 
 def reference() -> Recipe:
-    """The committed checkpoint: 4 layers of 64 over 24 simulated worlds, 2.8 million events an epoch.
+    """The committed checkpoint: 4 layers of 64 over 16 simulated worlds, 1.9 million events an epoch.
 
-    A core of its own reads some 7,000 events a second: seven minutes an epoch. Up to 2 GB of memory.
+    A core of its own reads some 5,000 events a second: six minutes an epoch. Up to 2 GB of memory.
     """
     return Recipe(
         "reference", window=128, batch=8, dropout=0.0, id_dropout=0.25, epochs=2, patience=3, learning_rate=2.5e-3,
