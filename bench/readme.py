@@ -17,7 +17,7 @@ _BLOCK = re.compile(r"(<!-- figures:[^\n]*-->\n).*?(<!-- /figures -->)", re.DOTA
 
 
 def figures(measured: Sequence[tuple[Suite, Run]], targets: Sequence[Target]) -> str:
-    """Markdown: the machine of each run, then a row a target."""
+    """Markdown: the machine of each run, a row a target, and the tables that are read side by side."""
     machines = sorted({f"{run.machine['cpu']}, {run.machine['cores']} cores" for _, run in measured})
     lines = [
         f"On {'; '.join(machines)}:",
@@ -30,6 +30,9 @@ def figures(measured: Sequence[tuple[Suite, Run]], targets: Sequence[Target]) ->
             if row.target is not None and row.measured is not None:
                 name, unit, target, value, _, verdict = cells(row)
                 lines.append(f"| {name} | {unit} | {target} | {value} | {verdict} |")
+    for suite, run in measured:
+        if suite.table is not None:
+            lines += ["", f"{suite.purpose[:1].upper()}{suite.purpose[1:]}:", "", suite.table(run.suites[suite.name])]
     return "\n".join(lines) + "\n"
 
 

@@ -29,7 +29,7 @@ TESTED_AT_START_TOKENS = 64
 log = logging.getLogger("vows")
 
 # Scratch memory of one run of the longest text, which the session keeps for the next one.
-SCRATCH_BYTES = 10 << 20
+SCRATCH_BYTES = 8 << 20
 
 
 class SelfTest(NamedTuple):
