@@ -22,6 +22,10 @@ class BundleError(Exception):
     """A bundle cannot be used. The message says which folder, what was found, what was expected and what to do."""
 
 
+class DamagedFile(BundleError):
+    """A file of a bundle is not what the manifest says."""
+
+
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
     bytes: int
@@ -145,17 +149,17 @@ def _is_whole(path: Path, name: str, entry: FileEntry, *, required: bool) -> boo
     file = path / name
     if not file.exists():
         if required:
-            raise BundleError(f"bundle {path}: {name} is missing; export the bundle again")
+            raise DamagedFile(f"bundle {path}: {name} is missing; export the bundle again")
         return False
     size = file.stat().st_size
     if size != entry.bytes:
-        raise BundleError(f"bundle {path}: {name} has {size} bytes, the manifest says {entry.bytes}; export again")
+        raise DamagedFile(f"bundle {path}: {name} has {size} bytes, the manifest says {entry.bytes}; export again")
     return True
 
 
 def _verify(path: Path, name: str, entry: FileEntry) -> None:
     found = sha256_file(path / name)
     if found != entry.sha256:
-        raise BundleError(
+        raise DamagedFile(
             f"bundle {path}: SHA-256 of {name} is {found}, the manifest says {entry.sha256}; export the bundle again"
         )

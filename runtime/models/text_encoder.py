@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.machine import integer_encoding
-from runtime.models.bundle import TOKENIZER, Bundle, BundleError
+from runtime.models.bundle import TOKENIZER, Bundle, BundleError, DamagedFile
 from runtime.models.session import create_session
 
 # Read when the library loads. Its own thread pool would multiply by our worker threads and outlive every batch.
@@ -67,13 +67,15 @@ def load_encoder(
 
     longest: tokens of the longest recorded text that is looked at, None for all.
 
-    Raises BundleError, saying what each encoding got wrong, when none does.
+    Raises BundleError, saying what each encoding got wrong, when none does, or that a file is damaged.
     """
     failures: list[str] = []
     for encoding in candidate_encodings(bundle, asked):
         try:
             encoder = TextEncoder(bundle, encoding)
             return encoder, encoder.self_test(longest)
+        except DamagedFile:  # no reason to take another encoding: something is wrong with the disk or whoever copied
+            raise
         except BundleError as error:
             log.warning("%s", error)
             failures.append(str(error))
