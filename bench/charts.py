@@ -40,7 +40,7 @@ STYLE: Any = {
 
 def latency_by_length(result: CaseResult, path: Path) -> None:
     """p50 in process and over HTTP (bars to p95) and the float32 floor, by tokens, both axes logarithmic."""
-    figure, axes = _figure("Latency of one text, one core")
+    figure, axes = new_figure("Latency of one text, one core")
     lengths = [n for n in embed.LENGTHS if result.series.get(f"text_ms.{n}")]
     lowest: list[float] = []
     highest: list[float] = []
@@ -65,12 +65,12 @@ def latency_by_length(result: CaseResult, path: Path) -> None:
     axes.set_ylim(0.8 * min(min(floor), *lowest), 1.25 * max(max(floor), *highest))
     axes.set_xlabel("tokens")
     axes.set_ylabel("ms")
-    _save(figure, path)
+    save(figure, path)
 
 
 def memory_staircase(result: CaseResult, path: Path) -> None:
     """Anonymous and file-backed memory after each step, the peak so far, and the machine's 256 MB."""
-    figure, axes = _figure("Memory of the server")
+    figure, axes = new_figure("Memory of the server")
     steps = [step for step in memory.STEPS if result.series.get(f"rss_mb.{step}")]
     labels = {"start": "ready", "warm": "one text of\neach length", "load": "500 mixed requests,\n32 x 256 tokens"}
     anonymous = np.asarray([result.series[f"anonymous_mb.{step}"][0] for step in steps])
@@ -85,12 +85,12 @@ def memory_staircase(result: CaseResult, path: Path) -> None:
     axes.set_ylim(0, MACHINE_MB * 1.2)
     axes.set_ylabel("MB")
     axes.grid(visible=False, axis="x")
-    _save(figure, path)
+    save(figure, path)
 
 
 def memory_over_requests(result: CaseResult, path: Path) -> None:
     """Anonymous memory over mixed requests."""
-    figure, axes = _figure("Anonymous memory over mixed traffic")
+    figure, axes = new_figure("Anonymous memory over mixed traffic")
     settling = result.series.get("settling_anonymous_mb", [])
     readings = [*settling, *result.series["flat_anonymous_mb"]]
     axes.plot(np.arange(1, len(readings) + 1) * memory.READ_EVERY, readings, label="anonymous", color=COLOURS["ours"])
@@ -98,7 +98,7 @@ def memory_over_requests(result: CaseResult, path: Path) -> None:
     axes.set_ylim(0, 1.25 * max(readings))
     axes.set_xlabel("requests")
     axes.set_ylabel("MB")
-    _save(figure, path)
+    save(figure, path)
 
 
 def trend(revisions: Sequence[str], figures: Sequence[dict[str, float]], path: Path) -> None:
@@ -118,7 +118,8 @@ def trend(revisions: Sequence[str], figures: Sequence[dict[str, float]], path: P
         _write(figure, path)
 
 
-def _figure(title: str) -> tuple[Figure, Axes]:
+def new_figure(title: str) -> tuple[Figure, Axes]:
+    """An empty chart in the report's style."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 4.2), layout="constrained")
         axes = figure.subplots()
@@ -127,9 +128,10 @@ def _figure(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, columns: int = 4) -> None:
+    """Write it as SVG, the legend below in so many columns."""
     with mpl.rc_context(STYLE):
-        figure.legend(frameon=False, loc="outside lower center", ncols=4)
+        figure.legend(frameon=False, loc="outside lower center", ncols=columns)
         _write(figure, path)
 
 

@@ -17,20 +17,31 @@ _BLOCK = re.compile(r"(<!-- figures:[^\n]*-->\n).*?(<!-- /figures -->)", re.DOTA
 
 
 def figures(measured: Sequence[tuple[Suite, Run]], targets: Sequence[Target]) -> str:
-    """Markdown: the machine of each run, then a row a target."""
+    """Markdown: the machine of each run, the tables that are read side by side, how many targets were reached, which
+    were not, and a row a target to unfold."""
     machines = sorted({f"{run.machine['cpu']}, {run.machine['cores']} cores" for _, run in measured})
-    lines = [
-        f"On {'; '.join(machines)}:",
-        "",
-        "| metric | unit | target | measured (min-max) | |",
-        "|---|---|---|---|---|",
-    ]
+    parts = [f"On {'; '.join(machines)}."]
     for suite, run in measured:
-        for row in rows_of(suite, run.suites[suite.name], targets):
-            if row.target is not None and row.measured is not None:
-                name, unit, target, value, _, verdict = cells(row)
-                lines.append(f"| {name} | {unit} | {target} | {value} | {verdict} |")
-    return "\n".join(lines) + "\n"
+        if suite.table is not None:
+            parts.append(f"{suite.purpose[:1].upper()}{suite.purpose[1:]}:")
+            parts.append(suite.table(run.suites[suite.name]))
+    rows = [
+        row
+        for suite, run in measured
+        for row in rows_of(suite, run.suites[suite.name], targets)
+        if row.target is not None and row.measured is not None
+    ]
+    missed = [f"`{row.metric.name}`" for row in rows if row.missed]
+    parts.append(f"{len(rows) - len(missed)} of {len(rows)} targets are reached" + (
+        f". Missed: {', '.join(missed)}." if missed else "."
+    ))  # fmt: skip
+    table = ["| metric | unit | target | measured (min-max) | |", "|---|---|---|---|---|"]
+    for row in rows:
+        name, unit, target, value, _, verdict = cells(row)
+        table.append(f"| {name} | {unit} | {target} | {value} | {verdict} |")
+    parts.append("<details><summary>All targets</summary>")
+    parts += ["\n".join(table), "</details>"]
+    return "\n\n".join(parts) + "\n"
 
 
 def write_figures(text: str, readme: Path = README) -> None:

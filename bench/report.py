@@ -7,6 +7,8 @@ from pathlib import Path
 
 from bench import charts
 from bench.history import CaseResult, Run
+from bench.peer_charts import latency_of_peers, memory_of_peers
+from bench.peers.compare import SPEED
 from bench.suite import Suite
 from bench.suites import MODULES, load_suite
 from bench.table import Row, cells, rows_of
@@ -121,6 +123,13 @@ def _charts(name: str, run: Run, folder: Path) -> list[tuple[str, Path]]:
             path = folder / "flatness.svg"
             charts.memory_over_requests(result, path)
             drawn.append(("Anonymous memory over mixed requests", path))
+    if name == "peers" and (result := cases.get(SPEED)) and result.series.get("floor_ms.16"):
+        for title, file, draw_chart in (
+            ("Time of one text by engine and length, over the float32 floor", "peers-latency.svg", latency_of_peers),
+            ("Memory by engine, against 256 MB", "peers-memory.svg", memory_of_peers),
+        ):
+            draw_chart(cases, folder / file)
+            drawn.append((title, folder / file))
     return drawn
 
 

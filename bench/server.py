@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.cgroup import MemoryGroup
@@ -141,6 +141,14 @@ def launched(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextmanager
+def text_encoder_alone(conditions: Conditions) -> Iterator[Conditions]:
+    """The conditions with a folder of models that has no other than the text encoder."""
+    with tempfile.TemporaryDirectory(prefix="vows-bench-") as folder:
+        (Path(folder) / "minilm").symlink_to(conditions.models / "minilm")
+        yield replace(conditions, models=Path(folder))
 
 
 @contextmanager

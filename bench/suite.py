@@ -155,6 +155,19 @@ def difference(minuend: str, subtrahend: str) -> Callable[[Series], Sequence[flo
     return lambda series: [a - b for a, b in zip(series.get(minuend, ()), series.get(subtrahend, ()), strict=False)]
 
 
+def percentiles_apart(minuend: str, subtrahend: str, percent: float) -> Callable[[Series], Sequence[float]]:
+    """One value, a percentile of one series minus the same of another; [] where either was not taken."""
+
+    def values(series: Series) -> Sequence[float]:
+        two = [series.get(name, ()) for name in (minuend, subtrahend)]
+        if not all(two):
+            return []
+        above, below = (float(np.percentile(np.asarray(taken, np.float64), percent)) for taken in two)
+        return [above - below]
+
+    return values
+
+
 def share(part: str, whole: str) -> Callable[[Series], Sequence[float]]:
     """One count over another; [] where nothing was counted."""
 

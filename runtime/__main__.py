@@ -1,6 +1,7 @@
 """`python -m runtime`: settings from the environment → a server. Its commands look after one."""
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -40,6 +41,7 @@ def _serve(options: argparse.Namespace) -> int:
         return _refuse(error)
     logs.configure(settings.log_level, settings.log_format)
     one_heap()
+    gc.disable()  # until all is loaded: none of it is garbage, and looking for some takes a twentieth of the start
     from runtime.server import StartError, serve  # after the settings, so that a bad one is told at once
 
     try:

@@ -121,13 +121,13 @@ def build_parts(settings: Settings) -> Parts:
         queue_tokens=settings.queue_tokens,
     )
     # What cannot fit is told before the catalogue reserves its space; what is held then is checked again below.
-    memory_budget(settings, workers=pool.workers, sequence=False).check()
+    memory_budget(settings, scratches=pool.workers, sequence=False).check()
     store = SqliteStore(settings.data_dir, decay_per_day=settings.decay_per_day)
     exact = store.embeddings if settings.catalog_vectors == "int8" else None
     catalog = Catalog(dimensions=DIMENSIONS, max_bytes=settings.catalog_bytes, exact=exact)
     sequence = SequenceServing(settings.models_dir, catalog, encoder.model_version)
     sequence.load_at_start()
-    budget = memory_budget(settings, workers=pool.workers, sequence=sequence.served is not None)
+    budget = memory_budget(settings, scratches=pool.workers, sequence=sequence.served is not None)
     budget.check()
     log.info("memory that may still be taken:\n%s", budget.lines())
     for stored in store.vectors(bundle.digest):

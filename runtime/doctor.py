@@ -5,7 +5,7 @@ import os
 import platform
 import resource
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +40,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _machine()
     workers = settings.threads or usable_cores()
     yield Finding("worker threads", str(workers))
-    yield from _model(settings)
-    yield from _memory(settings, workers)
+    sequence = yield from _models(settings)
+    yield from _memory(settings, workers, sequence=sequence)
     yield _volume(settings)
     yield _files(settings)
     yield _reach(settings)
@@ -55,18 +55,23 @@ def _machine() -> Iterator[Finding]:
                   f"SQLite {sqlite3.sqlite_version}")  # fmt: skip
 
 
-def _model(settings: Settings) -> Iterator[Finding]:
-    """Imports the server whole, so that what this process holds is what the server will hold before it serves."""
+def _models(settings: Settings) -> Generator[Finding, None, bool]:
+    """Imports the server whole, so that what this process holds is what the server will hold before it serves.
+
+    Returns whether a sequence model would be served.
+    """
     import runtime.server  # noqa: F401
+    from runtime.catalog import Catalog
     from runtime.models.bundle import Bundle, BundleError
     from runtime.models.text_encoder import load_encoder
+    from runtime.sequence import SequenceServing
 
     try:
         bundle = Bundle.load(settings.models_dir / "minilm", kind="text-encoder")
-        encoder, test = load_encoder(bundle, settings.encoding)
+        encoder, test = load_encoder(bundle, settings.encoding, longest=None)
     except BundleError as error:
         yield Finding("model", str(error), "unsafe")
-        return
+        return False
     yield Finding(
         "model", f"{encoder.model_version}, bundle {bundle.digest[:12]}, compiled by onnxruntime "
         f"{bundle.manifest.onnxruntime}", "ok",
@@ -75,14 +80,25 @@ def _model(settings: Settings) -> Iterator[Finding]:
         "variant", f"{encoder.encoding} (this processor is best with {integer_encoding()}); {test.texts} recorded "
         f"texts, cosine at least {test.min_cosine_to_recorded:.6f}", "ok",
     )  # fmt: skip
+    sequence = SequenceServing(settings.models_dir, Catalog(encoder.dimensions, 0), encoder.model_version)
+    sequence.load_at_start()
+    sequence.close()
+    if sequence.problem is not None:
+        yield Finding("sequence model", sequence.problem, "unsafe")
+    elif sequence.served is None:
+        yield Finding("sequence model", "none is installed: the simple model ranks")
+    else:
+        yield Finding("sequence model", sequence.served.model.model_version, "ok")
+    return sequence.served is not None
 
 
-def _memory(settings: Settings, workers: int) -> Iterator[Finding]:
+def _memory(settings: Settings, workers: int, *, sequence: bool) -> Iterator[Finding]:
     from runtime.memory_budget import memory_budget
 
     give_back_freed()
     held, limit, available = process_memory(), memory_limit(), available_memory()
-    budget = memory_budget(settings, workers=workers)
+    # The longest text was run once: one worker's scratch is held already.
+    budget = memory_budget(settings, scratches=workers - 1, sequence=sequence)
     peak = held.rss + budget.total
     yield Finding("memory limit", _mib(limit))
     yield Finding("memory available", _mib(available))

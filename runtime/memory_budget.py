@@ -53,10 +53,11 @@ class MemoryBudget:
             )
 
 
-def memory_budget(settings: Settings, *, workers: int, sequence: bool = False) -> MemoryBudget:
+def memory_budget(settings: Settings, *, scratches: int, sequence: bool) -> MemoryBudget:
     """What the parts may grow by, from here. Call it with the models and the store built, before the catalogue.
 
-    sequence: a sequence model is served, which keeps vectors of its own for the catalogue.
+    scratches: workers whose scratch memory, one run of the longest text, is not held yet. sequence: a sequence model is
+    served, which keeps vectors of its own for the catalogue.
     """
     items = settings.catalog_bytes // row_bytes(settings.catalog_vectors, _DIMENSIONS)
     growth = {
@@ -67,8 +68,7 @@ def memory_budget(settings: Settings, *, workers: int, sequence: bool = False) -
         "bodies and what is decoded of them (2 × VOWS_BODY_BUDGET_BYTES)": 2 * settings.body_budget_bytes,
         "decoding one body": _DECODE_BYTES,
         "connections (VOWS_MAX_REQUESTS)": settings.max_requests * _CONNECTION_BYTES,
-        # The self-test ran the longest text once: one worker's scratch is held already.
-        "scratch of the model (VOWS_THREADS)": (workers - 1) * SCRATCH_BYTES,
+        "scratch of the model (VOWS_THREADS)": scratches * SCRATCH_BYTES,
         "store": _STORE_BYTES,
         "cache (VOWS_CACHE_BYTES)": settings.cache_bytes,
         "queue (VOWS_QUEUE_TOKENS)": settings.queue_tokens * 16,

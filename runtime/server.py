@@ -1,5 +1,6 @@
 """The application behind uvicorn, and what the terminal shows."""
 
+import gc
 import logging
 import signal
 import socket
@@ -42,6 +43,8 @@ def serve(settings: Settings) -> None:
     except (BundleError, CatalogFull, MemoryBudgetError, StoreError, OSError) as error:
         raise StartError(str(error)) from error
     give_back_freed()
+    gc.freeze()
+    gc.enable()
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -51,6 +54,7 @@ def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # an address that the client may write itself is no address
         # Of connections; requests beyond max_requests are refused by the application.
         limit_concurrency=settings.max_requests + IDLE_CONNECTIONS,
         timeout_graceful_shutdown=settings.shutdown_s,

@@ -22,10 +22,13 @@ from bench.http_client import build_request
 from bench.machine import ROOT
 from bench.peers.contenders import Contender, Places
 from bench.peers.install import quiet_environment
-from bench.server import IMAGE_ENVIRONMENT, STOP_S, Server, free_port
+from bench.server import STOP_S, Server, free_port
 
 READY_S = 120.0
+# As ours sets for itself: one thread, and one malloc heap for all threads.
 ONE_THREAD = {
+    "MALLOC_ARENA_MAX": "1",
+    "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "RAYON_NUM_THREADS": "1",
@@ -104,7 +107,7 @@ def started(
 
     folder = Path(tempfile.mkdtemp(prefix="vows-peer-"))
     port = free_port()
-    environment = quiet_environment(places) | IMAGE_ENVIRONMENT | ONE_THREAD | dialect.environment(model, port, folder)
+    environment = quiet_environment(places) | ONE_THREAD | dialect.environment(model, port, folder)
     try:
         with (folder / "log").open("wb") as out:
             begun = time.monotonic()

@@ -7,7 +7,8 @@ import importlib
 from bench.suite import Suite
 
 NAMES = ("embed", "start", "memory", "users", "rank", "search", "load", "quality", "session", "sequence")
-OPT_IN = ("faults", "fuzz", "peers", "bench.vm.suite")  # run when named: they take long or need a set-up of their own
+# Run when named: they take long or need a set-up of their own.
+OPT_IN = ("bulk", "faults", "fuzz", "peers", "bench.vm.suite")
 
 
 def module_of(name: str) -> str:

@@ -9,7 +9,7 @@ from bench.floor import floor_ms
 from bench.http_client import Connection, build_request
 from bench.in_process import encoder_process
 from bench.server import serving
-from bench.suite import Case, Conditions, Metric, Samples, Suite, difference, ratio, raw
+from bench.suite import Case, Conditions, Metric, Samples, Suite, difference, percentiles_apart, ratio, raw
 from bench.texts import TextSource, load_tokenizer
 
 LENGTHS = (16, 32, 64, 128, 256)  # tokens, [CLS] and [SEP] included
@@ -100,6 +100,13 @@ def _metrics(tokens: int) -> tuple[Metric, ...]:
             "p95",
         ),
         Metric(
+            f"embed.http_more_at_p95_ms.{tokens}",
+            case,
+            "ms",
+            "higher",
+            percentiles_apart(f"http_ms.{tokens}", f"text_ms.{tokens}", 95),
+        ),
+        Metric(
             f"embed.http_and_tokenize_ms.{tokens}",
             case,
             "ms",
@@ -115,6 +122,7 @@ SUITE = Suite(
     reading="One text a request, every text new. `floor_ms` is the time the model's matrix products would take in "
     "float32 at the best rate this core reached in the same round. `ratio_to_floor` compares text to vector, "
     "tokenising included, round by round. `http_overhead_ms` is each request over HTTP minus the round's median in "
+    "process, so its p95 has the jitter of the model in it; `http_more_at_p95_ms` is p95 over HTTP minus p95 in "
     "process; `http_and_tokenize_ms` is HTTP minus the model alone. The client waits without "
     "sleeping, on a core of its own.",
     cases=(Case("one client", measure),),

@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import astuple, fields, replace
+from dataclasses import astuple, fields
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import numpy as np
 from bench.cgroup import forget_cached, memory_limit
 from bench.http_client import Connection
 from bench.process_memory import MB, ProcessMemory
-from bench.server import Server, ServerError, serving
+from bench.server import Server, ServerError, serving, text_encoder_alone
 from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Series, Suite, raw, share
 from bench.suites.embed import LENGTHS
 from bench.texts import TextSource, load_tokenizer
@@ -30,14 +28,6 @@ READ_EVERY = 100  # requests between two readings while flatness is measured
 SETTLING_REQUESTS = 3000  # before that: long enough for the bounded caches to fill, so that only a leak still grows
 AS_EXPECTED = share("as_expected", "asked")  # of the requests, those answered by the status they had to have
 READINGS = [field.name for field in fields(ProcessMemory)]
-
-
-@contextmanager
-def text_encoder_alone(conditions: Conditions) -> Iterator[Conditions]:
-    """The conditions with a folder of models that has no other than the text encoder."""
-    with tempfile.TemporaryDirectory(prefix="vows-bench-") as folder:
-        (Path(folder) / "minilm").symlink_to(conditions.models / "minilm")
-        yield replace(conditions, models=Path(folder))
 
 
 def measure_both_models(conditions: Conditions, samples: Samples) -> None:

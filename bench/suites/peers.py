@@ -192,7 +192,7 @@ SUITE = Suite(
     "time; every round gives each the same new texts in an order drawn anew. Times are medians of rounds with "
     "their minimum and maximum. Requests/s: 8 clients, texts of 32 tokens; the front hands one request at a time to an "
     "engine that is not asynchronous. Cosine: over 200 sentences of STS-B test, to the float32 weights on torch. "
-    "Memory: fresh processes with the image's allocator setting. The batch of 32 texts of 256 tokens goes to each "
+    "Memory: fresh processes, one malloc heap each. The batch of 32 texts of 256 tokens goes to each "
     "library whole. `in 256 MB`: a hard limit, single texts of each length, then the batch. "
     "`ours_to_fastest_int8`: our encoder behind the front over the fastest engine with int8 weights at that length. "
     "`cosine_above`: ours less the better of those whose products are integers too. Contenders are set up by "

@@ -22,6 +22,10 @@ class BundleError(Exception):
     """A bundle cannot be used. The message says which folder, what was found, what was expected and what to do."""
 
 
+class DamagedFile(BundleError):
+    """A file of a bundle is not what the manifest says."""
+
+
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
     bytes: int
@@ -67,7 +71,8 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle. `digest` is the SHA-256 of the manifest, and so of every file it names."""
+    """A bundle whose files are what its manifest says. `digest` is the SHA-256 of the manifest, and so of every file it
+    names."""
 
     path: Path
     manifest: Manifest
@@ -75,7 +80,8 @@ class Bundle:
 
     @classmethod
     def load(cls, path: Path, *, kind: str, dimensions: int | None = None) -> "Bundle":
-        """Read and verify the bundle at `path`.
+        """Read the bundle at `path` and verify what is read from it; an encoding when it is asked for, since a server
+        opens one of them, and reading another takes longer than opening it.
 
         Files that the manifest names but that are absent are allowed as long as the encodings and the tokenizer
         are there: the image leaves the canonical `model.onnx` behind.
@@ -98,19 +104,22 @@ class Bundle:
             _expect(path, "dimensions", manifest.dimensions, dimensions)
         required = set(manifest.encodings.values()) | set(manifest.graphs.values())
         required |= {TOKENIZER} if kind == "text-encoder" else {GOLDEN, *ID_TABLE}
+        read_now = required - set(manifest.encodings.values()) | {GOLDEN}
         for name in sorted(required - manifest.files.keys()):
             raise BundleError(f"{path / MANIFEST} does not list {name}, which it needs; export the bundle again")
         for name, entry in manifest.files.items():
-            _verify(path, name, entry, required=name in required)
+            if _is_whole(path, name, entry, required=name in required) and name in read_now:
+                _verify(path, name, entry)
         return cls(path=path, manifest=manifest, digest=hashlib.sha256(raw).hexdigest())
 
     def encoding_path(self, encoding: str) -> Path:
-        """The `.ort` file of an encoding. Raises BundleError when the bundle does not carry it."""
-        try:
-            return self.path / self.manifest.encodings[encoding]
-        except KeyError:
+        """The `.ort` file of an encoding, verified. Raises BundleError when the bundle does not carry it whole."""
+        name = self.manifest.encodings.get(encoding)
+        if name is None:
             known = ", ".join(sorted(self.manifest.encodings))
-            raise BundleError(f"bundle {self.path} has no encoding {encoding!r}; it has: {known}") from None
+            raise BundleError(f"bundle {self.path} has no encoding {encoding!r}; it has: {known}")
+        _verify(self.path, name, self.manifest.files[name])
+        return self.path / name
 
     def golden(self) -> list[Golden]:
         """The recorded texts of the start-up self-test; empty when the bundle carries none."""
@@ -133,19 +142,24 @@ def _expect(path: Path, what: str, found: object, expected: object) -> None:
         raise BundleError(f"bundle {path}: {what} is {found!r}, expected {expected!r}; export the bundle again")
 
 
-def _verify(path: Path, name: str, entry: FileEntry, *, required: bool) -> None:
+def _is_whole(path: Path, name: str, entry: FileEntry, *, required: bool) -> bool:
+    """Whether a file is there with the bytes it should have, False where it need not be. Raises BundleError."""
     if Path(name).name != name:
         raise BundleError(f"bundle {path}: file name {name!r} leaves the folder")
     file = path / name
     if not file.exists():
         if required:
-            raise BundleError(f"bundle {path}: {name} is missing; export the bundle again")
-        return
+            raise DamagedFile(f"bundle {path}: {name} is missing; export the bundle again")
+        return False
     size = file.stat().st_size
     if size != entry.bytes:
-        raise BundleError(f"bundle {path}: {name} has {size} bytes, the manifest says {entry.bytes}; export again")
-    found = sha256_file(file)
+        raise DamagedFile(f"bundle {path}: {name} has {size} bytes, the manifest says {entry.bytes}; export again")
+    return True
+
+
+def _verify(path: Path, name: str, entry: FileEntry) -> None:
+    found = sha256_file(path / name)
     if found != entry.sha256:
-        raise BundleError(
+        raise DamagedFile(
             f"bundle {path}: SHA-256 of {name} is {found}, the manifest says {entry.sha256}; export the bundle again"
         )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.http_client import HOST, build_request
+from bench.server import IMAGE_ENVIRONMENT
 
 
 def command(python: Path, model: Path, port: int) -> list[str]:
@@ -18,7 +19,7 @@ def command(python: Path, model: Path, port: int) -> list[str]:
 
 def environment(model: Path, port: int, folder: Path) -> dict[str, str]:
     """Its settings; `folder` is fresh and its own."""
-    return {
+    return IMAGE_ENVIRONMENT | {
         "VOWS_HOST": HOST,
         "VOWS_PORT": str(port),
         "VOWS_DATA_DIR": str(folder / "data"),

@@ -23,6 +23,12 @@ def edit(bundle: Path, **changes: object) -> None:
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | changes))
 
 
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
 def test_the_exported_bundle_is_accepted(bundle_path):
     bundle = Bundle.load(bundle_path, kind="text-encoder", dimensions=384)
     assert bundle.manifest.model_version == "sentence-bert-v1"
@@ -53,13 +59,19 @@ def test_a_file_outside_the_folder_is_refused(copy):
         Bundle.load(copy, kind="text-encoder")
 
 
-def test_a_changed_byte_is_found(copy):
-    model = copy / next(iter(json.loads((copy / "manifest.json").read_text())["encodings"].values()))
-    content = bytearray(model.read_bytes())
-    content[len(content) // 2] ^= 1
-    model.write_bytes(content)
-    with pytest.raises(BundleError, match=f"SHA-256 of {model.name}"):
+@pytest.mark.parametrize("name", ["tokenizer.json", "golden.json"])
+def test_a_changed_byte_is_found(copy, name):
+    flip_a_bit(copy / name)
+    with pytest.raises(BundleError, match=f"SHA-256 of {name}"):
         Bundle.load(copy, kind="text-encoder")
+
+
+def test_a_changed_byte_of_the_model_is_found_before_it_is_opened_and_no_other_encoding_is_taken(copy):
+    bundle = Bundle.load(copy, kind="text-encoder")
+    name = bundle.manifest.encodings[candidate_encodings(bundle)[0]]
+    flip_a_bit(copy / name)
+    with pytest.raises(BundleError, match=f"SHA-256 of {name}"):
+        load_encoder(bundle)
 
 
 def test_a_cut_file_and_a_missing_file_are_found(copy):

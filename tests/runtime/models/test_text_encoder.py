@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from runtime.models.bundle import Bundle
+from runtime.models.text_encoder import load_encoder
+
 TEXTS = [
     "a rustic barn with string lights",
     "x",
@@ -61,3 +64,9 @@ def test_the_recorded_vectors_are_reproduced(encoder):
     assert result.texts >= 10
     assert result.min_cosine_to_recorded >= 0.9999
     assert result.mean_cosine_to_fp32 >= 0.998
+
+
+def test_a_start_looks_at_the_shorter_of_the_recorded_texts(bundle_path):
+    encoder, at_start = load_encoder(Bundle.load(bundle_path, kind="text-encoder"))
+    assert 10 <= at_start.texts < encoder.self_test().texts
+    assert at_start.mean_cosine_to_fp32 >= 0.998

@@ -1,0 +1,119 @@
+"""A catalogue of 100,000 items streamed in under 256 MB, while somebody else asks."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from typing import Any
+
+from bench.catalogue import item_id
+from bench.cgroup import memory_limit
+from bench.http_client import HOST, build_request
+from bench.server import serving, text_encoder_alone
+from bench.suite import Case, Conditions, Metric, Samples, Suite, raw, share
+from bench.texts import TextSource, load_tokenizer
+
+ITEMS = 100_000
+LIMIT_MB = 256
+ASK_EVERY_S = 0.25
+TEXT_TOKENS = 16
+IDLE_TEXTS = 60
+_ROW_BYTES = 392
+_STREAM_LIMIT_S = 3000.0
+CASE = f"{ITEMS:,} items, limit {LIMIT_MB} MB"
+
+
+class Stream(threading.Thread):
+    """One `POST /content/batch` of `items` lines. After it: `progress`, how many lines told of it, and `last`, the last
+    line; `error` where there is none."""
+
+    def __init__(self, port: int, items: int) -> None:
+        super().__init__(daemon=True)
+        self.progress = 0
+        self.last: dict[str, Any] = {}
+        self.error: str | None = None
+        self._port = port
+        self._body = b"".join(b'{"id":"%b","text":"venue %d"}\n' % (item_id(n).encode(), n) for n in range(items))
+
+    def run(self) -> None:
+        """Send in one thread and read in another, as a client with an asynchronous library does."""
+        head = (
+            f"POST /content/batch HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/x-ndjson\r\n"
+            f"accept: application/x-ndjson\r\ncontent-length: {len(self._body)}\r\nconnection: close\r\n\r\n"
+        )
+        try:
+            with socket.create_connection((HOST, self._port), timeout=_STREAM_LIMIT_S) as connection:
+                sender = threading.Thread(target=connection.sendall, args=(head.encode() + self._body,), daemon=True)
+                sender.start()
+                for line in connection.makefile("rb"):
+                    if line.startswith(b'{"event"'):
+                        self.last = json.loads(line)
+                        self.progress += self.last["event"] == "progress"
+                sender.join()
+        except (OSError, ValueError) as error:
+            self.error = f"{type(error).__name__}: {error}"
+
+
+def measure(conditions: Conditions, samples: Samples) -> None:
+    """Ask for new texts alone, then a few times a second while the stream runs."""
+    items = conditions.rounds(full=ITEMS, quick=1_500)
+    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    settings = {"VOWS_CATALOG_VECTORS": "int8", "VOWS_CATALOG_BYTES": str(max(1 << 20, items * _ROW_BYTES))}
+    with (
+        text_encoder_alone(conditions) as alone,
+        memory_limit(LIMIT_MB) as group,
+        serving(alone, group, settings) as server,
+        server.connect() as connection,
+    ):
+
+        def ask(series: str) -> None:
+            text = {"type": "content", "text": source.texts(TEXT_TOKENS, 1)[0]}
+            elapsed_ms, status = connection.timed(build_request("POST", "/embed", text))
+            samples.count("asked")
+            samples.count("answered", int(status == 200))
+            samples.add(series, elapsed_ms)
+
+        for _ in range(conditions.rounds(full=IDLE_TEXTS, quick=5)):
+            ask("alone_ms")
+            time.sleep(ASK_EVERY_S if not conditions.quick else 0)
+        stream = Stream(server.port, items)
+        started = time.monotonic()
+        stream.start()
+        while stream.is_alive():
+            ask("beside_ms")
+            stream.join(ASK_EVERY_S)
+        samples.add("items_per_s", items / (time.monotonic() - started))
+        if stream.error is not None or stream.last.get("event") != "done":
+            raise RuntimeError(f"the stream ended with {stream.error or stream.last}")
+        samples.count("sent", items)
+        samples.count("stored", connection.ask_json(build_request("GET", "/info"))["stored"]["content"])
+        samples.add("progress_lines", stream.progress)
+        memory = server.memory()
+        samples.add("anonymous_mb", memory.anonymous_mb)
+        samples.add("peak_rss_mb", memory.peak_rss_mb)
+        samples.add("oom_kills", group.oom_kills())
+
+
+SUITE = Suite(
+    name="bulk",
+    purpose="100,000 items in one stream under 256 MB, while somebody else asks",
+    reading="`POST /content/batch` with NDJSON, every text new and embedded; the text encoder serves alone, vectors "
+    "held as int8. Meanwhile a client asks `/embed` for a new text of 16 tokens four times a second: `beside`, against "
+    "`alone` before. `stored`: of the items sent, those that `/info` counts afterwards.",
+    cases=(Case(CASE, measure, limit_s=3600),),
+    metrics=(
+        Metric("bulk.stored", CASE, "share", "lower", share("stored", "sent")),
+        Metric("bulk.answered", CASE, "share", "lower", share("answered", "asked")),
+        Metric("bulk.oom_kills", CASE, "processes", "higher", raw("oom_kills"), "max"),
+        Metric("bulk.items_per_s", CASE, "1/s", "lower", raw("items_per_s")),
+        Metric("bulk.alone_p50_ms", CASE, "ms", "higher", raw("alone_ms")),
+        Metric("bulk.beside_p50_ms", CASE, "ms", "higher", raw("beside_ms")),
+        Metric("bulk.beside_p95_ms", CASE, "ms", "higher", raw("beside_ms"), "p95"),
+        Metric("bulk.beside_max_ms", CASE, "ms", "higher", raw("beside_ms"), "max"),
+        Metric("bulk.progress_lines", CASE, "lines", "lower", raw("progress_lines")),
+        Metric("bulk.anonymous_mb", CASE, "MB", "higher", raw("anonymous_mb")),
+        Metric("bulk.peak_rss_mb", CASE, "MB", "higher", raw("peak_rss_mb")),
+    ),
+)
