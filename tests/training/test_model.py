@@ -14,6 +14,7 @@ from training.model import (
     HIDDEN,
     KNOT_OCTAVES,
     POSITION_BUCKETS,
+    SHRINK,
     TIME_KNOTS,
     Bias,
     ModelConfig,
@@ -107,6 +108,23 @@ def test_the_bias_is_its_naive_twin(nearest: int) -> None:
                     np.testing.assert_allclose(found[b, :, i, 1 + j], expected.detach().numpy(), atol=2e-4)
                 else:
                     assert (found[b, :, i, 1 + j] < -HIDDEN / 2).all()
+
+
+def test_a_taste_is_its_naive_twin(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
+    """What items were like times how it went, over so many events and a few more; nothing before the first."""
+    model = checkpoint.model
+    d, m = model.config.width, model.config.likeness
+    with torch.inference_mode():
+        learned = model.learned(batch.metadata, batch.catalogue)[batch.item]
+        hidden = model.encode(learned, batch.action, batch.device, batch.events, batch.seconds)
+        states = model.states(hidden)
+        total = torch.zeros(len(hidden), m)
+        assert (states[:, 0, d:] == 0).all()
+        for k in range(hidden.shape[1]):
+            verdict = model.verdict(hidden[:, k, :d]) + model.verdict_action(batch.action[:, k])
+            total += verdict * hidden[:, k, -m:] * m**0.5
+            torch.testing.assert_close(states[:, k + 1, d:], total / (k + 1 + SHRINK), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(hidden[..., -m:].norm(dim=-1), torch.ones(hidden.shape[:2]))
 
 
 def test_position_buckets_rise_one_by_one() -> None:
