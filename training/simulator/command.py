@@ -8,14 +8,15 @@ import numpy as np
 
 from training.data.events import ACTIONS
 from training.data.files import write_parquet
-from training.simulator.filter import predict_actions
+from training.simulator.filter import predict, taste_cosine
 from training.simulator.parameters import Parameters
 from training.simulator.text_share import text_share
 from training.simulator.world import simulate
 
 DESCRIPTION = """\
-Simulate one world and print its figures: events and actions, the share of utility that the texts tell, and the accuracy
-that the exact filter attains on the later half of some users' events. --out writes the events as Parquet."""
+Simulate one world and print its figures: events and actions, the share of utility that the texts tell, the accuracy
+that the exact filter attains on the later half of some users' events, and how well it knows their taste. --out writes
+the events as Parquet."""
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -47,13 +48,16 @@ def _run(options: argparse.Namespace) -> int:
     print("  events a user: " + ", ".join(f"p{q} {np.percentile(lengths, q):.0f}" for q in (5, 50, 95)))
     print(f"  texts explain {text_share(world):.1%} of the variance of lasting utility (out of fold, linear)")
     if options.bound_users:
-        rows, predicted = predict_actions(world, np.arange(min(options.bound_users, options.users)))
+        predictions = predict(world, np.arange(min(options.bound_users, options.users)))
+        rows = np.array([one.row for one in predictions])
+        predicted = np.stack([one.actions for one in predictions])
         later = rows - world.dataset.starts[events.user[rows]] >= lengths[events.user[rows]] // 2
         right = predicted.argmax(axis=1) == events.action[rows]
         print(
             f"  attainable accuracy {right[later].mean():.1%} on {later.sum():,} later events, "
             f"{right.mean():.1%} on all"
         )
+        print(f"  taste as known before the last event: cosine {taste_cosine(world, predictions):.3f} to the true")
     if options.out:
         write_parquet(world.dataset, options.out)
         print(f"  written to {options.out}")

@@ -25,20 +25,28 @@ Array = NDArray[np.float64]
 class Prediction:
     """What is known before event `row` of `dataset.events`.
 
-    actions: P(action | item shown), float64 [4]. item_scores: P(shown next and engaged with), float64 [items], where
-    it was asked for.
+    actions: P(action | item shown), float64 [4]. taste: the posterior mean of the user's, float64 [taste_dimensions].
+    item_scores: P(shown next and engaged with), float64 [items], where it was asked for.
     """
 
     row: int
     actions: Array
+    taste: Array
     item_scores: Array | None
 
 
-def predict_actions(world: World, users: NDArray[np.int64]) -> tuple[NDArray[np.int64], Array]:
-    """Rows of the users' events in `dataset.events` and the bound's P(action | item shown) at each, [rows, 4]."""
-    found = [prediction for user in users for prediction in predict_user(world, int(user), frozenset())]
-    rows = np.array([prediction.row for prediction in found], np.int64)
-    return rows, np.stack([prediction.actions for prediction in found]) if found else np.zeros((0, 4))
+def predict(world: World, users: NDArray[np.int64]) -> list[Prediction]:
+    """What is known before every event of these users."""
+    return [prediction for user in users for prediction in predict_user(world, int(user), frozenset())]
+
+
+def taste_cosine(world: World, predictions: list[Prediction]) -> float:
+    """Mean cosine between the true taste and the one known before each user's last event."""
+    users = world.dataset.events.user
+    last = {int(users[one.row]): one.taste for one in predictions}  # the later replaces the earlier
+    found, true = np.stack(list(last.values())), world.profiles.taste[world.users.profile[list(last)]]
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(true, axis=1)
+    return float(((found * true).sum(axis=1) / lengths).mean())
 
 
 def predict_user(world: World, user: int, ranked: frozenset[int]) -> Iterator[Prediction]:
@@ -94,7 +102,9 @@ def predict_user(world: World, user: int, ranked: frozenset[int]) -> Iterator[Pr
         off = session.sum(axis=(-2, -1)) - on
         weights = np.stack([off * shown_off, on * shown_on], axis=-1)  # [profiles, rates, off/on]
         actions = np.einsum("pro,proa->a", weights, laws)
-        yield Prediction(start + step, actions / actions.sum(), scores)
+        belief_of_profile = session.sum(axis=(1, 2, 3))
+        taste = belief_of_profile @ profiles.taste / belief_of_profile.sum()
+        yield Prediction(start + step, actions / actions.sum(), taste, scores)
         # What the event tells: P(item, action | intent of the session)
         likelihood_off = shown_off * laws[..., 0, action]  # [profiles, rates]
         likelihood_on = shown_on * laws[..., 1, action]

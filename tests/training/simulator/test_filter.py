@@ -9,7 +9,7 @@ from tests.training.worlds import small_world
 from training.data.events import ACTIONS
 from training.evaluation import metrics
 from training.simulator import choice
-from training.simulator.filter import predict_actions, predict_user
+from training.simulator.filter import predict, predict_user, taste_cosine
 from training.simulator.items import DAY_US
 from training.simulator.parameters import CATEGORIES, PHASES
 from training.simulator.world import World
@@ -84,13 +84,21 @@ def test_the_second_action_is_the_sum_over_all_paths() -> None:
 
 
 def test_it_is_calibrated_and_beats_the_shares(world: World) -> None:
-    rows, stated = predict_actions(world, np.arange(60))
+    predictions = predict(world, np.arange(60))
+    rows, stated = np.array([one.row for one in predictions]), np.stack([one.actions for one in predictions])
     actions = world.dataset.events.action[rows]
     assert stated.sum(axis=1) == pytest.approx(np.ones(len(rows)))
     figures = metrics.action_figures(stated, actions)
     assert figures.calibration_error < 0.03
     shares = np.bincount(actions, minlength=4) / len(actions)
     assert figures.log_loss < metrics.log_losses(np.tile(shares, (len(actions), 1)), actions).mean() - 0.2
+
+
+def test_taste_is_known_better_at_the_end_than_at_the_beginning(world: World) -> None:
+    predictions = predict(world, np.arange(40))
+    starts = world.dataset.starts
+    begun = [one for one in predictions if one.row < starts[world.dataset.events.user[one.row]] + 5]
+    assert taste_cosine(world, begun) + 0.1 < taste_cosine(world, predictions) <= 1
 
 
 def test_no_look_at_the_event_it_foretells(world: World) -> None:
