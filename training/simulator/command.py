@@ -57,9 +57,7 @@ def _run(options: argparse.Namespace) -> int:
             f"  attainable accuracy {right[later].mean():.1%} on {later.sum():,} later events, "
             f"{right.mean():.1%} on all"
         )
-        print(
-            f"  the taste that can be known before the last event: cosine {taste_cosine(world, predictions):.3f} to the true"
-        )
+        print(f"  taste as known before the last event: cosine {taste_cosine(world, predictions):.3f} to the true")
     if options.out:
         write_parquet(world.dataset, options.out)
         print(f"  written to {options.out}")
