@@ -131,7 +131,7 @@ def deskdrop() -> Recipe:
 def ml_100k() -> Recipe:
     """The public set of that name, not searched for: titles say little about films, so ids count; minutes on a core."""
     return Recipe(
-        "ml-100k", context=128, batch=16, epochs=6, patience=2, learning_rate=3e-3, warmup=40, dropout=0.2, id_rank=64,
+        "ml-100k", context=128, batch=16, epochs=4, patience=2, learning_rate=3e-3, warmup=40, dropout=0.2, id_rank=64,
         id_half=5.0, id_dropout=0.1,
     )  # fmt: skip
 
