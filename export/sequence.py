@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnx
+import torch
 
 from export.encoder import OPSET
 from export.encodings import as_u8, compile_ort
@@ -212,7 +213,7 @@ def _write_ids(checkpoint: Checkpoint, folder: Path) -> None:
     """The id-embedding for `IdTable`: items the log knows, by the hash of their id, codes times their weight."""
     learned = checkpoint.model.learned
     weight = learned.weight.numpy()
-    codes = learned.codes.weight.detach().numpy() * weight[:, np.newaxis]
+    codes = learned.code(torch.arange(len(weight))).detach().numpy() * weight[:, np.newaxis]
     hashes = np.array([id_hash(id) for id in checkpoint.ids], np.uint64)
     order = np.argsort(hashes, kind="stable")
     order = order[weight[order] > 0]

@@ -1,7 +1,7 @@
 """The trained sequence model as three ONNX graphs with a length of their own each: user, item, action.
 
 user     content f32 [n, 384], action, device i32 [n], events f32 [n, 11], seconds i32 [n] (n ≥ 0),
-         moment f32 [1, 9], now_device i32 [1], stated f32 [1, 384]  →  user f32 [128], hidden f32 [n, d]
+         moment f32 [1, 9], now_device i32 [1], stated f32 [1, 384]  →  user f32 [128], hidden f32 [n, h]
 item     content f32 [k, 384]  →  item f32 [k, 128]
 action   hidden, seconds, moment, now_device, stated as above, now_s i32 [1], content f32 [k, 384]
          →  probabilities f32 [k, 4]
@@ -64,12 +64,12 @@ class _Action(nn.Module):
         now_s: Tensor,
         content: Tensor,
     ) -> Tensor:
-        model, zeros = self.model, content[:, 0].long() * 0  # (k,)
-        device = now_device.long() + zeros[None]  # (1, k)
-        candidate = model.candidate(content[None], moment[:, None], device, stated[:, None])  # (1, k, d)
-        state = model.states(hidden[None])[:, -1:].expand(-1, content.shape[0], -1)  # (1, k, d)
+        model, device = self.model, now_device.long()
+        state = model.states(hidden[None])[:, -1]  # (1, s)
+        user = model.user(state, moment, device, stated)  # (1, D)
+        candidate = model.candidate(content[None], state[:, None], user[:, None], moment[:, None], device[None])
         position = now_s[None].long() * 0 + hidden.shape[0]  # (1, 1): all candidates are asked at one moment
-        logits = model.action(hidden[None], seconds[None], state, candidate, position, now_s[None])
+        logits = model.action(hidden[None], seconds[None], candidate, position, now_s[None])
         return torch.softmax(logits[0], dim=-1)
 
 
@@ -91,7 +91,7 @@ def sequence_graphs(model: SequenceModel) -> dict[str, onnx.ModelProto]:
         "seconds": torch.arange(n, dtype=torch.int32),
     }
     candidates = {"content": torch.ones(k, config.content)}
-    hidden = {"hidden": torch.ones(n, config.width), "seconds": history["seconds"]}
+    hidden = {"hidden": torch.ones(n, config.hidden), "seconds": history["seconds"]}
     now_s = {"now_s": torch.full((1,), n, dtype=torch.int32)}
     events = dict.fromkeys((*history, "hidden"), "events")
     return {

@@ -155,12 +155,13 @@ class TorchModel:
         user = model.user(state, moment, torch.tensor([device]), told_once)
         candidate = model.candidate(
             torch.from_numpy(candidates)[None],
-            moment[:, None].expand(1, k, -1),
-            torch.full((1, k), device),
-            told_once[:, None],
+            state[:, None],
+            user[:, None],
+            moment[:, None],
+            torch.full((1, 1), device),
         )
         now_s = torch.from_numpy(seconds(np.full(k, now_us), origin_us))[None]
-        logits = model.action(hidden, since, state[:, None].expand(1, k, -1), candidate, torch.full((1, k), n), now_s)
+        logits = model.action(hidden, since, candidate, torch.full((1, k), n), now_s)
         return user[0].numpy(), torch.softmax(logits[0], dim=-1).numpy()
 
 

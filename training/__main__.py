@@ -11,7 +11,8 @@ from training.errors import TrainingError
 
 DESCRIPTION = """\
 From interactions to a checkpoint and to a report on it: data prints a card per data set, simulate plays out a world,
-train makes a checkpoint, evaluate compares contenders under one protocol and writes results and report."""
+train makes a checkpoint, tune finds a recipe, ablate and incremental measure what its parts and older checkpoints are
+worth, evaluate compares contenders under one protocol and writes results and report."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m training", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    from training import ablations, incremental, tuning
     from training import command as training
     from training.data import command as data
     from training.evaluation import command as evaluation
@@ -28,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data.add_command(commands)
     simulator.add_command(commands)
     training.add_command(commands)
+    tuning.add_command(commands)
+    ablations.add_command(commands)
+    incremental.add_command(commands)
     evaluation.add_command(commands)
     options = parser.parse_args(arguments)
     try:

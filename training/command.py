@@ -19,7 +19,7 @@ from training.simulator.parameters import Parameters
 from training.train import train
 from training.worlds import worlds
 
-REFERENCE_WORLDS = (0, 1, 2, 3)
+REFERENCE_WORLDS = tuple(range(16))
 
 DESCRIPTION = """\
 Train the sequence model, with a bar that says how fast and how long, and a line of validation an epoch. A run that was

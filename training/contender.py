@@ -1,5 +1,6 @@
 """The sequence model under the evaluation's protocol: the same checkpoint, loss and features as what is served."""
 
+import hashlib
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from runtime.personalization.sequence_features import features, moments, seconds, wedding_us
-from training.checkpoint import Checkpoint
+from training.checkpoint import BEST, Checkpoint
 from training.data.events import Dataset, Histories
+from training.evaluation.baselines.tuned import joined
 from training.model import SequenceModel
-from training.recipes import RECIPES, Recipe
-from training.train import train
+from training.recipes import RECIPES, Recipe, going_on
+from training.train import epoch_order, fingerprint, grown, optimizer_of, step, train
+from training.windows import Windows
 
 MAX_EVENTS = 200  # the newest of a history that are read, as export sets it for the server
+_REFRESH = 0.3  # of the learning rate's peak, when chosen weights see the validation events too
 _AT_ONCE = 256  # moments; a moment takes its own copy of its user's states
 
 Scores = NDArray[np.float32]
@@ -26,35 +30,82 @@ Scores = NDArray[np.float32]
 class SequenceContender:
     """Trains a model of its own on what it is given; starts from a checkpoint where it has one, for the shared parts.
 
-    Validation chooses the epoch; nothing is fitted on it.
+    Validation chooses the epoch. `again`: the chosen weights then see train and validation together for one epoch, as
+    baselines are fitted on both; without it nothing is fitted on validation. tried: recipes compared on validation.
+    keep: a folder where trained weights stay, under a digest of recipe, data and code, and are found again.
     """
 
-    def __init__(self, recipe: Recipe, start: Checkpoint | None = None, out: Path | None = None) -> None:
-        self.name = f"sequence ({recipe.name})"
+    def __init__(
+        self,
+        recipe: Recipe,
+        start: Checkpoint | None = None,
+        out: Path | None = None,
+        *,
+        name: str | None = None,
+        again: bool = False,
+        tried: int = 0,
+        keep: Path | None = None,
+    ) -> None:
+        self.name = name or f"sequence ({recipe.name})"
         self.checkpoint: Checkpoint | None = None
+        self.choice: dict[str, Any] = {}
+        self.tried = tried
         self._recipe = recipe
         self._start = start
         self._out = out
+        self._again = again
+        self._keep = keep
+        self._kept: dict[tuple[int, bytes], Scores] = {}
 
     def fit(self, train: Dataset, validation: Dataset) -> None:
         with tempfile.TemporaryDirectory() as scratch:
-            self.checkpoint = _train(train, validation, self._recipe, self._out or Path(scratch), self._start)
-        catalogue = train.catalogue
-        self._stated = train.stated
-        self._model: SequenceModel = self.checkpoint.model
-        self._metadata = torch.from_numpy(catalogue.vectors)
+            out = self._out or Path(scratch)
+            if self._keep:
+                out = self._keep / _digest(self._recipe, fingerprint(train, validation))
+            whole = out / "whole"  # there once the training has ended
+            if whole.exists():
+                self.checkpoint = Checkpoint.load(out / BEST)
+            else:
+                self.checkpoint = _train(train, validation, self._recipe, out, self._start)
+                whole.touch()
+        self._train = train
+        self._kept.clear()
+        self.choice = {"recipe": self._recipe.name, "epochs": best_epoch(self.checkpoint)}
+        self._final = self.checkpoint.model
+        if self._again:
+            self._final = refreshed(self.checkpoint, joined(train, validation))
+        self._answer_with(self._final, train)
+
+    def learn(self, data: Dataset) -> None:
+        """As a part of a blend, after `fit`: on the training part, the weights that have not seen validation; on any
+        other data, the final ones."""
+        assert self.checkpoint is not None
+        self._answer_with(self.checkpoint.model if data is self._train else self._final, data)
+
+    def _answer_with(self, model: SequenceModel, data: Dataset) -> None:
+        self._stated = data.stated
+        self._model = model
+        self._metadata = torch.from_numpy(data.catalogue.vectors)
         with torch.inference_mode():
-            self._learned = self._model.learned(self._metadata, torch.arange(len(catalogue)))  # (I, C)
-            self._items = self._model.item(self._learned)  # (I, D)
+            self._learned = model.learned(self._metadata, torch.arange(len(data.catalogue)))  # (I, C)
+            self._items = model.item(self._learned)  # (I, D)
 
     def item_scores(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
         """float32 [b, items]: cosines with the user vectors."""
         scores: Scores = self.user_vectors(histories, now_us, device) @ self._items.numpy().T
         return scores
 
-    @torch.inference_mode()
     def user_vectors(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
-        """float32 [b, 128], unit rows."""
+        """float32 [b, 128], unit rows. Kept: blends ask again for what was asked of the model alone."""
+        events = histories.events
+        asked = (histories.starts, histories.ends, histories.users, now_us, device, events.item, events.action)
+        key = (id(self._model), b"".join(hashlib.sha256(part.tobytes()).digest() for part in asked))
+        if key not in self._kept:
+            self._kept[key] = self._user_vectors(histories, now_us, device)
+        return self._kept[key]
+
+    @torch.inference_mode()
+    def _user_vectors(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
         vectors = np.zeros((len(histories), self._items.shape[1]), np.float32)
         for part in _parts(histories):
             now = self._at(histories, part, now_us, device)
@@ -70,12 +121,11 @@ class SequenceContender:
         for part in _parts(histories):
             now = self._at(histories, part, now_us, device)
             shown = self._learned[torch.from_numpy(items[part].astype(np.int64))]  # (b, C)
+            user = self._model.user(now.state, now.moment, now.device, now.stated)  # (b, D)
             candidate = self._model.candidate(
-                shown[:, None], now.moment[:, None], now.device[:, None], now.stated[:, None]
+                shown[:, None], now.state[:, None], user[:, None], now.moment[:, None], now.device[:, None]
             )
-            logits = self._model.action(
-                now.hidden, now.seconds, now.state[:, None], candidate, now.position[:, None], now.now_s[:, None]
-            )
+            logits = self._model.action(now.hidden, now.seconds, candidate, now.position[:, None], now.now_s[:, None])
             probabilities[part] = torch.softmax(logits[:, 0], dim=-1).numpy()
         return probabilities
 
@@ -88,7 +138,7 @@ class SequenceContender:
         begins, row = np.unique(starts, return_inverse=True)
         stops = np.array([ends[row == n].max() for n in range(len(begins))], np.int64)
         encoded = [self._features(histories, int(a), int(b)) for a, b in zip(begins, stops, strict=True)]
-        size = max((len(one.time_us) for one in encoded), default=0)
+        size = max(1, *(len(one.time_us) for one in encoded))  # one event that nobody sees where there is none
         origin_us = np.array([one.time_us[0] if len(one.time_us) else 0 for one in encoded])
         since = np.stack(
             [seconds(_padded(one.time_us, size), int(o)) for one, o in zip(encoded, origin_us, strict=True)]
@@ -163,15 +213,42 @@ def contender(checkpoint: str, seed: int = 0) -> SequenceContender:
     """For `python -m training evaluate --contender training.contender:contender=checkpoints/reference`: the recipe of
     a checkpoint, or one named in RECIPES, trained on each data set from its own seed."""
     if checkpoint in RECIPES:
-        return SequenceContender(replace(RECIPES[checkpoint](), seed=seed))
+        return SequenceContender(replace(RECIPES[checkpoint](), seed=seed), again=True)
     found = Checkpoint.load(Path(checkpoint))
     return SequenceContender(replace(found.recipe, seed=seed))
 
 
 def warm_contender(checkpoint: str, seed: int = 0) -> SequenceContender:
-    """As `contender`, and training starts from the checkpoint's weights."""
+    """As `contender`, and training starts from the checkpoint's weights: it knows other worlds, and of this one no more
+    than its past."""
     found = Checkpoint.load(Path(checkpoint))
-    return SequenceContender(replace(found.recipe, seed=seed), start=found)
+    return SequenceContender(replace(going_on(found.recipe), seed=seed), start=found, again=True)
+
+
+def best_epoch(checkpoint: Checkpoint) -> int:
+    """The one with the best validation loss, counted from 1."""
+    curve = [line for line in checkpoint.metrics if line["epoch"] > 0]
+    return int(min(curve, key=lambda line: line["validation"]["loss"])["epoch"])
+
+
+def _digest(recipe: Recipe, data: dict[str, Any]) -> str:
+    """Of a training: what it is made from, and the code that makes it."""
+    digest = hashlib.sha256(repr((recipe.parameters(), data)).encode())
+    for name in ("losses", "model", "train", "windows"):
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return f"{recipe.name}-{recipe.seed}-{digest.hexdigest()[:12]}"
+
+
+def refreshed(checkpoint: Checkpoint, data: Dataset) -> SequenceModel:
+    """The model of a checkpoint after one epoch over all of `data`, at a low and falling learning rate."""
+    recipe = replace(checkpoint.recipe, learning_rate=_REFRESH * checkpoint.recipe.learning_rate, warmup=1)
+    model, _ = grown(checkpoint, data)
+    optimizer = optimizer_of(model, recipe)
+    order = epoch_order(Windows(data, recipe.context), None, recipe, recipe.epochs, 0.0)
+    for number, (source, chosen) in enumerate(order):
+        batch = source.batch(chosen, (recipe.seed, recipe.epochs, number))
+        step(model, optimizer, batch, recipe, number, len(order))
+    return model.eval()
 
 
 def _train(training: Dataset, validation: Dataset, recipe: Recipe, out: Path, start: Checkpoint | None) -> Checkpoint:

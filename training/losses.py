@@ -14,12 +14,14 @@ from torch import Tensor
 class LossWeights:
     """Weight of each action (skip, view, save, share) in either cross entropy, and of the contrastive part.
 
-    An item that was skipped is no target of the next-item loss: it was shown, not wanted.
+    An item that was skipped is no target of the next-item loss: it was shown, not wanted. next_item: of that loss and
+    of the contrastive one beside the action's; their gradients are many times as large.
     """
 
     action: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
     item: tuple[float, float, float, float] = (0.0, 1.0, 1.0, 1.0)
     contrastive: float = 0.1
+    next_item: float = 1.0
 
 
 def action_loss(logits: Tensor, action: Tensor, weights: tuple[float, ...]) -> Tensor:
@@ -34,6 +36,8 @@ def item_loss(
 
     negatives None: the softmax is over all items. Otherwise int64 (K,), drawn uniformly: over the target and those.
     """
+    counted = weights > 0
+    users, targets, weights = users[counted], targets[counted], weights[counted]
     if negatives is None:
         losses = F.cross_entropy(scale * users @ items.T, targets, reduction="none")  # (N,)
     else:

@@ -1,13 +1,18 @@
 """The sequence model on one page: what a user did → a 128-d vector of what they want now, and what they will do next.
 
-    events ─ tokens ─ L × block ─┬─ readout(now) ─ user vector · item vector = what next
-                                 └─ action head(candidate, now) = P(skip, view, save, share)
+    events ─ tokens ─ L × block ─ readout(now) ─ user vector ─┬─ · item vector = what next
+                          └──────────────── candidate(user) ──┴─ 2 × block over the events ─ P(skip, view, save, share)
 
-Shapes: B windows, T events a window, S = T + 1 states (state k: after k events), H heads, C = 384 content, D = 128.
+Shapes: B windows, T events a window, S = T + 1 states (state k: after k events), I items of a batch, H heads,
+C = 384 content, D = 128, M = likeness.
 Layers    pre-norm and causal; each branch is gated before it joins the stream, as LiGR does (arXiv:2502.03417 §3)
 Bias      relative position in T5's buckets (arXiv:1910.10683 §2.1) and log time gap (HSTU, arXiv:2402.17152 §3.1)
 Window    an event sees the last `window` events, and every `window`-th event of before stays visible to all (the
           summary positions of arXiv:1904.10509 §4.3); what fits in a window is full attention
+Taste     the mean over all events of what an item is like times how it went, which is how a regression begins: a
+          softmax's mean of products says the same, and takes far longer to be found
+Candidate what will be done with it depends on it times the user's vector, and on what was done with the same item and
+          with ones like it: its likeness to every event is part of the bias
 """
 
 import math
@@ -21,13 +26,20 @@ from runtime.personalization.sequence_features import DEVICES, EVENT, MOMENT
 
 ACTIONS = 4
 HIDDEN = 1e4  # taken off the score of an event that may not be seen: e to the minus that is 0 in float32
-TIME_KNOTS = 27  # log2 of a gap in seconds, 0 … 26: up to two years
+TIME_KNOTS, KNOT_OCTAVES = 9, 3  # a gap of 1 second, 8, 64 …: up to half a year
 POSITION_BUCKETS = 20
+CODE = 0.05  # of a code's own size, so that the noise of a step does not drown the text
+SPREAD = 5.0  # of content vectors around their centre, so that a step moves what is read of them as far as the rest
+SHRINK = 8.0  # events' worth of doubt about a taste: a mean over few says little
+KERNELS = (30.0, 6.0, 1.5)  # how fast a likeness fades: the same item, its kind, its surroundings
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """layers: the one number of depth, 4 to 24. items: rows of the id-embedding, a product of rank id_rank."""
+    """layers: the one number of depth, 4 to 24. items: rows of the id-embedding, a product of rank id_rank.
+
+    candidate_layers: blocks of a candidate over the events. likeness: numbers that say which items are alike.
+    """
 
     items: int
     layers: int = 4
@@ -39,6 +51,8 @@ class ModelConfig:
     id_half: float = 20.0
     id_dropout: float = 0.3
     stated_dropout: float = 0.3
+    candidate_layers: int = 2
+    likeness: int = 32
     content: int = 384
     output: int = 128
 
@@ -48,13 +62,19 @@ class ModelConfig:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
 
+    @property
+    def hidden(self) -> int:
+        """Numbers that stand for an event once it is read: state after it, taste so far, its item's likeness."""
+        return self.width + 2 * self.likeness
+
 
 @dataclass
 class Batch:
     """Windows padded on the right; event k of a window is what state k has to predict."""
 
-    item: Tensor  # int64 (B, T) row of the id-embedding
-    content: Tensor  # f32 (B, T, C) metadata vectors
+    catalogue: Tensor  # int64 (I,) rows of the id-embedding: the items this batch speaks of
+    metadata: Tensor  # f32 (I, C) their metadata vectors
+    item: Tensor  # int64 (B, T) index into the catalogue
     action: Tensor  # int64 (B, T)
     device: Tensor  # int64 (B, T)
     events: Tensor  # f32 (B, T, EVENT) what is known of event k once it happened
@@ -81,20 +101,21 @@ class Bias(nn.Module):
         key = torch.arange(key_s.shape[1], device=key_s.device)
         distance = query[:, :, None] - key  # (B or 1, Tq, Tk)
         near = (distance >= nearest) & ((distance < self.window) | (key % self.window == self.window - 1))
-        by_position = F.embedding(position_bucket(distance), self.position)  # (B or 1, Tq, Tk, H)
+        scores = F.embedding(position_bucket(distance), self.position).permute(0, 3, 1, 2)  # (B or 1, H, Tq, Tk)
+        start = self.start[None, :, None, None].expand(scores.shape[0], -1, scores.shape[2], 1)
+        scores = torch.cat([start, scores - HIDDEN * (~near[:, None])], dim=3)  # (B or 1, H, Tq, 1 + Tk)
         # Between two knots the line that joins them: nothing jumps where rounding moves a gap over a boundary.
         gap = (query_s[:, :, None] - key_s[:, None, :]).clamp(min=0).float()  # (B, Tq, Tk)
-        knot = (torch.log(gap + 1) / math.log(2)).clamp(max=TIME_KNOTS - 1 - 1e-3)
-        low = knot.floor()
-        share = (knot - low)[..., None]
-        low = low.long()
-        rise = self.time[1:] - self.time[:-1]
-        start, slope = F.embedding(low, torch.cat([self.time[:-1], rise], dim=1)).chunk(2, dim=-1)
-        by_time = start + share * slope  # (B, Tq, Tk, H)
-        scores = (by_position + by_time).permute(0, 3, 1, 2)  # (B, H, Tq, Tk)
-        scores = scores - HIDDEN * (~near[:, None])
-        start = self.start[None, :, None, None].expand(scores.shape[0], -1, scores.shape[2], 1)
-        return torch.cat([start, scores], dim=3)
+        at = (torch.log(gap + 1) * (1 / (KNOT_OCTAVES * math.log(2)))).clamp(max=TIME_KNOTS - 1)
+        at = F.pad(at, (1, 0), value=-1.0)[:, None]  # (B, 1, Tq, 1 + Tk): the start is at no time
+        knots = torch.arange(TIME_KNOTS, device=key_s.device, dtype=torch.float32)[:, None, None]
+        share = F.relu(1 - (at - knots).abs())  # (B, K, Tq, 1 + Tk)
+        return scores + mixed(share, self.time)
+
+
+def mixed(share: Tensor, table: Tensor) -> Tensor:
+    """Σ over K of share (B, K, Tq, Tk) times table (K, H) → (B, H, Tq, Tk)."""
+    return (table.T @ share.flatten(2)).reshape(len(share), table.shape[1], *share.shape[2:])
 
 
 def position_bucket(distance: Tensor) -> Tensor:
@@ -114,10 +135,10 @@ class Attention(nn.Module):
     def forward(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
         """(B, Tq, d), (B, Tk, d) twice, bias (B, H, Tq, 1 + Tk) → (B, Tq, d)."""
         start = self.start[:, None, None].expand(2, key.shape[0], 1, -1)
-        q = self._split(query)  # (B, H, Tq, d/H)
+        q = self._split(query * self.size**-0.5)  # (B, H, Tq, d/H)
         k = self._split(torch.cat([start[0], key], dim=1))  # (B, H, 1 + Tk, d/H)
         v = self._split(torch.cat([start[1], value], dim=1))
-        weights = torch.softmax(q @ k.transpose(2, 3) * self.size**-0.5 + bias, dim=-1)  # (B, H, Tq, 1 + Tk)
+        weights = torch.softmax(q @ k.transpose(2, 3) + bias, dim=-1)  # (B, H, Tq, 1 + Tk)
         return (weights @ v).transpose(1, 2).reshape(query.shape)  # (B, Tq, d)
 
     def _split(self, x: Tensor) -> Tensor:
@@ -125,22 +146,27 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """x + σ(gate)·attention, then x + σ(gate)·SwiGLU: both gates read the normalised stream."""
+    """x + σ(gate)·attention, then x + σ(gate)·SwiGLU: both gates read the normalised stream.
 
-    def __init__(self, config: ModelConfig) -> None:
+    reads: the size of what is attended to where that is not the stream itself.
+    """
+
+    def __init__(self, config: ModelConfig, reads: int | None = None) -> None:
         super().__init__()
         d = config.width
         self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
         self.attention = Attention(config)
-        self.into, self.out = nn.Linear(d, 4 * d), nn.Linear(d, d)
+        self.query, self.key_value, self.out = nn.Linear(d, 2 * d), nn.Linear(reads or d, 2 * d), nn.Linear(d, d)
         self.up, self.down = nn.Linear(d, 5 * d), nn.Linear(2 * d, d)
         self.drop = nn.Dropout(config.dropout)
         for last in (self.out, self.down):  # GPT-2's scale: the stream's size does not grow with depth
             nn.init.normal_(last.weight, std=0.02 / math.sqrt(2 * config.layers / 4))
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """(B, T, d) → (B, T, d)."""
-        q, k, v, gate = self.into(self.norm1(x)).chunk(4, dim=-1)  # each (B, T, d)
+    def forward(self, x: Tensor, bias: Tensor, read: Tensor | None = None) -> Tensor:
+        """x (B, Tq, d), bias (B, H, Tq, 1 + T), read (B, T, reads) or None for x itself → (B, Tq, d)."""
+        h = self.norm1(x)
+        q, gate = self.query(h).chunk(2, dim=-1)  # each (B, Tq, d)
+        k, v = self.key_value(h if read is None else read).chunk(2, dim=-1)  # each (B, T, d)
         x = x + torch.sigmoid(gate) * self.drop(self.out(self.attention(q, k, v, bias)))
         d = x.shape[-1]
         a, b, gate = self.up(self.norm2(x)).split([2 * d, 2 * d, d], dim=-1)
@@ -166,9 +192,13 @@ class ContentVector(nn.Module):
     def forward(self, content: Tensor, item: Tensor) -> Tensor:
         """Metadata (…, C) and rows (…) → (…, C)."""
         weight = F.embedding(item, self.weight[:, None])  # (…, 1)
-        if self.training:  # id-dropout: the text has to do for a new item
+        if self.training:  # id-dropout: the text has to do for a new item, which is new wherever it occurs
             weight = weight * (torch.rand_like(weight) >= self.drop)
-        return F.normalize(content + weight * (self.codes(item) @ self.basis), dim=-1)
+        return F.normalize(content + weight * (self.code(item) @ self.basis), dim=-1)
+
+    def code(self, item: Tensor) -> Tensor:
+        """Codes of rows (…) as the basis takes them, (…, R)."""
+        return self.codes(item) * CODE
 
 
 class SequenceModel(nn.Module):
@@ -177,23 +207,34 @@ class SequenceModel(nn.Module):
         self.config = config
         d, c, o = config.width, config.content, config.output
         self.learned = ContentVector(config)
-        self.token_content, self.token_event = nn.Linear(c, d), nn.Linear(EVENT, d)
-        self.token_action, self.token_device = nn.Embedding(ACTIONS, d), nn.Embedding(len(DEVICES), d)
+        self.centre: Tensor
+        self.register_buffer("centre", torch.zeros(c))  # of the catalogue's content vectors: texts of a kind are alike
+        self.faces_of_item = nn.Linear(c, 2 * d + config.likeness)
+        self.token_event = nn.Linear(EVENT, d)
+        self.token_action, self.token_device = nn.Embedding(ACTIONS, 2 * d), nn.Embedding(len(DEVICES), d)
         self.bias = Bias(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm, self.empty = nn.LayerNorm(d), nn.Parameter(torch.zeros(d))
         self.drop = nn.Dropout(config.dropout)
-        self.read_state, self.read_moment = nn.Linear(d, 2 * d), nn.Linear(MOMENT, 2 * d)
+        self.verdict, self.verdict_action = nn.Linear(d, config.likeness), nn.Embedding(ACTIONS, config.likeness)
+        self.read_state, self.read_moment = nn.Linear(d + config.likeness, 2 * d), nn.Linear(MOMENT, 2 * d)
         self.read_device, self.read_out = nn.Embedding(len(DEVICES), 2 * d), nn.Linear(2 * d, o)
-        self.read_stated, self.candidate_stated = nn.Linear(c, 2 * d, bias=False), nn.Linear(c, d, bias=False)
+        self.read_stated = nn.Linear(c, 2 * d, bias=False)
         self.item_line, self.item_up, self.item_down = nn.Linear(c, o), nn.Linear(c, 2 * o), nn.Linear(2 * o, o)
         self.scale = nn.Parameter(torch.tensor(math.log(10.0)))  # of cosines, before the softmax over items
-        self.candidate_content, self.candidate_moment = nn.Linear(c, d), nn.Linear(MOMENT, d)
+        self.candidate_user, self.candidate_moment = nn.Linear(o, 2 * d), nn.Linear(MOMENT, d)
+        self.candidate_taste = nn.Linear(config.likeness, d)
         self.candidate_device, self.candidate_norm = nn.Embedding(len(DEVICES), d), nn.LayerNorm(d)
-        self.action_bias, self.action_attention = Bias(config), Attention(config)
-        self.action_query, self.action_key_value = nn.Linear(d, d), nn.Linear(d, 2 * d)
-        self.action_up, self.action_out = nn.Linear(3 * d, 4 * d), nn.Linear(2 * d, ACTIONS)
+        self.candidate_blocks = nn.ModuleList(Block(config, config.hidden) for _ in range(config.candidate_layers))
+        self.action_bias, self.action_alike = Bias(config), nn.Parameter(torch.zeros(len(KERNELS), config.heads))
+        self.action_norm, self.action_out = nn.LayerNorm(d), nn.Linear(d, ACTIONS)
         self.apply(_small_tables)
+        with torch.no_grad():  # where to begin: half of the heads look for the same item, half for its kind
+            self.action_alike[0, ::2], self.action_alike[1, 1::2] = 4.0, 2.0
+            # and of a taste: what was saved and shared counts for it, what was skipped against it
+            self.verdict_action.weight[:] = torch.linspace(-1, 2, ACTIONS)[:, None]
+            self.verdict.weight *= 0.1
+        nn.init.normal_(self.faces_of_item.weight, std=0.2)  # as loud as the rest of a token
         self.metadata: Tensor
         self.register_buffer("metadata", torch.zeros(config.items, c), persistent=False)
 
@@ -207,63 +248,94 @@ class SequenceModel(nn.Module):
         return self.item(self.learned(self.metadata, torch.arange(self.config.items)))
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """User vectors (B, T, D) before each event, item vectors (B, T, D) and action logits (B, T, 4) of each."""
-        learned = self.learned(batch.content, batch.item)
-        hidden = self.encode(learned, batch.action, batch.device, batch.events, batch.seconds)
-        states = self.states(hidden)[:, :-1]  # (B, T, d): state k was there when event k came
+        """User vectors (B, T, D) before each event and action logits (B, T, 4) of it; vectors (I, D) of the items."""
+        learned = self.learned(batch.metadata, batch.catalogue)  # (I, C): once an item, however often it occurs
+        event, shown, likeness = (F.embedding(batch.item, face) for face in self.faces(learned))  # (B, T, …)
+        hidden = self._encode(event, likeness, batch.action, batch.device, batch.events, batch.seconds)
+        states = self.states(hidden)[:, :-1]  # (B, T, d + M): state k was there when event k came
         stated = batch.stated
         if self.training:  # as for ids: most users say nothing
             stated = stated * (torch.rand_like(stated[:, :1]) >= self.config.stated_dropout)
-        now = self.candidate(learned, batch.moments, batch.device, stated[:, None])
-        positions = torch.arange(learned.shape[1], device=learned.device)[None]
-        return (
-            self.user(states, batch.moments, batch.device, stated[:, None]),
-            self.item(learned),
-            self.action(hidden, batch.seconds, states, now, positions, batch.seconds),
-        )
+        users = self.user(states, batch.moments, batch.device, stated[:, None])
+        candidate = self._candidate(shown, likeness, states, users, batch.moments, batch.device)
+        positions = torch.arange(event.shape[1], device=event.device)[None]
+        return users, self.action(hidden, batch.seconds, candidate, positions, batch.seconds), self.item(learned)
+
+    def faces(self, learned: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Learned content (…, C) → an item as an event (…, d), as a candidate (…, d), and its likeness, unit (…, M)."""
+        d = self.config.width
+        event, shown, likeness = self.faces_of_item(self._spread(learned)).split([d, d, self.config.likeness], dim=-1)
+        return event, shown, F.normalize(likeness, dim=-1)
+
+    def _spread(self, learned: Tensor) -> Tensor:
+        return (learned - self.centre) * SPREAD
 
     def encode(self, content: Tensor, action: Tensor, device: Tensor, events: Tensor, seconds: Tensor) -> Tensor:
-        """Learned content (B, T, C), codes (B, T) twice, features (B, T, EVENT), seconds (B, T) → (B, T, d)."""
-        x = self.token_content(content) + self.token_event(events)
-        x = self.drop(x + self.token_action(action) + self.token_device(device))  # (B, T, d)
+        """Learned content (B, T, C), codes (B, T) twice, features (B, T, EVENT), seconds (B, T) → (B, T, d + 2M)."""
+        event, _, likeness = self.faces(content)
+        return self._encode(event, likeness, action, device, events, seconds)
+
+    def _encode(
+        self, event: Tensor, likeness: Tensor, action: Tensor, device: Tensor, events: Tensor, seconds: Tensor
+    ) -> Tensor:
+        factor, term = self.token_action(action).chunk(2, dim=-1)  # an item saved is the item times what a save means
+        x = self.drop(event * (1 + factor) + term + self.token_event(events) + self.token_device(device))  # (B, T, d)
         positions = torch.arange(x.shape[1], device=x.device)[None]
         bias = self.bias(positions, seconds, seconds, nearest=0)  # (B, H, T, 1 + T), the same for every layer
         for block in self.blocks:
             x = block(x, bias)
-        hidden: Tensor = self.norm(x)
-        return hidden
+        x = self.norm(x)
+        verdict = self.verdict(x) + self.verdict_action(action)
+        liked = verdict * likeness * math.sqrt(self.config.likeness)  # (B, T, M)
+        taste = liked.cumsum(dim=1) / (positions[..., None] + 1 + SHRINK)
+        return torch.cat([x, taste, likeness], dim=-1)
 
     def states(self, hidden: Tensor) -> Tensor:
-        """(B, T, d) → (B, 1 + T, d): before everything, then after each event."""
-        return torch.cat([self.empty.expand(hidden.shape[0], 1, -1), hidden], dim=1)
+        """(B, T, d + 2M) → state and taste (B, 1 + T, d + M): before everything, then after each event."""
+        empty = F.pad(self.empty, (0, self.config.likeness)).expand(hidden.shape[0], 1, -1)
+        return torch.cat([empty, hidden[..., : -self.config.likeness]], dim=1)
 
     def user(self, state: Tensor, moment: Tensor, device: Tensor, stated: Tensor) -> Tensor:
-        """State (…, d), moment (…, MOMENT), device (…) and stated (…, C) → unit vector (…, D)."""
+        """State and taste (…, d + M), moment (…, MOMENT), device (…) and stated (…, C) → unit vector (…, D)."""
         now = self.read_moment(moment) + self.read_device(device) + self.read_stated(stated)
         return F.normalize(self.read_out(F.silu(self.read_state(state) + now)), dim=-1)
 
     def item(self, learned: Tensor) -> Tensor:
         """Learned content vector (…, C) → unit vector (…, D)."""
-        return F.normalize(self.item_line(learned) + self.item_down(F.silu(self.item_up(learned))), dim=-1)
+        x = self._spread(learned)
+        return F.normalize(self.item_line(x) + self.item_down(F.silu(self.item_up(x))), dim=-1)
 
-    def candidate(self, learned: Tensor, moment: Tensor, device: Tensor, stated: Tensor) -> Tensor:
-        """Candidates' learned content (B, N, C), moment, device (B, N) and stated (B, 1, C) → (B, N, d)."""
-        x = self.candidate_content(learned) + self.candidate_moment(moment)
-        return self.candidate_norm(x + self.candidate_device(device) + self.candidate_stated(stated))
+    def candidate(self, learned: Tensor, state: Tensor, user: Tensor, moment: Tensor, device: Tensor) -> Tensor:
+        """Candidates' learned content (B, N, C); states, user vectors, moments and devices (B, N or 1, …)
+        → (B, N, d + M)."""
+        _, shown, likeness = self.faces(learned)
+        return self._candidate(shown, likeness, state, user, moment, device)
 
-    def action(
-        self, hidden: Tensor, seconds: Tensor, state: Tensor, candidate: Tensor, position: Tensor, now_s: Tensor
+    def _candidate(
+        self, shown: Tensor, likeness: Tensor, state: Tensor, user: Tensor, moment: Tensor, device: Tensor
     ) -> Tensor:
+        factor, term = self.candidate_user(user).chunk(2, dim=-1)  # what it is times what is wanted
+        x = shown * (1 + factor) + term + self.candidate_moment(moment) + self.candidate_device(device)
+        taste = state[..., self.config.width :] * likeness * math.sqrt(self.config.likeness)  # (B, N, M)
+        x = x + self.candidate_taste(taste)
+        return torch.cat([self.candidate_norm(x), likeness], dim=-1)
+
+    def action(self, hidden: Tensor, seconds: Tensor, candidate: Tensor, position: Tensor, now_s: Tensor) -> Tensor:
         """Logits (B, N, 4) of N candidates: a candidate asks the history, and its own action is nowhere to be seen.
 
-        hidden (B, T, d) and seconds (B, T) of the events; of the candidates state (B, N, d), candidate (B, N, d),
-        position (B or 1, N): how many events come before it, now_s (B, N).
+        hidden (B, T, d + 2M) and seconds (B, T) of the events; candidate (B, N, d + M); position (B or 1, N): how many
+        events come before it; now_s (B, N).
         """
-        key, value = self.action_key_value(hidden).chunk(2, dim=-1)
-        bias = self.action_bias(position, now_s, seconds, nearest=1)
-        found = self.action_attention(self.action_query(candidate), key, value, bias)  # (B, N, d)
-        a, b = self.action_up(torch.cat([candidate, found, state], dim=-1)).chunk(2, dim=-1)
-        return self.action_out(self.drop(F.silu(a) * b))
+        d = self.config.width
+        x, likeness = candidate[..., :d], candidate[..., d:]
+        bias = self.action_bias(position, now_s, seconds, nearest=1)  # (B, H, N, 1 + T)
+        unlike = likeness @ hidden[..., -self.config.likeness :].transpose(1, 2) - 1  # (B, N, T), 0 for the same item
+        alike = torch.stack([torch.exp(rate * unlike) for rate in KERNELS], dim=1)  # (B, K, N, T)
+        bias = bias + mixed(F.pad(alike, (1, 0)), self.action_alike)  # nothing for the start
+        for block in self.candidate_blocks:
+            x = block(x, bias, hidden)
+        logits: Tensor = self.action_out(self.action_norm(x))
+        return logits
 
 
 def _small_tables(module: nn.Module) -> None:

@@ -24,7 +24,7 @@ from training.errors import TrainingError
 from training.losses import action_loss, contrastive_loss, item_loss
 from training.model import SequenceModel
 from training.progress import ProgressBar, duration
-from training.recipes import FULL_SOFTMAX, Recipe
+from training.recipes import Recipe
 from training.sample import held_out_sample
 from training.windows import ScoredBatch, Windows
 
@@ -46,27 +46,30 @@ class Validation:
     events: int
 
 
-def losses(
-    model: SequenceModel, batch: ScoredBatch, recipe: Recipe, draw: np.random.Generator
-) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """The parts of the loss on the scored events of a batch with their weighted sum under "loss"; user vectors (N, D)
-    and action logits (N, 4) of those events."""
-    users, _, logits = model(batch)
-    items = model.items()  # (I, D)
-    negatives = None
-    if len(items) > FULL_SOFTMAX:
-        negatives = torch.from_numpy(draw.choice(len(items), recipe.negatives, replace=False))
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """Of the N scored events of a batch: user vectors (N, D), action logits (N, 4); item vectors (I, D)."""
+
+    users: Tensor
+    logits: Tensor
+    items: Tensor
+
+
+def losses(model: SequenceModel, batch: ScoredBatch, recipe: Recipe) -> tuple[dict[str, Tensor], Outputs]:
+    """The parts of the loss on the scored events of a batch, with their weighted sum under "loss"."""
+    users, logits, items = model(batch)
     scale = model.scale.exp().clamp(max=100)
     anchors = users[batch.anchor_window, batch.anchor_position]
     users, logits, action = users[batch.scored], logits[batch.scored], batch.action[batch.scored]
     weights = torch.tensor(recipe.loss.item)[action]
     parts = {
         "action": action_loss(logits, action, recipe.loss.action),
-        "item": item_loss(users, batch.item[batch.scored], weights, items, scale, negatives),
+        "item": item_loss(users, batch.item[batch.scored], weights, items, scale, batch.negatives),
         "contrastive": contrastive_loss(anchors, batch.engaged, batch.skipped, items, scale),
     }
-    parts["loss"] = parts["action"] + parts["item"] + recipe.loss.contrastive * parts["contrastive"]
-    return parts, users, logits
+    wanted = parts["item"] + recipe.loss.contrastive * parts["contrastive"]
+    parts["loss"] = parts["action"] + recipe.loss.next_item * wanted
+    return parts, Outputs(users, logits, items)
 
 
 def step(
@@ -78,8 +81,8 @@ def step(
     """
     model.train()
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(recipe, number, steps)
-    parts, _, _ = losses(model, batch, recipe, np.random.default_rng((recipe.seed, number)))
+        group["lr"] = learning_rate(recipe, number, steps) * group["times"]
+    parts, _ = losses(model, batch, recipe)
     if not torch.isfinite(parts["loss"]):
         found = ", ".join(f"{name} {part.item():.4g}" for name, part in parts.items())
         raise TrainingError(
@@ -105,16 +108,19 @@ def learning_rate(recipe: Recipe, number: int, steps: int) -> float:
 def validate(model: SequenceModel, windows: Windows, recipe: Recipe) -> Validation:
     """The losses and hits over the scored events of these windows."""
     model.eval()
-    items = model.items()
+    whole: Tensor | None = None
     sums, events, engaged, hits, right = dict.fromkeys(("loss", "action", "item"), 0.0), 0, 0, 0, 0
     for batch in windows.in_order(recipe.batch):
-        parts, users, logits = losses(model, batch, recipe, np.random.default_rng(0))
+        parts, found = losses(model, batch, recipe)
         action, item = batch.action[batch.scored], batch.item[batch.scored]
         for name in sums:
             sums[name] += parts[name].item() * len(action)
-        right += int((logits.argmax(1) == action).sum())
-        wanted = action != SKIP
-        scores = users[wanted] @ items.T  # (N, I)
+        right += int((found.logits.argmax(1) == action).sum())
+        wanted, items = action != SKIP, found.items
+        if batch.negatives is not None:  # hits are among all items, whatever the batch speaks of
+            whole = model.items() if whole is None else whole
+            item, items = batch.catalogue[item], whole
+        scores = found.users[wanted] @ items.T  # (N, I)
         better = scores > scores.gather(1, item[wanted][:, None])
         hits += int((better.sum(1) < _TOP).sum())
         events, engaged = events + len(action), engaged + int(wanted.sum())
@@ -135,6 +141,7 @@ def new_model(recipe: Recipe, dataset: Dataset) -> SequenceModel:
     torch.manual_seed(recipe.seed)
     model = SequenceModel(recipe.model(items=len(dataset.catalogue)))
     weight = id_weight(interactions(dataset), recipe.id_half)
+    model.centre = torch.from_numpy(dataset.catalogue.vectors).mean(0)
     model.set_items(torch.from_numpy(dataset.catalogue.vectors), torch.from_numpy(weight))
     return model
 
@@ -193,11 +200,11 @@ def train(
 
     Raises TrainingError.
     """
-    windows, older = Windows(training, recipe.context, new), None
+    windows, older = Windows(training, recipe.context, new, recipe.negatives), None
     if new is not None and replay > 0 and not new.all():
-        older = Windows(training, recipe.context, ~new)
+        older = Windows(training, recipe.context, ~new, recipe.negatives)
     joined, scored = together(training, validation)
-    held_out = Windows(joined, recipe.context, scored).some(VALIDATION_WINDOWS)
+    held_out = Windows(joined, recipe.context, scored, recipe.negatives).some(VALIDATION_WINDOWS)
     model, counts = (new_model(recipe, training), interactions(training)) if start is None else grown(start, training)
     catalogue = training.catalogue
     data = fingerprint(training, validation)
@@ -250,11 +257,16 @@ def train(
 
 
 def optimizer_of(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW; matrices and codes decay, biases, norms and scales do not."""
-    decayed = [p for p in model.parameters() if p.dim() >= 2]
+    """AdamW; matrices and codes decay, biases, norms and scales do not. times: of the learning rate."""
+    codes = model.learned.codes.weight
+    decayed = [p for p in model.parameters() if p.dim() >= 2 and p is not codes]
     others = [p for p in model.parameters() if p.dim() < 2]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay, "times": 1.0},
+        {"params": others, "weight_decay": 0.0, "times": 1.0},
+        {"params": [codes], "weight_decay": recipe.weight_decay, "times": recipe.code_rate},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
 
 
 def epoch_order(

@@ -15,6 +15,7 @@ from torch import Tensor
 from runtime.personalization.sequence_features import features, seconds
 from training.data.events import SKIP, Dataset
 from training.model import Batch
+from training.recipes import FULL_SOFTMAX
 
 ANCHORS, SKIPS, LATER = 4, 4, 16  # of the contrastive loss: a window; skips each; how far ahead "later" reaches
 _SORTED_TOGETHER = 16  # batches whose windows are sorted by length, so that little is padding
@@ -22,9 +23,11 @@ _SORTED_TOGETHER = 16  # batches whose windows are sorted by length, so that lit
 
 @dataclass
 class ScoredBatch(Batch):
-    """scored: bool (B, T). Contrastive picks int64 (A,): window, position, item engaged with later; skipped (A, K)."""
+    """scored: bool (B, T). negatives: int64 (K,) of the catalogue, None where all of it is. Contrastive picks int64
+    (A,): window, position, item engaged with later; skipped (A, K)."""
 
     scored: Tensor
+    negatives: Tensor | None
     anchor_window: Tensor
     anchor_position: Tensor
     engaged: Tensor
@@ -32,11 +35,21 @@ class ScoredBatch(Batch):
 
 
 class Windows:
-    """The windows of a dataset. scored: bool [events], those that are predicted; the others are history."""
+    """The windows of a dataset. scored: bool [events], those that are predicted; the others are history. negatives:
+    items drawn for a batch of a market of more than FULL_SOFTMAX."""
 
-    def __init__(self, dataset: Dataset, context: int, scored: NDArray[np.bool_] | None = None) -> None:
+    def __init__(
+        self, dataset: Dataset, context: int, scored: NDArray[np.bool_] | None = None, negatives: int = 2_048
+    ) -> None:
         events, starts = dataset.events, dataset.starts
         self._vectors = dataset.catalogue.vectors
+        items = len(dataset.catalogue)
+        self._market = np.zeros(items, np.int16) if dataset.market is None else dataset.market
+        self._rows = [np.flatnonzero(self._market == market) for market in range(int(self._market.max(initial=0)) + 1)]
+        self._place = np.zeros(items, np.int64)  # of an item in its market
+        for rows in self._rows:
+            self._place[rows] = np.arange(len(rows))
+        self._negatives = negatives
         nothing = np.zeros((len(dataset.users), self._vectors.shape[1]), np.float32)
         self._stated = nothing if dataset.stated is None else dataset.stated
         self._events = events
@@ -74,20 +87,27 @@ class Windows:
     def order(self, batch: int, seed: tuple[int, ...]) -> list[NDArray[np.int64]]:
         """The windows of an epoch, shuffled by the seed, in batches of about the same length."""
         draw = np.random.default_rng(seed)
-        shuffled = draw.permutation(len(self.spans))
         batches: list[NDArray[np.int64]] = []
-        for chunk in np.split(shuffled, range(batch * _SORTED_TOGETHER, len(shuffled), batch * _SORTED_TOGETHER)):
-            lengths = self.spans[chunk, 1] - self.spans[chunk, 0]
-            ordered = chunk[np.argsort(lengths, kind="stable")]
-            batches.extend(np.split(ordered, range(batch, len(ordered), batch)))
-        return [batches[n] for n in draw.permutation(len(batches)) if len(batches[n])]
+        for market in self._by_market():
+            shuffled = draw.permutation(market)
+            for chunk in np.split(shuffled, range(batch * _SORTED_TOGETHER, len(shuffled), batch * _SORTED_TOGETHER)):
+                lengths = self.spans[chunk, 1] - self.spans[chunk, 0]
+                ordered = chunk[np.argsort(lengths, kind="stable")]
+                batches.extend(np.split(ordered, range(batch, len(ordered), batch)))
+        return [batches[n] for n in draw.permutation(len(batches))]
 
     def in_order(self, batch: int) -> Iterator["ScoredBatch"]:
         """Every window once, longest first, for validation."""
-        lengths = self.spans[:, 1] - self.spans[:, 0]
-        ordered = np.argsort(-lengths, kind="stable")
-        for start in range(0, len(ordered), batch):
-            yield self.batch(ordered[start : start + batch], (0, start))
+        for market in self._by_market():
+            lengths = self.spans[market, 1] - self.spans[market, 0]
+            ordered = market[np.argsort(-lengths, kind="stable")]
+            for start in range(0, len(ordered), batch):
+                yield self.batch(ordered[start : start + batch], (0, start))
+
+    def _by_market(self) -> list[NDArray[np.int64]]:
+        """The windows of each market that has some: a batch is of one catalogue."""
+        market = self._market[self._events.item[self.spans[:, 0]]]
+        return [windows for one in range(len(self._rows)) if len(windows := np.flatnonzero(market == one))]
 
     def batch(self, windows: NDArray[np.int64], seed: tuple[int, ...]) -> ScoredBatch:
         """These windows, padded on the right to the longest. The seed draws the contrastive picks."""
@@ -97,13 +117,15 @@ class Windows:
         rows = np.minimum(spans[:, :1] + np.arange(size), spans[:, 1:2] - 1)  # (B, T)
         inside = np.arange(size) < spans[:, 1:2] - spans[:, :1]
         events = self._events
-        item, action = events.item[rows], events.action[rows]
+        draw = np.random.default_rng(seed)
+        catalogue, item, negatives = self._speaks_of(events.item[rows], draw)
+        action = events.action[rows]
         scored = inside & (rows >= spans[:, 2:]) & self._scored[rows]
         origin = events.time_us[rows[:, :1]]
-        picks = _contrastive_picks(item, action, inside, scored, np.random.default_rng(seed))
-        as_int = {"item": item, "action": action, "device": events.device[rows]}
+        picks = _contrastive_picks(item, action, inside, scored, draw)
+        as_int = {"catalogue": catalogue, "item": item, "action": action, "device": events.device[rows]}
         as_is = {
-            "content": self._vectors[item],
+            "metadata": self._vectors[catalogue],
             "events": self._features.events[rows],
             "moments": self._features.moments[rows],
             "seconds": np.stack([seconds(t, int(o)) for t, o in zip(events.time_us[rows], origin[:, 0], strict=True)]),
@@ -111,14 +133,26 @@ class Windows:
             "stated": self._stated[events.user[rows[:, 0]]],
         }
         return ScoredBatch(
+            negatives=None if negatives is None else torch.from_numpy(negatives),
             **{name: torch.from_numpy(values.astype(np.int64)) for name, values in as_int.items()},
             **{name: torch.from_numpy(values) for name, values in as_is.items()},
             **{name: torch.from_numpy(values) for name, values in picks.items()},
         )
 
+    def _speaks_of(
+        self, item: NDArray[np.int32], draw: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None]:
+        """Catalogue rows of a batch, items and negatives as indices into them. Small markets are there whole."""
+        market = self._rows[self._market[item[0, 0]]]
+        if len(market) <= FULL_SOFTMAX:
+            return market, self._place[item], None
+        drawn = draw.choice(market, self._negatives, replace=False)
+        catalogue, index = np.unique(np.concatenate([item.ravel(), drawn]), return_inverse=True)
+        return catalogue, index[: item.size].reshape(item.shape), index[item.size :]
+
 
 def _contrastive_picks(
-    item: NDArray[np.int32],
+    item: NDArray[np.int64],
     action: NDArray[np.int8],
     inside: NDArray[np.bool_],
     scored: NDArray[np.bool_],

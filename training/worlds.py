@@ -10,16 +10,20 @@ from training.data.split import Split, by_time
 from training.simulator.parameters import Parameters
 from training.simulator.world import simulate
 
+SHARES = (0.9, 0.08, 0.02)  # of a world's events: nothing is measured on these worlds but when to stop
+
 
 def worlds(seeds: Sequence[int], parameters: Parameters) -> Split:
-    """The worlds of these seeds side by side. Their users and items stay apart: ids carry the seed."""
-    splits = [by_time(simulate(parameters, seed).dataset) for seed in seeds]
+    """The worlds of these seeds side by side. Their users and items stay apart: ids carry the seed, and a market is a
+    world."""
+    splits = [by_time(simulate(parameters, seed).dataset, SHARES) for seed in seeds]
     if len(splits) == 1:
         return splits[0]
-    return Split(*(_beside([split[part] for split in splits], seeds, parameters) for part in range(3)))
+    return Split(*(beside([split[part] for split in splits], seeds, parameters) for part in range(3)))
 
 
-def _beside(parts: Sequence[Dataset], seeds: Sequence[int], parameters: Parameters) -> Dataset:
+def beside(parts: Sequence[Dataset], seeds: Sequence[int], parameters: Parameters) -> Dataset:
+    """One data set of several, each a market of its own."""
     catalogues = [part.catalogue for part in parts]
     users = np.cumsum([0, *(len(part.users) for part in parts)])
     items = np.cumsum([0, *(len(catalogue) for catalogue in catalogues)])
@@ -30,7 +34,7 @@ def _beside(parts: Sequence[Dataset], seeds: Sequence[int], parameters: Paramete
     stated = [part.stated for part in parts if part.stated is not None]
     return replace(
         parts[0],
-        name=f"{len(seeds)} simulated worlds, omega {parameters.omega:g}, seeds {', '.join(map(str, seeds))}",
+        name=f"{len(seeds)} simulated worlds, omega {parameters.omega:g}, seeds {seeds_text(seeds)}",
         users=[f"{seed}/{id}" for seed, part in zip(seeds, parts, strict=True) for id in part.users],
         catalogue=Catalogue(
             ids=[f"{seed}/{id}" for seed, one in zip(seeds, catalogues, strict=True) for id in one.ids],
@@ -40,5 +44,13 @@ def _beside(parts: Sequence[Dataset], seeds: Sequence[int], parameters: Paramete
             category=np.concatenate([one.category for one in catalogues]),
         ),
         events=Events(**columns),
+        market=np.repeat(np.arange(len(parts)), [len(one) for one in catalogues]).astype(np.int16),
         stated=np.concatenate(stated) if stated else None,
     )
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """ "0 to 23" where they are in a row, else each."""
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))

@@ -11,6 +11,7 @@ from runtime.models.sequence_model import History, load_sequence_model
 from training.checkpoint import Checkpoint
 from training.contender import SequenceContender, contender
 from training.data.events import Dataset, Histories
+from training.evaluation.baselines.tuned import joined
 from training.evaluation.protocol import Contender, HasUserVectors, PredictsActions
 from training.recipes import Recipe
 
@@ -58,6 +59,16 @@ def test_prefixes_together_are_prefixes_alone(fitted: SequenceContender, world: 
     assert scores.shape == (40, 40)
 
 
+def test_a_batch_of_users_without_any_history(fitted: SequenceContender, world: tuple[Dataset, Dataset]) -> None:
+    histories = _prefixes(world[0], np.random.default_rng(3), 6)
+    nobody = Histories(histories.events, histories.starts, histories.starts, histories.users, histories.log)
+    now_us, device = np.full(6, world[0].events.time_us.max()), np.zeros(6, np.int8)
+    vectors = fitted.user_vectors(nobody, now_us, device)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(vectors, np.repeat(vectors[:1], 6, axis=0), atol=1e-6)
+    assert fitted.action_probabilities(nobody, now_us, device, np.arange(6, dtype=np.int32)).sum() == pytest.approx(6)
+
+
 def test_it_answers_as_the_bundle_does(
     fitted: SequenceContender, world: tuple[Dataset, Dataset], tmp_path: Path
 ) -> None:
@@ -90,3 +101,30 @@ def test_starting_from_a_checkpoint(
     warm.fit(*world)
     assert warm.checkpoint is not None
     assert warm.checkpoint.metrics[0]["step"] == 0
+
+
+def test_as_a_part_of_a_blend_it_answers_with_weights_that_have_not_seen_validation(
+    world: tuple[Dataset, Dataset], recipe: Recipe, tmp_path: Path
+) -> None:
+    training, validation = world
+    both = joined(training, validation)
+    made = SequenceContender(recipe, name="again", again=True, tried=3)
+    made.fit(training, validation)
+    assert (made.name, made.tried) == ("again", 3)
+    assert made.choice["epochs"] in range(1, recipe.epochs + 1)
+    histories = _prefixes(training, np.random.default_rng(2), 10)
+    asked = histories, training.events.time_us[np.maximum(histories.ends - 1, 0)] + 1, np.zeros(10, np.int8)
+    final = made.item_scores(*asked)
+    made.learn(training)
+    chosen = made.item_scores(*asked)
+    assert made.checkpoint is not None
+    plain = SequenceContender(recipe, keep=tmp_path)
+    plain.fit(training, validation)
+    kept = SequenceContender(recipe, keep=tmp_path)
+    kept.fit(training, validation)  # read, not trained
+    assert len(list(tmp_path.iterdir())) == 1
+    np.testing.assert_array_equal(kept.item_scores(*asked), chosen)
+    np.testing.assert_array_equal(chosen, plain.item_scores(*asked))
+    assert abs(final - chosen).max() > 1e-3
+    made.learn(both)
+    np.testing.assert_array_equal(made.item_scores(*asked), final)

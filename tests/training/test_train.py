@@ -72,7 +72,7 @@ def test_another_recipe_does_not_continue_a_run(world: tuple[Dataset, Dataset], 
 def test_a_loss_that_is_not_finite_stops_before_the_step(world: tuple[Dataset, Dataset], recipe: Recipe) -> None:
     model = new_model(recipe, world[0])
     batch = Windows(world[0], recipe.context).batch(np.arange(4), (0,))
-    batch.content[0, 0, 0] = torch.nan
+    batch.events[0, 0, 0] = torch.nan
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(TrainingError, match="not finite"):
         step(model, optimizer_of(model, recipe), batch, recipe, 0, 10)

@@ -1,14 +1,20 @@
 """Each event is scored once, with enough before it; features of training are those of serving."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.personalization import sequence_features
 from runtime.personalization.sequence_features import features, moments, wedding_us
 from tests.small_world import small_world
+from training import windows as windows_module
 from training.data import events
+from training.simulator.parameters import Parameters
 from training.windows import Windows
+from training.worlds import beside
 
 
 def test_codes_are_those_of_the_data() -> None:
@@ -60,6 +66,35 @@ def test_contrastive_picks_are_later_and_engaged_and_skips_are_skips() -> None:
         assert engaged in later
         skips = set(batch.item[window][batch.action[window] == 0].tolist()) | {-1}
         assert set(skipped.tolist()) <= skips
+
+
+def test_a_batch_is_of_one_market() -> None:
+    worlds = [small_world(seed, users=5 + seed, each=20) for seed in range(3)]
+    together = beside([replace(one, stated=None) for one in worlds], range(3), Parameters())
+    windows, alone = Windows(together, 16), [Windows(one, 16) for one in worlds]
+    assert len(windows) == sum(map(len, alone))
+    for batches in (windows.in_order(3), [windows.batch(chosen, (0,)) for chosen in windows.order(3, (1,))]):
+        seen = np.zeros(3, np.int64)
+        for batch in batches:
+            market = np.unique(together.market[batch.catalogue])
+            assert len(market) == 1
+            assert len(batch.catalogue) == len(worlds[0].catalogue)
+            assert batch.negatives is None
+            seen[market] += int(batch.scored.sum())
+        assert seen.tolist() == [len(one.events) for one in worlds]
+    np.testing.assert_array_equal(batch.metadata[batch.item], worlds[int(market[0])].catalogue.vectors[batch.item])
+
+
+def test_of_a_large_catalogue_a_batch_knows_its_own_items_and_some_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows_module, "FULL_SOFTMAX", 20)
+    world = small_world(users=3, each=5)
+    windows = Windows(world, 8, negatives=10)
+    batch = windows.batch(np.arange(3), (4,))
+    assert len(batch.negatives) == 10
+    assert len(batch.catalogue) <= 10 + 15
+    own = world.events.item[windows.spans[0, 0] : windows.spans[0, 1]]
+    np.testing.assert_array_equal(batch.catalogue[batch.item[0, : len(own)]], own)
+    np.testing.assert_array_equal(batch.metadata, world.catalogue.vectors[batch.catalogue])
 
 
 def test_a_log_of_many_users_has_the_features_of_each_alone() -> None:

@@ -112,7 +112,8 @@ class Dataset:
     """Users, items and events of one source. `licence`, `mapping` and `limits` are sentences for the report.
 
     stated: float32 [users, 384], unit vectors of onboarding texts, zero rows for users who stated nothing; None where
-    the source has no such texts.
+    the source has no such texts. market: int16 [items] where several catalogues stand side by side: a user meets items
+    of one market only; None for one catalogue.
     """
 
     name: str
@@ -123,11 +124,26 @@ class Dataset:
     mapping: str = ""
     limits: tuple[str, ...] = ()
     stated: NDArray[np.float32] | None = None
+    market: NDArray[np.int16] | None = None
 
     @property
     def starts(self) -> NDArray[np.int64]:
         """int64 [users + 1], see `Events.starts`."""
         return self.events.starts(len(self.users))
+
+    def some_users(self, most: int) -> "Dataset":
+        """These users, or `most` of them in even steps, and a limit that says so."""
+        if len(self.users) <= most:
+            return self
+        chosen = np.linspace(0, len(self.users) - 1, most).astype(np.int64)
+        events = self.events.take(np.isin(self.events.user, chosen))
+        return replace(
+            self,
+            users=[self.users[user] for user in chosen],
+            events=replace(events, user=np.searchsorted(chosen, events.user).astype(np.int32)),
+            limits=(*self.limits, f"only {most:,} of the {len(self.users):,} users, in even steps"),
+            stated=None if self.stated is None else self.stated[chosen],
+        )
 
     def with_events(self, events: Events) -> "Dataset":
         """The same users and items with other events: what a split gives."""

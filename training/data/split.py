@@ -1,5 +1,6 @@
 """Splits of a data set: every event lands in exactly one part, and no part precedes what is fitted on."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,10 +25,17 @@ def by_time(dataset: Dataset, share: tuple[float, float, float] = (0.7, 0.1, 0.2
     """
     if min(share) <= 0 or abs(sum(share) - 1) > 1e-9:
         raise ValueError(f"shares {share} must be positive and sum to 1")
+    return Split(*periods(dataset, share))
+
+
+def periods(dataset: Dataset, share: Sequence[float]) -> list[Dataset]:
+    """As `by_time`, with as many parts as there are shares."""
+    if min(share) <= 0 or abs(sum(share) - 1) > 1e-9:
+        raise ValueError(f"shares {tuple(share)} must be positive and sum to 1")
     times = np.sort(dataset.events.time_us)
-    cuts = [times[min(int(len(times) * part), len(times) - 1)] for part in (share[0], share[0] + share[1])]
+    cuts = [times[min(int(len(times) * part), len(times) - 1)] for part in np.cumsum(share)[:-1]]
     part = np.searchsorted(np.asarray(cuts), dataset.events.time_us, side="right")
-    return _parts(dataset, part)
+    return _parts(dataset, part, len(share))
 
 
 def leave_last_out(dataset: Dataset) -> Split:
@@ -43,14 +51,14 @@ def leave_last_out(dataset: Dataset) -> Split:
     total = (counted[starts[1:]] - counted[starts[:-1]])[events.user]
     place = counted[1:] - counted[starts[events.user]]  # the user's engaged events up to this one, itself included
     part = np.where(total < 3, 0, (place >= total - 1).astype(np.int64) + (place >= total))
-    return _parts(dataset, part)
+    return Split(*_parts(dataset, part, 3))
 
 
-def _parts(dataset: Dataset, part: NDArray[np.int64]) -> Split:
-    sizes = np.bincount(part, minlength=3)
+def _parts(dataset: Dataset, part: NDArray[np.integer], parts: int) -> list[Dataset]:
+    sizes = np.bincount(part, minlength=parts)
     if (sizes == 0).any():
         raise ValueError(
             f"{dataset.name}: parts of {sizes.tolist()} events out of {len(part)}; train, validation and test each "
             "need some: use more data or other shares"
         )
-    return Split(*(dataset.with_events(dataset.events.take(part == number)) for number in range(3)))
+    return [dataset.with_events(dataset.events.take(part == number)) for number in range(parts)]

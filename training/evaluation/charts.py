@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
 
 from training.evaluation.results import Actions, Figure, Ranking
 
@@ -42,6 +43,47 @@ def omega_curve(series: Mapping[str, Sequence[tuple[float, Figure]]], label: str
             )  # fmt: skip
         axes.set_xlabel("ω: 0 order means nothing, 1 everything follows it")
         axes.set_ylabel(label)
+        _save(canvas, path)
+
+
+def training_curve(curve: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
+    """Losses of training and validation, and validation accuracy on an axis of its own, over epochs."""
+    with mpl.rc_context(_STYLE):
+        canvas = Canvas(figsize=(8, 4.4), layout="constrained")
+        left, right = canvas.subplots(1, 2)
+        epochs = [line["epoch"] for line in curve]
+        for colour, part, name in ((_PALETTE[0], "action", "next action"), (_PALETTE[1], "item", "next item")):
+            left.plot(
+                epochs,
+                [line["training"][part] for line in curve],
+                color=colour,
+                linestyle="--",
+                label=f"{name}, training",
+            )
+            left.plot(
+                epochs,
+                [line["validation"][f"{part}_loss"] for line in curve],
+                color=colour,
+                marker="o",
+                label=f"{name}, validation",
+            )
+        for colour, part, name in (
+            (_PALETTE[2], "accuracy", "accuracy of the action"),
+            (_PALETTE[3], "hit_rate", "hits in 10"),
+        ):
+            right.plot(
+                epochs,
+                [line["validation"][part] for line in curve],
+                color=colour,
+                marker="o",
+                label=f"{name}, validation",
+            )
+        for axes, label in ((left, "cross entropy"), (right, "share")):
+            axes.set_axisbelow(True)
+            axes.set_xlabel("epoch")
+            axes.set_ylabel(label)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        canvas.suptitle(f"Trained on {title}", x=0.01, ha="left", color=_INK, fontsize=11)
         _save(canvas, path)
 
 

@@ -1,6 +1,7 @@
 """The model card's text, from the results alone."""
 
-from training.evaluation.results import Figure, Results, SetResult
+from training.evaluation.results import Results, SetResult
+from training.evaluation.targets import interval, set_name
 
 _HEAD = """\
 ---
@@ -32,24 +33,20 @@ def model_card(results: Results) -> str:
 
 
 def _lines(one: SetResult) -> list[str]:
-    lines = [f"### {one.name}", "", f"{one.protocol}; seeds {', '.join(str(seed) for seed in one.seeds)}.", ""]
+    lines = [f"### {set_name(one)}", "", f"{one.protocol}; seeds {', '.join(str(seed) for seed in one.seeds)}.", ""]
     for ranking in (r for r in one.rankings if r.contender not in one.baselines):
         figures = ranking.slices["all"]
         lines += [
-            f"- {ranking.contender}: NDCG@10 {_interval(figures['NDCG@10'])}, HR@10 {_interval(figures['HR@10'])}; "
+            f"- {ranking.contender}: NDCG@10 {interval(figures['NDCG@10'])}, HR@10 {interval(figures['HR@10'])}; "
             f"with shuffled histories NDCG@10 {ranking.shuffled_ndcg10.value:.3f}"
         ]
     for acting in (a for a in one.actions if a.contender not in one.baselines):
         lines += [
-            f"- {acting.contender}: next-action accuracy {_interval(acting.accuracy)}, macro-F1 {acting.macro_f1:.3f}, "
+            f"- {acting.contender}: next-action accuracy {interval(acting.accuracy)}, macro-F1 {acting.macro_f1:.3f}, "
             f"log-loss {acting.log_loss.value:.3f}, calibration error {acting.calibration_error:.3f}"
         ]
     if one.bound:
         lines.append(f"- attainable accuracy (exact filter): {one.bound.accuracy.value:.3f}")
     for margin in (m for m in one.margins if m.contender not in one.baselines):
-        lines += [f"- {margin.contender} − {margin.baseline}, {margin.metric}: {_interval(margin.difference)}"]
+        lines += [f"- {margin.contender} − {margin.baseline}, {margin.metric}: {interval(margin.difference)}"]
     return [*lines, ""]
-
-
-def _interval(figure: Figure) -> str:
-    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"

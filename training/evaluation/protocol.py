@@ -1,5 +1,6 @@
 """What a contender is, and the moments at which all of them are asked the same question."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -46,6 +47,16 @@ class HasUserVectors(Protocol):
         self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]
     ) -> NDArray[np.float32]:
         """float32 [b, d]."""
+
+
+@runtime_checkable
+class BuildsOn(Protocol):
+    """A contender made of others."""
+
+    without: str | None  # the contender that it would be without the model: the margin against it is always reported
+
+    def build_on(self, fitted: Mapping[str, Contender]) -> None:
+        """Called before `fit` with what was fitted on the same split so far, by name."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,54 +1,69 @@
 """REPORT.md, its charts and the model card, written from the results file: no figure is typed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from training.evaluation import charts
 from training.evaluation.baselines import BEYOND_THE_USUAL
 from training.evaluation.model_card import model_card
 from training.evaluation.results import Actions, Figure, Margin, Ranking, Results, SetResult
+from training.evaluation.table import table
+from training.evaluation.targets import interval, set_name, signed, targets
+from training.evaluation.trainings import trainings
 
 _OPENING = """\
 # How well the sequence model foretells
 
-Written by `python -m training evaluate`; every figure comes from `{results}`.
+Written by `python -m training evaluate`; every figure comes from `{results}`, from what `tune`, `ablate` and
+`incremental` wrote beside it, and from the reference's own metrics.
 
 What this cannot show: real sets are offline logs of other people's products, so a ranking is judged by what users met
 under another system; simulated worlds are assumptions played out, and show whether order is learnt where there is
 order, not that couples behave so. Rankings are over the whole catalogue, ties go to the lower item number. Intervals
-are 95 %, by resampling users. Every contender is tuned on the same validation events, and baselines are then fitted
-on train and validation together; a neural contender may need validation to stop. Margins are against the baseline
-that is best on the test events, which favours the baseline; against the best one without *{beyond}*, which is stronger
-than what the literature compares with; and against recency-decayed EASE and kNN + Markov.
+are 95 %, by resampling users. Every contender is tuned on the same validation events; baselines are then fitted on
+train and validation together, and on real sets the sequence model that validation chose sees both for one more epoch.
+Margins are against the baseline that is best on the test events, which favours the baseline;
+against the best one without the blends that go beyond what the literature compares with ({beyond});
+against recency-decayed EASE and kNN + Markov; and against the simple model that is served without training.
+"""
+_LEGEND = """\
+*sequence*: the model alone, by a recipe chosen on the set's validation part; *sequence + recency*: blended with what is
+popular this week and with the user's own history; *blend of everything + sequence*: one more part of the blend of all
+baselines. The weights of each blend are searched for on the same validation events. Above: by more than the interval.
 """
 _FIRST = ("deskdrop",)  # the closest real thing is reported first
 
 
-def write_report(results: Results, path: Path) -> None:
-    """The report at `path`, charts in `charts/` and MODEL_CARD.md beside it."""
+def write_report(results: Results, path: Path, measured: Path, checkpoint: Path) -> None:
+    """The report at `path`, charts in `charts/` and MODEL_CARD.md beside it.
+
+    measured: the folder with what else was measured, see trainings; checkpoint: whose training curve is drawn.
+    """
     folder = path.parent / "charts"
     order = sorted(results.sets, key=lambda s: (s.omega is not None, not s.key.startswith(_FIRST), s.omega or 0, s.key))
-    parts = [_OPENING.format(results="training/results.json", beyond=", ".join(BEYOND_THE_USUAL))]
+    parts = [
+        _OPENING.format(results="training/results.json", beyond="; ".join(f"*{name}*" for name in BEYOND_THE_USUAL))
+    ]
     simulated = [one for one in order if one.omega is not None]
-    parts += [verdicts(results)]
+    parts += [one_screen(results)]
     if simulated:
         parts.append(_omega(simulated, folder))
     parts += [_set(one, folder) for one in order]
+    parts.append(trainings(measured, checkpoint, folder))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
     (path.parent / "MODEL_CARD.md").write_text(model_card(results), encoding="utf-8")
 
 
-def verdicts(results: Results) -> str:
-    """Each set's margins in a sentence: above by more than the interval, below by more, or not told apart."""
-    found = [
-        f"- {one.name}: {verdict(margin)}"
-        for one in results.sets
-        for margin in one.margins
-        if margin.contender not in one.baselines
-    ]
-    none = ["No model has been evaluated yet: what follows are the baselines it has to beat."]
-    return "\n".join(["## In one screen", "", *(found or none), ""])
+def one_screen(results: Results) -> str:
+    """Target by target."""
+    words = {True: "reached", False: "**not reached**", None: ""}
+    rows, before = [], ""
+    for target in targets(results):
+        promise = "" if target.promise == before else target.promise
+        rows.append([promise, target.place, target.contender, target.found, words[target.reached]])
+        before = target.promise
+    return "\n".join(["## In one screen", "", table(["target", "set", "contender", "found", ""], rows), "", _LEGEND])
 
 
 def verdict(margin: Margin) -> str:
@@ -58,7 +73,7 @@ def verdict(margin: Margin) -> str:
         words = "above"
     elif difference.high < 0:
         words = "**below**"
-    return f"{margin.contender} is {words} {margin.baseline} in {margin.metric}, {_signed(difference)}"
+    return f"{margin.contender} is {words} {margin.baseline} in {margin.metric}, {signed(difference)}"
 
 
 def _omega(simulated: Sequence[SetResult], folder: Path) -> str:
@@ -95,7 +110,7 @@ def _omega(simulated: Sequence[SetResult], folder: Path) -> str:
             "filter that knows the simulator and sees the log. Text share: of lasting utility, predicted from the text",
             "vectors out of fold.",
             "",
-            _table(head, rows),
+            table(head, rows),
             "",
             "![accuracy over omega](charts/omega-accuracy.svg)",
             "![NDCG over omega](charts/omega-ndcg.svg)",
@@ -106,7 +121,7 @@ def _omega(simulated: Sequence[SetResult], folder: Path) -> str:
 
 def _set(one: SetResult, folder: Path) -> str:
     lines = [
-        f"## {one.name}",
+        f"## {set_name(one)}",
         "",
         f"{one.protocol}. {one.targets:,} targets of {one.users_asked:,} users over {one.items:,} items; "
         f"{one.action_events:,} actions. Seeds {', '.join(str(seed) for seed in one.seeds)}.",
@@ -122,21 +137,22 @@ def _set(one: SetResult, folder: Path) -> str:
         shown = [r for r in one.rankings if r.contender not in one.baselines]
         shown += sorted((r for r in one.rankings if r.contender in one.baselines), key=_ndcg, reverse=True)[:4]
         if any(r.cold_start_ndcg10 for r in shown):
-            charts.cold_start(shown, one.name, folder / f"{slug}-cold-start.svg")
+            charts.cold_start(shown, set_name(one), folder / f"{slug}-cold-start.svg")
             lines += [_cold(one.rankings), "", f"![R(k)](charts/{slug}-cold-start.svg)", ""]
     if one.actions and one.action_events:
         lines += [_actions(one.actions), ""]
-        charts.calibration(_calibrated(one), one.name, folder / f"{slug}-calibration.svg")
+        charts.calibration(_calibrated(one), set_name(one), folder / f"{slug}-calibration.svg")
         lines += [f"![calibration](charts/{slug}-calibration.svg)", ""]
     if one.bound:
         bound = one.bound
         lines += [
-            f"Bound on {bound.events:,} events of {bound.users} users: accuracy {_interval(bound.accuracy)}, macro-F1 "
+            f"Bound on {bound.events:,} events of {bound.users} users: accuracy {interval(bound.accuracy)}, macro-F1 "
             f"{bound.macro_f1:.3f}, log-loss {bound.log_loss:.3f}, NDCG@10 {bound.ndcg10:.3f}.",
             "",
         ]
     lines += [f"- probe of {name}'s user vector: cosine {cosine:.3f}" for name, cosine in one.probe_cosine.items()]
     lines += [f"- {verdict(margin)}" for margin in one.margins]
+    lines += [f"- {name} has no figures: {why}" for name, why in one.failed.items()]
     return "\n".join([*lines, ""])
 
 
@@ -147,8 +163,8 @@ def _rankings(one: SetResult) -> str:
         rows.append(
             [
                 ranking.contender,
-                _interval(figures["HR@10"]),
-                _interval(figures["NDCG@10"]),
+                interval(figures["HR@10"]),
+                interval(figures["NDCG@10"]),
                 f"{figures['MRR'].value:.3f}",
                 f"{figures['recall@50'].value:.3f}",
                 f"{ranking.shuffled_ndcg10.value:.3f}",
@@ -156,17 +172,17 @@ def _rankings(one: SetResult) -> str:
                 ", ".join(f"{key} {value}" for key, value in ranking.choice.items()),
             ]
         )
-    return _table(["ranking", "HR@10", "NDCG@10", "MRR", "recall@50", "NDCG@10 shuffled", "AUC", "chosen"], rows)
+    return table(["ranking", "HR@10", "NDCG@10", "MRR", "recall@50", "NDCG@10 shuffled", "AUC", "chosen"], rows)
 
 
 def _slices(one: SetResult) -> str:
     names = list(dict.fromkeys(name for ranking in one.rankings for name in ranking.slices if name != "all"))
     rows = [
-        [r.contender, *(_interval(r.slices[name]["NDCG@10"]) if name in r.slices else "" for name in names)]
+        [r.contender, *(interval(r.slices[name]["NDCG@10"]) if name in r.slices else "" for name in names)]
         for r in one.rankings
     ]
     note = "" if one.repeats else "\n\nNobody comes back to an item here: what was seen is no candidate."
-    return _table(["NDCG@10 by slice", *names], rows) + note
+    return table(["NDCG@10 by slice", *names], rows) + note
 
 
 def _cold(rankings: Sequence[Ranking]) -> str:
@@ -177,22 +193,22 @@ def _cold(rankings: Sequence[Ranking]) -> str:
         warm = figures.get("all", 0.0)
         shares = [f"{figures[k]:.3f} ({figures[k] / warm:.2f})" if warm else f"{figures[k]:.3f}" for k in ks]
         rows.append([ranking.contender, *shares])
-    return _table(["NDCG@10 (share of warm) with", *(f"{k} events" for k in ks)], rows)
+    return table(["NDCG@10 (share of warm) with", *(f"{k} events" for k in ks)], rows)
 
 
 def _actions(actions: Sequence[Actions]) -> str:
     rows = [
         [
             one.contender,
-            _interval(one.accuracy),
+            interval(one.accuracy),
             f"{one.macro_f1:.3f}",
-            _interval(one.log_loss),
+            interval(one.log_loss),
             f"{one.calibration_error:.3f}",
             f"{one.shuffled_accuracy:.3f}",
         ]
         for one in actions
     ]
-    return _table(["next action", "accuracy", "macro-F1", "log-loss", "calibration error", "accuracy shuffled"], rows)
+    return table(["next action", "accuracy", "macro-F1", "log-loss", "calibration error", "accuracy shuffled"], rows)
 
 
 def _calibrated(one: SetResult) -> list[Actions]:
@@ -220,16 +236,3 @@ def _label(one: SetResult, contender: str) -> str:
 
 def _kept(one: SetResult, name: str) -> bool:
     return name not in one.baselines or name == _best_actions(one)
-
-
-def _interval(figure: Figure) -> str:
-    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
-
-
-def _signed(figure: Figure) -> str:
-    return f"{figure.value:+.4f} [{figure.low:+.4f}, {figure.high:+.4f}]"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

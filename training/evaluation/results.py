@@ -30,6 +30,9 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
     shuffled_ndcg10: Figure
     cold_start_ndcg10: dict[str, float]  # events of history → NDCG@10 on the same targets; "all" is the warm one
     engaged_auc: float | None  # engaged against skipped items, mean over users; None where nothing is skipped
+    engaged_gap: float | None = None  # their mean scores' distance in standard deviations, mean over users
+    seeds_ndcg10: list[float] = []  # a figure a seed or world
+    order_ndcg10: Figure | None = None  # NDCG@10 less that from shuffled histories, on the same targets
     choice: dict[str, Any]
     settings_tried: int
     fit_seconds: float
@@ -101,6 +104,8 @@ class SetResult(msgspec.Struct, frozen=True, kw_only=True):
     bound: Bound | None = None
     probe_cosine: dict[str, float] = {}
     baselines: list[str] = []
+    twins: dict[str, str] = {}  # contender with the model in it → the same without
+    failed: dict[str, str] = {}  # contender → why it has no figures
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """One row of the results: a data set, split, asked of everybody, summarised."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -8,8 +9,9 @@ from training.data.events import Dataset
 from training.data.split import Split, by_time, leave_last_out
 from training.evaluation.answers import Asked, Budget, act_all, rank_all
 from training.evaluation.baselines import action_baselines, ranking_baselines
+from training.evaluation.kept import KeptAnswers
 from training.evaluation.probe import probe_cosine
-from training.evaluation.protocol import Contender, HasUserVectors, PredictsActions
+from training.evaluation.protocol import BuildsOn, Contender, HasUserVectors, PredictsActions
 from training.evaluation.results import SetResult
 from training.evaluation.summary import BoundAnswers, Run, Summary
 from training.simulator.filter import predict_user
@@ -33,20 +35,32 @@ def real_set(
     budget: Budget,
     *,
     with_baselines: bool = True,
+    answers: Path | None = None,
 ) -> SetResult:
-    """Contenders are fitted once a seed; baselines have no chance in them and are fitted once."""
+    """Contenders are fitted once a seed; baselines have no chance in them and are fitted once, or their answers of an
+    earlier run are read from the folder `answers`."""
     split = by_time(dataset) if protocol == "time" else leave_last_out(dataset)
     asked = Asked.of(split, budget)
-    contenders = [make("real", seeds[0]) for make in factories]
-    ranking = [*(ranking_baselines() if with_baselines else []), *contenders]
-    first = _run(split, asked, ranking, contenders, with_baselines, dataset.name)
-    runs = [first]
-    for seed in seeds[1:] if factories else []:
+    kept = KeptAnswers(answers, split, budget) if answers else None
+    fitted: dict[str, Contender] = {}
+    baselines, acting = (ranking_baselines(), action_baselines()) if with_baselines else ([], [])
+    rankings, failed = rank_all(baselines, split, asked, dataset.name, fitted=fitted, kept=kept)
+    actions, failed_acting = act_all(acting, split, asked, dataset.name, kept=kept)
+    failed |= failed_acting
+    first = Run(asked, rankings, actions)
+    runs: list[Run] = []
+    twins: dict[str, str] = {}
+    for seed in seeds if factories else []:
         contenders = [make("real", seed) for make in factories]
-        run = _run(split, asked, contenders, contenders, False, f"{dataset.name}, seed {seed}")
-        # What did not run again answers as before: the pairs stay pairs
-        runs.append(Run(asked, {**first.rankings, **run.rankings}, {**first.actions, **run.actions}))
-    return _row(f"{dataset.name}, {protocol}", dataset, runs, protocol, same_users=True, seeds=list(seeds))
+        run, why = _run(split, asked, contenders, f"{dataset.name}, seed {seed}", dict(fitted))
+        failed |= {name: f"seed {seed}: {text}" for name, text in why.items()}
+        twins |= _twins(contenders)
+        # The baselines answer as before: the pairs stay pairs
+        runs.append(Run(asked, {**rankings, **run.rankings}, {**actions, **run.actions}))
+    return _row(
+        f"{dataset.name}, {protocol}", dataset, runs or [first], protocol, same_users=True, seeds=list(seeds),
+        failed=failed, twins=twins,
+    )  # fmt: skip
 
 
 def simulated_worlds(
@@ -60,21 +74,30 @@ def simulated_worlds(
 ) -> SetResult:
     """All worlds of one omega: every contender is fitted anew in each, on its past, and asked of its future."""
     runs, shares, probes = [], [], []
+    failed: dict[str, str] = {}
+    twins: dict[str, str] = {}
     for seed in seeds:
         world = simulate(parameters, seed)
         split = by_time(world.dataset)
         asked = Asked.of(split, budget)
         contenders: list[Contender] = [make(f"{parameters.omega:g}", seed) for make in factories]
-        ranking = [*(ranking_baselines() if with_baselines else []), *contenders]
-        run = _run(split, asked, ranking, contenders, with_baselines, world.dataset.name)
+        everybody = [*(ranking_baselines() if with_baselines else []), *contenders]
+        run, why = _run(split, asked, everybody, world.dataset.name, {}, action_baselines() if with_baselines else [])
+        failed |= {name: f"world {seed}: {text}" for name, text in why.items()}
+        twins |= _twins(contenders)
         runs.append(Run(asked, run.rankings, run.actions, bound_answers(world, asked, bound_users)))
         shares.append(text_share(world))
         taste = world.profiles.taste[world.users.profile]
-        probes.append({one.name: probe_cosine(one, asked, taste) for one in ranking if isinstance(one, HasUserVectors)})
+        probed = [one for one in everybody if isinstance(one, HasUserVectors) and one.name in run.rankings]
+        probes.append({one.name: probe_cosine(one, asked, taste) for one in probed})
     return _row(
         f"simulated, omega {parameters.omega:g}", world.dataset, runs, "time", same_users=False, seeds=list(seeds),
-        omega=parameters.omega, text_share=round(float(np.mean(shares)), 3),
-        probe_cosine={name: round(float(np.mean([probe[name] for probe in probes])), 4) for name in probes[0]},
+        omega=parameters.omega, text_share=round(float(np.mean(shares)), 3), failed=failed, twins=twins,
+        probe_cosine={
+            name: round(float(np.mean([probe[name] for probe in probes])), 4)
+            for name in probes[0]
+            if all(name in probe for probe in probes)
+        },
     )  # fmt: skip
 
 
@@ -101,15 +124,20 @@ def bound_answers(world: World, asked: Asked, users: int) -> BoundAnswers | None
 def _run(
     split: Split,
     asked: Asked,
-    ranking: Sequence[Contender],
     contenders: Sequence[Contender],
-    with_baselines: bool,
     title: str,
-) -> Run:
-    rankings = rank_all(ranking, split, asked, title)
-    acting: list[PredictsActions] = list(action_baselines()) if with_baselines else []
-    acting += [one for one in contenders if isinstance(one, PredictsActions)]
-    return Run(asked, rankings, act_all(acting, split, asked, title, fitted=rankings.keys()))
+    fitted: dict[str, Contender],
+    acting: Sequence[PredictsActions] = (),
+) -> tuple[Run, dict[str, str]]:
+    """Rankings of all, actions of `acting` and of those contenders that tell them, and what failed."""
+    rankings, failed = rank_all(contenders, split, asked, title, fitted=fitted)
+    acting = [*acting, *(c for c in contenders if c.name in rankings and isinstance(c, PredictsActions))]
+    actions, failed_acting = act_all(acting, split, asked, title, fitted=rankings.keys())
+    return Run(asked, rankings, actions), failed | failed_acting
+
+
+def _twins(contenders: Sequence[Contender]) -> dict[str, str]:
+    return {one.name: one.without for one in contenders if isinstance(one, BuildsOn) and one.without}
 
 
 def _row(
@@ -120,12 +148,14 @@ def _row(
     *,
     same_users: bool,
     seeds: list[int],
+    failed: Mapping[str, str],
+    twins: Mapping[str, str],
     omega: float | None = None,
     text_share: float | None = None,
     probe_cosine: dict[str, float] | None = None,
 ) -> SetResult:
     baselines = [*(one.name for one in ranking_baselines()), *(one.name for one in action_baselines())]
-    summary = Summary(runs, baselines, same_users=same_users)
+    summary = Summary(runs, baselines, same_users=same_users, twins=twins)
     return SetResult(
         key=key,
         name=key.partition(",")[0] if omega is None else key,
@@ -147,4 +177,6 @@ def _row(
         bound=summary.bound(),
         probe_cosine=probe_cosine or {},
         baselines=baselines,
+        twins=dict(twins),
+        failed=dict(failed),
     )

@@ -1,7 +1,8 @@
 """From raw answers, of one run or of several worlds and seeds together, to the figures of one data set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from training.evaluation import metrics
 from training.evaluation.answers import COLD_STARTS, ActionAnswers, Asked, RankingAnswers
-from training.evaluation.baselines import BEYOND_THE_USUAL, FLOOR
+from training.evaluation.baselines import BEYOND_THE_USUAL, FLOOR, SIMPLE
 from training.evaluation.bootstrap import mean_interval, paired_interval
 from training.evaluation.results import Actions, Bins, Bound, Figure, Margin, Ranking
 
@@ -39,11 +40,26 @@ class BoundAnswers:
 
 
 class Summary:
-    """Runs put together. Users of different worlds are different users; of the same real set, the same."""
+    """Runs put together. Users of different worlds are different users; of the same real set, the same.
 
-    def __init__(self, runs: Sequence[Run], baselines: Sequence[str], *, same_users: bool) -> None:
+    A contender that is missing in one run is left out. twins: contender → the baseline that it is without the model.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        baselines: Sequence[str],
+        *,
+        same_users: bool,
+        twins: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.runs = runs
         self.baselines = baselines
+        self.twins = twins
+        self.same_users = same_users
+        self._users_a_run = max(len(np.unique(runs[0].asked.acted.user)), 1)
+        self.ranking = [name for name in runs[0].rankings if all(name in run.rankings for run in runs)]
+        self.acting = [name for name in runs[0].actions if all(name in run.actions for run in runs)]
         offsets = [0 if same_users else number * _WORLD for number in range(len(runs))]
         self.ranked_user = _joined([run.asked.ranked.user + o for run, o in zip(runs, offsets, strict=True)])
         self.acted_user = _joined([run.asked.acted.user + o for run, o in zip(runs, offsets, strict=True)])
@@ -53,23 +69,28 @@ class Summary:
         self.long = _joined([run.asked.long for run in runs])
 
     def rankings(self) -> list[Ranking]:
-        return [self._ranking(name) for name in self.runs[0].rankings]
+        return [self._ranking(name) for name in self.ranking]
 
     def actions(self) -> list[Actions]:
-        return [self._actions(name) for name in self.runs[0].actions]
+        return [self._actions(name) for name in self.acting]
 
     def margins(self) -> list[Margin]:
         """Every contender against the best baseline, the best usual one and the floor; the best against the next."""
         found = []
-        ndcg = {name: metrics.ndcg(self._ranks(name, "all"), K) for name in self.runs[0].rankings}
+        ndcg = {name: metrics.ndcg(self._ranks(name, "all"), K) for name in self.ranking}
         found += self._margins(ndcg, self.ranked_user, "NDCG@10")
         if self.seen.any() and not self.seen.all():  # where people come back, what is new is another question
             new = ~self.seen
-            ndcg = {name: metrics.ndcg(self._ranks(name, "never_seen")[new], K) for name in self.runs[0].rankings}
+            ndcg = {name: metrics.ndcg(self._ranks(name, "never_seen")[new], K) for name in self.ranking}
             found += self._margins(ndcg, self.ranked_user[new], "NDCG@10 of never seen")
-        accuracy = {name: self._right(name) for name in self.runs[0].actions}
+        auc = {name: self._of_users(name, "auc") for name in self.ranking}
+        told_apart = ~np.isnan(next(iter(auc.values()), np.zeros(0)))  # users with both kinds, the same for everybody
+        if told_apart.any():
+            users = np.arange(len(told_apart)) % self._users_a_run if self.same_users else np.arange(len(told_apart))
+            found += self._margins({n: values[told_apart] for n, values in auc.items()}, users[told_apart], "AUC")
+        accuracy = {name: self._right(name) for name in self.acting}
         found += self._margins(accuracy, self.acted_user, "accuracy")
-        gain = {name: -self._losses(name) for name in self.runs[0].actions}
+        gain = {name: -self._losses(name) for name in self.acting}
         found += self._margins(gain, self.acted_user, "-log-loss")
         return found
 
@@ -91,7 +112,7 @@ class Summary:
                     .argmax(axis=1) == action
                 )
             )
-            for name in self.runs[0].actions
+            for name in self.acting
         }  # fmt: skip
         ranked = {
             name: float(
@@ -99,7 +120,7 @@ class Summary:
                     _joined([run.rankings[name].all[b.ranked_rows] for run, b in zip(self.runs, given, strict=True)]), K
                 ).mean()
             )
-            for name in self.runs[0].rankings
+            for name in self.ranking
         }
         best = max((accuracy[name] for name in accuracy if name in self.baselines), default=float("nan"))
         return Bound(
@@ -119,6 +140,9 @@ class Summary:
         )
 
     def _ranks(self, name: str, which: str) -> NDArray[np.int64]:
+        return _joined([getattr(run.rankings[name], which) for run in self.runs])
+
+    def _of_users(self, name: str, which: str) -> NDArray[np.float64]:
         return _joined([getattr(run.rankings[name], which) for run in self.runs])
 
     def _right(self, name: str) -> NDArray[np.float64]:
@@ -150,8 +174,9 @@ class Summary:
         }
         if cold:
             cold["all"] = round(float(metrics.ndcg(self._ranks(name, "all")[self.long], K).mean()), 5)
-        auc = _joined([run.rankings[name].auc for run in self.runs])
-        auc = auc[~np.isnan(auc)]
+        auc, gap = self._of_users(name, "auc"), self._of_users(name, "gap")
+        auc, gap = auc[~np.isnan(auc)], gap[~np.isnan(gap)]
+        plain_ndcg = metrics.ndcg(self._ranks(name, "all"), K)
         first = self.runs[0].rankings[name]
         return Ranking(
             contender=name,
@@ -159,6 +184,9 @@ class Summary:
             shuffled_ndcg10=Figure.of(mean_interval(destroyed, self.ranked_user)),
             cold_start_ndcg10=cold,
             engaged_auc=round(float(auc.mean()), 4) if len(auc) else None,
+            engaged_gap=round(float(gap.mean()), 4) if len(gap) else None,
+            seeds_ndcg10=[round(float(metrics.ndcg(run.rankings[name].all, K).mean()), 5) for run in self.runs],
+            order_ndcg10=Figure.of(paired_interval(plain_ndcg, destroyed, self.ranked_user)),
             choice=plain(first.choice),
             settings_tried=first.tried,
             fit_seconds=round(float(np.mean([run.rankings[name].fit_seconds for run in self.runs])), 1),
@@ -194,8 +222,14 @@ class Summary:
         if not baselines:
             return []
         usual = [name for name in baselines if name not in BEYOND_THE_USUAL]
-        against = dict.fromkeys([baselines[0], *usual[:1], *(name for name in FLOOR if name in baselines)])
-        pairs = [(name, baseline) for name in values if name not in self.baselines for baseline in against]
+        always = [*FLOOR, SIMPLE]
+        against = dict.fromkeys([baselines[0], *usual[:1], *(name for name in always if name in baselines)])
+        pairs = [
+            (name, baseline)
+            for name in values
+            if name not in self.baselines
+            for baseline in dict.fromkeys([*against, *(twin for twin in [self.twins.get(name)] if twin in values)])
+        ]
         pairs += [(baselines[0], other) for other in baselines[1:2]]
         return [
             Margin(

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from runtime.personalization.sequence_features import DEVICES, device_code
 from runtime.store.interaction_log import TYPES
+from tests.training.worlds import random_dataset
 from training.data.events import ACTIONS, Events
 
 rows = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5)), max_size=40)
@@ -67,3 +68,15 @@ def test_what_does_not_fit_is_named(columns: dict[str, list[int]], message: str)
 )
 def test_devices(text: str | None, kind: str) -> None:
     assert DEVICES[device_code(text)] == kind
+
+
+def test_some_users_keep_all_that_is_theirs() -> None:
+    dataset = random_dataset(8)
+    some = dataset.some_users(5)
+    assert len(some.users) == 5
+    assert "only 5 of the 12 users" in some.limits[-1]
+    for row, user in enumerate(some.users):
+        own, before = some.events.of_user(row), dataset.events.of_user(dataset.users.index(user))
+        assert own.item.tolist() == before.item.tolist()
+        assert own.time_us.tolist() == before.time_us.tolist()
+    assert dataset.some_users(12) is dataset

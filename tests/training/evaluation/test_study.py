@@ -40,6 +40,15 @@ def known(argument: str, seed: int) -> Known:
     return Known(argument, seed)
 
 
+class Broken(Known):
+    def fit(self, train: Dataset, validation: Dataset) -> None:
+        raise RuntimeError("out of ideas")
+
+
+def broken(argument: str, seed: int) -> Broken:
+    return Broken(argument, seed)
+
+
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory, bundle_path: Path) -> Path:
     folder = tmp_path_factory.mktemp("evaluated")
@@ -57,7 +66,8 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory, bundle_path: Path) -> Pa
             "0",
             "1",
         ]
-        assert main(["evaluate", *own, *contender, *common, "--no-baselines"]) == 0
+        breaks = ["--contender", "tests.training.evaluation.test_study:broken=theirs"]
+        assert main(["evaluate", *own, *breaks, *contender, *common, "--no-baselines"]) == 0
         assert main(["evaluate", "simulated", "--omegas", "1", "--worlds", "1001", *contender, *common]) == 0
     return folder
 
@@ -82,6 +92,13 @@ def test_results_hold_both_sets(evaluated: Path) -> None:
     own = found["events, time"]
     assert own.seeds == [0, 1]
     assert [one.contender for one in own.rankings] == ["ours at real"]
+    assert len(own.rankings[0].seeds_ndcg10) == 2
+
+
+def test_a_contender_that_breaks_is_a_row_that_says_why(evaluated: Path) -> None:
+    found = {one.key: one for one in results.read(evaluated / "results.json").sets}
+    assert found["events, time"].failed == {"theirs": "seed 1: RuntimeError: out of ideas"}
+    assert "theirs has no figures: seed 1: RuntimeError: out of ideas" in (evaluated / "REPORT.md").read_text()
 
 
 def test_a_probe_reads_what_is_there_and_nothing_from_noise() -> None:

@@ -1,24 +1,37 @@
-"""Several baselines as one: each row of scores standardised, weights tuned: what an engineer would ship first."""
+"""Several contenders as one: each row of scores standardised, weights tuned: what an engineer would ship first."""
+
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.data.events import Dataset, Histories
 from training.evaluation import metrics
-from training.evaluation.baselines.tuned import Tuned, joined, validation_moments
+from training.evaluation.baselines.tuned import joined, validation_moments
 from training.evaluation.protocol import Moments, Scores, seen_items, unavailable
 from training.evaluation.ranking import repeats_happen
 
 _WEIGHTS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
 
 
+class Part(Protocol):
+    """What can be blended: `learn` fits parameters on some data, at choices that were made before."""
+
+    name: str
+
+    def learn(self, data: Dataset) -> None: ...
+
+    def item_scores(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores: ...
+
+
 class Blend:
     """Σ weight · standardised score over `parts`, which must have been fitted: their choices are kept, their parameters
     are learnt once without validation to choose the weights and once with it."""
 
-    def __init__(self, name: str, parts: list[Tuned]) -> None:
+    def __init__(self, name: str, parts: Sequence[Part]) -> None:
         self.name = name
-        self.parts = parts
+        self.parts = list(parts)
         self.choice = {part.name: 1.0 for part in parts}
         self.tried = 0
 
