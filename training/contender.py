@@ -262,9 +262,12 @@ def _newest(histories: Histories) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def _parts(histories: Histories) -> list[NDArray[np.int64]]:
-    """The histories some at a time, those that start at one row together."""
+    """The histories some at a time, those that start at one row together, and of about the same length."""
     starts, ends = _newest(histories)
-    order = np.lexsort((ends, starts))
+    _, group = np.unique(starts, return_inverse=True)
+    longest = np.zeros(len(starts), np.int64)  # of each group
+    np.maximum.at(longest, group, ends - starts)
+    order = np.lexsort((ends, starts, longest[group]))
     return [part for part in np.split(order, range(_AT_ONCE, len(order), _AT_ONCE)) if len(part)]
 
 

@@ -36,7 +36,7 @@ _TOP = 10
 @dataclass(frozen=True)
 class Validation:
     """loss: the training loss on scored events. hit_rate: share of engaged events whose item is in the best 10 of all
-    items by the user vector. accuracy: of the action, given the item."""
+    items of the log by the user vector. accuracy: of the action, given the item."""
 
     loss: float
     action_loss: float

@@ -20,6 +20,7 @@ CHANGES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("no ids", {"id_rank": 0}),
     ("id dropout 0.6", {"id_dropout": 0.6}),
     ("dropout 0.3", {"dropout": 0.3}),
+    ("4 epochs", {"epochs": 4}),
     ("id rank 64, half 5", {"id_rank": 64, "id_half": 5.0}),
     ("weight decay 0.5", {"weight_decay": 0.5}),
     ("learning rate 0.006", {"learning_rate": 6e-3}),
@@ -27,7 +28,6 @@ CHANGES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("no contrastive loss", {"loss": LossWeights(contrastive=0.0)}),
     ("id dropout 0", {"id_dropout": 0.0}),
     ("width 128", {"width": 128}),
-    ("twice the epochs", {"epochs": 12}),
     ("context 128", {"context": 128}),
 )
 

@@ -45,7 +45,11 @@ class Windows:
         self._vectors = dataset.catalogue.vectors
         items = len(dataset.catalogue)
         self._market = np.zeros(items, np.int16) if dataset.market is None else dataset.market
-        self._rows = [np.flatnonzero(self._market == market) for market in range(int(self._market.max(initial=0)) + 1)]
+        # An item that nobody met in this log may not have been there to be met. As a negative it would teach that texts
+        # like its own are never wanted (docs/decisions/012-real-sets.md)
+        met = np.bincount(events.item, minlength=items) > 0
+        markets = range(int(self._market.max(initial=0)) + 1)
+        self._rows = [np.flatnonzero((self._market == market) & met) for market in markets]
         self._place = np.zeros(items, np.int64)  # of an item in its market
         for rows in self._rows:
             self._place[rows] = np.arange(len(rows))

@@ -87,11 +87,11 @@ def test_a_batch_is_of_one_market() -> None:
 
 def test_of_a_large_catalogue_a_batch_knows_its_own_items_and_some_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows_module, "FULL_SOFTMAX", 20)
-    world = small_world(users=3, each=5)
+    world = small_world(users=20, each=8)
     windows = Windows(world, 8, negatives=10)
     batch = windows.batch(np.arange(3), (4,))
     assert len(batch.negatives) == 10
-    assert len(batch.catalogue) <= 10 + 15
+    assert len(batch.catalogue) <= 10 + 24
     own = world.events.item[windows.spans[0, 0] : windows.spans[0, 1]]
     np.testing.assert_array_equal(batch.catalogue[batch.item[0, : len(own)]], own)
     np.testing.assert_array_equal(batch.metadata, world.catalogue.vectors[batch.catalogue])
@@ -122,3 +122,12 @@ def test_a_moment_knows_nothing_of_its_own_event() -> None:
     np.testing.assert_array_equal(whole.moments[14:], now)
     none = features(own.time_us[:0], own.duration_ms[:0], own.days_to_wedding[:0], first[:0])
     assert none.events.shape == (0, sequence_features.EVENT)
+
+
+def test_an_item_that_nobody_met_is_no_negative() -> None:
+    world = small_world(users=4, each=8)
+    unmet = replace(world, events=world.events.take(world.events.item % 5 != 0))
+    batch = Windows(unmet, 8).batch(np.arange(4), (0,))
+    assert set(batch.catalogue.tolist()) == set(unmet.events.item.tolist())
+    rows = batch.catalogue[batch.item[batch.scored]].numpy()
+    assert (rows % 5 != 0).all()
