@@ -156,6 +156,7 @@ def _row(
 ) -> SetResult:
     baselines = [*(one.name for one in ranking_baselines()), *(one.name for one in action_baselines())]
     summary = Summary(runs, baselines, same_users=same_users, twins=twins)
+    again = len(runs) if same_users else 1  # seeds are asked of the same moments, worlds of their own
     return SetResult(
         key=key,
         name=key.partition(",")[0] if omega is None else key,
@@ -167,8 +168,8 @@ def _row(
         limits=list(dataset.limits),
         items=len(dataset.catalogue),
         users_asked=len(np.unique(summary.ranked_user)),
-        targets=len(summary.ranked_user),
-        action_events=len(summary.acted_user),
+        targets=len(summary.ranked_user) // again,
+        action_events=len(summary.acted_user) // again,
         repeats=runs[0].asked.repeats,
         text_share=text_share,
         rankings=summary.rankings(),
