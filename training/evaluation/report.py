@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.evaluation import charts
-from training.evaluation.baselines import BEYOND_THE_USUAL
+from training.evaluation.baselines import BEYOND_THE_USUAL, FLOOR
 from training.evaluation.model_card import model_card
 from training.evaluation.results import Actions, Figure, Margin, Ranking, Results, SetResult
 from training.evaluation.table import table
@@ -152,8 +152,26 @@ def _set(one: SetResult, folder: Path) -> str:
         ]
     lines += [f"- probe of {name}'s user vector: cosine {cosine:.3f}" for name, cosine in one.probe_cosine.items()]
     lines += [f"- {verdict(margin)}" for margin in one.margins]
+    lines += [f"- {line}" for line in _where_behind(one)]
     lines += [f"- {name} has no figures: {why}" for name, why in one.failed.items()]
     return "\n".join([*lines, ""])
+
+
+def _where_behind(one: SetResult) -> list[str]:
+    """For each contender that is not above a baseline of the floor on real data: by slice, where it is not."""
+    if one.omega is not None:
+        return []
+    by_name = {ranking.contender: ranking for ranking in one.rankings}
+    lines = []
+    for margin in one.margins:
+        if margin.contender in one.baselines or margin.metric != "NDCG@10" or margin.difference.low > 0:
+            continue
+        ours, theirs = by_name[margin.contender], by_name[margin.baseline]
+        if margin.baseline in FLOOR:
+            slices = [name for name in ours.slices if name != "all" and name in theirs.slices]
+            told = ", ".join(f"{name} {_ndcg(ours, name):.3f} to {_ndcg(theirs, name):.3f}" for name in slices)
+            lines.append(f"where {margin.contender} is not above {margin.baseline}: {told}")
+    return lines
 
 
 def _rankings(one: SetResult) -> str:
@@ -216,8 +234,8 @@ def _calibrated(one: SetResult) -> list[Actions]:
     return shown or list(one.actions[:1])
 
 
-def _ndcg(ranking: Ranking) -> float:
-    return ranking.slices["all"]["NDCG@10"].value
+def _ndcg(ranking: Ranking, name: str = "all") -> float:
+    return ranking.slices[name]["NDCG@10"].value
 
 
 def _best_ranking(one: SetResult) -> str | None:
