@@ -17,7 +17,7 @@ from training.simulator.parameters import Parameters
 from training.trials import Bench, Planned
 from training.worlds import worlds
 
-_WARMUP = 40  # steps
+_WARMUP, _BATCH = 40, 4  # steps, and windows of each: a small log has few
 DEVELOPMENT_SEEDS = 1_000  # worlds from here on are for evaluation
 
 DESCRIPTION = """\
@@ -39,9 +39,9 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"world, {', '.join(public.NAMES)} (default: world)")
     add_sources(parser)
     parser.add_argument("--recipe", choices=sorted(RECIPES), help="default: the one of the name")
-    parser.add_argument("--epochs", type=int, default=6, help="at most (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=4, help="at most (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=100, help="of the world (default: %(default)s)")
-    parser.add_argument("--users", type=int, default=300, help="of the world (default: %(default)s)")
+    parser.add_argument("--users", type=int, default=400, help="of the world (default: %(default)s)")
     parser.add_argument("--only", nargs="+", metavar="GROUP", help="some of the groups (default: all)")
     parser.add_argument("--out", type=Path, default=Path("training") / ABLATIONS, help="default: %(default)s")
     parser.add_argument("--scratch", type=Path, default=Path("build/ablations"), help="default: %(default)s")
@@ -83,11 +83,11 @@ def world(seed: int, users: int) -> Split:
 
 
 def base_recipe(name: str, given: str | None, epochs: int) -> Recipe:
-    """A recipe cut to so many epochs, with a warmup that fits a small log."""
+    """A recipe cut to so many epochs, with steps that a small log has enough of."""
     recipe = RECIPES[given or (name if name in RECIPES else "reference")]()
     epochs = min(epochs, recipe.epochs)
-    patience, warmup = min(recipe.patience, epochs), min(recipe.warmup, _WARMUP)
-    return replace(recipe, epochs=epochs, patience=patience, warmup=warmup)
+    patience, warmup, batch = min(recipe.patience, epochs), min(recipe.warmup, _WARMUP), min(recipe.batch, _BATCH)
+    return replace(recipe, epochs=epochs, patience=patience, warmup=warmup, batch=batch)
 
 
 def _run(options: argparse.Namespace) -> int:
