@@ -83,11 +83,13 @@ def world(seed: int, users: int) -> Split:
 
 
 def base_recipe(name: str, given: str | None, epochs: int) -> Recipe:
-    """A recipe cut to so many epochs, with steps that a small log has enough of."""
+    """A recipe cut to so many epochs; on a world, which is small, with steps that it has enough of."""
     recipe = RECIPES[given or (name if name in RECIPES else "reference")]()
     epochs = min(epochs, recipe.epochs)
-    patience, warmup, batch = min(recipe.patience, epochs), min(recipe.warmup, _WARMUP), min(recipe.batch, _BATCH)
-    return replace(recipe, epochs=epochs, patience=patience, warmup=warmup, batch=batch)
+    recipe = replace(recipe, epochs=epochs, patience=min(recipe.patience, epochs))
+    if name != "world":
+        return recipe
+    return replace(recipe, warmup=min(recipe.warmup, _WARMUP), batch=min(recipe.batch, _BATCH))
 
 
 def _run(options: argparse.Namespace) -> int:
