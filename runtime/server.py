@@ -43,7 +43,7 @@ def serve(settings: Settings) -> None:
     except (BundleError, CatalogFull, MemoryBudgetError, StoreError, OSError) as error:
         raise StartError(str(error)) from error
     give_back_freed()
-    gc.freeze()
+    gc.freeze()  # what was loaded stays, and no collection has to walk through it
     gc.enable()
     config = uvicorn.Config(
         app,

@@ -36,16 +36,21 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_options(parser, out=ABLATIONS, scratch="ablations")
+    parser.add_argument("--only", nargs="+", metavar="GROUP", help="some of the groups (default: all)")
+    parser.set_defaults(run=_run)
+
+
+def add_options(parser: argparse.ArgumentParser, *, out: str, scratch: str) -> None:
+    """What is trained on and by which recipe, the file of results and the folder of checkpoints."""
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"world, {', '.join(public.NAMES)} (default: world)")
     add_sources(parser)
     parser.add_argument("--recipe", choices=sorted(RECIPES), help="default: the one of the name")
     parser.add_argument("--epochs", type=int, default=4, help="at most (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=100, help="of the world (default: %(default)s)")
     parser.add_argument("--users", type=int, default=400, help="of the world (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", metavar="GROUP", help="some of the groups (default: all)")
-    parser.add_argument("--out", type=Path, default=Path("training") / ABLATIONS, help="default: %(default)s")
-    parser.add_argument("--scratch", type=Path, default=Path("build/ablations"), help="default: %(default)s")
-    parser.set_defaults(run=_run)
+    parser.add_argument("--out", type=Path, default=Path("training") / out, help="default: %(default)s")
+    parser.add_argument("--scratch", type=Path, default=Path("build") / scratch, help="default: %(default)s")
 
 
 def plan(base: Recipe, train: Dataset) -> list[Planned]:

@@ -6,16 +6,15 @@ import sys
 import time
 from pathlib import Path
 
-from training.ablations import base_recipe, world
+from training.ablations import add_options, base_recipe, world
 from training.checkpoint import Checkpoint
 from training.data import public
-from training.data.command import add_sources
 from training.data.events import Dataset
 from training.data.split import periods
 from training.evaluation.baselines.tuned import joined
 from training.evaluation.continued import INCREMENTAL, Continued, Period, add, read
 from training.evaluation.trials import as_stored
-from training.recipes import RECIPES, Recipe
+from training.recipes import Recipe
 from training.train import VALIDATION_WINDOWS, Validation, together, train, validate
 from training.windows import Windows
 
@@ -36,14 +35,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("sets", nargs="*", metavar="SET", help=f"world, {', '.join(public.NAMES)} (default: world)")
-    add_sources(parser)
-    parser.add_argument("--recipe", choices=sorted(RECIPES), help="default: the one of the name")
-    parser.add_argument("--epochs", type=int, default=4, help="at most (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=100, help="of the world (default: %(default)s)")
-    parser.add_argument("--users", type=int, default=400, help="of the world (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("training") / INCREMENTAL, help="default: %(default)s")
-    parser.add_argument("--scratch", type=Path, default=Path("build/incremental"), help="default: %(default)s")
+    add_options(parser, out=INCREMENTAL, scratch="incremental")
     parser.set_defaults(run=_run)
 
 
