@@ -39,6 +39,8 @@ class ModelConfig:
     """layers: the one number of depth, 4 to 24. items: rows of the id-embedding, a product of rank id_rank.
 
     candidate_layers: blocks of a candidate over the events. likeness: numbers that say which items are alike.
+    pointer_gain, pointer_decay: where the pointer begins, how loud beside the rest of the user's vector and how much of
+    a score each event in between takes off.
     """
 
     items: int
@@ -53,6 +55,8 @@ class ModelConfig:
     stated_dropout: float = 0.3
     candidate_layers: int = 2
     likeness: int = 32
+    pointer_gain: float = 1.0
+    pointer_decay: float = 0.0
     content: int = 384
     output: int = 128
 
@@ -64,8 +68,9 @@ class ModelConfig:
 
     @property
     def hidden(self) -> int:
-        """Numbers that stand for an event once it is read: state after it, taste so far, its item's likeness."""
-        return self.width + 2 * self.likeness
+        """Numbers that stand for an event once it is read: state after it, taste so far, what the history points at,
+        its item's likeness."""
+        return self.width + 2 * self.likeness + self.output
 
 
 @dataclass
@@ -201,6 +206,29 @@ class ContentVector(nn.Module):
         return self.codes(item) * CODE
 
 
+class Pointer(nn.Module):
+    """Attention over the history whose values are the item vectors themselves: what comes back is named exactly, which
+    a readout of a few numbers cannot do. Nothing may be pointed at: a start with no value takes part in the softmax."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        d = config.width
+        self.query, self.key = nn.Linear(d, d), nn.Linear(d, d, bias=False)
+        self.position, self.start = nn.Parameter(torch.zeros(POSITION_BUCKETS)), nn.Parameter(torch.zeros(d))
+        self.scale = d**-0.5
+
+    def forward(self, x: Tensor, items: Tensor) -> Tensor:
+        """States (B, T, d) and item vectors (B, T, D) of the events → (B, T, D): what each state points at."""
+        position = torch.arange(x.shape[1], device=x.device)
+        distance = position[:, None] - position  # (T, T)
+        query = self.query(x) * self.scale
+        scores = (
+            query @ self.key(x).transpose(1, 2) + self.position[position_bucket(distance)] - HIDDEN * (distance < 0)
+        )
+        scores = torch.cat([query @ self.start[:, None], scores], dim=2)  # (B, T, 1 + T)
+        return torch.softmax(scores, dim=-1)[..., 1:] @ items
+
+
 class SequenceModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -217,7 +245,9 @@ class SequenceModel(nn.Module):
         self.norm, self.empty = nn.LayerNorm(d), nn.Parameter(torch.zeros(d))
         self.drop = nn.Dropout(config.dropout)
         self.verdict, self.verdict_action = nn.Linear(d, config.likeness), nn.Embedding(ACTIONS, config.likeness)
+        self.pointer = Pointer(config)
         self.read_state, self.read_moment = nn.Linear(d + config.likeness, 2 * d), nn.Linear(MOMENT, 2 * d)
+        self.read_taste, self.read_pointed = nn.Linear(config.likeness, o, bias=False), nn.Linear(2 * d, 1)
         self.read_device, self.read_out = nn.Embedding(len(DEVICES), 2 * d), nn.Linear(2 * d, o)
         self.read_stated = nn.Linear(c, 2 * d, bias=False)
         self.item_line, self.item_up, self.item_down = nn.Linear(c, o), nn.Linear(c, 2 * o), nn.Linear(2 * o, o)
@@ -234,6 +264,8 @@ class SequenceModel(nn.Module):
             # and of a taste: what was saved and shared counts for it, what was skipped against it
             self.verdict_action.weight[:] = torch.linspace(-1, 2, ACTIONS)[:, None]
             self.verdict.weight *= 0.1
+            self.read_pointed.bias.fill_(config.pointer_gain)
+            self.pointer.position[:] = -config.pointer_decay * torch.arange(POSITION_BUCKETS)
         nn.init.normal_(self.faces_of_item.weight, std=0.2)  # as loud as the rest of a token
         self.metadata: Tensor
         self.register_buffer("metadata", torch.zeros(config.items, c), persistent=False)
@@ -250,16 +282,17 @@ class SequenceModel(nn.Module):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """User vectors (B, T, D) before each event and action logits (B, T, 4) of it; vectors (I, D) of the items."""
         learned = self.learned(batch.metadata, batch.catalogue)  # (I, C): once an item, however often it occurs
-        event, shown, likeness = (F.embedding(batch.item, face) for face in self.faces(learned))  # (B, T, …)
-        hidden = self._encode(event, likeness, batch.action, batch.device, batch.events, batch.seconds)
-        states = self.states(hidden)[:, :-1]  # (B, T, d + M): state k was there when event k came
+        items = self.item(learned)  # (I, D)
+        event, shown, likeness, item = (F.embedding(batch.item, face) for face in (*self.faces(learned), items))
+        hidden = self._encode(event, likeness, item, batch.action, batch.device, batch.events, batch.seconds)
+        states = self.states(hidden)[:, :-1]  # (B, T, d + M + D): state k was there when event k came
         stated = batch.stated
         if self.training:  # as for ids: most users say nothing
             stated = stated * (torch.rand_like(stated[:, :1]) >= self.config.stated_dropout)
         users = self.user(states, batch.moments, batch.device, stated[:, None])
         candidate = self._candidate(shown, likeness, states, users, batch.moments, batch.device)
         positions = torch.arange(event.shape[1], device=event.device)[None]
-        return users, self.action(hidden, batch.seconds, candidate, positions, batch.seconds), self.item(learned)
+        return users, self.action(hidden, batch.seconds, candidate, positions, batch.seconds), items
 
     def faces(self, learned: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Learned content (…, C) → an item as an event (…, d), as a candidate (…, d), and its likeness, unit (…, M)."""
@@ -271,12 +304,20 @@ class SequenceModel(nn.Module):
         return (learned - self.centre) * SPREAD
 
     def encode(self, content: Tensor, action: Tensor, device: Tensor, events: Tensor, seconds: Tensor) -> Tensor:
-        """Learned content (B, T, C), codes (B, T) twice, features (B, T, EVENT), seconds (B, T) → (B, T, d + 2M)."""
+        """Learned content (B, T, C), codes (B, T) twice, features (B, T, EVENT), seconds (B, T)
+        → (B, T, d + M + D + M)."""
         event, _, likeness = self.faces(content)
-        return self._encode(event, likeness, action, device, events, seconds)
+        return self._encode(event, likeness, self.item(content), action, device, events, seconds)
 
     def _encode(
-        self, event: Tensor, likeness: Tensor, action: Tensor, device: Tensor, events: Tensor, seconds: Tensor
+        self,
+        event: Tensor,
+        likeness: Tensor,
+        item: Tensor,
+        action: Tensor,
+        device: Tensor,
+        events: Tensor,
+        seconds: Tensor,
     ) -> Tensor:
         factor, term = self.token_action(action).chunk(2, dim=-1)  # an item saved is the item times what a save means
         x = self.drop(event * (1 + factor) + term + self.token_event(events) + self.token_device(device))  # (B, T, d)
@@ -288,17 +329,21 @@ class SequenceModel(nn.Module):
         verdict = self.verdict(x) + self.verdict_action(action)
         liked = verdict * likeness * math.sqrt(self.config.likeness)  # (B, T, M)
         taste = liked.cumsum(dim=1) / (positions[..., None] + 1 + SHRINK)
-        return torch.cat([x, taste, likeness], dim=-1)
+        return torch.cat([x, taste, self.pointer(x, item), likeness], dim=-1)
 
     def states(self, hidden: Tensor) -> Tensor:
-        """(B, T, d + 2M) → state and taste (B, 1 + T, d + M): before everything, then after each event."""
-        empty = F.pad(self.empty, (0, self.config.likeness)).expand(hidden.shape[0], 1, -1)
+        """(B, T, d + M + D + M) → state, taste and what is pointed at (B, 1 + T, d + M + D): before everything, then
+        after each event."""
+        empty = F.pad(self.empty, (0, self.config.likeness + self.config.output)).expand(hidden.shape[0], 1, -1)
         return torch.cat([empty, hidden[..., : -self.config.likeness]], dim=1)
 
     def user(self, state: Tensor, moment: Tensor, device: Tensor, stated: Tensor) -> Tensor:
-        """State and taste (…, d + M), moment (…, MOMENT), device (…) and stated (…, C) → unit vector (…, D)."""
+        """State (…, d + M + D), moment (…, MOMENT), device (…) and stated (…, C) → unit vector (…, D)."""
+        d, m = self.config.width, self.config.likeness
+        state, taste, pointed = state[..., : d + m], state[..., d : d + m], state[..., d + m :]
         now = self.read_moment(moment) + self.read_device(device) + self.read_stated(stated)
-        return F.normalize(self.read_out(F.silu(self.read_state(state) + now)), dim=-1)
+        read = F.silu(self.read_state(state) + now)
+        return F.normalize(self.read_out(read) + self.read_taste(taste) + self.read_pointed(read) * pointed, dim=-1)
 
     def item(self, learned: Tensor) -> Tensor:
         """Learned content vector (…, C) → unit vector (…, D)."""
@@ -316,15 +361,19 @@ class SequenceModel(nn.Module):
     ) -> Tensor:
         factor, term = self.candidate_user(user).chunk(2, dim=-1)  # what it is times what is wanted
         x = shown * (1 + factor) + term + self.candidate_moment(moment) + self.candidate_device(device)
-        taste = state[..., self.config.width :] * likeness * math.sqrt(self.config.likeness)  # (B, N, M)
+        taste = (
+            state[..., self.config.width : self.config.width + self.config.likeness]
+            * likeness
+            * math.sqrt(self.config.likeness)
+        )  # (B, N, M)
         x = x + self.candidate_taste(taste)
         return torch.cat([self.candidate_norm(x), likeness], dim=-1)
 
     def action(self, hidden: Tensor, seconds: Tensor, candidate: Tensor, position: Tensor, now_s: Tensor) -> Tensor:
         """Logits (B, N, 4) of N candidates: a candidate asks the history, and its own action is nowhere to be seen.
 
-        hidden (B, T, d + 2M) and seconds (B, T) of the events; candidate (B, N, d + M); position (B or 1, N): how many
-        events come before it; now_s (B, N).
+        hidden (B, T, d + M + D + M) and seconds (B, T) of the events; candidate (B, N, d + M); position (B or 1, N):
+        how many events come before it; now_s (B, N).
         """
         d = self.config.width
         x, likeness = candidate[..., :d], candidate[..., d:]

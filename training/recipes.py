@@ -15,11 +15,12 @@ FULL_SOFTMAX = 5_000  # items; beyond it, the next item is told from sampled one
 class Recipe:
     """One complete run.
 
-    layers … id_dropout: see ModelConfig. context: events a window. batch: windows a step. epochs: at most; patience:
+    layers … pointer_decay: see ModelConfig. context: events a window. batch: windows a step. epochs: at most; patience:
     epochs without a better validation loss before it stops. learning_rate: the peak, reached after warmup steps and
     falling to a tenth along a cosine over all epochs; item codes, of which a step touches few, learn code_rate times as
-    fast. negatives: items drawn a step where there are more than
-    FULL_SOFTMAX. min_events: fewer than these and the served model leaves a user to the cold start.
+    fast. negatives: items drawn a step where there are more than FULL_SOFTMAX. factors: item codes begin as what texts
+    leave unexplained (training/factors.py), after the first epoch or, where the weights come from another catalogue,
+    before it. min_events: fewer than these and the served model leaves a user to the cold start.
     """
 
     name: str
@@ -32,6 +33,8 @@ class Recipe:
     id_half: float = 20.0
     id_dropout: float = 0.3
     candidate_layers: int = 2
+    pointer_gain: float = 1.0
+    pointer_decay: float = 0.0
     context: int = 128
     batch: int = 32
     epochs: int = 30
@@ -42,6 +45,7 @@ class Recipe:
     weight_decay: float = 0.02
     clip: float = 1.0
     negatives: int = 2_048
+    factors: bool = False
     min_events: int = 3
     seed: int = 0
     loss: LossWeights = field(default_factory=LossWeights)
@@ -68,6 +72,8 @@ class Recipe:
                 id_half=self.id_half,
                 id_dropout=self.id_dropout,
                 candidate_layers=self.candidate_layers,
+                pointer_gain=self.pointer_gain,
+                pointer_decay=self.pointer_decay,
             )
         except ValueError as error:
             raise TrainingError(f"recipe {self.name}: {error}") from error
@@ -86,7 +92,17 @@ class Recipe:
 def tiny() -> Recipe:
     """Seconds, in the tests: the whole path at a size that proves nothing about quality."""
     return Recipe(
-        "tiny", width=16, heads=2, window=8, id_rank=4, context=16, batch=8, epochs=2, warmup=4, learning_rate=5e-3
+        "tiny",
+        width=16,
+        heads=2,
+        window=8,
+        id_rank=4,
+        context=16,
+        batch=8,
+        epochs=2,
+        warmup=4,
+        learning_rate=5e-3,
+        factors=True,
     )
 
 
@@ -96,8 +112,8 @@ def reference() -> Recipe:
     A core of its own reads some 5,000 events a second: six minutes an epoch. Up to 2 GB of memory.
     """
     return Recipe(
-        "reference", window=128, batch=8, dropout=0.0, id_dropout=0.25, epochs=2, patience=3, learning_rate=2.5e-3,
-        warmup=400, loss=LossWeights(next_item=0.2),
+        "reference", window=128, batch=8, dropout=0.0, id_dropout=0.25, epochs=4, patience=3, learning_rate=2.5e-3,
+        warmup=400, factors=True, loss=LossWeights(next_item=0.2),
     )  # fmt: skip
 
 

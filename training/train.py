@@ -21,6 +21,7 @@ from runtime.personalization.sequence_features import id_weight
 from training.checkpoint import BEST, Checkpoint, RunState, load_run, remove_runs, save_run
 from training.data.events import SKIP, Dataset, Events
 from training.errors import TrainingError
+from training.factors import residual_factors
 from training.losses import action_loss, contrastive_loss, item_loss
 from training.model import SequenceModel
 from training.progress import ProgressBar, duration
@@ -164,6 +165,13 @@ def grown(start: Checkpoint, dataset: Dataset) -> tuple[SequenceModel, NDArray[n
     return model, counts
 
 
+def set_factors(model: SequenceModel, dataset: Dataset, recipe: Recipe) -> None:
+    """Codes as `residual_factors` finds them, from what the model expects without codes."""
+    with torch.no_grad():
+        model.learned.codes.weight.zero_()
+        model.learned.codes.weight.copy_(torch.from_numpy(residual_factors(model, dataset, recipe)))
+
+
 def interactions(dataset: Dataset) -> NDArray[np.int64]:
     """How often each item occurs in the events, int64 [items]."""
     return np.bincount(dataset.events.item, minlength=len(dataset.catalogue)).astype(np.int64)
@@ -214,11 +222,16 @@ def train(
     state = load_run(out, checkpoint, optimizer) or RunState()
     if start is not None and state.step == 0:  # what was known before, to measure what is forgotten
         checkpoint.metrics.append({"epoch": 0, "step": 0, "validation": vars(validate(model, held_out, recipe))})
+    begins = 1  # the epoch whose first step finds factors in the codes
+    if start is not None:
+        begins = -1 if set(start.ids) & set(catalogue.ids) else 0  # codes that are known stay
     order = epoch_order(windows, older, recipe, state.epoch, replay)
     steps = recipe.epochs * len(order)
     bar = ProgressBar(steps, state.step) if progress else None
     saved = started = time.monotonic()
     while state.epoch < recipe.epochs and state.waited < recipe.patience:
+        if recipe.factors and state.step_in_epoch == 0 and state.epoch == begins:
+            set_factors(model, training, recipe)
         while state.step_in_epoch < len(order):
             source, chosen = order[state.step_in_epoch]
             batch = source.batch(chosen, (recipe.seed, state.epoch, state.step_in_epoch))

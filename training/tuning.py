@@ -18,12 +18,15 @@ from training.trials import Bench, Planned
 # One after another on top of what was kept so far, what matters most first.
 CHANGES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("no ids", {"id_rank": 0}),
+    ("pointer 6, fading", {"pointer_gain": 6.0, "pointer_decay": 0.3}),
+    ("4 epochs", {"epochs": 4}),
+    ("pointer 12", {"pointer_gain": 12.0}),
     ("id dropout 0.6", {"id_dropout": 0.6}),
     ("dropout 0.3", {"dropout": 0.3}),
-    ("4 epochs", {"epochs": 4}),
     ("id rank 64, half 5", {"id_rank": 64, "id_half": 5.0}),
     ("weight decay 0.5", {"weight_decay": 0.5}),
     ("learning rate 0.006", {"learning_rate": 6e-3}),
+    ("codes from factors", {"factors": True}),
     ("batch 16", {"batch": 16}),
     ("no contrastive loss", {"loss": LossWeights(contrastive=0.0)}),
     ("id dropout 0", {"id_dropout": 0.0}),

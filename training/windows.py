@@ -6,6 +6,7 @@ is context only: each event is scored once, with at least half a window before i
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,24 +103,33 @@ class Windows:
 
     def in_order(self, batch: int) -> Iterator["ScoredBatch"]:
         """Every window once, longest first, for validation."""
+        for number, chosen in enumerate(self.batches_in_order(batch)):
+            yield self.batch(chosen, (0, number))
+
+    def batches_in_order(self, batch: int) -> Iterator[NDArray[np.int64]]:
+        """Every window once, the longest of a market first."""
         for market in self._by_market():
             lengths = self.spans[market, 1] - self.spans[market, 0]
             ordered = market[np.argsort(-lengths, kind="stable")]
-            for start in range(0, len(ordered), batch):
-                yield self.batch(ordered[start : start + batch], (0, start))
+            yield from np.split(ordered, range(batch, len(ordered), batch))
 
     def _by_market(self) -> list[NDArray[np.int64]]:
         """The windows of each market that has some: a batch is of one catalogue."""
         market = self._market[self._events.item[self.spans[:, 0]]]
         return [windows for one in range(len(self._rows)) if len(windows := np.flatnonzero(market == one))]
 
-    def batch(self, windows: NDArray[np.int64], seed: tuple[int, ...]) -> ScoredBatch:
-        """These windows, padded on the right to the longest. The seed draws the contrastive picks."""
+    def rows(self, windows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of the events of these windows, (B, T). Padding repeats a window's last event: nothing before it sees
+        it, and nothing of it is scored."""
         spans = self.spans[windows]
         size = int((spans[:, 1] - spans[:, 0]).max())
-        # Padding repeats a window's last event: nothing before it sees it, and nothing of it is scored.
-        rows = np.minimum(spans[:, :1] + np.arange(size), spans[:, 1:2] - 1)  # (B, T)
-        inside = np.arange(size) < spans[:, 1:2] - spans[:, :1]
+        rows: NDArray[np.int64] = np.minimum(spans[:, :1] + np.arange(size), spans[:, 1:2] - 1)
+        return rows
+
+    def batch(self, windows: NDArray[np.int64], seed: tuple[int, ...]) -> ScoredBatch:
+        """These windows, padded on the right to the longest. The seed draws the contrastive picks."""
+        spans, rows = self.spans[windows], self.rows(windows)
+        inside = np.arange(rows.shape[1]) < spans[:, 1:2] - spans[:, :1]
         events = self._events
         draw = np.random.default_rng(seed)
         catalogue, item, negatives = self._speaks_of(events.item[rows], draw)
@@ -127,7 +137,12 @@ class Windows:
         scored = inside & (rows >= spans[:, 2:]) & self._scored[rows]
         origin = events.time_us[rows[:, :1]]
         picks = _contrastive_picks(item, action, inside, scored, draw)
-        as_int = {"catalogue": catalogue, "item": item, "action": action, "device": events.device[rows]}
+        as_int: dict[str, NDArray[Any]] = {
+            "catalogue": catalogue,
+            "item": item,
+            "action": action,
+            "device": events.device[rows],
+        }
         as_is = {
             "metadata": self._vectors[catalogue],
             "events": self._features.events[rows],

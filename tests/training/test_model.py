@@ -123,8 +123,40 @@ def test_a_taste_is_its_naive_twin(checkpoint: Checkpoint, batch: ScoredBatch) -
         for k in range(hidden.shape[1]):
             verdict = model.verdict(hidden[:, k, :d]) + model.verdict_action(batch.action[:, k])
             total += verdict * hidden[:, k, -m:] * m**0.5
-            torch.testing.assert_close(states[:, k + 1, d:], total / (k + 1 + SHRINK), atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(states[:, k + 1, d : d + m], total / (k + 1 + SHRINK), atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(hidden[..., -m:].norm(dim=-1), torch.ones(hidden.shape[:2]))
+
+
+def test_what_is_pointed_at_is_a_mix_of_the_items_met(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
+    """Weights by a softmax over the events so far and a start that has no item; nothing before the first event."""
+    model = checkpoint.model
+    pointer, d, m, o = model.pointer, model.config.width, model.config.likeness, model.config.output
+    with torch.inference_mode():
+        learned = model.learned(batch.metadata, batch.catalogue)[batch.item]
+        items = model.item(learned)
+        hidden = model.encode(learned, batch.action, batch.device, batch.events, batch.seconds)
+        assert (model.states(hidden)[:, 0, d + m :] == 0).all()
+        for k in (0, 1, 9):
+            x = hidden[0, : k + 1, :d]
+            query, keys = pointer.query(x[k]) * d**-0.5, torch.cat([pointer.start[None], pointer.key(x)])
+            places = pointer.position[position_bucket(k - torch.arange(k + 1))]
+            weights = torch.softmax(keys @ query + torch.cat([torch.zeros(1), places]), dim=0)
+            torch.testing.assert_close(
+                hidden[0, k, d + m : d + m + o], weights[1:] @ items[0, : k + 1], atol=1e-5, rtol=1e-4
+            )
+
+
+def test_a_loud_pointer_names_the_last_item(batch: ScoredBatch) -> None:
+    """Among all items, exactly: what a readout of 128 numbers cannot do for an item it was not trained on."""
+    torch.manual_seed(1)
+    config = ModelConfig(items=len(batch.catalogue), width=16, heads=2, pointer_gain=1e4, pointer_decay=50.0)
+    model = SequenceModel(config).eval()
+    with torch.inference_mode():
+        model.pointer.query.weight.zero_()
+        model.pointer.query.bias.zero_()
+        model.pointer.position += 1e3  # above the start
+        users, _, items = model(batch)
+    assert ((users[:, 1:] @ items.T).argmax(-1) == batch.item[:, :-1]).all()
 
 
 def test_position_buckets_rise_one_by_one() -> None:
