@@ -21,7 +21,7 @@ _WARMUP, _BATCH = 40, 4  # steps, and windows of each: a small log has few
 DEVELOPMENT_SEEDS = 1_000  # worlds from here on are for evaluation
 
 DESCRIPTION = """\
-Train a recipe, and again with one thing changed: weights of actions, window, depth, the contrastive loss, the
+Train a recipe, and again with one thing changed: weights of actions, window, depth, width, the contrastive loss, the
 id-embedding, the text. Each is a line in the file, with figures of the validation events; the report has the table. A
 run that was killed goes on where it stopped.
 
@@ -65,8 +65,10 @@ def plan(base: Recipe, train: Dataset) -> list[Planned]:
         Planned("items", "skips too", replace(base, loss=replace(loss, item=(1.0, 1.0, 1.0, 1.0)))),
         *(Planned("window", f"{n} events", replace(base, window=n)) for n in (16, 32, 64)),
         *(Planned("layers", str(n), replace(base, layers=n)) for n in (4, 6, 8)),
+        *(Planned("width", str(n), replace(base, width=n)) for n in (32, 64, 96)),
         Planned("contrastive", "off", replace(base, loss=replace(loss, contrastive=0.0))),
         Planned("ids", "off", replace(base, id_rank=0)),
+        Planned("ids", "begin at zero", replace(base, factors=False)),
         Planned("text", "off", base, text=False),
     ]
     return [one for one in planned if one.recipe != base or not one.text or one.group == "as it is"]

@@ -11,6 +11,7 @@ Window    an event sees the last `window` events, and every `window`-th event of
           summary positions of arXiv:1904.10509 §4.3); what fits in a window is full attention
 Taste     the mean over all events of what an item is like times how it went, which is how a regression begins: a
           softmax's mean of products says the same, and takes far longer to be found
+Pointer   attention over the history whose values are the item vectors: what comes back is named, not described
 Candidate what will be done with it depends on it times the user's vector, and on what was done with the same item and
           with ones like it: its likeness to every event is part of the bias
 """

@@ -140,7 +140,8 @@ def deskdrop() -> Recipe:
     Without ids: the articles of next month have none.
     """
     return Recipe(
-        "deskdrop", context=64, batch=32, epochs=4, patience=2, learning_rate=3e-3, warmup=40, id_rank=0
+        "deskdrop", context=64, batch=32, epochs=4, patience=2, learning_rate=3e-3, warmup=40, id_rank=0,
+        pointer_gain=12.0, pointer_decay=0.3, dropout=0.3, weight_decay=0.5, loss=LossWeights(contrastive=0.0),
     )  # fmt: skip
 
 
