@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.small_world import small_world, split
 from training.checkpoint import Checkpoint
 from training.data.events import Dataset
 from training.recipes import Recipe, tiny
+
+torch.set_num_threads(1)  # two threads that wait for each other on a busy machine take minutes for a tiny model
 
 
 @pytest.fixture(scope="session")
