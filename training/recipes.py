@@ -123,8 +123,8 @@ def world() -> Recipe:
 
 
 def going_on(recipe: Recipe) -> Recipe:
-    """The recipe of a checkpoint for another world's past: a low rate, because the laws are known, and not for the codes
-    of its items, which are not. Chosen on development world 900 among eight of either."""
+    """The recipe of a checkpoint for another world's past: a low rate, because the laws are known, and a high one for
+    the codes of its items, which are not. Chosen on development world 900 among eight."""
     return replace(recipe, name="pretrained on other worlds", epochs=4, learning_rate=3e-4, code_rate=20.0, warmup=20)
 
 
