@@ -200,7 +200,8 @@ class ContentVector(nn.Module):
         weight = F.embedding(item, self.weight[:, None])  # (…, 1)
         if self.training:  # id-dropout: the text has to do for a new item, which is new wherever it occurs
             weight = weight * (torch.rand_like(weight) >= self.drop)
-        return F.normalize(content + weight * (self.code(item) @ self.basis), dim=-1)
+        # An item without a text begins at the origin, where the slope of a unit vector has no bound but this one
+        return F.normalize(content + weight * (self.code(item) @ self.basis), dim=-1, eps=1e-3)
 
     def code(self, item: Tensor) -> Tensor:
         """Codes of rows (…) as the basis takes them, (…, R)."""

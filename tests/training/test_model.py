@@ -21,6 +21,9 @@ from training.model import (
     SequenceModel,
     position_bucket,
 )
+from training.recipes import tiny
+from training.train import losses
+from training.trials import without_text
 from training.windows import ScoredBatch, Windows
 
 
@@ -157,6 +160,19 @@ def test_a_loud_pointer_names_the_last_item(batch: ScoredBatch) -> None:
         model.pointer.position += 1e3  # above the start
         users, _, items = model(batch)
     assert ((users[:, 1:] @ items.T).argmax(-1) == batch.item[:, :-1]).all()
+
+
+def test_items_without_a_text_have_a_slope(world: tuple[Dataset, Dataset]) -> None:
+    """They begin at the origin, which has no direction; a step from there must be one that can be taken."""
+    windows = Windows(without_text(world[0]), context=24)
+    torch.manual_seed(1)
+    model = SequenceModel(ModelConfig(items=len(world[0].catalogue), width=16, heads=2))
+    model.set_items(torch.zeros(len(world[0].catalogue), 384), torch.full((len(world[0].catalogue),), 0.5))
+    parts, _ = losses(model, windows.batch(np.arange(8), (0,)), tiny())
+    parts["loss"].backward()
+    found = model.learned.codes.weight.grad
+    assert found is not None
+    assert 0 < float(found.norm()) < 1e4
 
 
 def test_position_buckets_rise_one_by_one() -> None:
