@@ -41,10 +41,11 @@ def item_loss(
     if negatives is None:
         losses = F.cross_entropy(scale * users @ items.T, targets, reduction="none")  # (N,)
     else:
-        wanted = (users * items[targets]).sum(1, keepdim=True)  # (N, 1)
-        others = users @ items[negatives].T  # (N, K)
+        wanted = scale * (users * items[targets]).sum(1, keepdim=True)  # (N, 1)
+        others = scale * users @ items[negatives].T  # (N, K)
+        # After the scale: a product with minus infinity has no slope
         others = others.masked_fill(negatives == targets[:, None], -torch.inf)
-        logits = scale * torch.cat([wanted, others], dim=1)
+        logits = torch.cat([wanted, others], dim=1)
         losses = F.cross_entropy(logits, torch.zeros_like(targets), reduction="none")
     return (losses * weights).sum() / weights.sum().clamp(min=1e-9)
 

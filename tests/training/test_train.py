@@ -137,10 +137,12 @@ def test_recipes_refuse_contradictions() -> None:
 def test_sampled_negatives_are_the_full_softmax_when_they_are_all() -> None:
     torch.manual_seed(0)
     users, items = torch.randn(6, 8), torch.randn(10, 8)
-    targets, weights, scale = torch.arange(6), torch.tensor([1.0, 0, 1, 2, 1, 1]), torch.tensor(3.0)
+    targets, weights, scale = torch.arange(6), torch.tensor([1.0, 0, 1, 2, 1, 1]), torch.tensor(3.0, requires_grad=True)
     full = item_loss(users, targets, weights, items, scale, None)
     sampled = item_loss(users, targets, weights, items, scale, torch.arange(10))
     torch.testing.assert_close(full, sampled)
+    slopes = [torch.autograd.grad(loss, scale)[0] for loss in (full, sampled)]
+    torch.testing.assert_close(*slopes)  # also where a target is drawn as a negative
 
 
 def test_the_contrastive_loss_counts_skips_against_a_user() -> None:
