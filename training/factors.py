@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
-from training.data.events import Dataset
+from training.data.events import ACTIONS, Dataset
 from training.model import SequenceModel
 from training.recipes import Recipe
 from training.windows import Windows
@@ -55,11 +55,11 @@ def expected(model: SequenceModel, dataset: Dataset, recipe: Recipe) -> NDArray[
     """Mean of the action's code by the model's probabilities, at each event from those before it: f64 [events]."""
     windows = Windows(dataset, recipe.context, negatives=recipe.negatives)
     found = np.zeros(len(dataset.events))
-    codes = torch.arange(4, dtype=torch.float32)
+    reached = torch.arange(len(ACTIONS), dtype=torch.float32)
     model.eval()
     for chosen in windows.batches_in_order(_BATCH):
         batch = windows.batch(chosen, (0,))
         _, logits, _ = model(batch)
         rows = windows.rows(chosen)[batch.scored.numpy()]
-        found[rows] = (torch.softmax(logits[batch.scored], dim=-1) @ codes).numpy()
+        found[rows] = (torch.softmax(logits[batch.scored], dim=-1) @ reached).numpy()
     return found

@@ -92,18 +92,9 @@ class Recipe:
 def tiny() -> Recipe:
     """Seconds, in the tests: the whole path at a size that proves nothing about quality."""
     return Recipe(
-        "tiny",
-        width=16,
-        heads=2,
-        window=8,
-        id_rank=4,
-        context=16,
-        batch=8,
-        epochs=2,
-        warmup=4,
-        learning_rate=5e-3,
+        "tiny", width=16, heads=2, window=8, id_rank=4, context=16, batch=8, epochs=2, warmup=4, learning_rate=5e-3,
         factors=True,
-    )
+    )  # fmt: skip
 
 
 def reference() -> Recipe:
