@@ -1,6 +1,6 @@
 """The trained sequence model as three ONNX graphs with a length of their own each: user, item, action.
 
-user     content f32 [n, 384], action, device i32 [n], events f32 [n, 11], seconds i32 [n] (n ≥ 0),
+user     content f32 [n, 384], item f32 [n, 128], action, device i32 [n], events f32 [n, 11], seconds i32 [n] (n ≥ 0),
          moment f32 [1, 9], now_device i32 [1], stated f32 [1, 384]  →  user f32 [128], hidden f32 [n, h]
 item     content f32 [k, 384]  →  item f32 [k, 128]
 action   hidden, seconds, moment, now_device, stated as above, now_s i32 [1], content f32 [k, 384]
@@ -26,6 +26,7 @@ class _User(nn.Module):
     def forward(
         self,
         content: Tensor,
+        item: Tensor,
         action: Tensor,
         device: Tensor,
         events: Tensor,
@@ -35,7 +36,9 @@ class _User(nn.Module):
         stated: Tensor,
     ) -> tuple[Tensor, Tensor]:
         model = self.model
-        hidden = model.encode(content[None], action[None].long(), device[None].long(), events[None], seconds[None])
+        hidden = model.encode(
+            content[None], item[None], action[None].long(), device[None].long(), events[None], seconds[None]
+        )
         state = model.states(hidden)[:, -1]  # (1, d)
         return model.user(state, moment, now_device.long(), stated)[0], hidden[0]
 
@@ -85,6 +88,7 @@ def sequence_graphs(model: SequenceModel) -> dict[str, onnx.ModelProto]:
     }
     history = {
         "content": torch.ones(n, config.content),
+        "item": torch.ones(n, config.output),
         "action": torch.ones(n, dtype=torch.int32),
         "device": torch.ones(n, dtype=torch.int32),
         "events": torch.zeros(n, model.token_event.in_features),

@@ -85,21 +85,22 @@ class Sample:
     def __len__(self) -> int:
         return len(self.arrays["now_us"])
 
-    def history(self, number: int, learned: Floats) -> History:
+    def history(self, number: int, learned: Floats, items: Floats) -> History:
+        """learned, items: vectors of the sample's items, [items, 384] and [items, 128]."""
         start, end = self.arrays["starts"][number : number + 2]
-        return self._history(np.arange(start, end), learned, 0)
+        return self._history(np.arange(start, end), learned, items, 0)
 
-    def of_length(self, events: int, learned: Floats) -> History:
+    def of_length(self, events: int, learned: Floats, items: Floats) -> History:
         """So many events of all histories one after another, from the first again where they end, in rising time."""
         total = len(self.arrays["item"])
         rows = np.arange(events) % max(total, 1)
-        return self._history(rows, learned, 3_600_000_000)
+        return self._history(rows, learned, items, 3_600_000_000)
 
     def stated(self, number: int) -> Floats:
         vector: Floats = self.arrays["stated"][number].astype(np.float32)
         return vector
 
-    def _history(self, rows: NDArray[np.intp], learned: Floats, apart_us: int) -> History:
+    def _history(self, rows: NDArray[np.intp], learned: Floats, items: Floats, apart_us: int) -> History:
         arrays = self.arrays
         time_us = arrays["time_us"][rows]
         if apart_us and len(rows):
@@ -107,6 +108,7 @@ class Sample:
             time_us = time_us[0] + gaps.cumsum()
         return History(
             content=learned[arrays["item"][rows]],
+            item=items[arrays["item"][rows]],
             action=arrays["action"][rows],
             device=arrays["device"][rows],
             time_us=time_us,
@@ -141,16 +143,15 @@ class TorchModel:
         """As SequenceModel.user, its vector, and .actions."""
         model, n, k = self._model, len(history), len(candidates)
         first = np.arange(n) == 0
-        known = features(history.time_us, history.duration_ms, history.days_to_wedding, first).events
+        events = features(history.time_us, history.duration_ms, history.days_to_wedding, first).events
         origin_us = int(history.time_us[0]) if n else now_us
         since = torch.from_numpy(seconds(history.time_us, origin_us))[None]
         told = wedding_us(history.time_us, history.days_to_wedding, first)
         previous, wedding = (history.time_us[-1:], told[-1:]) if n else (np.array([-1]), np.array([np.nan]))
         moment = torch.from_numpy(moments(np.array([now_us]), previous, wedding))
         action, device_codes = (torch.from_numpy(a.astype(np.int64))[None] for a in (history.action, history.device))
-        hidden = model.encode(
-            torch.from_numpy(history.content)[None], action, device_codes, torch.from_numpy(known)[None], since
-        )
+        content, items, known = (torch.from_numpy(a)[None] for a in (history.content, history.item, events))
+        hidden = model.encode(content, items, action, device_codes, known, since)
         state, told_once = model.states(hidden)[:, -1], torch.from_numpy(stated)[None]
         user = model.user(state, moment, torch.tensor([device]), told_once)
         candidate = model.candidate(
@@ -176,9 +177,9 @@ def held_out_agreement(torch_model: TorchModel, model: SequenceModel, sample: Sa
         target = int(sample.arrays["target"][number])
         some = np.r_[target, np.arange(number, number + CANDIDATES - 1) % len(reference)]
         stated = sample.stated(number)
-        user = model.user(sample.history(number, learned), now_us, device, stated)
+        user = model.user(sample.history(number, learned, items), now_us, device, stated)
         expected, probabilities = torch_model.user_and_actions(
-            sample.history(number, reference), now_us, device, stated, reference[some]
+            sample.history(number, reference, reference_items), now_us, device, stated, reference[some]
         )
         cosines.append(float(user.vector @ expected))
         apart.append(float(np.abs(model.actions(user, learned[some]) - probabilities).max()))
@@ -197,7 +198,7 @@ def held_out_agreement(torch_model: TorchModel, model: SequenceModel, sample: Sa
 def length_agreement(torch_model: TorchModel, model: SequenceModel, sample: Sample, events: int) -> Agreement:
     """Of one history of so many events."""
     learned = torch_model.learned()
-    history = sample.of_length(events, learned)
+    history = sample.of_length(events, learned, torch_model.items(learned))
     now_us = int(history.time_us[-1]) + 60_000_000 if events else int(sample.arrays["now_us"][0])
     stated = sample.stated(0)
     some = learned[:CANDIDATES]

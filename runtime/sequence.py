@@ -102,13 +102,15 @@ class SequenceServing:
         rows = self._catalog.lookup(self._catalog.all_ids()).rows
         return len(rows) - int(self.served.items.missing(rows, self._catalog.versions(rows)).sum())
 
-    def history(self, served: Served, stored: UserHistory) -> History:
-        """The events of a stored history whose content is in the catalogue, with learned content vectors."""
+    async def history(self, served: Served, stored: UserHistory) -> History:
+        """The events of a stored history whose content is in the catalogue, with their vectors. Raises QueueFull."""
         known = np.array([id in self._catalog for id in stored.content_ids], np.bool_)
         ids = [id for id in stored.content_ids if id in self._catalog]
-        learned = served.model.learned(ids, self._catalog.gather(self._catalog.lookup(ids).rows))
+        rows = self._catalog.lookup(ids).rows
+        metadata = self._catalog.gather(rows)
         return History(
-            content=learned,
+            content=served.model.learned(ids, metadata),
+            item=await self._vectors(served, Candidates(ids, metadata, rows)),
             action=stored.action[known],
             device=np.array([device_code(device) for device in stored.device], np.int8)[known],
             time_us=stored.time_us[known],
@@ -125,6 +127,10 @@ class SequenceServing:
 
     async def scores(self, served: Served, user: Vector, candidates: Candidates) -> Vector:
         """Cosine of a user's vector [128] and each candidate's, float32 [k]. Raises QueueFull."""
+        return cosine_scores(user, await self._vectors(served, candidates))
+
+    async def _vectors(self, served: Served, candidates: Candidates) -> Vector:
+        """Float32 [k, 128]: those that are kept, and the others computed, and kept where they have a row."""
         rows, own = candidates.rows, candidates.rows < 0
         versions = self._catalog.versions(np.where(own, 0, rows))
         missing = own | served.items.missing(np.where(own, 0, rows), versions)
@@ -134,7 +140,7 @@ class SequenceServing:
             vectors[missing] = await self._run(_item_vectors, served.model, ids, candidates.metadata[missing])
             fresh = missing & ~own
             served.items.put(rows[fresh], versions[fresh], vectors[fresh])
-        return cosine_scores(user, vectors)
+        return vectors
 
     async def actions(self, served: Served, user: UserNow, candidates: Candidates) -> Vector:
         """Probabilities float32 [k, 4] of skip, view, save, share. Raises QueueFull."""

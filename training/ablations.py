@@ -66,6 +66,7 @@ def plan(base: Recipe, train: Dataset) -> list[Planned]:
         *(Planned("window", f"{n} events", replace(base, window=n)) for n in (16, 32, 64)),
         *(Planned("layers", str(n), replace(base, layers=n)) for n in (4, 6, 8)),
         *(Planned("width", str(n), replace(base, width=n)) for n in (32, 64, 96)),
+        *(Planned("steps of a taste", str(n), replace(base, taste_steps=n)) for n in (1, 2, 8)),
         Planned("contrastive", "off", replace(base, loss=replace(loss, contrastive=0.0))),
         Planned("ids", "off", replace(base, id_rank=0)),
         Planned("ids", "begin at zero", replace(base, factors=False)),

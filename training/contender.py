@@ -148,7 +148,8 @@ class SequenceContender:
             for name in ("item", "action", "device")
         )
         events = torch.from_numpy(np.stack([_padded(one.events, size) for one in encoded]))
-        hidden = self._model.encode(self._learned[item], action, codes, events, torch.from_numpy(since))  # (U, T, d)
+        content, items = self._learned[item], self._items[item]
+        hidden = self._model.encode(content, items, action, codes, events, torch.from_numpy(since))  # (U, T, h)
         length = ends - starts
         empty = length == 0
         origin_us = np.where(empty, now_us, origin_us[row])

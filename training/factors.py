@@ -1,65 +1,91 @@
 """Where the codes of items begin: the main directions of what a model that knows them by their text leaves unexplained.
 
 A step touches few items, and codes that begin at zero have no gradient towards a shared direction: both factors of a
-product have to be there before either is worth anything. A singular value decomposition finds them at once.
+product have to be there before either is worth anything. A factorisation of the whole log finds them in seconds.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse.linalg import svds
+from torch import Tensor
 
 from training.data.events import ACTIONS, Dataset
 from training.model import SequenceModel
 from training.recipes import Recipe
 from training.windows import Windows
 
-SIZE = 1.6  # mean length of an item's factors, in codes: about as loud as what texts differ in
-_USER_DOUBT, _ITEM_DOUBT = 50.0, 20.0  # events' worth: who is seldom seen says little
+_USER_DOUBT, _ITEM_DOUBT = 1.0, 10.0  # precisions of the factors' priors
+_STEPS, _RATE = 100, 0.05
 _BATCH = 32
 
 
 def residual_factors(model: SequenceModel, dataset: Dataset, recipe: Recipe) -> NDArray[np.float32]:
-    """Codes f32 (items, id_rank) from r = how far an action went minus how far the model expected it to go.
+    """Codes f32 (items, id_rank): an ordinal factorisation of each market's log beside what the model expects.
 
-    The first is an item's mean of r. The others are the right singular vectors, times the singular values, of
-    Σ (r − mean) of a user and an item over √((events of the user + a)(events of the item + b)), for each market apart.
+    logit P(action ≥ j) = the model's + b_item + c_user + p_user · q_item: proportional odds (McCullagh 1980, §2) with
+    the model as the offset. An item's code is b (the first number) and q, by falling strength.
     """
     events, rank, items = dataset.events, recipe.id_rank, len(dataset.catalogue)
-    left = events.action - expected(model, dataset, recipe)
-    of_user, of_item = np.bincount(events.user, minlength=len(dataset.users)), np.bincount(events.item, minlength=items)
-    mean = np.bincount(events.item, left, minlength=items) / (of_item + _ITEM_DOUBT)
-    doubt = np.sqrt((of_user[events.user] + _USER_DOUBT) * (of_item[events.item] + _ITEM_DOUBT))
-    table = sparse.csr_matrix(
-        ((left - mean[events.item]) / doubt, (events.user, events.item)), (len(dataset.users), items)
-    )
     codes = np.zeros((items, rank), np.float32)
+    if not rank:
+        return codes
+    expected = reached_logits(model, dataset, recipe)
     market = np.zeros(items, np.int16) if dataset.market is None else dataset.market
-    for one in np.unique(market):
-        own = np.flatnonzero(market == one)
-        part = table[:, own]
-        part = part[part.getnnz(axis=1) > 0]
-        k = min(rank - 1, *(size - 1 for size in part.shape))
-        if k < 1 or not part.count_nonzero():  # nothing is left where everybody does the same with everything
-            continue
-        _, strength, directions = svds(part, k=k, v0=np.ones(min(part.shape)))
-        codes[own, 1 : 1 + k] = (directions.T * strength)[:, ::-1]
-        codes[own, 0] = mean[own] * np.linalg.norm(codes[own]) / (np.linalg.norm(mean[own]) * np.sqrt(rank) + 1e-12)
-        codes[own] *= SIZE / (np.linalg.norm(codes[own], axis=1).mean() + 1e-12)
+    for one in np.unique(market[events.item]):
+        rows = np.flatnonzero(market[events.item] == one)
+        own, item = np.unique(events.item[rows], return_inverse=True)
+        _, user = np.unique(events.user[rows], return_inverse=True)
+        log = _Log(*map(torch.from_numpy, (user, item, events.action[rows].astype(np.int64), expected[rows])))
+        codes[own] = _factors(log, rank, recipe.seed)
     return codes
 
 
+class _Log(NamedTuple):
+    """Events of one market: user, item, action int64 [n]; expected f32 [n, 3], as of `reached_logits`."""
+
+    user: Tensor
+    item: Tensor
+    action: Tensor
+    expected: Tensor
+
+
+def _factors(log: _Log, rank: int, seed: int) -> NDArray[np.float32]:
+    """f32 (items, rank)."""
+    draw = torch.Generator().manual_seed(seed)
+    users, items = int(log.user.max()) + 1, int(log.item.max()) + 1
+    # One number of every user and item is its own level, beside a one on the other side
+    of_user = torch.zeros(users, rank, requires_grad=True)
+    of_item = (torch.randn(items, rank, generator=draw) * 0.1).requires_grad_()
+    optimizer = torch.optim.Adam([of_user, of_item], lr=_RATE)
+    for _ in range(_STEPS):
+        optimizer.zero_grad()
+        left, right = of_user[log.user], of_item[log.item]
+        more = left[:, 0] + right[:, 0] + (left[:, 1:] * right[:, 1:]).sum(1)
+        reached = F.pad(torch.sigmoid(log.expected + more[:, None]), (1, 0), value=1.0)  # [n, 4]: P(action >= j)
+        chances = reached - F.pad(reached[:, 1:], (0, 1))
+        loss = -torch.log(chances.gather(1, log.action[:, None]).clamp(min=1e-6)).sum()
+        loss = loss + (_USER_DOUBT * of_user.square().sum() + _ITEM_DOUBT * of_item.square().sum()) / 2
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    found = of_item.detach()
+    found[:, 1:] @= torch.linalg.eigh(found[:, 1:].T @ found[:, 1:]).eigenvectors.flip(1)
+    return found.numpy()
+
+
 @torch.inference_mode()
-def expected(model: SequenceModel, dataset: Dataset, recipe: Recipe) -> NDArray[np.float64]:
-    """Mean of the action's code by the model's probabilities, at each event from those before it: f64 [events]."""
+def reached_logits(model: SequenceModel, dataset: Dataset, recipe: Recipe) -> NDArray[np.float32]:
+    """logit P(action >= j) for j = 1, 2, 3 by the model, at each event from those before it: f32 [events, 3]."""
     windows = Windows(dataset, recipe.context, negatives=recipe.negatives)
-    found = np.zeros(len(dataset.events))
-    reached = torch.arange(len(ACTIONS), dtype=torch.float32)
+    found = np.zeros((len(dataset.events), len(ACTIONS) - 1), np.float32)
     model.eval()
     for chosen in windows.batches_in_order(_BATCH):
         batch = windows.batch(chosen, (0,))
         _, logits, _ = model(batch)
         rows = windows.rows(chosen)[batch.scored.numpy()]
-        found[rows] = (torch.softmax(logits[batch.scored], dim=-1) @ reached).numpy()
+        chances = torch.softmax(logits[batch.scored], dim=-1)
+        reached = chances.flip(1).cumsum(1).flip(1)[:, 1:]
+        found[rows] = torch.logit(reached.clamp(1e-4, 1 - 1e-4)).numpy()
     return found

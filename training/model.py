@@ -4,13 +4,13 @@
                           └──────────────── candidate(user) ──┴─ 2 × block over the events ─ P(skip, view, save, share)
 
 Shapes: B windows, T events a window, S = T + 1 states (state k: after k events), I items of a batch, H heads,
-C = 384 content, D = 128, M = likeness.
+C = 384 content, D = 128, M = likeness, K = traits.
 Layers    pre-norm and causal; each branch is gated before it joins the stream, as LiGR does (arXiv:2502.03417 §3)
 Bias      relative position in T5's buckets (arXiv:1910.10683 §2.1) and log time gap (HSTU, arXiv:2402.17152 §3.1)
 Window    an event sees the last `window` events, and every `window`-th event of before stays visible to all (the
           summary positions of arXiv:1904.10509 §4.3); what fits in a window is full attention
-Taste     the mean over all events of what an item is like times how it went, which is how a regression begins: a
-          softmax's mean of products says the same, and takes far longer to be found
+Taste     an ordinal regression of how it went on what the items were like, unrolled: attention can express its steps,
+          and does not find them in the minutes that a run has
 Pointer   attention over the history whose values are the item vectors: what comes back is named, not described
 Candidate what will be done with it depends on it times the user's vector, and on what was done with the same item and
           with ones like it: its likeness to every event is part of the bias
@@ -31,7 +31,6 @@ TIME_KNOTS, KNOT_OCTAVES = 9, 3  # a gap of 1 second, 8, 64 …: up to half a ye
 POSITION_BUCKETS = 20
 CODE = 0.05  # of a code's own size, so that the noise of a step does not drown the text
 SPREAD = 5.0  # of content vectors around their centre, so that a step moves what is read of them as far as the rest
-SHRINK = 8.0  # events' worth of doubt about a taste: a mean over few says little
 KERNELS = (30.0, 6.0, 1.5)  # how fast a likeness fades: the same item, its kind, its surroundings
 
 
@@ -40,6 +39,7 @@ class ModelConfig:
     """layers: the one number of depth, 4 to 24. items: rows of the id-embedding, a product of rank id_rank.
 
     candidate_layers: blocks of a candidate over the events. likeness: numbers that say which items are alike.
+    traits: numbers of an item that a taste weighs. taste_steps: of its regression, 1 and more.
     pointer_gain, pointer_decay: where the pointer begins, how loud beside the rest of the user's vector and how much of
     a score each event in between takes off.
     """
@@ -56,6 +56,8 @@ class ModelConfig:
     stated_dropout: float = 0.3
     candidate_layers: int = 2
     likeness: int = 32
+    traits: int = 16
+    taste_steps: int = 4
     pointer_gain: float = 1.0
     pointer_decay: float = 0.0
     content: int = 384
@@ -71,7 +73,7 @@ class ModelConfig:
     def hidden(self) -> int:
         """Numbers that stand for an event once it is read: state after it, taste so far, what the history points at,
         its item's likeness."""
-        return self.width + 2 * self.likeness + self.output
+        return self.width + self.traits + self.output + self.likeness
 
 
 @dataclass
@@ -231,6 +233,42 @@ class Pointer(nn.Module):
         return torch.softmax(scores, dim=-1)[..., 1:] @ items
 
 
+class Taste(nn.Module):
+    """A taste at each event, from all events up to it: an ordinal regression, unrolled for a few steps of its gradient.
+
+    An action says between which bounds the utility u = taste · traits of its item lay. With logistic noise,
+    log P(lower < u + noise < upper) has the slope 1 − σ(u − lower) − σ(u − upper) in u (McCullagh 1980, §2): above zero
+    while the taste makes too little of what was liked, below zero while it makes too much of what was not, near zero
+    once it explains what happened. The bounds are read from the state: an item of a kind that is not wanted now says
+    nothing when it is skipped.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.event, self.action = nn.Linear(config.width, 3), nn.Embedding(ACTIONS, 2)
+        self.usual = nn.Parameter(torch.zeros(config.traits))  # the taste of somebody unknown: what everybody likes
+        self.rate = nn.Parameter(torch.full((config.taste_steps,), math.log(8.0)))
+        self.prior, self.doubt = nn.Parameter(torch.tensor(math.log(0.3))), nn.Parameter(torch.tensor(math.log(4.0)))
+
+    def forward(self, x: Tensor, action: Tensor, traits: Tensor) -> Tensor:
+        """States (B, T, d), codes (B, T) and traits (B, T, K) of the events → (B, T, K)."""
+        bounds, sure = self.event(x).split([2, 1], dim=-1)
+        lower, upper = (bounds + self.action(action)).transpose(1, 2)[:, :, None].unbind(1)  # each (B, 1, T)
+        position = torch.arange(x.shape[1], device=x.device)
+        seen = (position[:, None] >= position).to(x.dtype)  # (T, T)
+        pull = 2 * torch.sigmoid(sure) * traits  # (B, T, K)
+        events = position[:, None] + 1 + self.doubt.exp()  # (T, 1)
+        # Where all begin, every event pulls the same wherever it is seen from
+        u = (traits @ self.usual)[:, None]  # (B, 1, T)
+        slope = 1 - torch.sigmoid(u - lower) - torch.sigmoid(u - upper)
+        taste = self.usual + self.rate[0].exp() * (slope.transpose(1, 2) * pull).cumsum(dim=1) / events
+        for rate in self.rate[1:]:
+            u = taste @ traits.transpose(1, 2)  # (B, T, T): what the taste at one event makes of another
+            slope = (1 - torch.sigmoid(u - lower) - torch.sigmoid(u - upper)) * seen
+            taste = taste + rate.exp() * (slope @ pull + self.prior.exp() * (self.usual - taste)) / events
+        return taste
+
+
 class SequenceModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -239,23 +277,23 @@ class SequenceModel(nn.Module):
         self.learned = ContentVector(config)
         self.centre: Tensor
         self.register_buffer("centre", torch.zeros(c))  # of the catalogue's content vectors: texts of a kind are alike
-        self.faces_of_item = nn.Linear(c, 2 * d + config.likeness)
+        self.faces_of_item = nn.Linear(c, 2 * d + config.likeness + config.traits)
         self.token_event = nn.Linear(EVENT, d)
         self.token_action, self.token_device = nn.Embedding(ACTIONS, 2 * d), nn.Embedding(len(DEVICES), d)
         self.bias = Bias(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm, self.empty = nn.LayerNorm(d), nn.Parameter(torch.zeros(d))
         self.drop = nn.Dropout(config.dropout)
-        self.verdict, self.verdict_action = nn.Linear(d, config.likeness), nn.Embedding(ACTIONS, config.likeness)
+        self.taste = Taste(config)
         self.pointer = Pointer(config)
-        self.read_state, self.read_moment = nn.Linear(d + config.likeness, 2 * d), nn.Linear(MOMENT, 2 * d)
-        self.read_taste, self.read_pointed = nn.Linear(config.likeness, o, bias=False), nn.Linear(2 * d, 1)
+        self.read_state, self.read_moment = nn.Linear(d + config.traits, 2 * d), nn.Linear(MOMENT, 2 * d)
+        self.read_taste, self.read_pointed = nn.Linear(config.traits, o, bias=False), nn.Linear(2 * d, 1)
         self.read_device, self.read_out = nn.Embedding(len(DEVICES), 2 * d), nn.Linear(2 * d, o)
         self.read_stated = nn.Linear(c, 2 * d, bias=False)
         self.item_line, self.item_up, self.item_down = nn.Linear(c, o), nn.Linear(c, 2 * o), nn.Linear(2 * o, o)
         self.scale = nn.Parameter(torch.tensor(math.log(10.0)))  # of cosines, before the softmax over items
         self.candidate_user, self.candidate_moment = nn.Linear(o, 2 * d), nn.Linear(MOMENT, d)
-        self.candidate_taste = nn.Linear(config.likeness, d)
+        self.candidate_taste = nn.Linear(config.traits + 1, d)
         self.candidate_device, self.candidate_norm = nn.Embedding(len(DEVICES), d), nn.LayerNorm(d)
         self.candidate_blocks = nn.ModuleList(Block(config, config.hidden) for _ in range(config.candidate_layers))
         self.action_bias, self.action_alike = Bias(config), nn.Parameter(torch.zeros(len(KERNELS), config.heads))
@@ -264,8 +302,8 @@ class SequenceModel(nn.Module):
         with torch.no_grad():  # where to begin: half of the heads look for the same item, half for its kind
             self.action_alike[0, ::2], self.action_alike[1, 1::2] = 4.0, 2.0
             # and of a taste: what was saved and shared counts for it, what was skipped against it
-            self.verdict_action.weight[:] = torch.linspace(-1, 2, ACTIONS)[:, None]
-            self.verdict.weight *= 0.1
+            self.taste.action.weight[:] = torch.tensor([[-9.0, 0.0], [0.0, 3.0], [3.0, 6.0], [6.0, 15.0]])
+            self.taste.event.weight *= 0.1
             self.read_pointed.bias.fill_(config.pointer_gain)
             self.pointer.position[:] = -config.pointer_decay * torch.arange(POSITION_BUCKETS)
         nn.init.normal_(self.faces_of_item.weight, std=0.2)  # as loud as the rest of a token
@@ -285,36 +323,40 @@ class SequenceModel(nn.Module):
         """User vectors (B, T, D) before each event and action logits (B, T, 4) of it; vectors (I, D) of the items."""
         learned = self.learned(batch.metadata, batch.catalogue)  # (I, C): once an item, however often it occurs
         items = self.item(learned)  # (I, D)
-        event, shown, likeness, item = (F.embedding(batch.item, face) for face in (*self.faces(learned), items))
-        hidden = self._encode(event, likeness, item, batch.action, batch.device, batch.events, batch.seconds)
-        states = self.states(hidden)[:, :-1]  # (B, T, d + M + D): state k was there when event k came
+        event, shown, likeness, traits, item = (F.embedding(batch.item, face) for face in (*self.faces(learned), items))
+        hidden = self._encode(event, likeness, traits, item, batch.action, batch.device, batch.events, batch.seconds)
+        states = self.states(hidden)[:, :-1]  # (B, T, d + K + D): state k was there when event k came
         stated = batch.stated
         if self.training:  # as for ids: most users say nothing
             stated = stated * (torch.rand_like(stated[:, :1]) >= self.config.stated_dropout)
         users = self.user(states, batch.moments, batch.device, stated[:, None])
-        candidate = self._candidate(shown, likeness, states, users, batch.moments, batch.device)
+        candidate = self._candidate(shown, likeness, traits, states, users, batch.moments, batch.device)
         positions = torch.arange(event.shape[1], device=event.device)[None]
         return users, self.action(hidden, batch.seconds, candidate, positions, batch.seconds), items
 
-    def faces(self, learned: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Learned content (…, C) → an item as an event (…, d), as a candidate (…, d), and its likeness, unit (…, M)."""
-        d = self.config.width
-        event, shown, likeness = self.faces_of_item(self._spread(learned)).split([d, d, self.config.likeness], dim=-1)
-        return event, shown, F.normalize(likeness, dim=-1)
+    def faces(self, learned: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Learned content (…, C) → an item as an event (…, d) and as a candidate (…, d), its likeness, unit (…, M), and
+        its traits (…, K)."""
+        sizes = [self.config.width, self.config.width, self.config.likeness, self.config.traits]
+        event, shown, likeness, traits = self.faces_of_item(self._spread(learned)).split(sizes, dim=-1)
+        return event, shown, F.normalize(likeness, dim=-1), traits
 
     def _spread(self, learned: Tensor) -> Tensor:
         return (learned - self.centre) * SPREAD
 
-    def encode(self, content: Tensor, action: Tensor, device: Tensor, events: Tensor, seconds: Tensor) -> Tensor:
-        """Learned content (B, T, C), codes (B, T) twice, features (B, T, EVENT), seconds (B, T)
-        → (B, T, d + M + D + M)."""
-        event, _, likeness = self.faces(content)
-        return self._encode(event, likeness, self.item(content), action, device, events, seconds)
+    def encode(
+        self, content: Tensor, item: Tensor, action: Tensor, device: Tensor, events: Tensor, seconds: Tensor
+    ) -> Tensor:
+        """Learned content (B, T, C), item vectors (B, T, D), codes (B, T) twice, features (B, T, EVENT), seconds (B, T)
+        → (B, T, d + K + D + M)."""
+        event, _, likeness, traits = self.faces(content)
+        return self._encode(event, likeness, traits, item, action, device, events, seconds)
 
     def _encode(
         self,
         event: Tensor,
         likeness: Tensor,
+        traits: Tensor,
         item: Tensor,
         action: Tensor,
         device: Tensor,
@@ -328,20 +370,19 @@ class SequenceModel(nn.Module):
         for block in self.blocks:
             x = block(x, bias)
         x = self.norm(x)
-        verdict = self.verdict(x) + self.verdict_action(action)
-        liked = verdict * likeness * math.sqrt(self.config.likeness)  # (B, T, M)
-        taste = liked.cumsum(dim=1) / (positions[..., None] + 1 + SHRINK)
+        taste = self.taste(x, action, traits)
         return torch.cat([x, taste, self.pointer(x, item), likeness], dim=-1)
 
     def states(self, hidden: Tensor) -> Tensor:
-        """(B, T, d + M + D + M) → state, taste and what is pointed at (B, 1 + T, d + M + D): before everything, then
+        """(B, T, d + K + D + M) → state, taste and what is pointed at (B, 1 + T, d + K + D): before everything, then
         after each event."""
-        empty = F.pad(self.empty, (0, self.config.likeness + self.config.output)).expand(hidden.shape[0], 1, -1)
+        nothing = self.empty.new_zeros(self.config.output)
+        empty = torch.cat([self.empty, self.taste.usual, nothing]).expand(hidden.shape[0], 1, -1)
         return torch.cat([empty, hidden[..., : -self.config.likeness]], dim=1)
 
     def user(self, state: Tensor, moment: Tensor, device: Tensor, stated: Tensor) -> Tensor:
-        """State (…, d + M + D), moment (…, MOMENT), device (…) and stated (…, C) → unit vector (…, D)."""
-        d, m = self.config.width, self.config.likeness
+        """State (…, d + K + D), moment (…, MOMENT), device (…) and stated (…, C) → unit vector (…, D)."""
+        d, m = self.config.width, self.config.traits
         state, taste, pointed = state[..., : d + m], state[..., d : d + m], state[..., d + m :]
         now = self.read_moment(moment) + self.read_device(device) + self.read_stated(stated)
         read = F.silu(self.read_state(state) + now)
@@ -355,26 +396,30 @@ class SequenceModel(nn.Module):
     def candidate(self, learned: Tensor, state: Tensor, user: Tensor, moment: Tensor, device: Tensor) -> Tensor:
         """Candidates' learned content (B, N, C); states, user vectors, moments and devices (B, N or 1, …)
         → (B, N, d + M)."""
-        _, shown, likeness = self.faces(learned)
-        return self._candidate(shown, likeness, state, user, moment, device)
+        _, shown, likeness, traits = self.faces(learned)
+        return self._candidate(shown, likeness, traits, state, user, moment, device)
 
     def _candidate(
-        self, shown: Tensor, likeness: Tensor, state: Tensor, user: Tensor, moment: Tensor, device: Tensor
+        self,
+        shown: Tensor,
+        likeness: Tensor,
+        traits: Tensor,
+        state: Tensor,
+        user: Tensor,
+        moment: Tensor,
+        device: Tensor,
     ) -> Tensor:
+        d = self.config.width
         factor, term = self.candidate_user(user).chunk(2, dim=-1)  # what it is times what is wanted
         x = shown * (1 + factor) + term + self.candidate_moment(moment) + self.candidate_device(device)
-        taste = (
-            state[..., self.config.width : self.config.width + self.config.likeness]
-            * likeness
-            * math.sqrt(self.config.likeness)
-        )  # (B, N, M)
-        x = x + self.candidate_taste(taste)
+        parts = state[..., d : d + self.config.traits] * traits  # (B, N, K), and their sum is the utility
+        x = x + self.candidate_taste(torch.cat([parts, parts.sum(-1, keepdim=True)], dim=-1))
         return torch.cat([self.candidate_norm(x), likeness], dim=-1)
 
     def action(self, hidden: Tensor, seconds: Tensor, candidate: Tensor, position: Tensor, now_s: Tensor) -> Tensor:
         """Logits (B, N, 4) of N candidates: a candidate asks the history, and its own action is nowhere to be seen.
 
-        hidden (B, T, d + M + D + M) and seconds (B, T) of the events; candidate (B, N, d + M); position (B or 1, N):
+        hidden (B, T, d + K + D + M) and seconds (B, T) of the events; candidate (B, N, d + M); position (B or 1, N):
         how many events come before it; now_s (B, N).
         """
         d = self.config.width

@@ -33,6 +33,7 @@ class Recipe:
     id_half: float = 20.0
     id_dropout: float = 0.3
     candidate_layers: int = 2
+    taste_steps: int = 4
     pointer_gain: float = 1.0
     pointer_decay: float = 0.0
     context: int = 128
@@ -72,6 +73,7 @@ class Recipe:
                 id_half=self.id_half,
                 id_dropout=self.id_dropout,
                 candidate_layers=self.candidate_layers,
+                taste_steps=self.taste_steps,
                 pointer_gain=self.pointer_gain,
                 pointer_decay=self.pointer_decay,
             )

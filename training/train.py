@@ -167,9 +167,9 @@ def grown(start: Checkpoint, dataset: Dataset) -> tuple[SequenceModel, NDArray[n
 
 def set_factors(model: SequenceModel, dataset: Dataset, recipe: Recipe) -> None:
     """Codes as `residual_factors` finds them, from what the model expects without codes."""
-    with torch.no_grad():
-        model.learned.codes.weight.zero_()
-        model.learned.codes.weight.copy_(torch.from_numpy(residual_factors(model, dataset, recipe)))
+    codes = model.learned.codes.weight
+    codes.data.zero_()
+    codes.data.copy_(torch.from_numpy(residual_factors(model, dataset, recipe)))
 
 
 def interactions(dataset: Dataset) -> NDArray[np.int64]:

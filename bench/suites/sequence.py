@@ -83,6 +83,7 @@ def measure_deep(conditions: Conditions, samples: Samples) -> None:
     n = DEEP_EVENTS
     feed = {
         "content": draw.normal(size=(n, 384)).astype(np.float32),
+        "item": draw.normal(size=(n, 128)).astype(np.float32),
         "action": draw.integers(0, 4, n, np.int32),
         "device": draw.integers(0, 5, n, np.int32),
         "events": draw.normal(size=(n, EVENT)).astype(np.float32),

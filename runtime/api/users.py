@@ -156,7 +156,7 @@ async def user_now(parts: "Parts", user_id: str, device: str | None) -> Sequence
     """The user by the sequence model. Raises NotInstalled where there is none, or QueueFull."""
     served = parts.sequence.require()
     model = served.model
-    history = parts.sequence.history(served, parts.store.newest(user_id, model.max_events))
+    history = await parts.sequence.history(served, parts.store.newest(user_id, model.max_events))
     told = parts.store.get_preferences(user_id)
     stated = told.embedding if told and told.bundle_digest == parts.embedder.encoder.bundle.digest else None
     now = await parts.sequence.user(served, history, time.time_ns() // 1_000, device, stated)

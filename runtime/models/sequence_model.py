@@ -37,10 +37,14 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """A user's events, oldest first, n ≥ 0. content: learned vectors float32 [n, 384]; the others [n], as in the log:
-    codes int8, microseconds int64, milliseconds and days float32 with NaN for unknown."""
+    """A user's events, oldest first, n ≥ 0.
+
+    content: learned vectors float32 [n, 384]; item: the same model's vectors of the items, float32 [n, 128]; the others
+    [n], as in the log: codes int8, microseconds int64, milliseconds and days float32 with NaN for unknown.
+    """
 
     content: Floats
+    item: Floats
     action: NDArray[np.int8]
     device: NDArray[np.int8]
     time_us: NDArray[np.int64]
@@ -146,6 +150,7 @@ class SequenceModel:
             None,
             {
                 "content": history.content,
+                "item": history.item,
                 "action": history.action.astype(np.int32),
                 "device": history.device.astype(np.int32),
                 "events": features(history.time_us, history.duration_ms, history.days_to_wedding, first).events,
@@ -198,9 +203,12 @@ def load_sequence_model(bundle: Bundle, content_model_version: str) -> SequenceM
 def golden_history(events: int) -> History:
     """A history that needs no recording: its vectors and times are a formula of its length."""
     number = np.arange(1, events + 1)
-    content = np.sin(0.7548776662 * np.outer(number, np.arange(1, 385))).astype(np.float32)  # [events, 384]
+    content, item = (
+        np.sin(0.7548776662 * np.outer(number, np.arange(1, 1 + size))).astype(np.float32) for size in (384, 128)
+    )
     return History(
         content=normalised(content) if events else content,
+        item=normalised(item) if events else item,
         action=(number % 4).astype(np.int8),
         device=(number % 3).astype(np.int8),
         time_us=1_750_000_000_000_000 + number**2 * 60_000_000,

@@ -104,8 +104,10 @@ def test_the_answer_is_the_models_own(serving: Server, model: SequenceModel, enc
     now_us = time.time_ns() // 1000
     times = np.array([int(now_us // 1e6 - 3600 - DAY_S * (4 - n)) * 1_000_000 for n in range(4)])
     codes = {"skip": 0, "view": 1, "save": 2, "share": 3}
+    content = model.learned(ids, metadata)
     history = History(
-        content=model.learned(ids, metadata),
+        content=content,
+        item=model.items(content),
         action=np.array([codes[type] for _, type in HISTORY], np.int8),
         device=np.ones(4, np.int8),
         time_us=times,

@@ -84,9 +84,10 @@ def test_it_answers_as_the_bundle_does(
     vectors = fitted.user_vectors(histories, now_us, device)
     actions = fitted.action_probabilities(histories, now_us, device, items)
     learned = model.learned(dataset.catalogue.ids, dataset.catalogue.vectors)
+    item = model.items(learned)
     for n, own in enumerate(histories):
         history = History(
-            content=learned[own.item], action=own.action, device=own.device, time_us=own.time_us,
+            content=learned[own.item], item=item[own.item], action=own.action, device=own.device, time_us=own.time_us,
             duration_ms=own.duration_ms, days_to_wedding=own.days_to_wedding,
         )  # fmt: skip
         user = model.user(history, int(now_us[n]), 2)

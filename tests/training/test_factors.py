@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from training.data.events import SHARE, SKIP, Dataset
-from training.factors import SIZE, expected, residual_factors
-from training.recipes import tiny
+from training.factors import reached_logits, residual_factors
+from training.model import SequenceModel
+from training.recipes import Recipe, tiny
 from training.train import new_model, train
 from training.worlds import beside
 
@@ -50,7 +51,7 @@ def test_a_planted_direction_is_found() -> None:
     codes = residual_factors(new_model(tiny(), dataset), dataset, tiny())
     assert codes.shape == (len(kind), tiny().id_rank)
     assert apart(codes, kind)
-    assert np.linalg.norm(codes, axis=1).mean() == pytest.approx(SIZE, rel=1e-5)
+    assert abs(codes[:, 1]).mean() > 2 * abs(codes[:, 2:]).mean()
 
 
 def test_markets_do_not_mix() -> None:
@@ -71,19 +72,24 @@ def test_where_nothing_is_left_codes_stay_zero() -> None:
     for parameter in (model.action_out.weight, model.action_out.bias):
         parameter.data.zero_()
     model.action_out.bias.data[SHARE] = 100.0
-    assert expected(model, one, tiny()) == pytest.approx(SHARE)
-    assert not residual_factors(model, one, tiny()).any()
+    assert (reached_logits(model, one, tiny()) > 9).all()
+    assert abs(residual_factors(model, one, tiny())).max() < 0.02
 
 
-def test_training_begins_its_second_epoch_with_them(world: tuple[Dataset, Dataset], tmp_path: Path) -> None:
-    """One epoch leaves codes where the steps moved them; with a second, they have the factors' size."""
-    sizes = []
-    for epochs in (1, 2):
-        recipe = replace(tiny(), epochs=epochs, patience=epochs + 1, learning_rate=1e-6)
-        model = train(*world, recipe, tmp_path / str(epochs), progress=False).model
-        sizes.append(float(model.learned.codes.weight.detach().norm(dim=1).mean()))
-    assert sizes[0] < 0.01
-    assert sizes[1] == pytest.approx(SIZE, rel=0.05)
+def test_training_begins_its_second_epoch_with_them(
+    world: tuple[Dataset, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def found(model: SequenceModel, dataset: Dataset, recipe: Recipe) -> np.ndarray:
+        assert not model.learned.codes.weight.any()  # by their texts alone
+        asked.append(recipe.epochs)
+        return residual_factors(model, dataset, recipe)
+
+    monkeypatch.setattr("training.train.residual_factors", found)
+    for epochs in (1, 2, 3):
+        train(*world, replace(tiny(), epochs=epochs, patience=4), tmp_path / str(epochs), progress=False)
+    assert asked == [2, 3]
 
 
 def test_another_catalogue_begins_with_them_and_a_known_one_keeps_its_codes(
@@ -96,4 +102,4 @@ def test_another_catalogue_begins_with_them_and_a_known_one_keeps_its_codes(
     np.testing.assert_allclose(again.model.learned.codes.weight.detach(), before, atol=1e-5)
     first.ids = [f"elsewhere {id}" for id in first.ids]
     other = train(*world, recipe, tmp_path / "other", start=first, progress=False)
-    assert float(other.model.learned.codes.weight.detach().norm(dim=1).mean()) == pytest.approx(SIZE, rel=0.05)
+    assert float(other.model.learned.codes.weight.detach().norm(dim=1).mean()) > 0.1

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from training.checkpoint import Checkpoint
 from training.data.events import Dataset
@@ -14,7 +15,6 @@ from training.model import (
     HIDDEN,
     KNOT_OCTAVES,
     POSITION_BUCKETS,
-    SHRINK,
     TIME_KNOTS,
     Bias,
     ModelConfig,
@@ -114,30 +114,50 @@ def test_the_bias_is_its_naive_twin(nearest: int) -> None:
 
 
 def test_a_taste_is_its_naive_twin(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
-    """What items were like times how it went, over so many events and a few more; nothing before the first."""
+    """A few gradient steps of an ordinal regression over the events so far, each by itself; the usual taste before."""
     model = checkpoint.model
-    d, m = model.config.width, model.config.likeness
+    layer, d, m = model.taste, model.config.width, model.config.traits
     with torch.inference_mode():
-        learned = model.learned(batch.metadata, batch.catalogue)[batch.item]
-        hidden = model.encode(learned, batch.action, batch.device, batch.events, batch.seconds)
+        hidden, traits = _encoded(model, batch)
         states = model.states(hidden)
-        total = torch.zeros(len(hidden), m)
-        assert (states[:, 0, d:] == 0).all()
-        for k in range(hidden.shape[1]):
-            verdict = model.verdict(hidden[:, k, :d]) + model.verdict_action(batch.action[:, k])
-            total += verdict * hidden[:, k, -m:] * m**0.5
-            torch.testing.assert_close(states[:, k + 1, d : d + m], total / (k + 1 + SHRINK), atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(hidden[..., -m:].norm(dim=-1), torch.ones(hidden.shape[:2]))
+        torch.testing.assert_close(states[:, 0, d : d + m], layer.usual.expand(len(hidden), m))
+        for k in (0, 1, 9):
+            x, met, action = hidden[0, : k + 1, :d], traits[0, : k + 1], batch.action[0, : k + 1]
+            lower, upper = (layer.event(x)[:, :2] + layer.action(action)).T
+            taste = layer.usual.clone()
+            for rate in layer.rate.exp():
+                pull = layer.prior.exp() * (layer.usual - taste)
+                for event in range(k + 1):
+                    likelihood = _interval(met[event] @ taste, lower[event], upper[event])
+                    pull += 2 * torch.sigmoid(layer.event(x)[event, 2]) * likelihood * met[event]
+                taste = taste + rate * pull / (k + 1 + layer.doubt.exp())
+            torch.testing.assert_close(states[0, k + 1, d : d + m], taste, atol=1e-4, rtol=1e-3)
+
+
+def _interval(u: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Slope in u of the logarithm of the probability that u and logistic noise lie between the two, by differences."""
+    u, lower, upper = u.double(), lower.double(), upper.double()
+
+    def log_probability(at: Tensor) -> Tensor:
+        return torch.log(torch.sigmoid(upper - at) - torch.sigmoid(lower - at))
+
+    return ((log_probability(u + 1e-5) - log_probability(u - 1e-5)) / 2e-5).float()
+
+
+def _encoded(model: SequenceModel, batch: ScoredBatch) -> tuple[Tensor, Tensor]:
+    """What is known of the events of a batch, and the traits of their items."""
+    learned = model.learned(batch.metadata, batch.catalogue)[batch.item]
+    hidden = model.encode(learned, model.item(learned), batch.action, batch.device, batch.events, batch.seconds)
+    return hidden, model.faces(learned)[3]
 
 
 def test_what_is_pointed_at_is_a_mix_of_the_items_met(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
     """Weights by a softmax over the events so far and a start that has no item; nothing before the first event."""
     model = checkpoint.model
-    pointer, d, m, o = model.pointer, model.config.width, model.config.likeness, model.config.output
+    pointer, d, m, o = model.pointer, model.config.width, model.config.traits, model.config.output
     with torch.inference_mode():
-        learned = model.learned(batch.metadata, batch.catalogue)[batch.item]
-        items = model.item(learned)
-        hidden = model.encode(learned, batch.action, batch.device, batch.events, batch.seconds)
+        items = model.item(model.learned(batch.metadata, batch.catalogue)[batch.item])
+        hidden, _ = _encoded(model, batch)
         assert (model.states(hidden)[:, 0, d + m :] == 0).all()
         for k in (0, 1, 9):
             x = hidden[0, : k + 1, :d]
@@ -212,7 +232,8 @@ def test_no_history_is_an_answer(checkpoint: Checkpoint) -> None:
     nothing, device = torch.zeros(1, 384), torch.zeros(1, dtype=torch.int64)
     with torch.inference_mode():
         none = torch.zeros(1, 0, dtype=torch.int64)
-        hidden = model.encode(torch.zeros(1, 0, 384), none, none, torch.zeros(1, 0, 11), none.int())
+        empty = torch.zeros(1, 0, 384), torch.zeros(1, 0, 128), none, none, torch.zeros(1, 0, 11), none.int()
+        hidden = model.encode(*empty)
         user = model.user(model.states(hidden)[:, -1], moment, device, nothing)
     assert hidden.shape == (1, 0, model.config.hidden)
     torch.testing.assert_close(user.norm(), torch.tensor(1.0))
