@@ -109,7 +109,7 @@ class Bias(nn.Module):
         key = torch.arange(key_s.shape[1], device=key_s.device)
         distance = query[:, :, None] - key  # (B or 1, Tq, Tk)
         near = (distance >= nearest) & ((distance < self.window) | (key % self.window == self.window - 1))
-        scores = F.embedding(position_bucket(distance), self.position).permute(0, 3, 1, 2)  # (B or 1, H, Tq, Tk)
+        scores = by_distance(distance, self.position).permute(0, 3, 1, 2)  # (B or 1, H, Tq, Tk)
         start = self.start[None, :, None, None].expand(scores.shape[0], -1, scores.shape[2], 1)
         scores = torch.cat([start, scores - HIDDEN * (~near[:, None])], dim=3)  # (B or 1, H, Tq, 1 + Tk)
         # Between two knots the line that joins them: nothing jumps where rounding moves a gap over a boundary.
@@ -124,6 +124,13 @@ class Bias(nn.Module):
 def mixed(share: Tensor, table: Tensor) -> Tensor:
     """Σ over K of share (B, K, Tq, Tk) times table (K, H) → (B, H, Tq, Tk)."""
     return (table.T @ share.flatten(2)).reshape(len(share), table.shape[1], *share.shape[2:])
+
+
+def by_distance(distance: Tensor, table: Tensor) -> Tensor:
+    """Rows of a table (POSITION_BUCKETS, H) by the bucket of each distance (…, Tk), of which none is above Tk → (…, H).
+    A bucket is found once a distance, not once a pair."""
+    buckets = position_bucket(torch.arange(distance.shape[-1] + 1, device=distance.device))
+    return F.embedding(distance.clamp(min=0), table[buckets])
 
 
 def position_bucket(distance: Tensor) -> Tensor:
@@ -226,9 +233,8 @@ class Pointer(nn.Module):
         position = torch.arange(x.shape[1], device=x.device)
         distance = position[:, None] - position  # (T, T)
         query = self.query(x) * self.scale
-        scores = (
-            query @ self.key(x).transpose(1, 2) + self.position[position_bucket(distance)] - HIDDEN * (distance < 0)
-        )
+        places = by_distance(distance, self.position[:, None]).squeeze(-1)  # (T, T)
+        scores = query @ self.key(x).transpose(1, 2) + places - HIDDEN * (distance < 0)
         scores = torch.cat([query @ self.start[:, None], scores], dim=2)  # (B, T, 1 + T)
         return torch.softmax(scores, dim=-1)[..., 1:] @ items
 
