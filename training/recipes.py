@@ -135,7 +135,7 @@ def deskdrop() -> Recipe:
     """
     return Recipe(
         "deskdrop", context=64, batch=32, epochs=4, patience=2, learning_rate=3e-3, warmup=40, id_rank=0,
-        pointer_gain=12.0, pointer_decay=0.3, dropout=0.3, weight_decay=0.5, loss=LossWeights(contrastive=0.0),
+        pointer_gain=6.0, pointer_decay=0.3, dropout=0.3, weight_decay=0.5,
     )  # fmt: skip
 
 
