@@ -56,7 +56,7 @@ def test_each_trial_is_a_line(benched: Path) -> None:
 def test_a_plan_changes_one_thing_at_a_time(base: Recipe) -> None:
     planned = plan(RECIPES["reference"](), small_world())
     assert {one.group for one in planned} == {
-        "as it is", "actions", "items", "window", "layers", "width", "contrastive", "ids", "text",
+        "as it is", "actions", "items", "window", "layers", "width", "steps of a taste", "contrastive", "ids", "text",
     }  # fmt: skip
     questions = [(one.recipe.parameters(), one.text) for one in planned]
     assert all(questions.count(question) == 1 for question in questions)
