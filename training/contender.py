@@ -22,7 +22,7 @@ from training.windows import Windows
 
 MAX_EVENTS = 200  # the newest of a history that are read, as export sets it for the server
 _REFRESH = 0.3  # of the learning rate's peak, when chosen weights see the validation events too
-_AT_ONCE = 256  # moments; a moment takes its own copy of its user's states
+_AT_ONCE = 256  # moments
 
 Scores = NDArray[np.float32]
 
@@ -124,9 +124,10 @@ class SequenceContender:
             user = self._model.user(now.state, now.moment, now.device, now.stated)  # (b, D)
             candidate = self._model.candidate(
                 shown[:, None], now.state[:, None], user[:, None], now.moment[:, None], now.device[:, None]
-            )
-            logits = self._model.action(now.hidden, now.seconds, candidate, now.position[:, None], now.now_s[:, None])
-            probabilities[part] = torch.softmax(logits[:, 0], dim=-1).numpy()
+            )[:, 0]  # (b, d + M)
+            candidate, position, now_s = (now.by_history(of) for of in (candidate, now.position, now.now_s))
+            logits = self._model.action(now.hidden, now.seconds, candidate, position, now_s)  # (U, N, 4)
+            probabilities[part] = torch.softmax(logits[now.row, now.place], dim=-1).numpy()
         return probabilities
 
     def _at(
@@ -160,9 +161,11 @@ class SequenceContender:
             stated = self._stated[histories.users[part]]
         rows, lengths = torch.from_numpy(row), torch.from_numpy(length)
         return _Now(
+            row=rows,
+            place=torch.from_numpy(_places(row)),
             state=self._model.states(hidden)[rows, lengths],
-            hidden=hidden[rows],
-            seconds=torch.from_numpy(since)[rows],
+            hidden=hidden,
+            seconds=torch.from_numpy(since),
             position=lengths,
             now_s=torch.from_numpy(np.array([seconds(t, int(o)) for t, o in zip(now_us, origin_us, strict=True)])),
             moment=torch.from_numpy(moments(now_us, previous_us, wedding)),
@@ -185,9 +188,11 @@ class SequenceContender:
 
 @dataclass(frozen=True, eq=False)
 class _Now:
-    """b moments. state (b, d), hidden (b, T, d), seconds (b, T), position, now_s, device (b,), moment (b, MOMENT),
-    stated (b, C)."""
+    """b moments in U histories. row (b,): of the history; place (b,): among its moments, of which none has more than N;
+    hidden (U, T, h), seconds (U, T); state (b, s), position, now_s, device (b,), moment (b, MOMENT), stated (b, C)."""
 
+    row: Tensor
+    place: Tensor
     state: Tensor
     hidden: Tensor
     seconds: Tensor
@@ -196,6 +201,12 @@ class _Now:
     moment: Tensor
     device: Tensor
     stated: Tensor
+
+    def by_history(self, values: Tensor) -> Tensor:
+        """Values (b, …) of the moments → (U, N, …), zeros where a history has fewer."""
+        table = values.new_zeros(len(self.hidden), int(self.place.max()) + 1, *values.shape[1:])
+        table[self.row, self.place] = values
+        return table
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,6 +281,14 @@ def _parts(histories: Histories) -> list[NDArray[np.int64]]:
     np.maximum.at(longest, group, ends - starts)
     order = np.lexsort((ends, starts, longest[group]))
     return [part for part in np.split(order, range(_AT_ONCE, len(order), _AT_ONCE)) if len(part)]
+
+
+def _places(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The how manieth of its group each is, from 0."""
+    order = np.argsort(groups, kind="stable")
+    places = np.empty_like(order)
+    places[order] = np.arange(len(groups)) - np.searchsorted(groups[order], groups[order])
+    return places
 
 
 def _padded(values: NDArray[Any], size: int) -> NDArray[Any]:
