@@ -125,6 +125,17 @@ def test_logistic_regression_beats_counting(split: Split, acting: list[PredictsA
     assert max(losses, key=lambda name: losses[name]) in (Majority.name, "Markov of actions", "majority, per item")
 
 
+def test_a_log_of_one_action_is_foretold() -> None:
+    dataset = random_dataset(1)
+    events = replace(dataset.events, action=np.full_like(dataset.events.action, ACTIONS.index("save")))
+    split = by_time(dataset.with_events(events))
+    asked = moments(log_of(*split), split.test, per_user=30, at_most=100, engaged_only=False)
+    for one in action_baselines():
+        one.fit(split.train, split.validation)
+        found = one.action_probabilities(asked.histories, asked.now_us, asked.device, asked.item)
+        assert (found.argmax(axis=1) == ACTIONS.index("save")).all(), one.name
+
+
 def test_faded_history_is_what_a_loop_finds() -> None:
     dataset = random_dataset(1)
     log = dataset.events

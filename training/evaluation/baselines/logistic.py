@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 
 from runtime.personalization.sequence_features import DEVICES
@@ -140,7 +141,8 @@ class Logistic:
 
     def _solve(self, x: Matrix, actions: NDArray[np.int8], strength: float) -> None:
         self.centre, self.spread = x.mean(axis=0), x.std(axis=0) + 1e-6
-        self.model = LogisticRegression(C=strength, max_iter=200, tol=1e-3)
+        several = (actions != actions[0]).any()  # a regression needs something to tell apart
+        self.model = LogisticRegression(C=strength, max_iter=200, tol=1e-3) if several else DummyClassifier()
         self.model.fit((x - self.centre) / self.spread, actions)
 
     def _probabilities(self, x: Matrix) -> Matrix:

@@ -34,7 +34,7 @@ class Taste:
         if described.any():
             parts.append(_scaled(_main_directions((vectors - vectors.mean(axis=0)) * described[:, None])))
         k = min(_FACTORS, min(table.shape) - 1)
-        if k > 0 and table.nnz:
+        if k > 0 and table.count_nonzero():  # nothing is left where everybody does the same with everything
             _, strength, factors = svds(table, k=k, v0=np.ones(min(table.shape)))
             damped = factors.T * strength / np.sqrt(count + _SHRINK)[:, None]
             parts.append(_scaled(damped))
