@@ -29,7 +29,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from training.errors import TrainingError
-from training.model import ModelConfig, SequenceModel
+from training.layers import ModelConfig
+from training.model import SequenceModel
 from training.recipes import Recipe
 
 FORMAT = 1

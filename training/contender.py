@@ -246,7 +246,7 @@ def best_epoch(checkpoint: Checkpoint) -> int:
 def _digest(recipe: Recipe, data: dict[str, Any]) -> str:
     """Of a training: what it is made from, and the code that makes it."""
     digest = hashlib.sha256(repr((recipe.parameters(), data)).encode())
-    for name in ("losses", "model", "train", "windows"):
+    for name in ("layers", "losses", "model", "train", "windows"):
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return f"{recipe.name}-{recipe.seed}-{digest.hexdigest()[:12]}"
 
@@ -284,7 +284,7 @@ def _parts(histories: Histories) -> list[NDArray[np.int64]]:
 
 
 def _places(groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The how manieth of its group each is, from 0."""
+    """The place of each among those of its group, from 0."""
     order = np.argsort(groups, kind="stable")
     places = np.empty_like(order)
     places[order] = np.arange(len(groups)) - np.searchsorted(groups[order], groups[order])

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from training.errors import TrainingError
+from training.layers import ModelConfig
 from training.losses import LossWeights
-from training.model import ModelConfig
 
 FULL_SOFTMAX = 5_000  # items; beyond it, the next item is told from sampled ones
 

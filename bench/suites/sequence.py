@@ -68,7 +68,8 @@ def measure_deep(conditions: Conditions, samples: Samples) -> None:
 
         from export.encodings import compile_ort
         from export.sequence_graphs import sequence_graphs
-        from training.model import ModelConfig, SequenceModel
+        from training.layers import ModelConfig
+        from training.model import SequenceModel
     except ImportError as error:
         raise NotMeasured(f"making the graph needs the export extra: {error}") from error
     import numpy as np

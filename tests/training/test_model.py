@@ -11,16 +11,8 @@ from torch import Tensor
 
 from training.checkpoint import Checkpoint
 from training.data.events import Dataset
-from training.model import (
-    HIDDEN,
-    KNOT_OCTAVES,
-    POSITION_BUCKETS,
-    TIME_KNOTS,
-    Bias,
-    ModelConfig,
-    SequenceModel,
-    position_bucket,
-)
+from training.layers import HIDDEN, KNOT_OCTAVES, POSITION_BUCKETS, TIME_KNOTS, Bias, ModelConfig, position_bucket
+from training.model import SequenceModel
 from training.recipes import tiny
 from training.train import losses
 from training.trials import without_text
