@@ -22,7 +22,7 @@ from training.windows import Windows
 
 MAX_EVENTS = 200  # the newest of a history that are read, as export sets it for the server
 _REFRESH = 0.3  # of the learning rate's peak, when chosen weights see the validation events too
-_AT_ONCE = 256  # moments
+_AT_ONCE = 32  # moments: with more, scores of long histories take new pages of the kernel each time, 2.5 times as slow
 
 Scores = NDArray[np.float32]
 

@@ -106,7 +106,7 @@ def reference() -> Recipe:
     memory.
     """
     return Recipe(
-        "reference", window=128, batch=8, dropout=0.0, id_dropout=0.25, epochs=4, patience=3, learning_rate=2.5e-3,
+        "reference", window=128, batch=8, dropout=0.0, id_dropout=0.25, epochs=5, patience=3, learning_rate=2.5e-3,
         warmup=400, factors=True, loss=LossWeights(next_item=0.2),
     )  # fmt: skip
 
