@@ -102,8 +102,8 @@ def tiny() -> Recipe:
 def reference() -> Recipe:
     """The committed checkpoint: 4 layers of 64 over 16 simulated worlds, 1.9 million events an epoch.
 
-    A core of its own reads some 4,000 events a second: eight minutes an epoch, and five for the factors. Up to 2 GB of
-    memory.
+    A core reads 3,000 to 4,000 events a second: eight to eleven minutes an epoch, and six for the factors. Up to 2 GB
+    of memory.
     """
     return Recipe(
         "reference", window=128, batch=8, dropout=0.0, id_dropout=0.25, epochs=5, patience=3, learning_rate=2.5e-3,
