@@ -246,7 +246,7 @@ def best_epoch(checkpoint: Checkpoint) -> int:
 def _digest(recipe: Recipe, data: dict[str, Any]) -> str:
     """Of a training: what it is made from, and the code that makes it."""
     digest = hashlib.sha256(repr((recipe.parameters(), data)).encode())
-    for name in ("layers", "losses", "model", "train", "windows"):
+    for name in ("factors", "layers", "losses", "model", "train", "windows"):
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return f"{recipe.name}-{recipe.seed}-{digest.hexdigest()[:12]}"
 

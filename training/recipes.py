@@ -1,7 +1,7 @@
 """The recipes: every parameter of a training run in one frozen place, each a function that says what it costs."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from training.errors import TrainingError
@@ -62,21 +62,8 @@ class Recipe:
     def model(self, items: int) -> ModelConfig:
         """The model's configuration for a catalogue of so many items. Raises TrainingError."""
         try:
-            return ModelConfig(
-                items=items,
-                layers=self.layers,
-                width=self.width,
-                heads=self.heads,
-                window=self.window,
-                dropout=self.dropout,
-                id_rank=self.id_rank,
-                id_half=self.id_half,
-                id_dropout=self.id_dropout,
-                candidate_layers=self.candidate_layers,
-                taste_steps=self.taste_steps,
-                pointer_gain=self.pointer_gain,
-                pointer_decay=self.pointer_decay,
-            )
+            shared = {one.name for one in fields(ModelConfig)} & {one.name for one in fields(self)}
+            return ModelConfig(items=items, **{name: getattr(self, name) for name in shared})
         except ValueError as error:
             raise TrainingError(f"recipe {self.name}: {error}") from error
 
