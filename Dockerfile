@@ -57,7 +57,7 @@ COPY runtime /opt/app/runtime
 ENV PYTHONPYCACHEPREFIX=/opt/pycache
 RUN cd /opt/app && ORT_DISABLE_TELEMETRY=1 /opt/vows/bin/python -B -OO -c '\
 import pkgutil, py_compile, sys; \
-import runtime.server, uvicorn.lifespan.on, uvicorn.loops.uvloop, uvicorn.protocols.http.httptools_impl; \
+import runtime.http.server, uvicorn.lifespan.on, uvicorn.loops.uvloop, uvicorn.protocols.http.httptools_impl; \
 [__import__(module.name) for module in pkgutil.walk_packages(runtime.__path__, "runtime.") if "__main__" not in module.name]; \
 files = {getattr(module, "__file__", None) or "" for module in sys.modules.values()} | {"/opt/app/runtime/__main__.py"}; \
 unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH; \

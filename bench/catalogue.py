@@ -29,7 +29,7 @@ def fill(data: Path, conditions: Conditions, items: int) -> NDArray[np.float32]:
     from runtime.models.bundle import Bundle
     from runtime.models.text_encoder import load_encoder
     from runtime.store import ContentItem
-    from runtime.store.sqlite import SqliteStore
+    from runtime.store.sqlite.store import SqliteStore
 
     bundle = Bundle.load(conditions.models / "minilm", kind="text-encoder")
     encoder, _ = load_encoder(bundle)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from runtime.api.openapi import openapi_document
 from runtime.api.pages import OPENAPI_FILE
 from runtime.app import ENDPOINTS
+from runtime.http.openapi import openapi_document
 from runtime.settings import settings_table
 
 SETTINGS_FILE = Path(__file__).with_name("settings.md")

@@ -31,10 +31,10 @@ from export.sequence_quality import (
 )
 from export.write import folder_in_place_of, write_manifest
 from runtime.models import bundle
+from runtime.models.installed import BUNDLES, SEQUENCE, SwitchError, install
 from runtime.models.sequence_model import SequenceModel, golden_history, load_sequence_model, recorded
 from runtime.models.session import onnxruntime_version
 from runtime.personalization.item_identity import id_hash
-from runtime.switch import BUNDLES, SEQUENCE, SwitchError, install
 from training.checkpoint import CONFIG, WEIGHTS, Checkpoint
 from training.errors import TrainingError
 
@@ -50,8 +50,8 @@ Export a checkpoint of the sequence model: trace the user encoder, the item head
 lengths, compile them to memory-mapped .ort files, compare with PyTorch over the checkpoint's held-out histories and at
 {", ".join(map(str, LENGTHS))} events, write, and make it the bundle that is served.
 
-The bundle gets a folder of its own in {BUNDLES}/ beside the link, which is moved in one step; `python -m runtime.switch
---back` moves it to the bundle before. A running server follows within seconds. When the gate refuses, nothing moves."""
+The bundle gets a folder of its own in {BUNDLES}/ beside the link, which is moved in one step;
+`python -m runtime.models.installed --back` moves it to the bundle before. A running server follows within seconds. When the gate refuses, nothing moves."""
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -5,9 +5,9 @@ import gc
 import sys
 from collections.abc import Sequence
 
-from runtime import logs
-from runtime.allocator import one_heap
 from runtime.settings import Settings, SettingsError, settings_table
+from runtime.system import logs
+from runtime.system.allocator import one_heap
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m runtime", metavar="COMMAND", title="commands; without one the server starts"
     )
     # Imported here so that each command's options stand beside its code.
-    from runtime import backup, doctor, keys
+    from runtime.cli import backup, doctor
+    from runtime.http import api_keys as keys
 
     backup.add_commands(commands)
     doctor.add_command(commands)
@@ -42,7 +43,7 @@ def _serve(options: argparse.Namespace) -> int:
     logs.configure(settings.log_level, settings.log_format)
     one_heap()
     gc.disable()  # until all is loaded: none of it is garbage, and looking for some takes a twentieth of the start
-    from runtime.server import StartError, serve  # after the settings, so that a bad one is told at once
+    from runtime.http.server import StartError, serve  # after the settings, so that a bad one is told at once
 
     try:
         serve(settings)

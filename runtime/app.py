@@ -23,37 +23,39 @@ from runtime.api import (
     listing,
     next_action,
     openai,
-    ops,
     pages,
     rank,
     search,
     style,
     users,
 )
-from runtime.api.access import Gate
-from runtime.api.admission import Admission
-from runtime.api.body import BodyBudget
-from runtime.api.endpoint import routes
-from runtime.api.errors import ApiError
-from runtime.api.tracing import Tracing
-from runtime.catalog import Catalog
-from runtime.content import labels_of
-from runtime.keys import ApiKeys
-from runtime.machine import usable_cores
-from runtime.memory_budget import memory_budget
-from runtime.metrics import RequestMetrics
+from runtime.api import (
+    operations as ops,
+)
+from runtime.catalog.catalog import Catalog
+from runtime.catalog.item_fields import labels_of
+from runtime.http.admission import Admission
+from runtime.http.api_keys import ApiKeys
+from runtime.http.auth import Gate
+from runtime.http.body import BodyBudget
+from runtime.http.endpoint import routes
+from runtime.http.errors import ApiError
+from runtime.http.rate_limit import TokenBuckets
+from runtime.http.tracing import Tracing
 from runtime.models.bundle import Bundle
 from runtime.models.embedder import Embedder
 from runtime.models.text_encoder import load_encoder
 from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
-from runtime.parts import Parts
-from runtime.rate_limit import TokenBuckets
-from runtime.reembed import reembed
-from runtime.search import Search
-from runtime.sequence import SequenceServing
+from runtime.serving.reembedding import reembed
+from runtime.serving.search import Search
+from runtime.serving.sequence import SequenceServing
 from runtime.settings import Settings
-from runtime.store.sqlite import SqliteStore
+from runtime.state import Parts
+from runtime.store.sqlite.store import SqliteStore
+from runtime.system.host import usable_cores
+from runtime.system.memory_budget import memory_budget
+from runtime.system.metrics import RequestMetrics
 
 log = logging.getLogger("vows")
 

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from runtime.keys import ApiKeys
+from runtime.http.api_keys import ApiKeys
 
 PREFIX = "VOWS_"
 MiB = 1 << 20

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from runtime.store import ContentItem, Interaction, StoreError
-from runtime.store.backup import back_up, restore
-from runtime.store.connection import DATABASE
-from runtime.store.sqlite import SqliteStore
+from runtime.store.sqlite.backup import back_up, restore
+from runtime.store.sqlite.connection import DATABASE
+from runtime.store.sqlite.store import SqliteStore
 
 
 @dataclass

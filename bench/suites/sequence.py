@@ -16,7 +16,7 @@ from bench.server import serving
 from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite, raw, share
 from bench.suites.rank import load_catalogue
 from bench.texts import TextSource, load_tokenizer
-from runtime.personalization.interactions import InteractionType
+from runtime.personalization.actions import InteractionType
 
 LENGTHS = (10, 64, 200)
 CANDIDATES = 100
@@ -170,7 +170,7 @@ def _store(data: Path, conditions: Conditions) -> None:
 
     from runtime.models.bundle import Bundle
     from runtime.store import ContentItem, Interaction
-    from runtime.store.sqlite import SqliteStore
+    from runtime.store.sqlite.store import SqliteStore
 
     bundle = Bundle.load(conditions.models / "minilm", kind="text-encoder")
     draw = np.random.default_rng(conditions.seed)

@@ -9,16 +9,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runtime.api.embed import text_of
-from runtime.api.endpoint import Endpoint
-from runtime.api.errors import not_found
-from runtime.api.ids import Id, path_id
-from runtime.content import Content, ignored_fields, labels_of
+from runtime.catalog.item_fields import Content, ignored_fields, labels_of
+from runtime.http.endpoint import Endpoint
+from runtime.http.errors import not_found
+from runtime.http.ids import Id, path_id
 from runtime.models.embedder import EmbeddedText, Gone
 from runtime.store import Content as StoredContent
 from runtime.store import ContentItem, PutOutcome
 
 if TYPE_CHECKING:
-    from runtime.parts import Parts
+    from runtime.state import Parts
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -6,16 +6,16 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 
-from runtime.api.batch import decode_items
 from runtime.api.content import EXAMPLE, IdentifiedContent, decode_identified, fields_of, store_items
 from runtime.api.content_stream import STREAM_BYTES, ContentProgress, stream_content
 from runtime.api.embed import text_of
-from runtime.api.endpoint import JSON, NDJSON, Endpoint
-from runtime.api.errors import ApiError, Error
-from runtime.api.ids import check_id
+from runtime.http.batch import decode_items
+from runtime.http.endpoint import JSON, NDJSON, Endpoint
+from runtime.http.errors import ApiError, Error
+from runtime.http.ids import check_id
 
 if TYPE_CHECKING:
-    from runtime.parts import Parts
+    from runtime.state import Parts
 
 MAX_BATCH = 1_000
 _SLICE = 256  # items embedded and stored together: an answerable bound on memory and on one transaction

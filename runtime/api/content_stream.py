@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import msgspec
 from starlette.requests import Request
 
-from runtime.api.batch import decode_one
 from runtime.api.content import IdentifiedContent, decode_identified, fields_of, store_items
 from runtime.api.embed import text_of
-from runtime.api.endpoint import refused
-from runtime.api.errors import ApiError, Error, invalid
-from runtime.api.ids import check_id
-from runtime.api.stream import LineStream, numbered_lines
+from runtime.http.batch import decode_one
+from runtime.http.endpoint import refused
+from runtime.http.errors import ApiError, Error, invalid
+from runtime.http.ids import check_id
+from runtime.http.stream import LineStream, numbered_lines
 from runtime.models.embedder import never_gone
 from runtime.models.scheduler import QueueFull
 from runtime.store import StoreBusy
 
 if TYPE_CHECKING:
-    from runtime.parts import Parts
+    from runtime.state import Parts
 
 # Held by one stream: a line that is not complete, a slice of lines, and what they were decoded to.
 STREAM_BYTES = 3 << 19

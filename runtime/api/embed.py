@@ -9,14 +9,14 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runtime.api.endpoint import Endpoint
-from runtime.api.errors import invalid
-from runtime.content import Content, embedding_text, ignored_fields
+from runtime.catalog.item_fields import Content, embedding_text, ignored_fields
+from runtime.http.endpoint import Endpoint
+from runtime.http.errors import invalid
 from runtime.models.embedder import EmbeddedText
 from runtime.models.vectors import Vector, octets
 
 if TYPE_CHECKING:
-    from runtime.parts import Parts
+    from runtime.state import Parts
 
 MAX_BATCH = 256
 

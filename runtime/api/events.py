@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from runtime.api.content import utc
-from runtime.api.endpoint import NDJSON, Endpoint
-from runtime.personalization.interactions import InteractionType
+from runtime.http.endpoint import NDJSON, Endpoint
+from runtime.personalization.actions import InteractionType
 from runtime.store import LoggedInteraction
 
 if TYPE_CHECKING:
-    from runtime.parts import Parts
+    from runtime.state import Parts
 
 # Events held at once: 50 KB where they are plain, and where each has the largest context what is reserved.
 _PAGE_EVENTS = 128

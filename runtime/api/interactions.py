@@ -11,15 +11,15 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runtime.api.batch import decode_items
-from runtime.api.endpoint import Endpoint, decode_json
-from runtime.api.errors import ApiError, Error, invalid, not_found
-from runtime.api.ids import Id, check_id, path_id
-from runtime.personalization.interactions import InteractionType
+from runtime.http.batch import decode_items
+from runtime.http.endpoint import Endpoint, decode_json
+from runtime.http.errors import ApiError, Error, invalid, not_found
+from runtime.http.ids import Id, check_id, path_id
+from runtime.personalization.actions import InteractionType
 from runtime.store import Interaction
 
 if TYPE_CHECKING:
-    from runtime.parts import Parts
+    from runtime.state import Parts
 
 MAX_BATCH = 1_000
 MAX_CONTEXT_BYTES = 4_096

@@ -8,11 +8,11 @@ from starlette.requests import Request
 
 from runtime.api.content import ContentResponse, utc
 from runtime.api.embed import EncodingFormat, encoded
-from runtime.api.endpoint import Endpoint
-from runtime.content import Content
+from runtime.catalog.item_fields import Content
+from runtime.http.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from runtime.parts import Parts
+    from runtime.state import Parts
 
 # A page ends early where its items are long, so that a page of the longest ones does not hold megabytes.
 PAGE_BYTES = 512 * 1024

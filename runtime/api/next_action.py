@@ -6,13 +6,13 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 
-from runtime.api.endpoint import Endpoint
-from runtime.api.ids import Id, path_id
 from runtime.api.rank import Candidate, known_candidates, sequence_candidates
 from runtime.api.users import Device, user_now
+from runtime.http.endpoint import Endpoint
+from runtime.http.ids import Id, path_id
 
 if TYPE_CHECKING:
-    from runtime.parts import Parts
+    from runtime.state import Parts
 
 MAX_CANDIDATES = 500
 

@@ -7,16 +7,16 @@ from msgspec import Meta
 from starlette.requests import Request
 
 from runtime.api.embed import ANSWER_BYTES, MAX_BATCH, EncodingFormat, encoded
-from runtime.api.endpoint import Endpoint
-from runtime.api.errors import ApiError, ErrorShape, invalid
-from runtime.api.ids import path_id
-from runtime.content import LongText
+from runtime.catalog.item_fields import LongText
+from runtime.http.endpoint import Endpoint
+from runtime.http.errors import ApiError, ErrorShape, invalid
+from runtime.http.ids import path_id
 from runtime.models.bundle import MANIFEST
 from runtime.models.embedder import EmbeddedText
 from runtime.models.vectors import Vector, shortened
 
 if TYPE_CHECKING:
-    from runtime.parts import Parts
+    from runtime.state import Parts
 
 # Names under which clients know the model that is served. No name of a model that is not.
 ALIASES = ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")

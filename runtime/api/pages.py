@@ -11,14 +11,14 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from runtime.api.docs import STYLE, docs_page
-from runtime.api.endpoint import JSON, Endpoint
-from runtime.api.errors import not_found
-from runtime.api.guarded import guarded
-from runtime.api.ids import path_id
+from runtime.http.docs_page import STYLE, docs_page
+from runtime.http.endpoint import JSON, Endpoint
+from runtime.http.errors import not_found
+from runtime.http.ids import path_id
+from runtime.http.security_schemes import guarded
 
 if TYPE_CHECKING:
-    from runtime.parts import Parts
+    from runtime.state import Parts
 
 FOLDER = Path(__file__).parents[1] / "page"
 OPENAPI_FILE = Path(__file__).with_name("openapi.json")

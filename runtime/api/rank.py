@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 
 from runtime.api.content import utc
-from runtime.api.endpoint import Endpoint
-from runtime.api.errors import invalid
-from runtime.api.ids import Id, check_id
 from runtime.api.users import MODEL_VERSION, Device, Model, user_now, user_vector
-from runtime.explanations import Reason, explain
-from runtime.personalization.interactions import InteractionType
+from runtime.http.endpoint import Endpoint
+from runtime.http.errors import invalid
+from runtime.http.ids import Id, check_id
+from runtime.personalization.actions import InteractionType
 from runtime.personalization.ranking import cosine_scores, normalised, ranked, top_k
 from runtime.personalization.user_vector import Sums
-from runtime.sequence import Candidates, Served
+from runtime.serving.explanations import Reason, explain
+from runtime.serving.sequence import Candidates, Served
 
 if TYPE_CHECKING:
-    from runtime.parts import Parts
+    from runtime.state import Parts
 
 MAX_CANDIDATES = 2_000
 

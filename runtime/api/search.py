@@ -7,15 +7,15 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 
-from runtime.api.endpoint import Endpoint
-from runtime.api.errors import ApiError, invalid, not_found
-from runtime.api.ids import path_id
 from runtime.api.users import MODEL_VERSION, user_vector
-from runtime.content import LongText, ShortText, Tag, labels
-from runtime.search import Found
+from runtime.catalog.item_fields import LongText, ShortText, Tag, labels
+from runtime.http.endpoint import Endpoint
+from runtime.http.errors import ApiError, invalid, not_found
+from runtime.http.ids import path_id
+from runtime.serving.search import Found
 
 if TYPE_CHECKING:
-    from runtime.parts import Parts
+    from runtime.state import Parts
 
 MAX_RESULTS = 100
 _MAX_TAGS = 16

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 
 from runtime.api.content import utc
-from runtime.api.endpoint import Endpoint
-from runtime.api.ids import path_id
 from runtime.api.users import MODEL_VERSION
-from runtime.style import Neighbourhood, around, neighbourhood, weeks_of
+from runtime.http.endpoint import Endpoint
+from runtime.http.ids import path_id
+from runtime.serving.taste_drift import Neighbourhood, around, neighbourhood, weeks_of
 
 if TYPE_CHECKING:
-    from runtime.parts import Parts
+    from runtime.state import Parts
 
 Vector = NDArray[np.float32] | None
 

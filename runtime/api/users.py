@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 
 from runtime.api.content import utc
-from runtime.api.endpoint import Endpoint
-from runtime.api.errors import ApiError, invalid
-from runtime.api.ids import path_id
-from runtime.content import preferences_text
+from runtime.catalog.item_fields import preferences_text
+from runtime.http.endpoint import Endpoint
+from runtime.http.errors import ApiError, invalid
+from runtime.http.ids import path_id
 from runtime.models.sequence_model import UserNow
 from runtime.personalization.cold_start import POPULAR_ITEMS, popular_vector, user_embedding
 from runtime.personalization.user_vector import unit_vector
-from runtime.sequence import Served
+from runtime.serving.sequence import Served
 from runtime.store import DeletedUser, Preferences, UserState
 
 if TYPE_CHECKING:
-    from runtime.parts import Parts
+    from runtime.state import Parts
 
 MODEL_VERSION = "simple-v1"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from runtime.models.text_encoder import TextEncoder, Tokens
 from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import Embedded, Vector, WorkerPool
-from runtime.trace import spent
+from runtime.system.trace import spent
 
 # A text this long takes about a millisecond to tokenise; longer ones, and batches, would hold up the event loop.
 _LOOP_TEXT_CHARS = 4096

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.machine import integer_encoding
 from runtime.models.bundle import TOKENIZER, Bundle, BundleError, DamagedFile
 from runtime.models.session import create_session
+from runtime.system.host import integer_encoding
 
 # Read when the library loads. Its own thread pool would multiply by our worker threads and outlive every batch.
 os.environ["TOKENIZERS_PARALLELISM"] = "false"

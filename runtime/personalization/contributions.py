@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.personalization.interactions import MICROSECONDS_PER_DAY, STRENGTHS, InteractionType
+from runtime.personalization.actions import MICROSECONDS_PER_DAY, STRENGTHS, InteractionType
 from runtime.personalization.user_vector import Sums
 
 

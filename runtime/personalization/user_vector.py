@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.personalization.interactions import MICROSECONDS_PER_DAY
+from runtime.personalization.actions import MICROSECONDS_PER_DAY
 
 # Below this length the weighted mean of unit vectors is rounding noise: opposite tastes have cancelled out, and there
 # is no direction to tell. Rounding of a 100,000-event sum stays under 1e-11.

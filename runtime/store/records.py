@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.personalization.interactions import InteractionType
+from runtime.personalization.actions import InteractionType
 from runtime.personalization.user_vector import Sums
 
 Embedding = NDArray[np.float32]  # [384], unit vector

@@ -8,7 +8,7 @@ from bench.faults.model_runs import fail_each_run
 from bench.faults.store_programs import event, item
 from bench.runner import default_conditions, run_case
 from bench.suites.faults import CROWD_DEADLINE_S, SUITE, growth, p95_share
-from runtime.store.sqlite import SqliteStore
+from runtime.store.sqlite.store import SqliteStore
 
 
 @pytest.fixture(scope="module")

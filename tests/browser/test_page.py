@@ -12,7 +12,7 @@ from examples.wedding.client import Client
 from examples.wedding.demo import load, play_all
 from examples.wedding.journeys import load_catalogue, load_journeys
 from runtime.api.pages import FOLDER
-from runtime.keys import entry, make_key
+from runtime.http.api_keys import entry, make_key
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 KEPT = os.environ.get("SCREENSHOTS")

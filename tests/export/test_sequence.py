@@ -12,8 +12,8 @@ from export.errors import GateError
 from export.sequence import _load, export_sequence
 from export.sequence_quality import LENGTHS, Sample, SequenceGate, TorchModel, held_out_agreement, length_agreement
 from runtime.models.bundle import Bundle, BundleError
+from runtime.models.installed import SwitchError, back, install
 from runtime.models.sequence_model import History, SequenceModel, golden_history, load_sequence_model
-from runtime.switch import SwitchError, back, install
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from runtime.content import Content, embedding_text
+from runtime.catalog.item_fields import Content, embedding_text
 from runtime.personalization.sequence_features import device_code
-from runtime.store.connection import DATABASE, open_reader
-from runtime.store.interaction_log import TYPES
+from runtime.store.sqlite.connection import DATABASE, open_reader
+from runtime.store.sqlite.interaction_log import TYPES
 from training.data.columns import rows_of, sessions
 from training.data.events import ACTIONS, Catalogue, Dataset, Events
 

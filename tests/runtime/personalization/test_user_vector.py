@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.personalization import user_vector
-from runtime.personalization.interactions import STRENGTHS
+from runtime.personalization.actions import STRENGTHS
 from runtime.personalization.user_vector import Sums
 
 DIMENSIONS = 4

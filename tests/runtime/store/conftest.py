@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from runtime.store import ContentItem, Interaction, Preferences
-from runtime.store.sqlite import SqliteStore
+from runtime.store.sqlite.store import SqliteStore
 
 DIMENSIONS = 4
 

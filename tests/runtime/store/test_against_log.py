@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.personalization.interactions import STRENGTHS
-from runtime.store.sqlite import SqliteStore
+from runtime.personalization.actions import STRENGTHS
+from runtime.store.sqlite.store import SqliteStore
 
 DAY_US = 86_400_000_000
 DECAY = 0.05

@@ -3,11 +3,11 @@ import math
 import numpy as np
 import pytest
 
-from runtime.personalization.interactions import STRENGTHS
+from runtime.personalization.actions import STRENGTHS
 from runtime.personalization.user_vector import unit_vector
 from runtime.store import StoreError
-from runtime.store import users as user_statements
-from runtime.store.connection import open_reader
+from runtime.store.sqlite import user_tables as user_statements
+from runtime.store.sqlite.connection import open_reader
 
 
 def test_outcome_of_each_event(store, item, event):

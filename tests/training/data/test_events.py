@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.personalization.sequence_features import DEVICES, device_code
-from runtime.store.interaction_log import TYPES
+from runtime.store.sqlite.interaction_log import TYPES
 from tests.training.worlds import random_dataset
 from training.data.events import ACTIONS, Events
 

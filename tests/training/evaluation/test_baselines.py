@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from runtime.personalization import user_vector
-from runtime.personalization.interactions import STRENGTHS
+from runtime.personalization.actions import STRENGTHS
 from tests.training.worlds import DAY_US, random_dataset, small_world, word_vectors
 from training.data.events import ACTIONS, SKIP, Catalogue, Dataset, Events, Histories
 from training.data.split import Split, by_time

@@ -1,0 +1,210 @@
+"""For operators and machines: alive, ready, what runs here and within which limits."""
+
+import math
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+
+from runtime import VERSION
+from runtime.http.endpoint import Endpoint
+from runtime.models.session import onnxruntime_version
+from runtime.system.host import INTEGER_FLAGS, cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
+from runtime.system.metrics import Sample, family
+
+if TYPE_CHECKING:
+    from runtime.state import Parts
+
+_STARTED = time.time()
+
+
+class Health(msgspec.Struct, frozen=True):
+    status: str
+
+
+class SelfTestInfo(msgspec.Struct, frozen=True):
+    texts: int
+    min_cosine_to_recorded: float
+    mean_cosine_to_fp32: float
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """`encoding` is the integer encoding chosen for this CPU; `self_test` how it reproduces recorded vectors."""
+
+    model_version: str
+    bundle_sha256: str
+    source: str
+    recipe: dict[str, Any]
+    quality: dict[str, Any]
+    encoding: str
+    self_test: SelfTestInfo
+    dimensions: int
+    max_tokens: int
+
+
+class SequenceInfo(msgspec.Struct, frozen=True):
+    """`item_vectors`: how many items have the model's vector; the others get theirs when they are ranked."""
+
+    model_version: str
+    bundle_sha256: str
+    source: str
+    recipe: dict[str, Any]
+    quality: dict[str, Any]
+    dimensions: int
+    max_events: int
+    min_events: int
+    item_vectors: int
+
+
+class MachineInfo(msgspec.Struct, frozen=True):
+    cpu: str
+    cpu_features: list[str]
+    cores: int
+    memory_limit_bytes: int | None
+
+
+class MemoryInfo(msgspec.Struct, frozen=True):
+    rss_bytes: int
+    anonymous_bytes: int
+    file_bytes: int
+    peak_rss_bytes: int
+
+
+class Info(msgspec.Struct, frozen=True):
+    version: str
+    onnxruntime: str
+    pid: int
+    models: list[ModelInfo]
+    sequence: SequenceInfo | None
+    machine: MachineInfo
+    memory: MemoryInfo
+    limits: dict[str, float]
+    stored: dict[str, int]
+
+
+async def get_healthz(parts: "Parts", request: Request) -> Health:
+    return Health("alive")
+
+
+async def get_readyz(parts: "Parts", request: Request) -> Health:
+    """The port opens only after the model embedded its recorded texts and the database was opened and checked."""
+    return Health("ready")
+
+
+async def get_info(parts: "Parts", request: Request) -> Info:
+    encoder, settings, memory = parts.embedder.encoder, parts.settings, process_memory()
+    manifest = encoder.bundle.manifest
+    return Info(
+        version=VERSION,
+        onnxruntime=onnxruntime_version(),
+        pid=os.getpid(),
+        models=[
+            ModelInfo(
+                model_version=manifest.model_version,
+                bundle_sha256=encoder.bundle.digest,
+                source=manifest.source.id,
+                recipe=manifest.recipe,
+                quality=manifest.quality,
+                encoding=encoder.encoding,
+                self_test=SelfTestInfo(*parts.self_test),
+                dimensions=encoder.dimensions,
+                max_tokens=encoder.max_tokens,
+            )
+        ],
+        sequence=_sequence(parts),
+        machine=MachineInfo(cpu_name(), sorted(cpu_flags() & INTEGER_FLAGS), usable_cores(), memory_limit()),
+        memory=MemoryInfo(memory.rss, memory.anonymous, memory.file, memory.peak),
+        limits={
+            "worker_threads": parts.embedder.pool.workers,
+            "queue_tokens": settings.queue_tokens,
+            "max_body_bytes": settings.max_body_bytes,
+            "body_budget_bytes": settings.body_budget_bytes,
+            "max_requests": settings.max_requests,
+            "catalog_bytes": settings.catalog_bytes,
+            "request_timeout_s": settings.request_timeout_s,
+            "batch_timeout_s": settings.batch_timeout_s,
+        },
+        stored=stored_counts(parts),
+    )
+
+
+def _sequence(parts: "Parts") -> SequenceInfo | None:
+    served = parts.sequence.served
+    if served is None:
+        return None
+    model = served.model
+    manifest = model.bundle.manifest
+    return SequenceInfo(
+        model_version=manifest.model_version,
+        bundle_sha256=model.bundle.digest,
+        source=manifest.source.id,
+        recipe=manifest.recipe,
+        quality=manifest.quality,
+        dimensions=model.dimensions,
+        max_events=model.max_events,
+        min_events=model.min_events,
+        item_vectors=parts.sequence.item_vectors,
+    )
+
+
+def stored_counts(parts: "Parts") -> dict[str, int]:
+    return msgspec.structs.asdict(parts.store.counts())
+
+
+async def get_metrics(parts: "Parts", request: Request) -> PlainTextResponse:
+    """For Prometheus: requests, latencies, refusals, stages, cache, queue, memory, disk, rows stored, versions."""
+    cache, memory, manifest = parts.embedder.cache, process_memory(), parts.embedder.encoder.bundle.manifest
+    version = {"model_version": manifest.model_version, "bundle": parts.embedder.encoder.bundle.digest[:12]}
+    singles = [
+        ("vows_cache_hits_total", "counter", "Texts whose vector was in the cache.", cache.hits),
+        ("vows_cache_misses_total", "counter", "Texts that the model had to read.", cache.misses),
+        ("vows_cache_bytes", "gauge", "Bytes held by the cache.", cache.bytes),
+        ("vows_texts_truncated_total", "counter", "Texts longer than the model reads.", parts.embedder.truncated),
+        ("vows_queue_tokens", "gauge", "Tokens that wait for a worker.", parts.embedder.pool.waiting_tokens),
+        ("vows_held_bytes", "gauge", "Bytes of bodies and large answers in flight.", parts.bodies.held_bytes),
+        ("vows_catalog_bytes", "gauge", "Bytes of the catalogue's vectors.", parts.catalog.used_bytes),
+        (
+            "vows_label_bytes",
+            "gauge",
+            "Bytes of the catalogue's tags, vendors and categories.",
+            parts.catalog.label_bytes,
+        ),
+        ("vows_memory_rss_bytes", "gauge", "Resident memory.", memory.rss),
+        ("vows_memory_anonymous_bytes", "gauge", "Resident memory that no file backs.", memory.anonymous),
+        ("vows_memory_file_bytes", "gauge", "Resident memory that files back.", memory.file),
+        ("vows_memory_peak_rss_bytes", "gauge", "Highest resident memory so far.", memory.peak),
+        ("vows_memory_limit_bytes", "gauge", "Memory of the machine or of its cgroup.", memory_limit() or math.nan),
+        ("vows_queue_tokens_limit", "gauge", "Tokens that may wait.", parts.settings.queue_tokens),
+        ("vows_writes_waiting", "gauge", "Writes that wait for the disk.", parts.store.waiting_writes()),
+        ("vows_volume_free_bytes", "gauge", "Room on the volume of the database.", _free_bytes(parts)),
+        ("process_cpu_seconds_total", "counter", "Processor time.", time.process_time()),
+        ("process_start_time_seconds", "gauge", "When the process began, since 1970.", _STARTED),
+    ]
+    lines = parts.metrics.text()
+    for name, kind, help, value in singles:
+        lines += family(name, kind, help, [("", {}, value)])
+    rows: list[Sample] = [("", {"table": name}, count) for name, count in stored_counts(parts).items()]
+    lines += family("vows_stored_rows", "gauge", "Rows stored.", rows)
+    lines += family("vows_model_info", "gauge", "The model that is served.", [("", version, 1)])
+    data = {"schema": parts.store.schema()[-1], "decay_per_day": repr(parts.settings.decay_per_day)}
+    lines += family("vows_data_info", "gauge", "The database's last migration, and λ of its sums.", [("", data, 1)])
+    return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+
+def _free_bytes(parts: "Parts") -> float:
+    try:
+        found = os.statvfs(parts.settings.data_dir)
+    except OSError:  # the volume is gone, which is worth a metric and no more
+        return math.nan
+    return found.f_bavail * found.f_frsize
+
+
+ENDPOINTS = [
+    Endpoint("GET", "/healthz", get_healthz, "The process is alive", response=Health, access="health"),
+    Endpoint("GET", "/readyz", get_readyz, "The service can answer", response=Health, access="health"),
+    Endpoint("GET", "/info", get_info, "Models, machine, memory and limits in force", response=Info),
+    Endpoint("GET", "/metrics", get_metrics, "Counts, times and memory for Prometheus"),
+]

@@ -1,0 +1,1 @@
+"""All items in memory: fields, vectors and labels."""

@@ -1,0 +1,194 @@
+"""Content id ↔ row of an in-memory matrix of vectors. Used from the event-loop thread only."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.catalog.label_index import LabelIndex
+from runtime.catalog.vector_matrix import Float32Matrix, Int8Matrix, Matrix, row_bytes
+
+LABELS_PER_ITEM = 12  # on average, there is room for so many
+
+
+# The exact vectors of those of the ids that are stored.
+Exact = Callable[[Sequence[str]], Mapping[str, NDArray[np.float32]]]
+
+
+class CatalogFull(Exception):
+    """There is no room for more vectors. The message says how many are held and what the limit is."""
+
+
+class Lookup(NamedTuple):
+    """`rows` [k] belong to `ids`, in the order asked (repeats included); `unknown` are the ids without a vector."""
+
+    ids: list[str]
+    rows: NDArray[np.intp]
+    unknown: list[str]
+
+
+class Catalog:
+    """The unit vectors of all content.
+
+    Memory: 1,536 bytes an item of 384 dimensions as float32, 392 as int8, out of `max_bytes`; and about 210 bytes an
+    item for its id and up to 150 for its labels. As int8 the exact vectors are asked for where they are needed: `exact`
+    reads them from where they are stored.
+    The whole matrix is reserved at start, but the system hands out memory only as rows are first written, so it grows
+    in place, is never copied, and a small catalogue stays small. Rows of deleted items are used again.
+    """
+
+    def __init__(self, dimensions: int, max_bytes: int, exact: Exact | None = None) -> None:
+        self.dimensions = dimensions
+        self.capacity = max_bytes // row_bytes("float32" if exact is None else "int8", dimensions)
+        self._matrix: Matrix = (Float32Matrix if exact is None else Int8Matrix)(self.capacity, dimensions)
+        self._exact = exact
+        self._version = np.zeros(self.capacity, np.uint32)
+        self._rows: dict[str, int] = {}
+        self._ids: list[str | None] = []  # by row
+        self._free: list[int] = []
+        self._held = np.zeros(self.capacity, np.bool_)  # by row: whether an item is there
+        self._labels = LabelIndex(self.capacity, LABELS_PER_ITEM * self.capacity)
+        self._reserved_labels = 0
+        self._reserved = 0
+        self._sum = np.zeros(dimensions, np.float64)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._rows
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of the matrix that were ever written, and so are held."""
+        return self.rows * self._matrix.row_bytes
+
+    @property
+    def label_bytes(self) -> int:
+        return self._labels.used_bytes
+
+    @property
+    def rows(self) -> int:
+        """Rows ever used; those of deleted items are among them."""
+        return len(self._ids)
+
+    @contextmanager
+    def room_for(self, ids: Sequence[str], labels: int = 0) -> Iterator[None]:
+        """Hold room for those of `ids` that are new, and for `labels` in place of those they have, while they are made
+        durable and then `put`. Raises CatalogFull."""
+        new = len(set(ids) - self._rows.keys())
+        if len(self._rows) + self._reserved + new > self.capacity:
+            raise self._full(new)
+        more = max(0, labels - sum(self._labels.count(self._rows[id]) for id in set(ids) & self._rows.keys()))
+        if self._labels.held + self._reserved_labels + more > self._labels.capacity:
+            raise self._labels_full(more)
+        self._reserved += new
+        self._reserved_labels += more
+        try:
+            yield
+        finally:
+            self._reserved -= new
+            self._reserved_labels -= more
+
+    def put(self, id: str, embedding: NDArray[np.float32], labels: Collection[str] = ()) -> None:
+        """Add an item, or replace its vector [dimensions] and labels. Raises CatalogFull or ValueError, changing
+        nothing."""
+        if embedding.shape != (self.dimensions,):
+            raise ValueError(f"the vector of {id!r} has shape {embedding.shape}, expected ({self.dimensions},)")
+        row = self._rows.get(id)
+        if not self._labels.fits(row, len(labels)):
+            raise self._labels_full(len(labels))
+        if row is None:
+            row = self._free.pop() if self._free else self._next_row()
+            self._rows[id] = row
+            self._ids[row] = id
+            self._held[row] = True
+        else:
+            self._sum -= self._matrix.row(row)
+        self._labels.set(row, labels)
+        self._matrix.set(row, embedding)
+        self._sum += self._matrix.row(row)
+        self._version[row] += 1
+
+    def delete(self, id: str) -> bool:
+        """Forget an item; False if it was not there."""
+        row = self._rows.pop(id, None)
+        if row is None:
+            return False
+        self._ids[row] = None
+        self._held[row] = False
+        self._labels.clear(row)
+        self._free.append(row)
+        self._sum -= self._matrix.row(row)
+        return True
+
+    def lookup(self, ids: Sequence[str]) -> Lookup:
+        """The rows of `ids`. They hold until the next put or delete: gather before awaiting anything."""
+        known = [id for id in ids if id in self._rows]
+        rows = np.fromiter((self._rows[id] for id in known), np.intp, len(known))
+        return Lookup(known, rows, [id for id in ids if id not in self._rows] if len(known) < len(ids) else [])
+
+    def gather(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """The exact vectors of rows that hold an item, float32 [k, dimensions]."""
+        vectors = self._matrix.held(rows)
+        if self._exact is not None:
+            ids = self.ids(rows)
+            stored = self._exact(ids)
+            for position, id in enumerate(ids):
+                if (vector := stored.get(id)) is not None:  # or it was deleted a moment ago, and is about to go here
+                    vectors[position] = vector
+        return vectors
+
+    def versions(self, rows: NDArray[np.intp]) -> NDArray[np.uint32]:
+        """How often these rows were written, [k]: what was computed from a row holds while this stays the same."""
+        return self._version[rows]
+
+    def all_ids(self) -> list[str]:
+        """The ids of all items."""
+        return list(self._rows)
+
+    def scores(self, query: NDArray[np.float32], start: int, stop: int) -> NDArray[np.float32]:
+        """Cosines of a unit vector [dimensions] with the rows from `start` up to `stop`, those of free ones being some
+        number; within `errors` of the exact ones."""
+        return self._matrix.scores(query, start, stop)
+
+    def errors(self, rows: NDArray[np.intp]) -> NDArray[np.float32] | None:
+        """How far the score of each of these rows can be from the exact one; None where all are exact."""
+        return self._matrix.errors(rows)
+
+    def matching(self, labels: Collection[str]) -> NDArray[np.bool_]:
+        """Which rows hold an item that carries all `labels`, bool [rows]. They hold as those of `lookup` do."""
+        wanted = self._held[: self.rows].copy()
+        for label in labels:
+            carries = np.zeros(self.rows, np.bool_)
+            carries[self._labels.rows_with(label)] = True
+            wanted &= carries
+        return wanted
+
+    def ids(self, rows: NDArray[np.intp]) -> list[str]:
+        """The ids of rows that hold an item."""
+        return [id for row in rows.tolist() if (id := self._ids[row]) is not None]
+
+    def mean(self) -> NDArray[np.float64]:
+        """The plain average of all items as they are held, [dimensions], kept as they change; zeros without any."""
+        return self._sum / max(len(self._rows), 1)
+
+    def _next_row(self) -> int:
+        if self.rows == self.capacity:
+            raise self._full(1)
+        self._ids.append(None)
+        return self.rows - 1
+
+    def _full(self, new: int) -> CatalogFull:
+        return CatalogFull(
+            f"{new} more items do not fit: {len(self._rows)} of {self.capacity} are held and {self._reserved} are on "
+            f"their way, at {self._matrix.row_bytes} bytes each; raise the catalogue's bytes or delete content"
+        )
+
+    def _labels_full(self, new: int) -> CatalogFull:
+        return CatalogFull(
+            f"{new} more tags, vendors and categories do not fit: {self._labels.held} of {self._labels.capacity} are "
+            f"held, {LABELS_PER_ITEM} for each of {self.capacity} items; raise the catalogue's bytes or use fewer tags"
+        )

@@ -1,0 +1,179 @@
+"""`python -m runtime doctor`: what this machine offers, what the server would take of it, and whether that is safe."""
+
+import argparse
+import os
+import platform
+import resource
+import sqlite3
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.settings import MiB, Settings, SettingsError
+from runtime.system.allocator import give_back_freed, one_heap
+from runtime.system.host import (
+    INTEGER_FLAGS,
+    available_memory,
+    cpu_flags,
+    cpu_name,
+    integer_encoding,
+    memory_limit,
+    process_memory,
+    usable_cores,
+)
+
+MIN_FREE_BYTES = 64 * MiB  # on the volume: the write-ahead log, a migration's backup of a small database, and some air
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line. `verdict`: "ok", "unsafe", or "" for what is good to know."""
+
+    name: str
+    found: str
+    verdict: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Findings in order. Loads the model as the server would, and writes nothing."""
+    one_heap()  # as the server does
+    yield from _machine()
+    workers = settings.threads or usable_cores()
+    yield Finding("worker threads", str(workers))
+    sequence = yield from _models(settings)
+    yield from _memory(settings, workers, sequence=sequence)
+    yield _volume(settings)
+    yield _files(settings)
+    yield _reach(settings)
+
+
+def _machine() -> Iterator[Finding]:
+    features = " ".join(sorted(cpu_flags() & INTEGER_FLAGS)) or "none of those that matter"
+    yield Finding("processor", f"{cpu_name()}, {usable_cores()} usable cores")
+    yield Finding("features", features)
+    yield Finding("system", f"{platform.system()} {platform.release()}, Python {platform.python_version()}, "
+                  f"SQLite {sqlite3.sqlite_version}")  # fmt: skip
+
+
+def _models(settings: Settings) -> Generator[Finding, None, bool]:
+    """Imports the server whole, so that what this process holds is what the server will hold before it serves.
+
+    Returns whether a sequence model would be served.
+    """
+    import runtime.http.server  # noqa: F401
+    from runtime.catalog.catalog import Catalog
+    from runtime.models.bundle import Bundle, BundleError
+    from runtime.models.text_encoder import load_encoder
+    from runtime.serving.sequence import SequenceServing
+
+    try:
+        bundle = Bundle.load(settings.models_dir / "minilm", kind="text-encoder")
+        encoder, test = load_encoder(bundle, settings.encoding, longest=None)
+    except BundleError as error:
+        yield Finding("model", str(error), "unsafe")
+        return False
+    yield Finding(
+        "model", f"{encoder.model_version}, bundle {bundle.digest[:12]}, compiled by onnxruntime "
+        f"{bundle.manifest.onnxruntime}", "ok",
+    )  # fmt: skip
+    yield Finding(
+        "variant", f"{encoder.encoding} (this processor is best with {integer_encoding()}); {test.texts} recorded "
+        f"texts, cosine at least {test.min_cosine_to_recorded:.6f}", "ok",
+    )  # fmt: skip
+    sequence = SequenceServing(settings.models_dir, Catalog(encoder.dimensions, 0), encoder.model_version)
+    sequence.load_at_start()
+    sequence.close()
+    if sequence.problem is not None:
+        yield Finding("sequence model", sequence.problem, "unsafe")
+    elif sequence.served is None:
+        yield Finding("sequence model", "none is installed: the simple model ranks")
+    else:
+        yield Finding("sequence model", sequence.served.model.model_version, "ok")
+    return sequence.served is not None
+
+
+def _memory(settings: Settings, workers: int, *, sequence: bool) -> Iterator[Finding]:
+    from runtime.system.memory_budget import memory_budget
+
+    give_back_freed()
+    held, limit, available = process_memory(), memory_limit(), available_memory()
+    # The longest text was run once: one worker's scratch is held already.
+    budget = memory_budget(settings, scratches=workers - 1, sequence=sequence)
+    peak = held.rss + budget.total
+    yield Finding("memory limit", _mib(limit))
+    yield Finding("memory available", _mib(available))
+    yield Finding("held after loading", f"{_mib(held.rss)}, of it {_mib(held.anonymous)} anonymous")
+    if limit is None or available is None:
+        yield Finding("predicted peak", f"{_mib(peak)}; the limit is unknown", "unsafe")
+        return
+    fits = peak <= limit and budget.total <= available
+    found = f"{_mib(peak)} of {_mib(limit)}"
+    if not fits:
+        found += f": lower VOWS_CATALOG_BYTES, VOWS_BODY_BUDGET_BYTES or VOWS_CACHE_BYTES\n{budget.lines()}"
+    yield Finding("predicted peak", found, "ok" if fits else "unsafe")
+
+
+def _volume(settings: Settings) -> Finding:
+    """The folder of the data, or the nearest one above that exists and would hold it."""
+    folder = settings.data_dir.absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    system = os.statvfs(folder)
+    free = system.f_bavail * system.f_frsize
+    if not os.access(folder, os.W_OK | os.X_OK) or system.f_flag & os.ST_RDONLY:
+        return Finding("data", f"{folder} cannot be written: make it writable, or set VOWS_DATA_DIR", "unsafe")
+    if free < MIN_FREE_BYTES:
+        return Finding("data", f"{folder} has {_mib(free)} free, {_mib(MIN_FREE_BYTES)} are needed", "unsafe")
+    return Finding("data", f"{settings.data_dir.absolute()}, {_mib(free)} free", "ok")
+
+
+def _files(settings: Settings) -> Finding:
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    needed = settings.max_requests + 64 + 32  # connections, and what the process itself keeps open
+    if allowed != resource.RLIM_INFINITY and allowed < needed:
+        return Finding("open files", f"{allowed}, {needed} are needed: raise `ulimit -n`", "unsafe")
+    return Finding("open files", str(allowed), "ok")
+
+
+def _reach(settings: Settings) -> Finding:
+    if settings.api_keys:
+        return Finding("reach", f"{settings.host}:{settings.port}, with API keys", "ok")
+    if settings.host in ("127.0.0.1", "::1", "localhost"):
+        return Finding("reach", f"{settings.host}:{settings.port}, this machine alone", "ok")
+    if settings.without_keys == "anyone-may-call":
+        return Finding("reach", f"{settings.host}:{settings.port}, whoever reaches it, as VOWS_WITHOUT_KEYS says", "ok")
+    return Finding("reach", f"{settings.host} without API keys: the server will not start", "unsafe")
+
+
+def _mib(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / MiB:.1f} MiB"
+
+
+def report(findings: Iterator[Finding], say: Callable[[str], None]) -> int:
+    """Say each finding as it is made, and the sum of them; 0 when the machine is safe, 1 when it is not."""
+    unsafe: list[str] = []
+    for finding in findings:
+        say(f"{finding.verdict:6}  {finding.name:18}  {finding.found}")
+        if finding.verdict == "unsafe":
+            unsafe.append(finding.name)
+    say(f"\nThis machine is not safe: {', '.join(unsafe)}." if unsafe else "\nThis machine is safe.")
+    return 1 if unsafe else 0
+
+
+def add_command(commands: Any) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="look at this machine: CPU, variant, limits, predicted peak memory",
+        description="Look at this machine with the settings of the environment: the CPU's features and the variant of "
+        "the model that it gets, the limits found, the memory that the server can come to hold, the volume and who can "
+        "reach the port. Exit status 0: safe to serve here; 1: not, and why.",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        return report(iter([Finding("settings", str(error), "unsafe")]), print)
+    return report(examine(settings), print)

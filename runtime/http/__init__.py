@@ -1,0 +1,1 @@
+"""HTTP without a domain: server, protocol, endpoint declarations, errors, keys, limits, OpenAPI."""

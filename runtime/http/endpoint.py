@@ -1,0 +1,237 @@
+"""An endpoint is declared once; its route, its parsing, its errors and its page in the documentation follow from it."""
+
+import logging
+import re
+from asyncio import CancelledError
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import Receive, Scope, Send
+
+from runtime.catalog.catalog import CatalogFull
+from runtime.http.auth import Access
+from runtime.http.body import HeldBytes
+from runtime.http.errors import ERRORS, ApiError, ErrorShape, from_validation
+from runtime.http.json import json_response
+from runtime.http.query import decode_query
+from runtime.models.embedder import ClientGone
+from runtime.models.scheduler import QueueFull
+from runtime.models.text_encoder import ModelFailed
+from runtime.models.worker_pool import DeadlineExceeded
+from runtime.serving.sequence import NotInstalled
+from runtime.store import StoreBusy, StoreError
+from runtime.system.trace import current
+
+if TYPE_CHECKING:
+    from runtime.state import Parts
+
+log = logging.getLogger("vows")
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """`handler(parts, request[, body][, query])` returns `response` (sent as JSON with `status`) or a ready Response
+    (of `response_media`; as NDJSON, `response` is a line).
+
+    `request` is the type the JSON body is decoded to; `raw` hands the body over undecoded, for endpoints that take
+    other media types (`media`). `query` is the struct that the parameters after the `?` are decoded to. `errors` lists
+    the statuses, besides success, that the endpoint itself can answer, and `error_shape` is how they look. `example` is
+    a request that works, for the documentation: the body, or else the query. `access` is what the caller's key must
+    allow; where it is not said, read for GET and write for the rest. `max_values` bounds the JSON values in the body,
+    and `answer_bytes` estimates, from the decoded body and query, the bytes held for an answer larger than a few
+    kilobytes. `stream(parts, request)` answers requests that accept NDJSON instead of `handler`: it reads the body
+    itself, line by line, holds at most `stream_bytes`, and sends lines of the type `stream_line`.
+    """
+
+    method: str
+    path: str
+    handler: Callable[..., Awaitable[Any]]
+    summary: str
+    request: Any = None
+    query: Any = None
+    response: Any = None
+    response_media: str = JSON
+    status: int = 200
+    errors: Sequence[int] = ()
+    error_shape: ErrorShape = ERRORS
+    raw: bool = False
+    media: Sequence[str] = (JSON,)
+    example: Any = None
+    access: Access | None = None
+    stream: Callable[..., Awaitable[Response]] | None = None
+    stream_line: Any = None
+    stream_bytes: int = 0
+    max_values: int = 131_072
+    answer_bytes: Callable[..., int] = lambda *_: 0
+
+    @property
+    def needs(self) -> Access:
+        """`access`, as it was said or as it follows from the method."""
+        return self.access or ("read" if self.method == "GET" else "write")
+
+
+def routes(endpoints: Sequence[Endpoint], parts: "Parts") -> list[Route]:
+    """The Starlette routes of endpoints."""
+    parents: dict[str, set[bytes]] = {}
+    for endpoint in endpoints:
+        parent, _, last = endpoint.path.rpartition("/")
+        parents.setdefault(parent, set()).add(last.encode())
+    return [
+        _Route(
+            endpoint.path,
+            _Serve(endpoint, parts),
+            methods=[endpoint.method],
+            name=f"{endpoint.method} {endpoint.path}",
+            children=frozenset(parents.get(endpoint.path, ())),
+        )
+        for endpoint in endpoints
+    ]
+
+
+class _Route(Route):
+    """What follows an id, as in /content/{id:path}/similar, counts only after a slash that was sent as a slash.
+
+    Starlette matches the decoded path, where the id "a/similar" sent as a%2Fsimilar looks like the item "a". And after
+    such a slash it always counts: DELETE /user/ada/embedding is not allowed, instead of deleting "ada/embedding".
+    `children` are the names that can follow this route's id.
+    """
+
+    def __init__(self, *args: Any, children: frozenset[bytes], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.path_regex = re.compile(self.path_regex.pattern, re.DOTALL)  # an id may hold a line break
+        self._children = children
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        last = self.path.rpartition("/")[2]
+        if scope["type"] == "http":
+            before, _, sent = scope["raw_path"].rpartition(b"/")
+            if not last.startswith("{") and unquote_to_bytes(sent) != last.encode():
+                return Match.NONE, {}
+            if sent in self._children and before.count(b"/") >= self.path.count("/"):
+                return Match.NONE, {}
+        return super().matches(scope)
+
+
+class _Serve:
+    """An endpoint as an ASGI application. The share of the body budget is held until the answer is sent."""
+
+    def __init__(self, endpoint: Endpoint, parts: "Parts") -> None:
+        self._endpoint = endpoint
+        self._parts = parts
+        typed = endpoint.request is not None and not endpoint.raw
+        self._name = f"{endpoint.method} {endpoint.path.replace(':path', '')}"
+        self._decode = msgspec.json.Decoder(endpoint.request).decode if typed else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        held = HeldBytes(self._parts.bodies)
+        try:
+            response = await self._answer(Request(scope, receive), held)
+            await response(scope, receive, send)
+        finally:
+            held.release()
+
+    async def _answer(self, request: Request, held: HeldBytes) -> Response:
+        endpoint, parts, trace = self._endpoint, self._parts, current.get()
+        if trace is not None:
+            trace.endpoint = self._name
+        try:
+            client = parts.gate.admit(request.scope, endpoint.needs)
+            if trace is not None:
+                trace.client = client
+            if "\ufffd" in request.scope["path"] and b"%EF%BF%BD" not in request.scope["raw_path"].upper():
+                raise ApiError(400, "bad_request", "the path is not valid UTF-8")
+            query = () if endpoint.query is None else (decode_query(request, endpoint.query),)
+            if endpoint.request is None:
+                held.grow_by(endpoint.answer_bytes(*query))
+                reply = await endpoint.handler(parts, request, *query)
+            elif endpoint.stream is not None and request.headers.get("accept") == NDJSON:
+                _check_media(request, (NDJSON,))
+                held.grow_by(endpoint.stream_bytes)
+                reply = await endpoint.stream(parts, request)
+            else:
+                _check_media(request, endpoint.media)
+                body: Any = await held.read(request)
+                _check_values(body, endpoint.max_values)
+                if self._decode is not None:
+                    body = decode_json(self._decode, body)
+                held.grow_by(endpoint.answer_bytes(body, *query))
+                reply = await endpoint.handler(parts, request, body, *query)
+        except (Exception, CancelledError) as error:
+            return refused(error).response(endpoint.error_shape)
+        return reply if isinstance(reply, Response) else json_response(reply, status=endpoint.status)
+
+
+def decode_json(decode: Callable[[bytes], Any], content: bytes, prefix: str = "$") -> Any:
+    """Decode, turning msgspec's complaints into 400 (not JSON) and 422 (JSON of another shape).
+
+    `prefix` is the JSON path of `content` where it is a part of the request.
+    """
+    try:
+        return decode(content)
+    except msgspec.ValidationError as error:
+        raise from_validation(error, prefix) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ApiError(400, "malformed_json", str(error) or "the body is not JSON", field=prefix) from None
+    except RecursionError:
+        raise ApiError(400, "malformed_json", "the JSON is nested too deeply", field=prefix) from None
+
+
+def refused(error: BaseException) -> ApiError:
+    """The one place where what went wrong below becomes a status."""
+    match error:
+        case ApiError():
+            return error
+        case QueueFull():
+            return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="queue_full")
+        case DeadlineExceeded():
+            return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="deadline")
+        case StoreBusy():
+            return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="writes_full")
+        case CatalogFull():
+            return ApiError(507, "catalog_full", str(error))
+        case StoreError():
+            log.error("storage: %s", error)
+            return ApiError(503, "storage_unavailable", str(error), retry_after_s=5)
+        case NotInstalled():
+            return ApiError(409, "no_sequence_model", str(error))
+        case ModelFailed():
+            log.error("model: %s", error)
+            return ApiError(503, "model_failed", str(error), retry_after_s=5)
+        case CancelledError():  # nobody but the server cancels a request: when its time to end is over
+            return ApiError(
+                503, "shutting_down", "the server is shutting down; repeat the request after the start", retry_after_s=1
+            )
+        case ClientGone():
+            return ApiError(499, "client_gone", "the client left before the answer")  # seen in /metrics alone
+    log.error("this is a bug", exc_info=error)
+    return ApiError(500, "internal", "an unexpected error happened; the server's log says more")
+
+
+def _check_media(request: Request, accepted: Sequence[str]) -> None:
+    given = request.headers.get("content-type")
+    if given is None:
+        return
+    kind = given.partition(";")[0].strip().lower()
+    if kind not in accepted:
+        raise ApiError(
+            415, "unsupported_media_type", f"Content-Type is {kind!r}; send -H 'Content-Type: {accepted[0]}'"
+        )
+
+
+def _check_values(body: bytes, limit: int) -> None:
+    """Bound what decoding can allocate: a value takes up to a hundred bytes however short its JSON is.
+
+    Commas are counted instead of values: it takes a moment, and text has too few of them to matter.
+    """
+    values = body.count(b",") + 1
+    if values > limit:
+        raise ApiError(413, "too_many_values", f"the body holds {values} values or more, the limit is {limit}")

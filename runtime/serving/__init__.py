@@ -1,0 +1,1 @@
+"""What the API offers, as async functions on domain types."""

@@ -1,0 +1,227 @@
+"""The sequence model that is served, if there is one: its item vectors, its thread, and the switch to another.
+
+The model is a part that may be absent. A bundle that appears, or replaces another, is taken over within seconds: loaded
+and tested beside the old one, its item vectors computed, then put in its place in one assignment. A request keeps the
+model it started with.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.catalog.catalog import Catalog
+from runtime.catalog.item_vectors import ItemVectors
+from runtime.models.bundle import MANIFEST, Bundle, BundleError
+from runtime.models.installed import SEQUENCE
+from runtime.models.scheduler import QueueFull
+from runtime.models.sequence_model import History, SequenceModel, UserNow, load_sequence_model
+from runtime.personalization.ranking import cosine_scores
+from runtime.personalization.sequence_features import device_code
+from runtime.store import UserHistory
+
+log = logging.getLogger("vows")
+
+KIND = "sequence"
+LOOK_EVERY_S = 2.0  # at the folder, for another bundle
+MAX_WAITING = 64  # runs that wait for the thread; beyond it: 503
+_ITEMS_AT_ONCE = 256  # about two milliseconds, so that a request never waits long behind a refill
+
+Vector = NDArray[np.float32]
+T = TypeVar("T")
+
+
+class NotInstalled(Exception):
+    """There is no sequence model to ask; the message says how to get one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """A model and its item vectors."""
+
+    model: SequenceModel
+    items: ItemVectors
+
+
+class Candidates(NamedTuple):
+    """Candidates that are known. metadata: float32 [k, 384], unit vectors; rows: of the catalogue, [k], −1 for one that
+    brought its own vector."""
+
+    ids: list[str]
+    metadata: Vector
+    rows: NDArray[np.intp]
+
+
+class _Context(msgspec.Struct):
+    days_to_wedding: float | str | bool | None = None
+
+
+_decode_context = msgspec.json.Decoder(_Context).decode
+
+
+class SequenceServing:
+    """Event-loop thread only. `served` is what answers now, None where there is no bundle; `problem` says why a bundle
+    that is there is not served."""
+
+    def __init__(self, models_dir: Path, catalog: Catalog, content_model_version: str) -> None:
+        self.served: Served | None = None
+        self.problem: str | None = None
+        self._folder = models_dir / SEQUENCE
+        self._catalog = catalog
+        self._content_model_version = content_model_version
+        self._seen = _stamp(self._folder)
+        self._waiting = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sequence")
+
+    def load_at_start(self) -> None:
+        """Serve the bundle that is there. One that cannot be served is logged, and everything else works."""
+        if self._seen is not None:
+            self.served = self._load()
+
+    def require(self) -> Served:
+        """What is served. Raises NotInstalled."""
+        if self.served is None:
+            why = f"the bundle cannot be served: {self.problem}" if self.problem else "no sequence model is installed"
+            raise NotInstalled(f"{why}; make one with `python -m export sequence`, and it is served within seconds")
+        return self.served
+
+    @property
+    def item_vectors(self) -> int:
+        """Items of the catalogue that have their vector."""
+        if self.served is None:
+            return 0
+        rows = self._catalog.lookup(self._catalog.all_ids()).rows
+        return len(rows) - int(self.served.items.missing(rows, self._catalog.versions(rows)).sum())
+
+    async def history(self, served: Served, stored: UserHistory) -> History:
+        """The events of a stored history whose content is in the catalogue, with their vectors. Raises QueueFull."""
+        known = np.array([id in self._catalog for id in stored.content_ids], np.bool_)
+        ids = [id for id in stored.content_ids if id in self._catalog]
+        rows = self._catalog.lookup(ids).rows
+        metadata = self._catalog.gather(rows)
+        return History(
+            content=served.model.learned(ids, metadata),
+            item=await self._vectors(served, Candidates(ids, metadata, rows)),
+            action=stored.action[known],
+            device=np.array([device_code(device) for device in stored.device], np.int8)[known],
+            time_us=stored.time_us[known],
+            duration_ms=stored.duration_ms[known],
+            days_to_wedding=np.array([_days_to_wedding(one) for one in stored.context], np.float32)[known],
+        )
+
+    async def user(
+        self, served: Served, history: History, now_us: int, device: str | None, stated: Vector | None
+    ) -> UserNow:
+        """The user now, on a device or else the last one. Raises QueueFull."""
+        code = device_code(device) if device is not None else int(history.device[-1]) if len(history) else 0
+        return await self._run(served.model.user, history, now_us, code, stated)
+
+    async def scores(self, served: Served, user: Vector, candidates: Candidates) -> Vector:
+        """Cosine of a user's vector [128] and each candidate's, float32 [k]. Raises QueueFull."""
+        return cosine_scores(user, await self._vectors(served, candidates))
+
+    async def _vectors(self, served: Served, candidates: Candidates) -> Vector:
+        """Float32 [k, 128]: those that are kept, and the others computed, and kept where they have a row."""
+        rows, own = candidates.rows, candidates.rows < 0
+        versions = self._catalog.versions(np.where(own, 0, rows))
+        missing = own | served.items.missing(np.where(own, 0, rows), versions)
+        vectors = served.items.gather(np.where(own, 0, rows))
+        if missing.any():
+            ids = [id for id, is_missing in zip(candidates.ids, missing.tolist(), strict=True) if is_missing]
+            vectors[missing] = await self._run(_item_vectors, served.model, ids, candidates.metadata[missing])
+            fresh = missing & ~own
+            served.items.put(rows[fresh], versions[fresh], vectors[fresh])
+        return vectors
+
+    async def actions(self, served: Served, user: UserNow, candidates: Candidates) -> Vector:
+        """Probabilities float32 [k, 4] of skip, view, save, share. Raises QueueFull."""
+        learned = served.model.learned(candidates.ids, candidates.metadata)
+        return await self._run(served.model.actions, user, learned)
+
+    async def fill(self, ids: Sequence[str], served: Served | None = None) -> None:
+        """Compute the vectors that these items lack. What cannot be computed now is computed when it is ranked."""
+        served = served or self.served
+        if served is None:
+            return
+        with contextlib.suppress(QueueFull):
+            for start in range(0, len(ids), _ITEMS_AT_ONCE):
+                found = self._catalog.lookup(ids[start : start + _ITEMS_AT_ONCE])
+                versions = self._catalog.versions(found.rows)
+                missing = served.items.missing(found.rows, versions)
+                if not missing.any():
+                    continue
+                some = [id for id, is_missing in zip(found.ids, missing.tolist(), strict=True) if is_missing]
+                rows, versions = found.rows[missing], versions[missing]
+                vectors = await self._run(_item_vectors, served.model, some, self._catalog.gather(rows))
+                served.items.put(rows, versions, vectors)
+
+    async def watch(self) -> None:
+        """Until cancelled: complete the item vectors, and take over another bundle when one appears."""
+        await self.fill(self._catalog.all_ids())
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            stamp = _stamp(self._folder)
+            if stamp is None or stamp == self._seen:
+                continue
+            self._seen = stamp
+            loop = asyncio.get_running_loop()
+            # Not in the model's own thread: requests are answered by the old bundle meanwhile.
+            if (served := await loop.run_in_executor(None, self._load)) is None:
+                continue
+            await self.fill(self._catalog.all_ids(), served)
+            self.served = served
+            log.info("%s of bundle %s is served", served.model.model_version, served.model.bundle.digest[:12])
+
+    def close(self) -> None:
+        self._thread.shutdown()
+
+    def _load(self) -> Served | None:
+        try:
+            bundle = Bundle.load(self._folder.resolve(), kind=KIND)
+            model = load_sequence_model(bundle, self._content_model_version)
+        except BundleError as error:
+            self.problem = str(error)
+            kept = "the bundle before it is still served" if self.served else "no sequence model is served"
+            log.error("%s; %s", error, kept)
+            return None
+        self.problem = None
+        return Served(model, ItemVectors(self._catalog.capacity, model.dimensions))
+
+    async def _run(self, call: Callable[..., T], *arguments: object) -> T:
+        if self._waiting >= MAX_WAITING:
+            raise QueueFull(f"{self._waiting} requests wait for the sequence model, the limit; try again")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+        finally:
+            self._waiting -= 1
+
+
+def _item_vectors(model: SequenceModel, ids: Sequence[str], metadata: Vector) -> Vector:
+    return model.items(model.learned(ids, metadata))
+
+
+def _stamp(folder: Path) -> tuple[object, ...] | None:
+    """What changes when another bundle takes the folder's place; None while there is none."""
+    with contextlib.suppress(OSError):
+        found = (folder / MANIFEST).stat()
+        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    return None
+
+
+def _days_to_wedding(context: bytes | None) -> float:
+    """The number under that name in an event's context; NaN for none, or for one that cannot be."""
+    if context is None:
+        return math.nan
+    days = _decode_context(context).days_to_wedding
+    is_number = isinstance(days, float) and abs(days) < 36_500
+    return float(days) if is_number else math.nan  # type: ignore[arg-type]

@@ -1,0 +1,193 @@
+"""Statements on content and its vectors."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from runtime.store.records import Content, ContentItem, Embedding, Popular, PutOutcome, Vectors
+from runtime.store.sqlite import totals
+
+_COLUMNS = """i.id, c.fields, c.embedding, b.model_version, b.digest, c.tokens, c.truncated, i.popularity,
+    c.created_us, c.updated_us, c.hidden"""
+_TABLES = "content c JOIN content_ids i USING (key) JOIN bundles b ON b.key = c.bundle"
+
+# One statement for many ids takes 9 µs an id, one for each 14.
+_IDS_AT_ONCE = 64
+_FIND_EMBEDDINGS = f"""SELECT i.id, c.embedding FROM content_ids i JOIN content c USING (key)
+    WHERE i.id IN ({", ".join("?" * _IDS_AT_ONCE)})"""
+
+
+def put(connection: sqlite3.Connection, items: Sequence[ContentItem], now_us: int) -> list[PutOutcome]:
+    outcomes: list[PutOutcome] = []
+    for item in items:
+        connection.execute("INSERT INTO content_ids (id) VALUES (?) ON CONFLICT DO NOTHING", (item.id,))
+        (key,) = connection.execute("SELECT key FROM content_ids WHERE id = ?", (item.id,)).fetchone()
+        old = connection.execute("SELECT embedding FROM content WHERE key = ?", (key,)).fetchone()
+        embedding = encode(item.embedding)
+        connection.execute(
+            """INSERT INTO content (key, bundle, tokens, truncated, created_us, updated_us, fields, embedding)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (key) DO UPDATE SET bundle = excluded.bundle, tokens = excluded.tokens,
+                truncated = excluded.truncated, updated_us = max(updated_us, excluded.updated_us),
+                fields = excluded.fields, embedding = excluded.embedding""",
+            (
+                key,
+                bundle_key(connection, item.bundle_digest, item.model_version),
+                item.tokens,
+                item.truncated,
+                now_us,
+                now_us,
+                item.fields,
+                embedding,
+            ),
+        )
+        if old is None or old[0] != embedding:
+            _mark_stale(connection, key)
+        outcomes.append("created" if old is None else "replaced")
+    totals.change(connection, "content", outcomes.count("created"))
+    return outcomes
+
+
+def delete(connection: sqlite3.Connection, id: str) -> bool:
+    row = connection.execute("SELECT key FROM content JOIN content_ids USING (key) WHERE id = ?", (id,)).fetchone()
+    if row is None:
+        return False
+    _mark_stale(connection, row[0])
+    connection.execute("DELETE FROM content WHERE key = ?", row)
+    totals.change(connection, "content", -1)
+    forget_unused_id(connection, row[0])
+    return True
+
+
+def hide(connection: sqlite3.Connection, id: str, hidden: bool) -> bool:
+    found = connection.execute(
+        "UPDATE content SET hidden = ? WHERE key = (SELECT key FROM content_ids WHERE id = ?)", (hidden, id)
+    )
+    return found.rowcount > 0
+
+
+def hidden(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
+    find = "SELECT hidden FROM content JOIN content_ids USING (key) WHERE id = ?"
+    return {id for id in ids if (row := connection.execute(find, (id,)).fetchone()) is not None and row[0]}
+
+
+def forget_unused_id(connection: sqlite3.Connection, key: int) -> None:
+    """Drop a content id that neither content nor log uses."""
+    connection.execute(
+        """DELETE FROM content_ids WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM content WHERE key = ?1)
+        AND NOT EXISTS (SELECT 1 FROM interactions WHERE content = ?1)""",
+        (key,),
+    )
+
+
+def bundle_key(connection: sqlite3.Connection, digest: str, model_version: str) -> int:
+    bundle = (digest, model_version)
+    find = "SELECT key FROM bundles WHERE digest = ? AND model_version = ?"
+    row = connection.execute(find, bundle).fetchone()
+    if row is None:
+        connection.execute("INSERT INTO bundles (digest, model_version) VALUES (?, ?)", bundle)
+        row = connection.execute(find, bundle).fetchone()
+    return int(row[0])
+
+
+def get(connection: sqlite3.Connection, id: str) -> Content | None:
+    row = connection.execute(f"SELECT {_COLUMNS} FROM {_TABLES} WHERE i.id = ?", (id,)).fetchone()
+    return None if row is None else _content(row)
+
+
+def page(connection: sqlite3.Connection, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
+    """Rows are read one by one, so that what does not fit is never held."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS}, c.key FROM {_TABLES} WHERE c.key > ? AND c.hidden = 0 ORDER BY c.key LIMIT ?",
+        (after, limit + 1),
+    )
+    found: list[Content] = []
+    size, last = 0, after
+    for *row, key in rows:
+        size += len(row[1])
+        if len(found) == limit or (found and size > max_bytes):
+            rows.close()  # an open statement would keep the log from being emptied
+            return found, last
+        found.append(_content(tuple(row)))
+        last = key
+    return found, None
+
+
+def of_other_bundles(connection: sqlite3.Connection, bundle_digest: str, limit: int) -> list[Content]:
+    rows = connection.execute(
+        f"""SELECT {_COLUMNS} FROM {_TABLES}
+        WHERE c.bundle IN (SELECT key FROM bundles WHERE digest <> ?) LIMIT ?""",
+        (bundle_digest, limit),
+    ).fetchall()
+    return [_content(row) for row in rows]
+
+
+def vectors(connection: sqlite3.Connection, bundle_digest: str, rows: int) -> Iterator[Vectors]:
+    bundles = connection.execute("SELECT key FROM bundles WHERE digest = ?", (bundle_digest,)).fetchall()
+    for (bundle,) in bundles:
+        after = 0
+        while True:  # a statement a chunk: an open one would keep the log from being emptied
+            chunk = connection.execute(
+                """SELECT key, id, fields, embedding FROM content JOIN content_ids USING (key)
+                WHERE bundle = ? AND key > ? AND hidden = 0 ORDER BY key LIMIT ?""",
+                (bundle, after, rows),
+            ).fetchall()
+            if not chunk:
+                break
+            after = chunk[-1][0]
+            _, ids, fields, blobs = zip(*chunk, strict=True)
+            yield Vectors(list(ids), list(fields), np.stack([decode(blob) for blob in blobs]))
+
+
+def embeddings(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Embedding]:
+    found: dict[str, Embedding] = {}
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        some = ids[start : start + _IDS_AT_ONCE]
+        rows = connection.execute(_FIND_EMBEDDINGS, [*some, *[None] * (_IDS_AT_ONCE - len(some))]).fetchall()
+        found.update((id, decode(blob)) for id, blob in rows)
+    return found
+
+
+def popular(connection: sqlite3.Connection, n: int) -> list[Popular]:
+    rows = connection.execute(
+        """SELECT id, popularity FROM content_ids i
+        WHERE EXISTS (SELECT 1 FROM content c WHERE c.key = i.key AND c.hidden = 0)
+        ORDER BY popularity DESC, key LIMIT ?""",
+        (n,),
+    ).fetchall()
+    return [Popular(id, popularity) for id, popularity in rows]
+
+
+def encode(embedding: Embedding) -> bytes:
+    return embedding.astype("<f4", copy=False).tobytes()
+
+
+def decode(blob: bytes) -> Embedding:
+    return np.frombuffer(blob, "<f4")
+
+
+def _mark_stale(connection: sqlite3.Connection, key: int) -> None:
+    """The sums of everyone who interacted with this content are no longer what the log gives."""
+    connection.execute(
+        "UPDATE users SET stale = 1 WHERE stale = 0 AND key IN (SELECT user FROM interactions WHERE content = ?)",
+        (key,),
+    )
+
+
+def _content(row: tuple[Any, ...]) -> Content:
+    id, fields, embedding, model_version, digest, tokens, truncated, popularity, created_us, updated_us, hidden = row
+    return Content(
+        id=id,
+        fields=fields,
+        embedding=decode(embedding),
+        model_version=model_version,
+        bundle_digest=digest,
+        tokens=tokens,
+        truncated=bool(truncated),
+        popularity=popularity,
+        created_us=created_us,
+        updated_us=updated_us,
+        hidden=bool(hidden),
+    )

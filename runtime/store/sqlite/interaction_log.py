@@ -1,0 +1,241 @@
+"""Statements on the event log, and what each event changes beside it."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.personalization import user_vector
+from runtime.personalization.actions import STRENGTHS, InteractionType
+from runtime.personalization.user_vector import Sums
+from runtime.store.records import (
+    AddOutcome,
+    Embedding,
+    Interaction,
+    LoggedInteraction,
+    PastInteraction,
+    Seen,
+    UserHistory,
+)
+from runtime.store.sqlite import totals
+from runtime.store.sqlite.content_table import decode, forget_unused_id
+
+# The log holds positions in this tuple: append, never reorder.
+TYPES: tuple[InteractionType, ...] = ("skip", "view", "save", "share")
+_CODES = {type: code for code, type in enumerate(TYPES)}
+
+
+@dataclass(slots=True, eq=False)
+class _User:
+    key: int
+    stale: bool
+    added: int = 0
+    loaded: bool = False
+    changed: bool = False
+    sums: Sums | None = None
+
+
+def add(
+    connection: sqlite3.Connection,
+    interactions: Sequence[Interaction],
+    *,
+    now_us: int,
+    dimensions: int,
+    decay_per_day: float,
+) -> list[AddOutcome]:
+    users: dict[str, _User] = {}
+    contents: dict[str, tuple[int, Embedding] | None] = {}
+    popularity: Counter[int] = Counter()
+    outcomes: list[AddOutcome] = []
+    for event in interactions:
+        if connection.execute("SELECT 1 FROM interactions WHERE event_id = ?", (event.event_id,)).fetchone():
+            outcomes.append("duplicate")
+            continue
+        if event.content_id not in contents:
+            contents[event.content_id] = _find_content(connection, event.content_id)
+        content = contents[event.content_id]
+        if content is None:
+            outcomes.append("unknown_content")
+            continue
+        user = users.get(event.user_id)
+        if user is None:
+            user = users[event.user_id] = _User(*find_or_add_user(connection, event.user_id))
+        content_key, embedding = content
+        connection.execute(
+            """INSERT INTO interactions
+            (event_id, user, content, type, time_us, received_us, duration_ms, device, context)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            (
+                event.event_id,
+                user.key,
+                content_key,
+                _CODES[event.type],
+                event.time_us,
+                now_us,
+                event.duration_ms,
+                event.device,
+                event.context,
+            ),
+        )
+        outcomes.append("stored")
+        user.added += 1
+        strength = STRENGTHS[event.type]
+        popularity[content_key] += strength
+        if strength and not user.stale:  # a stale user's sums are about to be rebuilt from the log
+            if not user.loaded:
+                user.sums = load_sums(connection, user.key, dimensions)
+                user.loaded = True
+            user.sums = user_vector.add(user.sums, strength, embedding, event.time_us, decay_per_day=decay_per_day)
+            user.changed = True
+    for user in users.values():
+        connection.execute(
+            """UPDATE users SET interaction_count = interaction_count + ?1,
+            last_updated_us = max(coalesce(last_updated_us, ?2), ?2) WHERE key = ?3""",
+            (user.added, now_us, user.key),
+        )
+        if user.changed:
+            store_sums(connection, user.key, user.sums)
+    connection.executemany(
+        "UPDATE content_ids SET popularity = popularity + ? WHERE key = ?",
+        [(strength, key) for key, strength in popularity.items() if strength],
+    )
+    totals.change(connection, "interactions", outcomes.count("stored"))
+    return outcomes
+
+
+def delete(
+    connection: sqlite3.Connection, event_id: str, *, now_us: int, dimensions: int, decay_per_day: float
+) -> bool:
+    row = connection.execute(
+        """SELECT l.sequence, l.user, l.content, l.type, l.time_us, u.stale, c.embedding
+        FROM interactions l JOIN users u ON u.key = l.user LEFT JOIN content c ON c.key = l.content
+        WHERE l.event_id = ?""",
+        (event_id,),
+    ).fetchone()
+    if row is None:
+        return False
+    sequence, user_key, content_key, code, time_us, stale, embedding = row
+    strength = STRENGTHS[TYPES[code]]
+    if strength and not stale and embedding is not None:  # without its content it is not in the sums
+        sums = load_sums(connection, user_key, dimensions)
+        if sums is not None:
+            sums = user_vector.remove(sums, strength, decode(embedding), time_us, decay_per_day=decay_per_day)
+        if sums is None:
+            stale = True
+        else:
+            store_sums(connection, user_key, sums)
+    connection.execute("DELETE FROM interactions WHERE sequence = ?", (sequence,))
+    connection.execute(
+        """UPDATE users SET interaction_count = interaction_count - 1, stale = ?1,
+        last_updated_us = CASE WHEN interaction_count > 1 THEN max(coalesce(last_updated_us, ?2), ?2) END
+        WHERE key = ?3""",
+        (stale, now_us, user_key),
+    )
+    connection.execute("UPDATE content_ids SET popularity = popularity - ? WHERE key = ?", (strength, content_key))
+    forget_unused_id(connection, content_key)
+    totals.change(connection, "interactions", -1)
+    return True
+
+
+def read(connection: sqlite3.Connection, after: int, limit: int) -> list[LoggedInteraction]:
+    rows = connection.execute(
+        """SELECT l.sequence, l.event_id, u.id, c.id, l.type, l.time_us, l.received_us, l.duration_ms, l.device,
+            l.context
+        FROM interactions l JOIN users u ON u.key = l.user JOIN content_ids c ON c.key = l.content
+        WHERE l.sequence > ? ORDER BY l.sequence LIMIT ?""",
+        (after, limit),
+    ).fetchall()
+    return [
+        LoggedInteraction(
+            sequence=sequence,
+            event_id=event_id,
+            user_id=user_id,
+            content_id=content_id,
+            type=TYPES[code],
+            time_us=time_us,
+            received_us=received_us,
+            duration_ms=duration_ms,
+            device=device,
+            context=context,
+        )
+        for sequence, event_id, user_id, content_id, code, time_us, received_us, duration_ms, device, context in rows
+    ]
+
+
+def newest(connection: sqlite3.Connection, user_id: str, limit: int) -> UserHistory:
+    rows = connection.execute(
+        """SELECT c.id, l.type, l.time_us, l.duration_ms, l.device, l.context
+        FROM interactions l JOIN content_ids c ON c.key = l.content
+        WHERE l.user = (SELECT key FROM users WHERE id = ?) AND EXISTS (SELECT 1 FROM content WHERE key = l.content)
+        ORDER BY l.time_us DESC, l.sequence DESC LIMIT ?""",
+        (user_id, limit),
+    ).fetchall()
+    ids, codes, times, durations, devices, contexts = zip(*reversed(rows), strict=True) if rows else ((),) * 6
+    return UserHistory(
+        content_ids=list(ids),
+        action=np.array(codes, np.int8),
+        time_us=np.array(times, np.int64),
+        duration_ms=np.array(durations, np.float32),  # None becomes NaN
+        device=list(devices),
+        context=list(contexts),
+    )
+
+
+def seen(connection: sqlite3.Connection, user_id: str, before: int | None, limit: int) -> list[Seen]:
+    rows = connection.execute(
+        """SELECT l.sequence, c.id FROM interactions l JOIN content_ids c ON c.key = l.content
+        WHERE l.user = (SELECT key FROM users WHERE id = ?1) AND (?2 IS NULL OR l.sequence < ?2)
+        ORDER BY l.sequence DESC LIMIT ?3""",
+        (user_id, before, limit),
+    ).fetchall()
+    return [Seen(*row) for row in rows]
+
+
+def history(connection: sqlite3.Connection, user_id: str, before: int | None, limit: int) -> list[PastInteraction]:
+    rows = connection.execute(
+        """SELECT l.sequence, l.event_id, i.id, l.type, l.time_us, c.hidden, c.embedding
+        FROM interactions l JOIN content c ON c.key = l.content JOIN content_ids i ON i.key = l.content
+        WHERE l.user = (SELECT key FROM users WHERE id = ?1) AND (?2 IS NULL OR l.sequence < ?2)
+        ORDER BY l.sequence DESC LIMIT ?3""",
+        (user_id, before, limit),
+    ).fetchall()
+    return [
+        PastInteraction(sequence, event_id, content_id, TYPES[code], time_us, bool(hidden), decode(blob))
+        for sequence, event_id, content_id, code, time_us, hidden, blob in rows
+    ]
+
+
+def load_sums(connection: sqlite3.Connection, user_key: int, dimensions: int) -> Sums | None:
+    row = connection.execute("SELECT sums FROM user_sums WHERE key = ?", (user_key,)).fetchone()
+    return None if row is None else Sums.decode(row[0], dimensions)
+
+
+def store_sums(connection: sqlite3.Connection, user_key: int, sums: Sums | None) -> None:
+    if sums is None:
+        connection.execute("DELETE FROM user_sums WHERE key = ?", (user_key,))
+    else:
+        connection.execute(
+            "INSERT INTO user_sums (key, sums) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET sums = excluded.sums",
+            (user_key, sums.encode()),
+        )
+
+
+def find_or_add_user(connection: sqlite3.Connection, user_id: str) -> tuple[int, bool]:
+    """The user's key and whether the sums are stale."""
+    find = "SELECT key, stale FROM users WHERE id = ?"
+    row = connection.execute(find, (user_id,)).fetchone()
+    if row is None:
+        connection.execute("INSERT INTO users (id) VALUES (?)", (user_id,))
+        totals.change(connection, "users", 1)
+        row = connection.execute(find, (user_id,)).fetchone()
+    key, stale = row
+    return key, bool(stale)
+
+
+def _find_content(connection: sqlite3.Connection, id: str) -> tuple[int, Embedding] | None:
+    row = connection.execute(
+        "SELECT key, embedding FROM content JOIN content_ids USING (key) WHERE id = ?", (id,)
+    ).fetchone()
+    return None if row is None else (row[0], decode(row[1]))

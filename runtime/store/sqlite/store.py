@@ -1,0 +1,259 @@
+"""The store in one SQLite file: a thread that writes, a connection that reads."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+
+from runtime.personalization.actions import DECAY_PER_DAY
+from runtime.store.errors import StoreClosed, StoreCorrupt
+from runtime.store.protocol import Store
+from runtime.store.records import (
+    AddOutcome,
+    Content,
+    ContentItem,
+    Counts,
+    DeletedUser,
+    Embedding,
+    Interaction,
+    LoggedInteraction,
+    PastInteraction,
+    Popular,
+    Preferences,
+    PutOutcome,
+    Seen,
+    UserHistory,
+    UserPreferences,
+    UserState,
+    Vectors,
+)
+from runtime.store.sqlite import content_table as content
+from runtime.store.sqlite import formula, interaction_log, totals
+from runtime.store.sqlite import user_tables as users
+from runtime.store.sqlite.backup import before_migrating
+from runtime.store.sqlite.connection import (
+    DATABASE,
+    lock_directory,
+    open_reader,
+    open_writer,
+    sync_directory,
+    translate,
+    translated,
+)
+from runtime.store.sqlite.migrations import applied, migrate
+from runtime.store.sqlite.scrub import Scrubber
+from runtime.store.sqlite.writer import Writer
+from runtime.system.trace import spent
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_ROW_BYTES = 512  # what a queued record holds besides its texts and vectors, rounded up
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class SqliteStore(Store):
+    """See `Store`. Holds the data directory's lock, two connections (1 MiB of cache each) and one thread.
+
+    Opening checks that the file is ours, migrates it (after a backup beside it), and marks user states stale where
+    `decay_per_day` is not what they were computed with. It does not run `quick_check`, which reads the whole file:
+    0.9 s for 1,000,000 events in memory and more from a cold disk, where the start may take 1 s in all. A damaged page
+    is reported as StoreCorrupt by the first statement that meets it; `check` looks for them on demand.
+
+    Raises StoreLocked, SchemaTooNew, StoreCorrupt, StoreIOError or StoreFull.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        dimensions: int = 384,
+        decay_per_day: float = DECAY_PER_DAY,
+        clock_us: Callable[[], int] = _now_us,
+    ) -> None:
+        self.path = data_dir / DATABASE
+        self.dimensions = dimensions
+        self._decay_per_day = decay_per_day
+        self._clock_us = clock_us
+        self._closed = False
+        with ExitStack() as undo:
+            self._lock = lock_directory(data_dir)
+            undo.callback(os.close, self._lock)
+            connection = open_writer(self.path)
+            undo.callback(connection.close)
+            with translated(f"preparing {self.path}"):
+                before_migrating(connection, self.path)
+                migrate(connection)
+                sync_directory(data_dir)
+                formula.reconcile(connection, dimensions=dimensions, decay_per_day=decay_per_day)
+                self._scrubber = Scrubber(self.path)
+                undo.callback(self._scrubber.close)
+                self._scrubber.run(connection)  # where a crash came between a deletion and its scrubbing
+            self._reader = open_reader(self.path)
+            self.writer = Writer(connection, self._scrubber)
+            undo.pop_all()
+
+    def put_content(self, items: Sequence[ContentItem]) -> "Future[list[PutOutcome]]":
+        for item in items:
+            self._check_vector(item.id, item.embedding)
+        now_us = self._clock_us()
+        return self.writer.submit(
+            lambda connection: content.put(connection, items, now_us),
+            bytes=sum(_ROW_BYTES + len(item.fields) + item.embedding.nbytes for item in items),
+        )
+
+    def delete_content(self, id: str) -> "Future[bool]":
+        return self.writer.submit(lambda connection: content.delete(connection, id), bytes=_ROW_BYTES)
+
+    def hide_content(self, id: str, hidden: bool) -> "Future[bool]":
+        return self.writer.submit(lambda connection: content.hide(connection, id, hidden), bytes=_ROW_BYTES)
+
+    def add_interactions(self, interactions: Sequence[Interaction]) -> "Future[list[AddOutcome]]":
+        now_us = self._clock_us()
+        return self.writer.submit(
+            lambda connection: interaction_log.add(
+                connection,
+                interactions,
+                now_us=now_us,
+                dimensions=self.dimensions,
+                decay_per_day=self._decay_per_day,
+            ),
+            bytes=sum(_ROW_BYTES + len(event.context or b"") for event in interactions),
+        )
+
+    def delete_interaction(self, event_id: str) -> "Future[bool]":
+        now_us = self._clock_us()
+        return self.writer.submit(
+            lambda connection: interaction_log.delete(
+                connection,
+                event_id,
+                now_us=now_us,
+                dimensions=self.dimensions,
+                decay_per_day=self._decay_per_day,
+            ),
+            bytes=_ROW_BYTES,
+        )
+
+    def put_preferences(self, user_id: str, preferences: Preferences) -> "Future[None]":
+        self._check_vector(user_id, preferences.embedding)
+        now_us = self._clock_us()
+        return self.writer.submit(
+            lambda connection: users.put_preferences(connection, user_id, preferences, now_us),
+            bytes=_ROW_BYTES + preferences.embedding.nbytes + sum(len(text) for text in preferences.preferences),
+        )
+
+    def rebuild_user(self, user_id: str) -> "Future[UserState | None]":
+        return self.writer.submit(
+            lambda connection: users.rebuild(
+                connection, user_id, dimensions=self.dimensions, decay_per_day=self._decay_per_day
+            ),
+            bytes=_ROW_BYTES,
+        )
+
+    def delete_user(self, user_id: str) -> "Future[DeletedUser]":
+        return self.writer.submit(lambda connection: users.delete(connection, user_id), bytes=_ROW_BYTES, scrub=True)
+
+    def get_content(self, id: str) -> Content | None:
+        return self._read(content.get, id)
+
+    def get_contents(self, ids: Sequence[str]) -> list[Content]:
+        return [found for id in ids if (found := self._read(content.get, id)) is not None]
+
+    def list_content(self, *, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
+        return self._read(content.page, after, limit, max_bytes)
+
+    def embeddings(self, ids: Sequence[str]) -> dict[str, Embedding]:
+        return self._read(content.embeddings, ids)
+
+    def hidden(self, ids: Sequence[str]) -> set[str]:
+        return self._read(content.hidden, ids)
+
+    def get_user(self, user_id: str) -> UserState | None:
+        return self._read(users.get, user_id, self.dimensions)
+
+    def newest(self, user_id: str, limit: int) -> UserHistory:
+        return self._read(interaction_log.newest, user_id, limit)
+
+    def get_preferences(self, user_id: str) -> Preferences | None:
+        return self._read(users.get_preferences, user_id)
+
+    def popular(self, n: int) -> list[Popular]:
+        return self._read(content.popular, n)
+
+    def seen(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[Seen]:
+        return self._read(interaction_log.seen, user_id, before, limit)
+
+    def history(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[PastInteraction]:
+        return self._read(interaction_log.history, user_id, before, limit)
+
+    def log(self, *, after: int = 0, limit: int = 1000) -> list[LoggedInteraction]:
+        return self._read(interaction_log.read, after, limit)
+
+    def counts(self) -> Counts:
+        return self._read(totals.read)
+
+    def waiting_writes(self) -> int:
+        return self.writer.waiting
+
+    def schema(self) -> list[str]:
+        return self._read(applied)
+
+    def vectors(self, bundle_digest: str, *, rows: int = 32) -> Iterator[Vectors]:
+        with translated("reading the vectors"):
+            yield from self._read(content.vectors, bundle_digest, rows)
+
+    def content_of_other_bundles(self, bundle_digest: str, *, limit: int = 256) -> list[Content]:
+        return self._read(content.of_other_bundles, bundle_digest, limit)
+
+    def preferences_of_other_bundles(self, bundle_digest: str, *, limit: int = 256) -> list[UserPreferences]:
+        return self._read(users.preferences_of_other_bundles, bundle_digest, limit)
+
+    def check(self) -> list[str]:
+        """SQLite's `quick_check`: what is wrong with the file, nothing if all is well. Reads all of it."""
+        try:
+            rows = self._read(lambda connection: connection.execute("PRAGMA quick_check").fetchall())
+        except StoreCorrupt as error:  # too damaged to be listed
+            return [str(error)]
+        return [problem for (problem,) in rows if problem != "ok"]
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._reader.close()  # first: the last connection to close is the one that may remove the log
+        self.writer.close()
+        self._scrubber.close()
+        os.close(self._lock)
+
+    def _read(
+        self,
+        statement: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        if self._closed:
+            raise StoreClosed("the store is closed; repeat the request after the start")
+        started = time.monotonic()
+        try:
+            return statement(self._reader, *args, **kwargs)
+        except sqlite3.Error as error:
+            raise translate(error, "reading") from error
+        finally:
+            spent("store", time.monotonic() - started)
+
+    def _check_vector(self, id: str, embedding: Embedding) -> None:
+        if embedding.shape != (self.dimensions,) or embedding.dtype != np.float32:
+            raise ValueError(
+                f"the vector of {id!r} is {embedding.dtype} {embedding.shape}, expected float32 ({self.dimensions},)"
+            )
+        if not np.isfinite(embedding).all():
+            raise ValueError(f"the vector of {id!r} has a value that is not a finite number")

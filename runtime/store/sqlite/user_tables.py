@@ -1,0 +1,153 @@
+"""Statements on user states and preferences."""
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.personalization import user_vector
+from runtime.personalization.actions import STRENGTHS
+from runtime.personalization.user_vector import Sums
+from runtime.store.records import DeletedUser, Preferences, UserPreferences, UserState
+from runtime.store.sqlite import scrub, totals
+from runtime.store.sqlite.content_table import bundle_key, decode, encode, forget_unused_id
+from runtime.store.sqlite.interaction_log import TYPES, find_or_add_user, store_sums
+
+_STRENGTH_OF_CODE = np.array([STRENGTHS[type] for type in TYPES], np.int64)
+_EVENTS_AT_ONCE = 4096  # Python tuples held while the log is read into arrays, about 0.5 MB
+_VECTORS_AT_ONCE = 256
+
+_PREFERENCES = """u.id, p.preferences, p.embedding, b.model_version, b.digest, p.updated_us
+    FROM preferences p JOIN users u USING (key) JOIN bundles b ON b.key = p.bundle"""
+
+
+def get(connection: sqlite3.Connection, user_id: str, dimensions: int) -> UserState | None:
+    row = connection.execute(
+        """SELECT interaction_count, last_updated_us, stale, sums FROM users LEFT JOIN user_sums USING (key)
+        WHERE id = ?""",
+        (user_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    count, last_updated_us, stale, sums = row
+    return UserState(
+        interaction_count=count,
+        last_updated_us=last_updated_us,
+        sums=None if sums is None else Sums.decode(sums, dimensions),
+        stale=bool(stale),
+    )
+
+
+def rebuild(connection: sqlite3.Connection, user_id: str, *, dimensions: int, decay_per_day: float) -> UserState | None:
+    row = connection.execute("SELECT key FROM users WHERE id = ?", (user_id,)).fetchone()
+    if row is None:
+        return None
+    (key,) = row
+    events = _history(connection, key)
+    contents, rows = np.unique(events[:, 0], return_inverse=True)
+    sums = user_vector.from_log(
+        _STRENGTH_OF_CODE[events[:, 1]],
+        events[:, 2],
+        rows,
+        _embeddings(connection, contents),
+        decay_per_day=decay_per_day,
+    )
+    store_sums(connection, key, sums)
+    connection.execute("UPDATE users SET stale = 0 WHERE key = ?", (key,))
+    return get(connection, user_id, dimensions)
+
+
+def delete(connection: sqlite3.Connection, user_id: str) -> DeletedUser:
+    row = connection.execute("SELECT key FROM users WHERE id = ?", (user_id,)).fetchone()
+    if row is None:
+        return DeletedUser(0, 0, 0, 0)
+    weights = connection.execute(
+        "SELECT content, type, count(*) FROM interactions WHERE user = ? GROUP BY content, type", row
+    ).fetchall()
+    deleted = {
+        name: connection.execute(f"DELETE FROM {name} WHERE {column} = ?", row).rowcount
+        for name, column in (("interactions", "user"), ("user_sums", "key"), ("preferences", "key"), ("users", "key"))
+    }
+    for content_key, code, events in weights:
+        connection.execute(
+            "UPDATE content_ids SET popularity = popularity - ? WHERE key = ?",
+            (STRENGTHS[TYPES[code]] * events, content_key),
+        )
+        forget_unused_id(connection, content_key)
+    scrub.owe(connection)
+    for name in ("interactions", "preferences", "users"):
+        totals.change(connection, name, -deleted[name])
+    return DeletedUser(**deleted)
+
+
+def put_preferences(connection: sqlite3.Connection, user_id: str, preferences: Preferences, now_us: int) -> None:
+    key, _ = find_or_add_user(connection, user_id)
+    known = connection.execute("SELECT 1 FROM preferences WHERE key = ?", (key,)).fetchone()
+    connection.execute(
+        """INSERT INTO preferences (key, bundle, updated_us, preferences, embedding) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (key) DO UPDATE SET bundle = excluded.bundle, updated_us = excluded.updated_us,
+            preferences = excluded.preferences, embedding = excluded.embedding""",
+        (
+            key,
+            bundle_key(connection, preferences.bundle_digest, preferences.model_version),
+            now_us,
+            msgspec.json.encode(preferences.preferences),
+            encode(preferences.embedding),
+        ),
+    )
+    totals.change(connection, "preferences", 0 if known else 1)
+
+
+def get_preferences(connection: sqlite3.Connection, user_id: str) -> Preferences | None:
+    row = connection.execute(f"SELECT {_PREFERENCES} WHERE u.id = ?", (user_id,)).fetchone()
+    return None if row is None else _preferences(row).preferences
+
+
+def preferences_of_other_bundles(
+    connection: sqlite3.Connection, bundle_digest: str, limit: int
+) -> list[UserPreferences]:
+    rows = connection.execute(
+        f"SELECT {_PREFERENCES} WHERE p.bundle IN (SELECT key FROM bundles WHERE digest <> ?) LIMIT ?",
+        (bundle_digest, limit),
+    ).fetchall()
+    return [_preferences(row) for row in rows]
+
+
+def _history(connection: sqlite3.Connection, key: int) -> NDArray[np.int64]:
+    """The user's events whose content has a vector: int64 [events, 3] of content key, type code, time_us."""
+    cursor = connection.execute(
+        """SELECT l.content, l.type, l.time_us FROM interactions l
+        WHERE l.user = ? AND EXISTS (SELECT 1 FROM content c WHERE c.key = l.content)""",
+        (key,),
+    )
+    parts = [np.empty((0, 3), np.int64)]
+    while rows := cursor.fetchmany(_EVENTS_AT_ONCE):
+        parts.append(np.array(rows, np.int64))
+    return np.concatenate(parts)
+
+
+def _embeddings(connection: sqlite3.Connection, keys: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
+    """Vectors of the content `keys` (ascending, all present), float32 [k, dimensions] at a time."""
+    for start in range(0, len(keys), _VECTORS_AT_ONCE):
+        wanted = msgspec.json.encode(keys[start : start + _VECTORS_AT_ONCE].tolist()).decode()
+        rows = connection.execute(
+            "SELECT embedding FROM content WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key", (wanted,)
+        ).fetchall()
+        yield np.stack([decode(blob) for (blob,) in rows])
+
+
+def _preferences(row: tuple[Any, ...]) -> UserPreferences:
+    user_id, preferences, embedding, model_version, digest, updated_us = row
+    return UserPreferences(
+        user_id,
+        Preferences(
+            preferences=msgspec.json.decode(preferences, type=list[str]),
+            embedding=decode(embedding),
+            model_version=model_version,
+            bundle_digest=digest,
+            updated_us=updated_us,
+        ),
+    )

@@ -1,0 +1,194 @@
+"""The one thread that writes: it commits together whatever is waiting, and syncs once for all of it."""
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from runtime.store.errors import StoreBusy, StoreClosed, StoreError
+from runtime.store.sqlite.connection import translate
+from runtime.store.sqlite.scrub import Scrubber, empty_log, owe
+from runtime.system.trace import current
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class _Write(Generic[T]):
+    apply: Callable[[sqlite3.Connection], T]
+    bytes: int
+    scrub: bool
+    future: "Future[T]" = field(default_factory=Future)
+    result: T | None = None
+    error: BaseException | None = None
+
+
+class Writer:
+    """Applies writes in the order they came; owns the connection from start to `close`.
+
+    max_writes, max_bytes: what may wait or be in progress (`StoreBusy` beyond); a single larger write is let in alone.
+    commit_writes, commit_bytes: what one transaction takes, so that the first waiter does not wait for a flood.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        scrubber: Scrubber,
+        *,
+        max_writes: int = 1024,
+        max_bytes: int = 8 << 20,
+        commit_writes: int = 256,
+        commit_bytes: int = 2 << 20,
+    ) -> None:
+        self.max_writes = max_writes
+        self.max_bytes = max_bytes
+        self._commit_writes = commit_writes
+        self._commit_bytes = commit_bytes
+        self._connection = connection
+        self._scrubber = scrubber
+        self._queue: deque[_Write[object]] = deque()
+        self._held_writes = 0
+        self._held_bytes = 0
+        self._closing = False
+        # A commit whose sync failed may lie in the log in full, and a restart would take it for done. Until another
+        # commit has overwritten it, an answer could be contradicted: "no such user", and then the user is back. So the
+        # next transaction always writes something, and the next deletion scrubs whether or not it finds anything.
+        self._unsettled = False
+        self._wake = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Writes that wait or are in progress."""
+        return self._held_writes
+
+    def submit(self, apply: Callable[[sqlite3.Connection], T], *, bytes: int, scrub: bool = False) -> "Future[T]":
+        """Queue `apply`; the future completes after the commit that holds its changes was synced.
+
+        `apply` runs inside a savepoint: when it raises, its changes alone are undone and its future gets the error.
+        `scrub`: the future also waits until what it deleted is gone from the bytes of the files.
+
+        Raises StoreBusy or StoreClosed.
+        """
+        write = _Write(apply, bytes, scrub)
+        started, trace = time.monotonic(), current.get()
+        if trace is not None:
+            write.future.add_done_callback(lambda _: trace.spent("store", time.monotonic() - started))
+        with self._wake:
+            if self._closing:
+                raise StoreClosed("the store is shutting down; nothing was written, repeat the request after the start")
+            if self._held_writes and (
+                self._held_writes >= self.max_writes or self._held_bytes + bytes > self.max_bytes
+            ):
+                raise StoreBusy(
+                    f"{self._held_writes} writes of {self._held_bytes} bytes are waiting for the disk (limits "
+                    f"{self.max_writes} and {self.max_bytes}); nothing was written, try again later"
+                )
+            self._queue.append(write)  # type: ignore[arg-type]
+            self._held_writes += 1
+            self._held_bytes += bytes
+            self._wake.notify()
+        return write.future
+
+    def close(self) -> None:
+        """Write what is queued, empty the write-ahead log into the database, close the connection."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while batch := self._take():
+            self._commit(batch)
+            with self._wake:
+                self._held_writes -= len(batch)
+                self._held_bytes -= sum(write.bytes for write in batch)
+            for write in batch:
+                _settle(write)
+            del batch, write  # or the last write would be held until the next one
+        try:
+            empty_log(self._connection)
+            self._connection.close()
+        except sqlite3.Error:  # loses nothing: the next start reads the log
+            pass
+
+    def _take(self) -> list[_Write[object]]:
+        """The next transaction's writes, waiting for the first; nothing once closed and drained."""
+        with self._wake:
+            while not self._queue and not self._closing:
+                self._wake.wait()
+            batch: list[_Write[object]] = []
+            bytes = 0
+            while self._queue and len(batch) < self._commit_writes:
+                bytes += self._queue[0].bytes
+                if batch and bytes > self._commit_bytes:
+                    break
+                batch.append(self._queue.popleft())
+            return batch
+
+    def _commit(self, batch: list[_Write[object]]) -> None:
+        live = [write for write in batch if write.future.set_running_or_notify_cancel()]
+        if not live:
+            return
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            if self._unsettled:
+                owe(self._connection)
+            for write in live:
+                self._apply(write)
+            self._connection.execute("COMMIT")
+            self._unsettled = False
+        except BaseException as error:  # an answer to everyone in this transaction; the thread lives on
+            failure = translate(error, "committing") if isinstance(error, sqlite3.Error) else error
+            for write in live:
+                write.error = failure
+            self._unsettled = True
+            self._roll_back()
+            return
+        scrubs = [write for write in live if write.scrub and write.error is None]
+        if scrubs and (problem := self._scrub()) is not None:
+            for write in scrubs:
+                write.error = StoreError(
+                    f"the rows are deleted, but copies may be left in the bytes of the files: {problem}; repeat the "
+                    "request"
+                )
+
+    def _scrub(self) -> str | None:
+        try:
+            return self._scrubber.run(self._connection)
+        except sqlite3.Error as error:
+            return str(translate(error, "scrubbing"))
+        except OSError as error:
+            return f"scrubbing failed: {error}"
+
+    def _apply(self, write: _Write[object]) -> None:
+        self._connection.execute("SAVEPOINT one_write")
+        try:
+            write.result = write.apply(self._connection)
+        except Exception as error:
+            if not self._connection.in_transaction:  # SQLite undid all of it (disk full, I/O error)
+                raise
+            self._connection.execute("ROLLBACK TO one_write")
+            write.error = translate(error, "writing") if isinstance(error, sqlite3.Error) else error
+        self._connection.execute("RELEASE one_write")
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:  # the next BEGIN fails with the reason, and tells those who wait for it
+            pass
+
+
+def _settle(write: _Write[object]) -> None:
+    if write.future.cancelled():
+        return
+    if write.error is not None:
+        write.future.set_exception(write.error)
+    else:
+        write.future.set_result(write.result)

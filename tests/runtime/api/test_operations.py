@@ -1,0 +1,140 @@
+"""Health, information, documentation; and what the process keeps out."""
+
+import html
+import subprocess
+import sys
+
+import msgspec
+
+from runtime.api.pages import OPENAPI_FILE
+from runtime.app import ENDPOINTS
+from runtime.http.openapi import openapi_document
+
+
+def test_health_and_info(server):
+    assert server.client.get("/healthz").json() == {"status": "alive"}
+    assert server.client.get("/readyz").json() == {"status": "ready"}
+    info = server.client.get("/info").json()
+    (model,) = info["models"]
+    assert model["model_version"] == "sentence-bert-v1"
+    assert len(model["bundle_sha256"]) == 64
+    assert model["self_test"]["min_cosine_to_recorded"] >= 0.9999
+    assert info["memory"]["rss_bytes"] > info["memory"]["anonymous_bytes"] > 0
+    assert info["limits"]["worker_threads"] >= 1
+    assert info["onnxruntime"]
+
+
+def test_every_endpoint_is_documented(server):
+    document = server.client.get("/openapi.json").json()
+    page = html.unescape(server.client.get("/docs").text)
+    for endpoint in ENDPOINTS:
+        path = endpoint.path.replace(":path", "")
+        operation = document["paths"][path][endpoint.method.lower()]
+        assert operation["summary"] == endpoint.summary
+        assert str(endpoint.status) in operation["responses"]
+        assert path in page
+        assert endpoint.summary in page
+        for status in endpoint.errors:
+            assert str(status) in operation["responses"]
+
+
+def test_the_document_is_the_one_that_the_code_makes():
+    made = msgspec.json.encode(openapi_document(ENDPOINTS))
+    assert msgspec.json.decode(OPENAPI_FILE.read_bytes()) == msgspec.json.decode(made), "run `make docs`"
+
+
+def test_the_documentation_needs_nothing_from_elsewhere(server):
+    page = server.client.get("/docs").text
+    assert "<script" not in page
+    assert "http://" not in page
+    assert "https://" not in page.replace("https://images.example", "")
+
+
+def test_every_example_in_the_documentation_works(start_server):
+    server = start_server()
+    server.client.put("/content/hollow-oak-barn", json={"text": "a barn"})
+    for endpoint in ENDPOINTS:
+        if endpoint.example is not None:
+            path = endpoint.path.replace("{id:path}", "example")
+            answer = server.client.request(endpoint.method, path, json=endpoint.example)
+            if answer.status_code == 409 and answer.json()["error"]["code"] == "no_sequence_model":
+                continue  # not exported here; test_sequence.py asks one
+            assert answer.status_code == endpoint.status, answer.text
+            msgspec.json.decode(answer.content, type=endpoint.response)
+
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "optimum",
+    "onnx",
+    "sklearn",
+    "scipy",
+    "huggingface_hub",
+    "numpy.ma",
+    "export",
+    "training",
+    "bench",
+)
+
+PROBE = f"""
+import asyncio, sys
+from pathlib import Path
+import httpx
+from runtime.app import create_app
+from runtime.settings import Settings
+
+before = set(sys.modules)
+app = create_app(Settings(models_dir=Path(sys.argv[1]), data_dir=Path(sys.argv[2])))
+
+async def use():
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        assert (await client.post("/embed", json={{"text": "a barn"}})).status_code == 200
+        assert (await client.put("/content/a", json={{"text": "a barn"}})).status_code == 200
+        event = {{"user_id": "u", "content_id": "a", "type": "save"}}
+        assert (await client.post("/interactions", json=event)).status_code == 200
+        for path in ("/rank", "/rank?explain=true"):
+            assert (await client.post(path, json={{"user_id": "u", "candidates": ["a"]}})).status_code == 200
+        assert (await client.post("/search", json={{"text": "a barn"}})).status_code == 200
+        for path in ("/user/u/recommendations?diversity=0.5", "/user/u/style?dislikes=true", "/events/export", "/docs"):
+            assert (await client.get(path)).status_code == 200
+
+asyncio.run(use())
+heavy = sorted(name for name in sys.modules if {{name, name.split(".")[0]}} & {{*{HEAVY!r}}})
+sys.exit(f"loaded: {{heavy}}" if heavy else 0)
+"""
+
+
+def test_serving_loads_nothing_heavy(bundle_path, tmp_path):
+    command = [sys.executable, "-c", PROBE, str(bundle_path.parent), str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_second_server_on_the_same_data_is_refused(server, bundle_path):
+    environ = {"VOWS_PORT": "0", "VOWS_DATA_DIR": str(server.data_dir), "VOWS_MODELS_DIR": str(bundle_path.parent)}
+    result = subprocess.run([sys.executable, "-m", "runtime"], env=environ, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert "vows-edge cannot start" in result.stderr
+    assert str(server.data_dir) in result.stderr
+
+
+def test_a_bad_setting_stops_the_start():
+    result = subprocess.run(
+        [sys.executable, "-m", "runtime"], env={"VOWS_PORT": "many"}, capture_output=True, text=True, timeout=60
+    )
+    assert (result.returncode, "VOWS_PORT='many'" in result.stderr) == (1, True)
+
+
+def test_a_taken_port_is_told(server):
+    port = server.url.rpartition(":")[2]
+    result = subprocess.run(
+        [sys.executable, "-m", "runtime"], env={"VOWS_PORT": port}, capture_output=True, text=True, timeout=60
+    )
+    assert (result.returncode, f"cannot listen on 127.0.0.1:{port}" in result.stderr) == (1, True)
+
+
+def test_help_names_every_setting():
+    result = subprocess.run([sys.executable, "-m", "runtime", "--help"], capture_output=True, text=True, timeout=60)
+    assert "VOWS_DATA_DIR" in result.stdout

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.catalog.catalog import Catalog, CatalogFull
+
+
+def vector(n):
+    return np.array([n, n + 1], np.float32)
+
+
+def catalog(items):
+    return Catalog(dimensions=2, max_bytes=8 * items)
+
+
+ids = st.sampled_from("abcdef")
+
+
+@given(st.lists(st.one_of(st.tuples(st.just("put"), ids), st.tuples(st.just("delete"), ids)), max_size=60))
+def test_holds_what_a_dict_of_four_items_holds(operations):
+    held, model = catalog(4), {}
+    for number, (operation, id) in enumerate(operations):
+        if operation == "delete":
+            assert held.delete(id) == (model.pop(id, None) is not None)
+        elif id not in model and len(model) == 4:
+            with pytest.raises(CatalogFull, match="4 of 4"):
+                held.put(id, vector(number))
+        else:
+            held.put(id, vector(number))
+            model[id] = number
+        assert len(held) == len(model)
+        found = held.lookup("fabcdefa")
+        assert found.ids == [id for id in "fabcdefa" if id in model]
+        assert found.unknown == [id for id in "fabcdefa" if id not in model]
+        gathered = held.gather(found.rows)
+        assert gathered.shape == (len(found.ids), 2)
+        assert gathered[:, 0].tolist() == [model[id] for id in found.ids]
+        every = [vector(number) for number in model.values()] or [np.zeros(2)]
+        np.testing.assert_allclose(held.mean(), np.mean(every, axis=0))
+
+
+def test_a_vector_of_other_dimensions_changes_nothing():
+    held = catalog(1)
+    with pytest.raises(ValueError, match=r"shape \(3,\), expected \(2,\)"):
+        held.put("a", np.ones(3, np.float32))
+    assert "a" not in held
+
+
+def test_room_is_held_while_an_item_is_made_durable():
+    held = catalog(2)
+    held.put("a", vector(0))
+    with held.room_for(["a", "b", "b"]):
+        with (
+            pytest.raises(CatalogFull, match="1 more items do not fit: 1 of 2 are held and 1 are on their way"),
+            held.room_for(["c"]),
+        ):
+            pass
+        with held.room_for(["a"]):  # replacing needs no room
+            pass
+        held.put("b", vector(1))
+    held.delete("b")
+    with held.room_for(["c"]):
+        held.put("c", vector(2))
+
+
+def test_memory_is_taken_as_rows_are_written():
+    held = Catalog(dimensions=384, max_bytes=100 << 20)
+    assert held.used_bytes == 0
+    held.put("a", np.ones(384, np.float32))
+    held.put("a", np.zeros(384, np.float32))
+    assert held.used_bytes == 1536
+    assert held.capacity == (100 << 20) // 1536

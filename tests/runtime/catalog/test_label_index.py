@@ -1,0 +1,46 @@
+"""The label index against a dictionary of sets."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.catalog.label_index import LabelIndex
+
+ROWS, CAPACITY = 4, 9
+LABELS = [f"tag {letter}" for letter in "abcde"]
+
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.just("set"), st.integers(0, ROWS - 1), st.frozensets(st.sampled_from(LABELS))),
+        st.tuples(st.just("clear"), st.integers(0, ROWS - 1), st.just(frozenset())),
+    ),
+    max_size=60,
+)
+
+
+@given(operations)
+def test_rows_are_found_by_the_labels_they_have_now(program):
+    index, model = LabelIndex(ROWS, CAPACITY), {row: frozenset() for row in range(ROWS)}
+    for operation, row, labels in program:
+        room = CAPACITY - sum(map(len, model.values())) + len(model[row])
+        assert index.fits(row, len(labels)) == (len(labels) <= room)
+        if operation == "clear":
+            index.clear(row)
+        elif len(labels) <= room:
+            index.set(row, labels)
+        else:
+            continue
+        model[row] = labels
+        assert index.held == sum(map(len, model.values()))
+        for label in LABELS:
+            expected = [row for row, its in model.items() if label in its]
+            assert sorted(index.rows_with(label).tolist()) == expected
+        assert [index.count(row) for row in range(ROWS)] == [len(model[row]) for row in range(ROWS)]
+
+
+def test_memory_stays_what_was_reserved_however_often_labels_change():
+    index = LabelIndex(2, 4)
+    for n in range(100):
+        index.set(n % 2, [f"tag {n}", f"tag {n + 1}"])
+    assert index.used_bytes <= 4 * 12
+    assert index.rows_with("tag 100").tolist() == [1]
+    assert index.rows_with("tag 50").tolist() == []

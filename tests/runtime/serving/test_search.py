@@ -1,0 +1,158 @@
+"""The scan against a plain ranking of everything, and under changes while it runs."""
+
+import asyncio
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runtime.catalog.catalog import Catalog
+from runtime.personalization.diversity import mmr
+from runtime.personalization.ranking import cosine_scores, normalised
+from runtime.serving import search
+from runtime.serving.search import Search
+
+DIMENSIONS = 8
+
+
+def vectors(seed, n):
+    return normalised(np.random.default_rng(seed).standard_normal((n, DIMENSIONS)))
+
+
+@pytest.fixture(scope="module", params=["float32", "int8"])
+def catalog_of(request):
+    """Makes a catalogue of rows. With int8, `stored` stands for the database that it reads exact vectors from."""
+
+    def make(rows, labels=lambda n: ()):
+        stored = {}
+        exact = None if request.param == "float32" else lambda ids: {id: stored[id] for id in ids if id in stored}
+        catalog = Catalog(dimensions=DIMENSIONS, max_bytes=4 * DIMENSIONS * max(len(rows), 1), exact=exact)
+        catalog.stored = stored
+        for n, row in enumerate(rows):
+            put(catalog, f"item-{n}", row, labels(n))
+        return catalog
+
+    return make
+
+
+def put(catalog, id, row, labels=()):
+    catalog.stored[id] = row
+    catalog.put(id, row, labels)
+
+
+def best(catalog, query, k, **options):
+    return asyncio.run(Search(catalog).best(query, k, **options))
+
+
+@settings(deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 60),
+    st.integers(1, 70),
+    st.sampled_from([(), ("tag even",), ("tag even", "vendor third"), ("tag nobody",)]),
+    st.sets(st.integers(0, 70)),
+    st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_it_gives_what_a_plain_ranking_gives(catalog_of, seed, n, k, labels, excluded, diversity):
+    def labels_of(n):
+        return [label for label, every in (("tag even", 2), ("vendor third", 3)) if n % every == 0]
+
+    rows, query = vectors(seed, n), vectors(seed + 1, 1)[0]
+    catalog = catalog_of(rows, labels_of)
+    found = best(
+        catalog, query, k, labels=labels, excluded=[f"item-{one}" for one in excluded], diversity=diversity
+    )  # fmt: skip
+    passed = [one for one in range(n) if one not in excluded and set(labels) <= set(labels_of(one))]
+    scores = cosine_scores(query, rows)
+    expected = sorted(passed, key=lambda one: (-scores[one], one))
+    if diversity:
+        pool = expected[: max(100, 4 * k)]
+        expected = [pool[one] for one in mmr(scores[pool], rows[pool], k, diversity=diversity)]
+    assert found.matched == len(passed)
+    assert [hit.id for hit in found.hits] == [f"item-{one}" for one in expected[:k]]
+    assert [hit.score for hit in found.hits] == scores[expected[:k]].tolist()  # to the last bit
+
+
+def test_deleted_items_are_not_found_and_their_rows_are_used_again(catalog_of):
+    rows = vectors(1, 30)
+    catalog = catalog_of(rows, lambda n: ["tag old"])
+    for n in range(0, 30, 2):
+        catalog.delete(f"item-{n}")
+    found = best(catalog, rows[4], 30)
+    assert found.matched == 15
+    assert "item-4" not in {hit.id for hit in found.hits}
+    put(catalog, "new", rows[4], ["tag new"])
+    assert best(catalog, rows[4], 1).hits[0].id == "new"
+    assert best(catalog, rows[4], 30, labels=["tag new"]).matched == 1
+    assert best(catalog, rows[4], 30, labels=["tag old"]).matched == 15
+
+
+def test_what_goes_or_changes_during_the_scan_is_not_answered_as_it_was(catalog_of, monkeypatch):
+    monkeypatch.setattr(search, "STEP_ROWS", 8)
+    rows = vectors(2, 40)
+    query = rows[3]
+
+    async def scan_and_change():
+        catalog = catalog_of(rows)
+        scan = asyncio.ensure_future(Search(catalog).best(query, 40))
+        await asyncio.sleep(0)
+        assert not scan.done()
+        catalog.delete("item-3")
+        put(catalog, "item-5", -query)
+        return await scan
+
+    found = asyncio.run(scan_and_change())
+    scores = {hit.id: hit.score for hit in found.hits}
+    assert "item-3" not in scores
+    assert len(scores) == 39
+    assert scores["item-5"] == cosine_scores(query, -query[np.newaxis])[0]
+    assert list(scores.values()) == sorted(scores.values(), reverse=True)
+
+
+def test_scans_take_turns_and_each_gets_its_own_answer(catalog_of, monkeypatch):
+    monkeypatch.setattr(search, "STEP_ROWS", 8)
+    rows = vectors(3, 64)
+
+    async def many():
+        together = Search(catalog_of(rows))
+        return await asyncio.gather(*(together.best(row, 1) for row in rows))
+
+    assert [found.hits[0].id for found in asyncio.run(many())] == [f"item-{n}" for n in range(64)]
+
+
+def test_int8_reads_few_exact_vectors_and_finds_the_same():
+    """384 dimensions, and near neighbours whose scores int8 cannot tell apart."""
+    rng = np.random.default_rng(7)
+    centres = normalised(rng.standard_normal((20, 384)))
+    rows = normalised(centres[rng.integers(0, 20, 3_000)] + 0.02 * rng.standard_normal((3_000, 384)))
+    stored, read = {f"item-{n}": row for n, row in enumerate(rows)}, []
+
+    def exact(ids):
+        read.append(len(ids))
+        return {id: stored[id] for id in ids}
+
+    held, compact = Catalog(384, max_bytes=3_000 * 1_536), Catalog(384, max_bytes=3_000 * 392, exact=exact)
+    for id, row in stored.items():
+        held.put(id, row)
+        compact.put(id, row)
+    assert compact.used_bytes < held.used_bytes / 3.9
+    for query in rows[::150]:
+        assert best(compact, query, 10) == best(held, query, 10)
+    assert max(read) < 400
+
+
+def test_a_vector_that_is_no_longer_stored_is_taken_as_it_is_held():
+    rows = vectors(1, 3)
+    catalog = Catalog(DIMENSIONS, max_bytes=1_000, exact=lambda ids: {})
+    for n, row in enumerate(rows):
+        catalog.put(f"item-{n}", row)
+    hit = best(catalog, rows[1], 1).hits[0]
+    assert hit.id == "item-1"
+    assert abs(hit.score - 1) < 0.01
+
+
+def test_never_more_than_a_bounded_number_is_scored_again():
+    same = np.ones(5_000, np.float32)
+    found = search._may_be_best(same, np.full(5_000, 0.1, np.float32), 10)
+    assert found.tolist() == list(range(search.MOST_RESCORED))

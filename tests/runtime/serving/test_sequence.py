@@ -1,0 +1,294 @@
+"""The sequence model over HTTP: absent, installed, switched under load, and back."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from export.sequence import export_sequence
+from runtime.models.bundle import Bundle
+from runtime.models.sequence_model import History, SequenceModel
+from runtime.models.text_encoder import TextEncoder
+from tests.conftest import ROOT, Server
+
+DAY_S = 86_400
+TEXTS = {f"seq-{n}": text for n, text in enumerate((
+    "a rustic barn with hay bales", "a ballroom with chandeliers", "a yacht at sea", "wildflower bouquets",
+    "a black-tie band", "a lace dress", "a vegan wedding cake", "letterpress invitations",
+))}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def models(bundle_path: Path, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "minilm").symlink_to(bundle_path.resolve())
+    export_sequence(trained, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def serving(start_server: Callable[..., Server], models: Path) -> Server:
+    server = start_server(models_dir=models)
+    _store_catalogue(server)
+    return server
+
+
+@pytest.fixture(scope="module")
+def model(models: Path) -> SequenceModel:
+    return SequenceModel(Bundle.load(models / "sequence", kind="sequence"))
+
+
+def _store_catalogue(server: Server) -> None:
+    stored = server.client.post("/content/batch", json=[{"id": id, "text": text} for id, text in TEXTS.items()])
+    assert stored.json()["stored"] == len(TEXTS)
+
+
+def _act(server: Server, user: str, *acts: tuple[str, str], **more: object) -> None:
+    """Events a day apart, the last an hour ago."""
+    now = time.time()
+    events = [
+        {
+            "user_id": user, "content_id": id, "type": type,
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - 3600 - DAY_S * (len(acts) - n))), **more,
+        }
+        for n, (id, type) in enumerate(acts)
+    ]  # fmt: skip
+    assert server.client.post("/interactions", json=events).json()["stored"] == len(acts)
+
+
+def _answer(server: Server, path: str, **body: object) -> dict:
+    answer = server.client.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+HISTORY = (("seq-0", "view"), ("seq-3", "save"), ("seq-2", "skip"), ("seq-5", "share"))
+
+
+def test_without_a_bundle_everything_else_works_and_the_model_is_refused(
+    start_server: Callable[..., Server], bundle_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "minilm").symlink_to(bundle_path.resolve())
+    server = start_server(models_dir=tmp_path)
+    server.client.put("/content/plain-1", json={"text": "a barn"})
+    asked = [
+        server.client.get("/user/nobody/embedding", params={"model": "sequence"}),
+        server.client.post("/rank", json={"user_id": "nobody", "candidates": ["plain-1"], "model": "sequence"}),
+        server.client.post("/user/nobody/next-action", json={"candidates": ["plain-1"]}),
+    ]
+    for answer in asked:
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "no_sequence_model")
+        assert "python -m export sequence" in answer.json()["error"]["message"]
+    simple = _answer(server, "/rank", user_id="nobody", candidates=["plain-1"], model="simple")
+    assert (simple["model_version"], "fallback" in simple) == ("simple-v1", False)
+    assert server.client.get("/info").json()["sequence"] is None
+    wrong = server.client.get("/user/nobody/embedding", params={"model": "best"})
+    assert (wrong.status_code, wrong.json()["error"]["field"]) == (422, "model")
+
+
+def test_the_answer_is_the_models_own(serving: Server, model: SequenceModel, encoder: TextEncoder) -> None:
+    """The same events, features and vectors by hand: what is served is what was trained."""
+    _act(serving, "ada", *HISTORY, device="iPhone", duration_ms=4000, context={"days_to_wedding": 120, "note": "x"})
+    ids = [id for id, _ in HISTORY]
+    metadata = np.stack([encoder.embed(encoder.tokenize(TEXTS[id]).ids) for id in ids])
+    stamps = [json.loads(line) for line in serving.client.get("/user/ada/embedding").text.splitlines()]
+    assert len(stamps[0]["embedding"]) == 384
+    now_us = time.time_ns() // 1000
+    times = np.array([int(now_us // 1e6 - 3600 - DAY_S * (4 - n)) * 1_000_000 for n in range(4)])
+    codes = {"skip": 0, "view": 1, "save": 2, "share": 3}
+    content = model.learned(ids, metadata)
+    history = History(
+        content=content,
+        item=model.items(content),
+        action=np.array([codes[type] for _, type in HISTORY], np.int8),
+        device=np.ones(4, np.int8),
+        time_us=times,
+        duration_ms=np.full(4, 4000, np.float32),
+        days_to_wedding=np.full(4, 120, np.float32),
+    )
+    expected = model.user(history, now_us, 1)
+    found = serving.client.get("/user/ada/embedding", params={"model": "sequence"}).json()
+    assert (found["model_version"], found["source"], found["interaction_count"]) == ("sequence-v1", "history", 4)
+    assert len(found["embedding"]) == 128
+    np.testing.assert_allclose(np.array(found["embedding"]) @ expected.vector, 1, atol=1e-4)
+
+    everything = np.stack([encoder.embed(encoder.tokenize(text).ids) for text in TEXTS.values()])
+    learned = model.learned(list(TEXTS), everything)
+    ranking = _answer(serving, "/rank", user_id="ada", candidates=[*TEXTS, "nowhere"], model="sequence")
+    assert (ranking["model_version"], ranking["unknown"]) == ("sequence-v1", ["nowhere"])
+    scores = [one["score"] for one in ranking["scores"][:-1]]
+    np.testing.assert_allclose(scores, model.items(learned) @ expected.vector, atol=2e-3)
+    assert [one["score"] for one in ranking["ranked"]] == sorted(scores, reverse=True)
+
+    actions = _answer(serving, "/user/ada/next-action", candidates=[*TEXTS, "nowhere"])
+    assert (actions["events"], actions["source"], actions["unknown"]) == (4, "history", ["nowhere"])
+    order = ("skip", "view", "save", "share")
+    probabilities = [[one[action] for action in order] for one in actions["actions"][:-1]]
+    np.testing.assert_allclose(probabilities, model.actions(expected, learned), atol=2e-3)
+    assert actions["actions"][-1]["view"] is None
+
+
+def test_own_vectors_and_a_query_of_the_models_length(serving: Server, encoder: TextEncoder) -> None:
+    _act(serving, "own", *HISTORY)
+    vector = encoder.embed(encoder.tokenize(TEXTS["seq-4"]).ids).tolist()
+    ranking = _answer(
+        serving, "/rank", user_id="own", candidates=[{"id": "mine", "embedding": vector}, "seq-4"], model="sequence"
+    )
+    mine, stored = (one["score"] for one in ranking["scores"])
+    assert abs(mine - stored) < 2e-3
+    query = serving.client.get("/user/own/embedding", params={"model": "sequence"}).json()["embedding"]
+    again = _answer(serving, "/rank", embedding=query, candidates=["seq-4"], model="sequence")
+    assert (again["source"], abs(again["scores"][0]["score"] - stored) < 1e-2) == ("embedding", True)
+    refused = serving.client.post("/rank", json={"embedding": vector, "candidates": ["seq-4"], "model": "sequence"})
+    assert (refused.status_code, refused.json()["error"]["field"]) == (422, "$.embedding")
+
+
+def test_who_is_too_new_gets_the_cold_start_and_is_told(serving: Server) -> None:
+    _act(serving, "fresh", *HISTORY[:2])
+    found = serving.client.get("/user/fresh/embedding", params={"model": "sequence"}).json()
+    assert (found["model_version"], found["source"], found["fallback"]) == ("simple-v1", "history", "2 of 3 events")
+    assert len(found["embedding"]) == 384
+    ranking = _answer(serving, "/rank", user_id="nobody-yet", candidates=["seq-1"], model="sequence")
+    assert (ranking["source"], ranking["fallback"]) == ("popular", "0 of 3 events")
+    serving.client.put("/user/told/preferences", json={"preferences": ["lace"]})
+    assert _answer(serving, "/rank", user_id="told", candidates=["seq-1"], model="sequence")["source"] == "preferences"
+    assert _answer(serving, "/user/told/next-action", candidates=["seq-1"])["source"] == "preferences"
+    none = _answer(serving, "/user/nobody-yet/next-action", candidates=["seq-1"])
+    assert (none["source"], none["events"]) == ("none", 0)
+    np.testing.assert_allclose(
+        sum(none["actions"][0][name] for name in ("skip", "view", "save", "share")), 1, atol=1e-5
+    )
+
+
+def test_an_event_changes_the_next_ranking_and_a_skip_counts(serving: Server) -> None:
+    _act(serving, "moving", *HISTORY)
+    before = _answer(serving, "/rank", user_id="moving", candidates=list(TEXTS), model="sequence")["scores"]
+    simple = _answer(serving, "/rank", user_id="moving", candidates=list(TEXTS))["scores"]
+    serving.client.post("/interactions", json={"user_id": "moving", "content_id": "seq-6", "type": "skip"})
+    after = _answer(serving, "/rank", user_id="moving", candidates=list(TEXTS), model="sequence")["scores"]
+    assert max(abs(a["score"] - b["score"]) for a, b in zip(after, before, strict=True)) > 1e-3
+    assert _answer(serving, "/rank", user_id="moving", candidates=list(TEXTS))["scores"] == simple
+
+
+def test_item_vectors_follow_the_content(serving: Server) -> None:
+    """Replaced content is ranked by its new text; deleted content leaves histories and rankings."""
+    _act(serving, "editor", *HISTORY, ("seq-7", "view"))
+
+    def score(id: str) -> float | None:
+        return _answer(serving, "/rank", user_id="editor", candidates=[id], model="sequence")["scores"][0]["score"]
+
+    serving.client.put("/content/seq-edit", json={"text": TEXTS["seq-1"]})
+    assert abs(score("seq-edit") - score("seq-1")) < 2e-3
+    serving.client.put("/content/seq-edit", json={"text": TEXTS["seq-6"]})
+    assert abs(score("seq-edit") - score("seq-6")) < 2e-3
+    serving.client.delete("/content/seq-edit")
+    assert score("seq-edit") is None
+    info = serving.client.get("/info").json()["sequence"]
+    assert info["item_vectors"] == len(TEXTS)
+    before = _answer(serving, "/user/editor/next-action", candidates=["seq-0"])["events"]
+    serving.client.delete("/content/seq-7")
+    assert _answer(serving, "/user/editor/next-action", candidates=["seq-0"])["events"] == before - 1
+    serving.client.put("/content/seq-7", json={"text": TEXTS["seq-7"]})
+
+
+def test_odd_contexts_and_devices_are_no_errors(serving: Server) -> None:
+    for n, context in enumerate(
+        ({"days_to_wedding": "soon"}, {"days_to_wedding": 1e300}, {"days_to_wedding": True}, {})
+    ):
+        _act(serving, f"odd-{n}", *HISTORY, device="🛰 satellite", context=context)
+        answer = serving.client.get(f"/user/odd-{n}/embedding", params={"model": "sequence", "device": "fridge"})
+        assert np.isfinite(answer.json()["embedding"]).all()
+
+
+def test_a_bundle_is_switched_without_dropping_a_request_and_back(
+    start_server: Callable[..., Server], models: Path, trained: Path, bundle_path: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "minilm").symlink_to(bundle_path.resolve())
+    first = export_sequence(trained, folder)
+    other = _other_bundle(first)
+    server = start_server(models_dir=folder)
+    _store_catalogue(server)
+    _act(server, "ada", *HISTORY)
+
+    def served() -> str:
+        return server.client.get("/info").json()["sequence"]["bundle_sha256"]
+
+    statuses: list[int] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            while not stop.is_set():
+                body = {"user_id": "ada", "candidates": list(TEXTS), "model": "sequence"}
+                statuses.append(client.post("/rank", json=body).status_code)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        before = served()
+        _switch(folder, "--to", str(other))
+        _until(lambda: served() != before)
+        _switch(folder, "--back")
+        _until(lambda: served() == before)
+        (folder / "sequence" / "golden.json").write_text("[]")  # a damaged bundle is not taken over
+        (folder / "sequence" / "manifest.json").touch()
+        time.sleep(3)
+        assert served() == before
+    finally:
+        stop.set()
+        asking.join()
+    assert set(statuses) == {200}
+    assert "is still served" in server.log.read_text()
+
+
+def test_a_bundle_that_appears_is_served_and_one_that_is_broken_leaves_the_rest(
+    start_server: Callable[..., Server], models: Path, bundle_path: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "minilm").symlink_to(bundle_path.resolve())
+    shutil.copytree(models / "sequence", folder / "sequences" / "one")
+    (folder / "sequences" / "one" / "user.ort").write_bytes(b"not a graph")
+    (folder / "sequence").symlink_to("sequences/one")
+    server = start_server(models_dir=folder)
+    server.client.put("/content/a", json={"text": "a barn"})
+    refused = server.client.post("/user/x/next-action", json={"candidates": ["a"]})
+    assert refused.status_code == 409
+    assert "cannot be served" in refused.json()["error"]["message"]
+    shutil.copytree(models / "sequence", folder / "sequences" / "two")
+    _switch(folder, "--to", str(folder / "sequences" / "two"))
+    _until(lambda: server.client.post("/user/x/next-action", json={"candidates": ["a"]}).status_code == 200)
+
+
+def _other_bundle(first: Path) -> Path:
+    """A copy with another manifest, and so another digest."""
+    other = first.with_name("other")
+    shutil.copytree(first, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["quality"]["note"] = "other"
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    return other
+
+
+def _switch(models: Path, *arguments: str) -> None:
+    command = [sys.executable, "-m", "runtime.models.installed", *arguments]
+    subprocess.run(command, cwd=ROOT, env={"VOWS_MODELS_DIR": str(models)}, check=True, capture_output=True)
+
+
+def _until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if reached():
+            return
+        time.sleep(0.05)
+    raise AssertionError("not reached within a minute")

@@ -1,0 +1,214 @@
+"""Copies of the database: of one moment, checked, complete or absent, and put back the same way."""
+
+import os
+import sqlite3
+import threading
+import time
+
+import pytest
+
+from runtime.store import SchemaTooNew, StoreCorrupt, StoreError, StoreIOError, StoreLocked
+from runtime.store.sqlite import migrations
+from runtime.store.sqlite import store as sqlite
+from runtime.store.sqlite.backup import back_up, restore
+from runtime.store.sqlite.connection import DATABASE
+
+
+@pytest.fixture
+def filled(open_store, item, event, preferences):
+    """A store with content, events and preferences, and how many rows it has."""
+    store = open_store()
+    store.put_content([item("barn"), item("hall", 1)]).result()
+    store.add_interactions([event(str(n), user=f"user-{n % 3}") for n in range(30)]).result()
+    store.put_preferences("ann", preferences()).result()
+    return store
+
+
+def ids(path):
+    connection = sqlite3.connect(path)
+    try:
+        return [id for (id,) in connection.execute("SELECT event_id FROM interactions ORDER BY sequence").fetchall()]
+    finally:
+        connection.close()
+
+
+def test_a_copy_made_under_writes_has_everything_acknowledged_before_and_goes_back(
+    filled, open_store, event, data_dir, tmp_path
+):
+    acknowledged, stop = [str(n) for n in range(30)], threading.Event()
+
+    def write():
+        n = 1000
+        while not stop.is_set():
+            filled.add_interactions([event(str(n))]).result()
+            acknowledged.append(str(n))
+            n += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while len(acknowledged) < 40:
+        time.sleep(0.001)
+    before = list(acknowledged)
+    copy = back_up(data_dir / DATABASE, tmp_path / "copy")
+    stop.set()
+    writer.join()
+    copied = ids(tmp_path / "copy")
+    assert copied[: len(before)] == before
+    assert copied == acknowledged[: len(copied)]
+    assert (copy.rows.content, copy.rows.interactions, copy.rows.preferences) == (2, len(copied), 1)
+    assert sorted(os.listdir(tmp_path)) == ["copy", "data"]
+    assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
+    filled.close()
+    assert restore(tmp_path / "copy", tmp_path / "elsewhere", replace=False).rows == copy.rows
+    back = sqlite.SqliteStore(tmp_path / "elsewhere", dimensions=4)
+    assert [entry.event_id for entry in back.log(limit=100_000)] == copied
+    assert back.check() == []
+    assert back.add_interactions([event("new"), event("3")]).result() == ["stored", "duplicate"]
+    back.close()
+
+
+def test_a_copy_has_no_bytes_of_who_was_deleted_before(filled, event, data_dir, tmp_path):
+    filled.add_interactions([event("x", user="zebediah")]).result()
+    filled.delete_user("zebediah").result()
+    back_up(data_dir / DATABASE, tmp_path / "copy")
+    assert b"zebediah" not in (tmp_path / "copy").read_bytes()
+
+
+def test_a_copy_never_takes_the_place_of_another_file(filled, data_dir, tmp_path):
+    (tmp_path / "copy").write_text("mine")
+    with pytest.raises(StoreError, match="exists already; choose another name"):
+        back_up(data_dir / DATABASE, tmp_path / "copy")
+    assert (tmp_path / "copy").read_text() == "mine"
+    with pytest.raises(StoreIOError, match="check that the volume is mounted"):
+        back_up(data_dir / DATABASE, tmp_path / "no" / "folder")
+    with pytest.raises(StoreIOError, match="set VOWS_DATA_DIR"):
+        back_up(tmp_path / DATABASE, tmp_path / "other")
+
+
+def test_a_damaged_database_gives_no_copy(filled, item, data_dir, tmp_path):
+    filled.put_content([item(f"item-{n}", n, fields=b"x" * 3000) for n in range(50)]).result()
+    filled.close()
+    damaged = bytearray((data_dir / DATABASE).read_bytes())
+    damaged[len(damaged) // 2 :] = b"\xff" * (len(damaged) - len(damaged) // 2)
+    (data_dir / DATABASE).write_bytes(damaged)
+    with pytest.raises(StoreError):
+        back_up(data_dir / DATABASE, tmp_path / "copy")
+    assert not list(tmp_path.glob("copy*"))
+
+
+def test_a_database_that_is_there_or_in_use_is_not_replaced_unasked(filled, open_store, event, data_dir, tmp_path):
+    back_up(data_dir / DATABASE, tmp_path / "copy")
+    filled.add_interactions([event("later")]).result()
+    with pytest.raises(StoreLocked, match="is in use by another process"):
+        restore(tmp_path / "copy", data_dir, replace=True)
+    filled.close()
+    with pytest.raises(StoreError, match="add --replace to lose what it holds"):
+        restore(tmp_path / "copy", data_dir, replace=False)
+    assert "later" in ids(data_dir / DATABASE)
+    restore(tmp_path / "copy", data_dir, replace=True)
+    assert "later" not in ids(data_dir / DATABASE)
+    assert sorted(os.listdir(data_dir)) == ["lock", DATABASE]
+    assert open_store().counts().interactions == 30
+
+
+def test_the_log_of_the_old_database_is_not_applied_to_the_new_one(open_store, item, event, data_dir, tmp_path):
+    store = open_store()
+    store.put_content([item("barn")]).result()
+    back_up(data_dir / DATABASE, tmp_path / "copy")
+    store.add_interactions([event("later")]).result()
+    log = (data_dir / f"{DATABASE}-wal").read_bytes()  # as a kill would leave it
+    store.close()
+    (data_dir / f"{DATABASE}-wal").write_bytes(log)
+    (data_dir / DATABASE).write_bytes(b"damaged")
+    restore(tmp_path / "copy", data_dir, replace=True)
+    store = open_store()
+    assert store.check() == []
+    assert store.counts().interactions == 0
+
+
+def test_what_is_not_a_whole_backup_of_ours_is_refused_and_the_database_stays(filled, data_dir, tmp_path):
+    copy = back_up(data_dir / DATABASE, tmp_path / "copy").path
+    with pytest.raises(StoreError, match="a database in use, with a log beside it"):
+        restore(data_dir / DATABASE, tmp_path / "other", replace=False)
+    filled.close()
+    before = (data_dir / DATABASE).read_bytes()
+    whole = copy.read_bytes()
+    for bad, complaint in (
+        (b"PK\x03\x04 not a database" * 100, "not a database"),
+        (whole[: len(whole) // 2], "damaged|malformed"),
+        (whole[:8192] + b"\xff" * 4096 + whole[12288:], "damaged|malformed"),
+    ):
+        copy.write_bytes(bad)
+        with pytest.raises(StoreCorrupt, match=complaint):
+            restore(copy, data_dir, replace=True)
+    other = sqlite3.connect(tmp_path / "theirs")
+    other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    with pytest.raises(StoreCorrupt, match="no database of this program"):
+        restore(tmp_path / "theirs", data_dir, replace=True)
+    with pytest.raises(StoreIOError, match="there is no backup at"):
+        restore(tmp_path / "nothing", data_dir, replace=True)
+    copy.write_bytes(whole)
+    newer = sqlite3.connect(copy)
+    newer.execute("INSERT INTO migrations (name, applied_us) VALUES ('from_the_future', 0)")
+    newer.commit()
+    newer.close()
+    with pytest.raises(SchemaTooNew, match="from_the_future"):
+        restore(copy, data_dir, replace=True)
+    assert (data_dir / DATABASE).read_bytes() == before
+    assert sorted(os.listdir(data_dir)) == ["lock", DATABASE]
+
+
+def add_note(connection):
+    connection.execute("ALTER TABLE users ADD COLUMN note TEXT")
+
+
+def fail(connection):
+    connection.execute("CREATE TABLE half_done (x)")
+    raise RuntimeError("half way")
+
+
+def with_steps(monkeypatch, *steps):
+    """As a later version of this program would be: the same steps and then these."""
+    changed = (*migrations.MIGRATIONS, *steps)
+    monkeypatch.setattr("runtime.store.sqlite.migrations.MIGRATIONS", changed)
+    for function in (migrations.pending, migrations.migrate):
+        monkeypatch.setattr(function, "__defaults__", (changed,))
+
+
+def test_a_migration_is_preceded_by_a_backup_that_goes_back(filled, open_store, data_dir, monkeypatch):
+    filled.close()
+    assert not list(data_dir.glob("*.before-*"))  # nothing to lose when the first tables were made
+    backup = data_dir / f"{DATABASE}.before-fail"
+    with monkeypatch.context() as newer:
+        with_steps(newer, fail)
+        with pytest.raises(RuntimeError, match="half way"):
+            open_store()
+    assert len(ids(backup)) == 30
+    with monkeypatch.context() as newer:
+        with_steps(newer, add_note)
+        open_store().close()
+    assert [path.name for path in data_dir.glob("*.before-*")] == [f"{DATABASE}.before-add_note"]  # the latest only
+    with pytest.raises(SchemaTooNew):
+        open_store()
+    assert restore(data_dir / f"{DATABASE}.before-add_note", data_dir, replace=True).rows.interactions == 30
+    assert open_store().counts().interactions == 30
+
+
+def test_a_backup_that_cannot_be_made_stops_the_migration(filled, open_store, data_dir, monkeypatch):
+    filled.close()
+    (data_dir / f"{DATABASE}.before-add_note.partial").mkdir()
+    before = (data_dir / DATABASE).read_bytes()
+    with_steps(monkeypatch, add_note)
+    with pytest.raises(StoreIOError, match="backing up to"):
+        open_store()
+    assert (data_dir / DATABASE).read_bytes() == before
+
+
+def test_forgetting_a_user_forgets_the_backup_before_a_migration(filled, open_store, data_dir, monkeypatch):
+    filled.close()
+    with_steps(monkeypatch, add_note)
+    store = open_store()
+    assert b"user-1" in (data_dir / f"{DATABASE}.before-add_note").read_bytes()
+    store.delete_user("user-1").result()
+    assert not [path for path in data_dir.iterdir() if b"user-1" in path.read_bytes()]

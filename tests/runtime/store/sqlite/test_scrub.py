@@ -1,0 +1,116 @@
+"""A deleted user is gone from the bytes of the files."""
+
+import random
+
+import pytest
+
+from runtime.store import StoreError
+from runtime.store.sqlite import scrub
+from runtime.store.sqlite.connection import open_reader
+
+
+def fill(store, item, event, preferences):
+    """Events with ids in random order, so that pages split and merge; returns the users."""
+    rng = random.Random(5)
+    store.put_content([item(f"content-{n}", n) for n in range(40)]).result()
+    users = [f"person-{rng.getrandbits(128):032x}" for _ in range(60)]
+    for _ in range(30):
+        batch = []
+        for _ in range(200):
+            user = rng.choice(users)
+            content = f"content-{rng.randrange(40)}"
+            device = f"device of {user}" * rng.randrange(1, 4)
+            id = f"{rng.getrandbits(64):016x}-{user}"
+            batch.append(event(id, user=user, content=content, device=device, context=b'"%s"' % user.encode()))
+        store.add_interactions(batch).result()
+        user = rng.choice(users)
+        store.put_preferences(user, preferences(texts=[f"of {user}"])).result()
+    return users
+
+
+def copies(data_dir, text):
+    return {file.name: n for file in data_dir.iterdir() if (n := file.read_bytes().count(text.encode()))}
+
+
+def delete_and_look(store, users, data_dir):
+    left = {}
+    for user in users:
+        receipt = store.delete_user(user).result()
+        assert receipt.users == 1
+        assert receipt.interactions > 0
+        if found := copies(data_dir, user):
+            left[user] = found
+    return left
+
+
+def test_a_deleted_user_leaves_no_bytes(store, data_dir, item, event, preferences):
+    users = fill(store, item, event, preferences)
+    deleted, kept = users[:30], users[30:]
+    assert copies(data_dir, deleted[0])
+    before = {user: store.get_user(user).sums.encode() for user in kept}
+    log = [entry for entry in store.log(limit=10_000) if entry.user_id in kept]
+    assert delete_and_look(store, deleted, data_dir) == {}
+    # nothing else has changed, and later writes do not bring back what a cache remembered
+    assert store.log(limit=10_000) == log
+    assert {user: store.get_user(user).sums.encode() for user in kept} == before
+    store.add_interactions([event(f"new-{n}", user=kept[n % 30], content="content-1") for n in range(500)]).result()
+    assert not [user for user in deleted if copies(data_dir, user)]
+    assert open_reader(store.path).execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_without_the_scrub_there_would_be_bytes_to_find(store, data_dir, item, event, preferences, monkeypatch):
+    erase = scrub.erase_unallocated
+    erased = []
+    monkeypatch.setattr(scrub, "erase_unallocated", lambda *file: erased.append(erase(*file)))
+    users = fill(store, item, event, preferences)
+    delete_and_look(store, users[:10], data_dir)
+    assert erased[0] > 0  # since the filling
+    assert sum(erased[1:]) > 0  # since the deletion before
+
+
+def test_a_reader_in_the_way_is_reported_and_repeating_cures_it(store, data_dir, item, event, monkeypatch):
+    store.put_content([item("barn")]).result()
+    store.add_interactions([event("secret-event-id", user="secret-user-id")]).result()
+    store.writer.submit(lambda c: c.execute("PRAGMA busy_timeout = 10"), bytes=1).result()
+    reader = open_reader(store.path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM users").fetchall()
+    with pytest.raises(StoreError, match=r"rows are deleted, but copies may be left .* a reader is in the way; repeat"):
+        store.delete_user("secret-user-id").result()
+    assert store.get_user("secret-user-id") is None
+    assert copies(data_dir, "secret-user-id")
+    reader.execute("ROLLBACK")
+    assert store.delete_user("secret-user-id").result().users == 0
+    assert not copies(data_dir, "secret-user-id")
+    assert not copies(data_dir, "secret-event-id")
+    reader.close()
+
+
+def test_a_scrub_owed_since_a_crash_is_paid_at_the_next_start(open_store, data_dir, item, event, monkeypatch):
+    store = open_store()
+    store.put_content([item("barn")]).result()
+    store.add_interactions([event("secret-event-id", user="secret-user-id")]).result()
+    calls = []
+
+    def crash(*_):
+        raise OSError("the machine is on fire")
+
+    monkeypatch.setattr(scrub, "erase_unallocated", crash)
+    with pytest.raises(StoreError, match="on fire"):
+        store.delete_user("secret-user-id").result()
+    store.close()
+    monkeypatch.setattr(scrub, "erase_unallocated", lambda *_: calls.append(1))
+    open_store().close()
+    assert calls == [1]
+    open_store().close()
+    assert calls == [1]
+
+
+def test_a_page_that_is_not_what_it_seems_is_left_alone(tmp_path):
+    file = tmp_path / "pages"
+    page = bytearray(b"\xee" * 4096)
+    page[:8] = bytes([13, 0, 0, 0xFF, 0xFF, 0, 9, 0])  # a leaf with 65,535 cells
+    file.write_bytes(bytes(4096) + bytes(page))
+    with file.open("r+b") as opened, pytest.raises(OSError, match="65535 cells, the first at 9"):
+        scrub.erase_unallocated(opened.fileno(), 4096)
+    assert file.read_bytes()[4096:] == page
