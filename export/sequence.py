@@ -51,7 +51,8 @@ lengths, compile them to memory-mapped .ort files, compare with PyTorch over the
 {", ".join(map(str, LENGTHS))} events, write, and make it the bundle that is served.
 
 The bundle gets a folder of its own in {BUNDLES}/ beside the link, which is moved in one step;
-`python -m runtime.models.installed --back` moves it to the bundle before. A running server follows within seconds. When the gate refuses, nothing moves."""
+`python -m runtime.models.installed --back` moves it to the bundle before. A running server follows within seconds.
+When the gate refuses, nothing moves."""
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

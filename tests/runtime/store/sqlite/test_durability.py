@@ -61,7 +61,7 @@ def test_every_acknowledgement_comes_after_a_sync_of_all_that_was_written(tmp_pa
 
 
 def test_the_count_would_notice_a_lower_setting(tmp_path, faults):
-    normal = "from runtime.store import connection\nconnection._WRITER_PRAGMAS['synchronous'] = ('NORMAL', 1)"
+    normal = "from runtime.store.sqlite import connection\nconnection._WRITER_PRAGMAS['synchronous'] = ('NORMAL', 1)"
     singles, _ = trace(tmp_path, faults, prelude=normal)
     assert not all(re.fullmatch("[WS]*W+S+", calls) for calls in singles)
 
