@@ -113,13 +113,13 @@ def start_server(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def server(start_server: Callable[..., Server]) -> Server:
+def shared_server(start_server: Callable[..., Server]) -> Server:
     """A server that many tests share: use ids of your own, and let content that others stored be there."""
     return start_server()
 
 
 @pytest.fixture(scope="session")
-def server_url(start_server: Callable[..., Server]) -> str:
+def shared_server_url(start_server: Callable[..., Server]) -> str:
     """The address of a server with an empty database, for the examples."""
     return start_server().url
 

@@ -41,7 +41,7 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def demo(start_server):
+def shared_demo_server(start_server):
     """A server with the catalogue of the demo, and its couples."""
     server = start_server()
     client, catalogue = Client(server.url), load_catalogue()
@@ -99,8 +99,8 @@ def keep(page, name):
         page.screenshot(path=Path(KEPT) / name, type="jpeg", quality=82)
 
 
-def test_clicks_move_the_ranking_and_the_plot(visit, demo):
-    page = visit(demo)
+def test_clicks_move_the_ranking_and_the_plot(visit, shared_demo_server):
+    page = visit(shared_demo_server)
     page.wait_for_selector(".card")
     assert "popular" in page.inner_text("#source")
     before, place = titles(page), page.locator(".you").get_attribute("style")
@@ -121,13 +121,13 @@ def test_clicks_move_the_ranking_and_the_plot(visit, demo):
     act(page, page.locator(".card").nth(1), "skip")
     assert skipped not in titles(page)
     user = page.input_value("#user")
-    assert demo.client.get(f"/user/{user}/embedding").json()["interaction_count"] == 3
+    assert shared_demo_server.client.get(f"/user/{user}/embedding").json()["interaction_count"] == 3
     page.evaluate("scrollTo(0, 0)")
     keep(page, "page.jpg")
 
 
-def test_words_are_read_and_order_the_feed(visit, demo):
-    page = visit(demo)
+def test_words_are_read_and_order_the_feed(visit, shared_demo_server):
+    page = visit(shared_demo_server)
     page.wait_for_selector(".card")
     page.fill("#text", "a ballroom with chandeliers, black tie and champagne")
     page.click("#embed button")
@@ -139,8 +139,8 @@ def test_words_are_read_and_order_the_feed(visit, demo):
     assert "black tie" in page.locator(".card").first.inner_text()
 
 
-def test_memory_and_latency_are_seen_against_the_line(visit, demo):
-    page = visit(demo)
+def test_memory_and_latency_are_seen_against_the_line(visit, shared_demo_server):
+    page = visit(shared_demo_server)
     page.wait_for_selector(".card")
     until(page, lambda: "MB" in page.inner_text("#memory"))
     rss = int(re.match(r"(\d+) MB", page.inner_text("#memory"))[1])
@@ -151,8 +151,8 @@ def test_memory_and_latency_are_seen_against_the_line(visit, demo):
     assert page.locator("#latency-plot rect").count() >= 4
 
 
-def test_an_item_opens_and_closes_by_keyboard_and_counts_as_a_view(visit, demo):
-    page = visit(demo)
+def test_an_item_opens_and_closes_by_keyboard_and_counts_as_a_view(visit, shared_demo_server):
+    page = visit(shared_demo_server)
     page.wait_for_selector(".card")
     page.locator(".card .open").nth(1).focus()
     title = titles(page)[1]
@@ -165,8 +165,8 @@ def test_an_item_opens_and_closes_by_keyboard_and_counts_as_a_view(visit, demo):
     until(page, lambda: viewed.get_attribute("aria-pressed") == "true")
 
 
-def test_another_visitor_and_being_forgotten(visit, demo):
-    page = visit(demo, color_scheme="dark")
+def test_another_visitor_and_being_forgotten(visit, shared_demo_server):
+    page = visit(shared_demo_server, color_scheme="dark")
     page.wait_for_selector(".card")
     page.fill("#user", "demo-hannah-joel")
     page.click("#who button:not([type])")
@@ -179,11 +179,11 @@ def test_another_visitor_and_being_forgotten(visit, demo):
     act(page, page.locator(".card").nth(3), "save")
     page.click("#forget")
     until(page, lambda: "popular" in page.inner_text("#source"))
-    assert demo.client.get("/user/to-be-forgotten/embedding").json()["interaction_count"] == 0
+    assert shared_demo_server.client.get("/user/to-be-forgotten/embedding").json()["interaction_count"] == 0
 
 
-def test_a_phone(visit, demo):
-    page = visit(demo, color_scheme="light", reduced_motion="reduce")
+def test_a_phone(visit, shared_demo_server):
+    page = visit(shared_demo_server, color_scheme="light", reduced_motion="reduce")
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_selector(".card")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -196,8 +196,8 @@ def test_a_phone(visit, demo):
     keep(page, "page-phone.jpg")
 
 
-def test_everything_that_can_be_used_has_a_name(visit, demo):
-    page = visit(demo)
+def test_everything_that_can_be_used_has_a_name(visit, shared_demo_server):
+    page = visit(shared_demo_server)
     page.wait_for_selector(".card")
     unnamed = page.evaluate(
         """[...document.querySelectorAll("button, input, [role=img], dialog[open]")].filter((e) => !(
@@ -241,9 +241,9 @@ def test_what_others_stored_is_text_and_never_markup(visit, start_server):
     assert page.title().startswith("vows-edge")
 
 
-def test_the_policy_is_strict(demo):
+def test_the_policy_is_strict(shared_demo_server):
     for path in ("/", "/page/page.js", "/docs"):
-        answer = demo.client.get(path)
+        answer = shared_demo_server.client.get(path)
         policy = answer.headers["content-security-policy"]
         assert policy.startswith("default-src 'none'")
         assert "unsafe" not in policy
@@ -254,11 +254,11 @@ def test_the_policy_is_strict(demo):
 @pytest.mark.parametrize(
     "name", ["nothing.js", "..%2Fapp.py", "..%2f..%2fsettings.py", "%2Fetc%2Fpasswd", "page.js%00"]
 )
-def test_nothing_but_the_page_is_served(server, name):
-    assert server.client.get(f"/page/{name}").status_code == 404
+def test_nothing_but_the_page_is_served(shared_server, name):
+    assert shared_server.client.get(f"/page/{name}").status_code == 404
 
 
-def test_the_documentation_page_has_its_style(visit, demo):
-    page = visit(demo)
-    page.goto(f"{demo.url}/docs")
+def test_the_documentation_page_has_its_style(visit, shared_demo_server):
+    page = visit(shared_demo_server)
+    page.goto(f"{shared_demo_server.url}/docs")
     assert page.evaluate("getComputedStyle(document.querySelector('pre')).borderRadius") == "6px"

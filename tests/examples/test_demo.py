@@ -19,24 +19,24 @@ FORMAL = in_style(CATALOGUE, ["black tie", "ballroom", "classic"])
 
 
 @pytest.fixture(scope="module")
-def client(server_url: str) -> Client:
-    client = Client(server_url)
+def shared_client(shared_server_url: str) -> Client:
+    client = Client(shared_server_url)
     load(client, CATALOGUE)
     return client
 
 
 @pytest.fixture(scope="module")
-def stages(client: Client) -> dict[str, list[Stage]]:
+def stages(shared_client: Client) -> dict[str, list[Stage]]:
     """Every couple's stages, by user id."""
-    return play_all(client, list(JOURNEYS.values()), CATALOGUE)
+    return play_all(shared_client, list(JOURNEYS.values()), CATALOGUE)
 
 
 def place(stage: Stage, *tags: str) -> float:
     return mean_place(stage.ids, in_style(CATALOGUE, list(tags)))
 
 
-def test_a_second_load_changes_nothing(client: Client) -> None:
-    assert load(client, CATALOGUE) == {"unchanged": len(CATALOGUE)}
+def test_a_second_load_changes_nothing(shared_client: Client) -> None:
+    assert load(shared_client, CATALOGUE) == {"unchanged": len(CATALOGUE)}
 
 
 def test_everyone_starts_from_what_is_popular(stages: dict[str, list[Stage]]) -> None:
@@ -113,17 +113,17 @@ def test_couples_differ(stages: dict[str, list[Stage]]) -> None:
         assert cosine(one[-1].embedding, other[-1].embedding) < 0.9
 
 
-def test_an_event_sent_again_changes_nothing(client: Client, stages: dict[str, list[Stage]]) -> None:
+def test_an_event_sent_again_changes_nothing(shared_client: Client, stages: dict[str, list[Stage]]) -> None:
     journey = JOURNEYS["demo-hannah-joel"]
     again = [event.interaction(journey.user_id, datetime.now(UTC)) for event in journey.events]
-    assert client.add_interactions(again) == 0
-    assert client.embedding(journey.user_id) == stages[journey.user_id][-1].embedding
+    assert shared_client.add_interactions(again) == 0
+    assert shared_client.embedding(journey.user_id) == stages[journey.user_id][-1].embedding
 
 
-def test_the_program_shows_the_same_picture_twice(server_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_program_shows_the_same_picture_twice(shared_server_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     pictures = []
     for _ in range(2):
-        assert main(["--url", server_url]) == 0
+        assert main(["--url", shared_server_url]) == 0
         pictures.append(capsys.readouterr().out.split("\n", 1)[1])  # the first line counts created and unchanged items
     assert pictures[0] == pictures[1]
     for journey in JOURNEYS.values():
@@ -141,12 +141,12 @@ def test_an_address_that_is_none_is_refused(url: str, capsys: pytest.CaptureFixt
     assert url in capsys.readouterr().err
 
 
-def test_a_refusal_reaches_the_reader(client: Client) -> None:
+def test_a_refusal_reaches_the_reader(shared_client: Client) -> None:
     event = {"user_id": "demo-nobody", "content_id": "no-such-item", "type": "save", "event_id": "demo-nobody-01"}
     with pytest.raises(ServerError, match="demo-nobody-01"):
-        client.add_interactions([event])
+        shared_client.add_interactions([event])
     with pytest.raises(ServerError, match="no-such-item"):
-        client.rank("demo-nobody", ["no-such-item"])
+        shared_client.rank("demo-nobody", ["no-such-item"])
 
 
 def test_the_program_needs_the_standard_library_alone() -> None:

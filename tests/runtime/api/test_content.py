@@ -6,34 +6,36 @@ from datetime import UTC, datetime
 BARN = {"title": "Oak Barn", "description": "A barn with hay.", "vendor_name": "Oak Farm", "tags": ["rustic"]}
 
 
-def test_put_get_replace_delete(server):
+def test_put_get_replace_delete(shared_server):
     url = "/content/content-1"
-    created = server.client.put(url, json=BARN)
+    created = shared_server.client.put(url, json=BARN)
     assert created.status_code == 200
     assert created.json()["status"] == "created"
     assert created.json()["used"] == ["title", "description", "vendor_name", "tags"]
 
-    stored = server.client.get(url).json()
-    assert stored["embedding"] == server.client.post("/embed", json=BARN).json()["embedding"]
+    stored = shared_server.client.get(url).json()
+    assert stored["embedding"] == shared_server.client.post("/embed", json=BARN).json()["embedding"]
     assert {name: stored[name] for name in BARN} == BARN
     assert stored["model_version"] == "sentence-bert-v1"
     age = datetime.now(UTC) - datetime.fromisoformat(stored["created_at"])
     assert 0 <= age.total_seconds() < 60
 
-    assert server.client.put(url, json=BARN).json()["status"] == "unchanged"
-    replaced = server.client.put(url, json={**BARN, "description": "A ballroom.", "images": ["https://x/1.jpg"]}).json()
+    assert shared_server.client.put(url, json=BARN).json()["status"] == "unchanged"
+    replaced = shared_server.client.put(
+        url, json={**BARN, "description": "A ballroom.", "images": ["https://x/1.jpg"]}
+    ).json()
     assert (replaced["status"], replaced["ignored"]) == ("replaced", ["images"])
-    again = server.client.get(url).json()
+    again = shared_server.client.get(url).json()
     assert again["embedding"] != stored["embedding"]
     assert (again["created_at"], again["images"]) == (stored["created_at"], ["https://x/1.jpg"])
 
-    assert server.client.delete(url).status_code == 204
-    assert server.client.get(url).status_code == 404
-    missing = server.client.delete(url)
+    assert shared_server.client.delete(url).status_code == 204
+    assert shared_server.client.get(url).status_code == 404
+    missing = shared_server.client.delete(url)
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "unknown_content")
 
 
-def test_ids_are_opaque(server):
+def test_ids_are_opaque(shared_server):
     for path, id in {
         "a%2Fb%20c%3Fd": "a/b c?d",
         "batch": "batch",
@@ -42,14 +44,14 @@ def test_ids_are_opaque(server):
         "..%2f..%2fetc": "../../etc",
         "x" * 256: "x" * 256,
     }.items():
-        assert server.client.put(f"/content/{path}", json=BARN).json()["id"] == id
-        assert server.client.get(f"/content/{path}").json()["id"] == id
-        ranked = server.client.post("/rank", json={"embedding": [1.0] * 384, "candidates": [id]}).json()
+        assert shared_server.client.put(f"/content/{path}", json=BARN).json()["id"] == id
+        assert shared_server.client.get(f"/content/{path}").json()["id"] == id
+        ranked = shared_server.client.post("/rank", json={"embedding": [1.0] * 384, "candidates": [id]}).json()
         assert ranked["unknown"] == []
-        assert server.client.delete(f"/content/{path}").status_code == 204
+        assert shared_server.client.delete(f"/content/{path}").status_code == 204
 
 
-def test_batch_reports_each_item(server):
+def test_batch_reports_each_item(shared_server):
     items = [
         {"id": "batch-1", **BARN},
         {"id": "batch-2", "text": "   "},
@@ -59,7 +61,7 @@ def test_batch_reports_each_item(server):
         "not an object",
         {"id": "é" * 200, "text": "long id"},
     ]
-    answer = server.client.post("/content/batch", json=items).json()
+    answer = shared_server.client.post("/content/batch", json=items).json()
     statuses = [(one["id"], one["status"], one.get("error", {}).get("field")) for one in answer["results"]]
     assert statuses == [
         ("batch-1", "created", None),
@@ -71,18 +73,18 @@ def test_batch_reports_each_item(server):
         ("é" * 200, "rejected", "$[6].id"),
     ]
     assert (answer["stored"], answer["rejected"]) == (2, 5)
-    assert server.client.get("/content/batch-1").json()["text"] == "the same id again"
+    assert shared_server.client.get("/content/batch-1").json()["text"] == "the same id again"
 
 
-def test_batch_as_lines_and_again(server):
+def test_batch_as_lines_and_again(shared_server):
     lines = "\n".join(json.dumps({"id": f"line-{n}", "text": f"florist number {n}"}) for n in range(300)) + "\n\n"
     headers = {"content-type": "application/x-ndjson"}
-    first = server.client.post("/content/batch", content=lines, headers=headers).json()
+    first = shared_server.client.post("/content/batch", content=lines, headers=headers).json()
     assert (first["stored"], first["rejected"]) == (300, 0)
     assert {one["status"] for one in first["results"]} == {"created"}
-    second = server.client.post("/content/batch", content=lines, headers=headers).json()
+    second = shared_server.client.post("/content/batch", content=lines, headers=headers).json()
     assert {one["status"] for one in second["results"]} == {"unchanged"}
-    assert server.client.get("/content/line-299").json()["text"] == "florist number 299"
+    assert shared_server.client.get("/content/line-299").json()["text"] == "florist number 299"
 
 
 def test_a_catalogue_that_is_full_says_so_and_what_it_held_stays(start_server):

@@ -49,12 +49,12 @@ def test_more_than_a_body_may_have(start_server):
     assert counted(again[-1])["unchanged"] == 300
 
 
-def test_bad_lines_are_told_and_the_others_stored(server):
+def test_bad_lines_are_told_and_the_others_stored(shared_server):
     body = (
         line("str-1") + b"\n" + b'{"id":"str-2"}\n' + b"{oops\n" + line("str-3", 7) + line("x" * 300)
         + line("str-1", "another text") + line("str-4").rstrip()
     )  # fmt: skip
-    *rejected, done = stream(server.client, body)
+    *rejected, done = stream(shared_server.client, body)
     assert [(one["line"], one["id"], one["error"]["code"], one["error"]["field"]) for one in rejected] == [
         (3, "str-2", "invalid_request", "$"),
         (4, None, "malformed_json", "$"),
@@ -62,19 +62,19 @@ def test_bad_lines_are_told_and_the_others_stored(server):
         (6, None, "invalid_request", "$.id"),
     ]
     assert counted(done) == {"lines": 8, "created": 2, "replaced": 1, "unchanged": 0, "rejected": 4}
-    assert server.client.get("/content/str-4").status_code == 200
+    assert shared_server.client.get("/content/str-4").status_code == 200
 
 
-def test_a_client_that_reads_last_is_never_stuck(server):
+def test_a_client_that_reads_last_is_never_stuck(shared_server):
     """However many lines are bad, the answer fits between a client that is still sending and the server."""
     body = b"".join(b'{"id":"bad-%d"}\n' % n for n in range(20_000))
-    answer = stream(server.client, body)
+    answer = stream(shared_server.client, body)
     assert [one["event"] for one in answer].count("rejected") == 100
     assert answer[-1]["rejected"] == 20_000
 
 
-def test_progress_comes_while_the_body_is_still_sent_and_others_are_served(server):
-    host, port = server.url.removeprefix("http://").split(":")
+def test_progress_comes_while_the_body_is_still_sent_and_others_are_served(shared_server):
+    host, port = shared_server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         head = "POST /content/batch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
         connection.sendall((head + "".join(f"{k}: {v}\r\n" for k, v in NDJSON.items()) + "\r\n").encode())
@@ -84,24 +84,24 @@ def test_progress_comes_while_the_body_is_still_sent_and_others_are_served(serve
         while b'"progress"' not in received:
             received += connection.recv(65_536)
         assert b" 200 " in received.split(b"\r\n")[0]
-        assert server.client.post("/embed", json={"text": "meanwhile"}).status_code == 200
-        assert server.client.get("/content/slow-0").status_code == 200  # what progress counts is there
+        assert shared_server.client.post("/embed", json={"text": "meanwhile"}).status_code == 200
+        assert shared_server.client.get("/content/slow-0").status_code == 200  # what progress counts is there
         connection.sendall(b"0\r\n\r\n")
         while b'"done"' not in received:
             received += connection.recv(65_536)
     assert b'"created":1100' in received
 
 
-def test_a_client_that_leaves_frees_everything(server):
-    host, port = server.url.removeprefix("http://").split(":")
+def test_a_client_that_leaves_frees_everything(shared_server):
+    host, port = shared_server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         head = "POST /content/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
         connection.sendall((head + "".join(f"{k}: {v}\r\n" for k, v in NDJSON.items()) + "\r\n").encode())
         connection.sendall(b"".join(line(f"left-{n}") for n in range(100)))
-        while server.client.get("/content/left-0").status_code != 200:
+        while shared_server.client.get("/content/left-0").status_code != 200:
             time.sleep(0.02)
     deadline = time.monotonic() + 20
-    while "vows_held_bytes 0\n" not in server.client.get("/metrics").text:
+    while "vows_held_bytes 0\n" not in shared_server.client.get("/metrics").text:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -122,11 +122,11 @@ def test_a_full_catalogue_ends_the_stream_and_says_what_is_stored(start_server):
         (b'{"id":"long","text":"' + b"x" * (2 << 20), 413, "line_too_long"),
     ],
 )
-def test_bodies_without_a_first_line(server, body, status, code):
-    answer = server.client.post("/content/batch", content=body, headers=NDJSON)
+def test_bodies_without_a_first_line(shared_server, body, status, code):
+    answer = shared_server.client.post("/content/batch", content=body, headers=NDJSON)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
-def test_a_stream_is_lines(server):
+def test_a_stream_is_lines(shared_server):
     headers = {"accept": "application/x-ndjson", "content-type": "application/json"}
-    assert server.client.post("/content/batch", content=b"[]", headers=headers).status_code == 415
+    assert shared_server.client.post("/content/batch", content=b"[]", headers=headers).status_code == 415

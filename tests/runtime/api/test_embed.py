@@ -8,9 +8,9 @@ import numpy as np
 OCTETS = {"accept": "application/octet-stream"}
 
 
-def test_the_answer(server):
+def test_the_answer(shared_server):
     body = {"text": "wildflower bouquet", "tags": ["boho", "florist"], "images": ["https://x/1.jpg"]}
-    answer = server.client.post("/embed", json={"type": "content", **body}).json()
+    answer = shared_server.client.post("/embed", json={"type": "content", **body}).json()
     assert len(answer["embedding"]) == 384
     assert abs(np.linalg.norm(answer["embedding"]) - 1) < 1e-6
     assert answer["model_version"] == "sentence-bert-v1"
@@ -19,9 +19,9 @@ def test_the_answer(server):
     assert (answer["truncated"], answer["used"], answer["ignored"]) == (False, ["text", "tags"], ["images"])
 
 
-def test_which_text_is_embedded(server):
+def test_which_text_is_embedded(shared_server):
     def embed(**fields):
-        return server.client.post("/embed", json=fields).json()
+        return shared_server.client.post("/embed", json=fields).json()
 
     full = embed(title="Oak Barn", description="A barn.", vendor_name="Oak Farm", tags=["rustic", "barn"])
     assert full["embedding"] == embed(text="Oak Barn A barn. Oak Farm rustic barn")["embedding"]
@@ -33,9 +33,9 @@ def test_which_text_is_embedded(server):
     assert only_text["used"] == ["text", "vendor_name"]
 
 
-def test_truncation_is_never_silent(server):
-    long = server.client.post("/embed", json={"text": "garden " * 300}).json()
-    cut = server.client.post("/embed", json={"text": "garden " * 254}).json()
+def test_truncation_is_never_silent(shared_server):
+    long = shared_server.client.post("/embed", json={"text": "garden " * 300}).json()
+    cut = shared_server.client.post("/embed", json={"text": "garden " * 254}).json()
     assert (long["truncated"], long["tokens"]) == (True, 302)
     assert (cut["truncated"], cut["tokens"]) == (False, 256)
     assert long["embedding"] == cut["embedding"]
@@ -76,17 +76,17 @@ def test_same_text_same_vector_alone_in_batches_under_load_and_after_a_restart(s
     ]
 
 
-def test_a_batch_reports_each_item(server):
+def test_a_batch_reports_each_item(shared_server):
     items = [{"text": "a"}, {"title": "b", "images": ["https://x/1.jpg"]}, {"text": "word " * 400}]
-    answer = server.client.post("/embed/batch", json={"items": items}).json()
+    answer = shared_server.client.post("/embed/batch", json={"items": items}).json()
     assert [one["used"] for one in answer["results"]] == [["text"], ["title"], ["text"]]
     assert [one["ignored"] for one in answer["results"]] == [[], ["images"], []]
     assert [one["truncated"] for one in answer["results"]] == [False, False, True]
     assert answer["model_version"] == "sentence-bert-v1"
 
 
-def test_the_largest_batch(server):
+def test_the_largest_batch(shared_server):
     items = [{"text": "a barn " * 20}] * 256
-    answer = server.client.post("/embed/batch", json={"items": items})
+    answer = shared_server.client.post("/embed/batch", json={"items": items})
     assert answer.status_code == 200
     assert len(answer.json()["results"]) == 256

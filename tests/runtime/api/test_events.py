@@ -14,7 +14,7 @@ def export(client, **query):
 
 
 @pytest.fixture(scope="module")
-def log(start_server):
+def shared_server_with_events(start_server):
     client = start_server().client
     client.put("/content/barn", json={"text": "a barn"})
     full = {
@@ -31,8 +31,8 @@ def log(start_server):
     return client, full
 
 
-def test_every_event_is_there_as_it_was_sent_and_in_order(log):
-    client, full = log
+def test_every_event_is_there_as_it_was_sent_and_in_order(shared_server_with_events):
+    client, full = shared_server_with_events
     lines = export(client)
     assert [line["event_id"] for line in lines] == ["x-full", *(f"x-{n}" for n in range(1000))]
     first = dict(lines[0])
@@ -45,8 +45,8 @@ def test_every_event_is_there_as_it_was_sent_and_in_order(log):
 
 
 @pytest.mark.parametrize("limit", [1, 128, 129, 400])
-def test_a_cursor_goes_on_where_the_last_export_ended(log, limit):
-    client, _ = log
+def test_a_cursor_goes_on_where_the_last_export_ended(shared_server_with_events, limit):
+    client, _ = shared_server_with_events
     everything, parts, after = export(client), [], 0
     while part := export(client, after=after, limit=limit):
         assert len(part) <= limit
@@ -58,8 +58,8 @@ def test_a_cursor_goes_on_where_the_last_export_ended(log, limit):
     assert limit == 1 or len(parts) == len(everything)
 
 
-def test_what_comes_later_is_the_next_export(log):
-    client, _ = log
+def test_what_comes_later_is_the_next_export(shared_server_with_events):
+    client, _ = shared_server_with_events
     cursor = export(client)[-1]["sequence"]
     assert export(client, after=cursor) == []
     client.post("/interactions", json={"event_id": "later", "user_id": "l", "content_id": "barn", "type": "skip"})
@@ -69,5 +69,5 @@ def test_what_comes_later_is_the_next_export(log):
 
 
 @pytest.mark.parametrize("query", ["after=-1", "after=x", "limit=0", "after=9223372036854775808", "since=3"])
-def test_bad_cursors(log, query):
-    assert log[0].get(f"/events/export?{query}").status_code == 422
+def test_bad_cursors(shared_server_with_events, query):
+    assert shared_server_with_events[0].get(f"/events/export?{query}").status_code == 422

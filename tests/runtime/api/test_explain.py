@@ -13,9 +13,9 @@ TEXTS = {
 
 
 @pytest.fixture(scope="module")
-def history(server):
+def history(shared_server):
     for id, text in TEXTS.items():
-        server.client.put(f"/content/{id}", json={"text": text})
+        shared_server.client.put(f"/content/{id}", json={"text": text})
     now = datetime.now(UTC)
     events = [
         ("ex-1", "ex-yacht", "share", now - timedelta(days=400)),
@@ -28,8 +28,8 @@ def history(server):
         {"event_id": id, "user_id": "exa", "content_id": content, "type": type, "timestamp": time.isoformat()}
         for id, content, type, time in events
     ]
-    assert server.client.post("/interactions", json=body).json()["stored"] == 5
-    return server
+    assert shared_server.client.post("/interactions", json=body).json()["stored"] == 5
+    return shared_server
 
 
 def explain(server, candidates, user="exa", **more):

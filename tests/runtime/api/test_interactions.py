@@ -16,9 +16,9 @@ TEXTS = {
 
 
 @pytest.fixture(scope="module")
-def vectors(server):
-    server.client.post("/content/batch", json=[{"id": id, "text": text} for id, text in TEXTS.items()])
-    return {id: np.array(server.client.get(f"/content/{id}").json()["embedding"]) for id in TEXTS}
+def vectors(shared_server):
+    shared_server.client.post("/content/batch", json=[{"id": id, "text": text} for id, text in TEXTS.items()])
+    return {id: np.array(shared_server.client.get(f"/content/{id}").json()["embedding"]) for id in TEXTS}
 
 
 def event(user, content, type, days_ago=0.0, **more):
@@ -36,7 +36,7 @@ def naive(events, vectors):
     return mean / np.linalg.norm(mean)
 
 
-def test_the_vector_is_the_decayed_average_in_any_order_of_arrival(server, vectors):
+def test_the_vector_is_the_decayed_average_in_any_order_of_arrival(shared_server, vectors):
     events = [
         event("int-ada", "int-barn", "save", 40),
         event("int-ada", "int-beach", "view", 3),
@@ -45,27 +45,27 @@ def test_the_vector_is_the_decayed_average_in_any_order_of_arrival(server, vecto
         event("int-ada", "int-ballroom", "view", 90),
     ]
     for position, one in enumerate(events):
-        server.client.post("/interactions", json=one)
-        state = server.client.get("/user/int-ada/embedding").json()
+        shared_server.client.post("/interactions", json=one)
+        state = shared_server.client.get("/user/int-ada/embedding").json()
         assert state["interaction_count"] == position + 1
         np.testing.assert_allclose(state["embedding"], naive(events[: position + 1], vectors), atol=1e-6)
     assert (state["source"], state["model_version"]) == ("history", "simple-v1")
     assert datetime.fromisoformat(state["last_updated"]) >= NOW
 
 
-def test_a_repeated_event_changes_nothing_and_says_so(server, vectors):
+def test_a_repeated_event_changes_nothing_and_says_so(shared_server, vectors):
     one = event("int-bea", "int-barn", "save", event_id="int-bea-1")
-    first = server.client.post("/interactions", json=one).json()
-    before = server.client.get("/user/int-bea/embedding").json()
-    again = server.client.post("/interactions", json=[one, {**one, "content_id": "int-beach"}]).json()
+    first = shared_server.client.post("/interactions", json=one).json()
+    before = shared_server.client.get("/user/int-bea/embedding").json()
+    again = shared_server.client.post("/interactions", json=[one, {**one, "content_id": "int-beach"}]).json()
     assert first["results"] == [{"event_id": "int-bea-1", "status": "stored"}]
     assert [result["status"] for result in again["results"]] == ["duplicate", "duplicate"]
     assert (again["stored"], again["duplicates"]) == (0, 2)
-    assert server.client.get("/user/int-bea/embedding").json() == before
+    assert shared_server.client.get("/user/int-bea/embedding").json() == before
 
 
-def test_bad_events_are_rejected_one_by_one(server, vectors):
-    answer = server.client.post(
+def test_bad_events_are_rejected_one_by_one(shared_server, vectors):
+    answer = shared_server.client.post(
         "/interactions",
         json=[
             event("int-cem", "int-barn", "view"),
@@ -84,17 +84,17 @@ def test_bad_events_are_rejected_one_by_one(server, vectors):
         "$[1].content_id", "$[2].type", "$[3].timestamp", "$[4].timestamp", "$[5].context",
     ]  # fmt: skip
     assert (results[1]["error"]["code"], results[1]["event_id"]) == ("unknown_content", "lost")
-    assert server.client.get("/user/int-cem/embedding").json()["interaction_count"] == 2
+    assert shared_server.client.get("/user/int-cem/embedding").json()["interaction_count"] == 2
 
 
-def test_new_text_for_content_moves_those_who_liked_it(server, vectors):
-    server.client.put("/content/int-changes", json={"text": TEXTS["int-barn"]})
-    server.client.post("/interactions", json=event("int-dia", "int-changes", "save"))
-    server.client.put("/content/int-changes", json={"text": TEXTS["int-beach"]})
-    state = server.client.get("/user/int-dia/embedding").json()
+def test_new_text_for_content_moves_those_who_liked_it(shared_server, vectors):
+    shared_server.client.put("/content/int-changes", json={"text": TEXTS["int-barn"]})
+    shared_server.client.post("/interactions", json=event("int-dia", "int-changes", "save"))
+    shared_server.client.put("/content/int-changes", json={"text": TEXTS["int-beach"]})
+    state = shared_server.client.get("/user/int-dia/embedding").json()
     np.testing.assert_allclose(state["embedding"], vectors["int-beach"], atol=1e-6)
-    server.client.delete("/content/int-changes")
-    state = server.client.get("/user/int-dia/embedding").json()
+    shared_server.client.delete("/content/int-changes")
+    state = shared_server.client.get("/user/int-dia/embedding").json()
     assert (state["source"], state["interaction_count"]) == ("popular", 1)
 
 

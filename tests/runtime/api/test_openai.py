@@ -14,8 +14,8 @@ MODEL = "sentence-bert-v1"
 
 
 @pytest.fixture(scope="module")
-def client(server):
-    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+def shared_openai_client(shared_server):
+    return openai.OpenAI(base_url=f"{shared_server.url}/v1", api_key="none", max_retries=0)
 
 
 def own(server, text):
@@ -31,60 +31,60 @@ def ids(encoder, text):
 
 
 @pytest.mark.parametrize("encoding", [{}, {"encoding_format": "float"}, {"encoding_format": "base64"}])
-def test_the_official_client_gets_the_vectors_of_embed(server, client, encoding):
+def test_the_official_client_gets_the_vectors_of_embed(shared_server, shared_openai_client, encoding):
     """Left alone the client asks for base64 and decodes it."""
-    answer = client.embeddings.create(model=MODEL, input=TEXTS, user="someone", **encoding)
+    answer = shared_openai_client.embeddings.create(model=MODEL, input=TEXTS, user="someone", **encoding)
     assert [one.index for one in answer.data] == [0, 1, 2]
     for one, text in zip(answer.data, TEXTS, strict=True):
         vector = one.embedding
         if isinstance(vector, str):
             vector = np.frombuffer(base64.b64decode(vector), "<f4").tolist()
-        assert vector == own(server, text)["embedding"]
-    tokens = sum(own(server, text)["tokens"] for text in TEXTS)
+        assert vector == own(shared_server, text)["embedding"]
+    tokens = sum(own(shared_server, text)["tokens"] for text in TEXTS)
     assert (answer.usage.prompt_tokens, answer.usage.total_tokens, answer.model) == (tokens, tokens, MODEL)
 
 
-def test_every_form_of_input_gives_the_same_vector(server, encoder):
-    expected = own(server, TEXTS[0])["embedding"]
+def test_every_form_of_input_gives_the_same_vector(shared_server, encoder):
+    expected = own(shared_server, TEXTS[0])["embedding"]
     for given in (TEXTS[0], f"  {TEXTS[0]}\n", [TEXTS[0]], ids(encoder, TEXTS[0]), [ids(encoder, TEXTS[0])]):
-        (one,) = post(server, input=given).json()["data"]
+        (one,) = post(shared_server, input=given).json()["data"]
         assert one["embedding"] == expected
-    several = post(server, input=[ids(encoder, text) for text in TEXTS]).json()
-    assert [one["embedding"] for one in several["data"]] == [own(server, text)["embedding"] for text in TEXTS]
+    several = post(shared_server, input=[ids(encoder, text) for text in TEXTS]).json()
+    assert [one["embedding"] for one in several["data"]] == [own(shared_server, text)["embedding"] for text in TEXTS]
 
 
 @pytest.mark.parametrize("dimensions", [1, 64, 383, 384])
-def test_fewer_dimensions_are_the_first_ones_at_unit_length(server, client, dimensions):
-    (one,) = client.embeddings.create(model=MODEL, input=TEXTS[0], dimensions=dimensions).data
-    whole = np.array(own(server, TEXTS[0])["embedding"], np.float64)
+def test_fewer_dimensions_are_the_first_ones_at_unit_length(shared_server, shared_openai_client, dimensions):
+    (one,) = shared_openai_client.embeddings.create(model=MODEL, input=TEXTS[0], dimensions=dimensions).data
+    whole = np.array(own(shared_server, TEXTS[0])["embedding"], np.float64)
     expected = whole[:dimensions] / np.linalg.norm(whole[:dimensions])
     np.testing.assert_allclose(one.embedding, expected, atol=1e-6)
     assert abs(np.linalg.norm(one.embedding) - 1) < 1e-6
 
 
-def test_truncation_is_told(server):
-    answer = post(server, input=["short", "garden " * 300]).json()
+def test_truncation_is_told(shared_server):
+    answer = post(shared_server, input=["short", "garden " * 300]).json()
     assert [(one["tokens"], one["truncated"]) for one in answer["data"]] == [(3, False), (302, True)]
     assert answer["usage"]["prompt_tokens"] == 3 + 256  # what was read
 
 
-def test_models(client):
-    (model,) = client.models.list().data
+def test_models(shared_openai_client):
+    (model,) = shared_openai_client.models.list().data
     assert (model.id, model.object) == (MODEL, "model")
     for name in (MODEL, "all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"):
-        assert client.models.retrieve(name) == model
-        assert client.embeddings.create(model=name, input="a").model == MODEL
+        assert shared_openai_client.models.retrieve(name) == model
+        assert shared_openai_client.embeddings.create(model=name, input="a").model == MODEL
 
 
-def test_the_client_raises_its_own_errors(client):
+def test_the_client_raises_its_own_errors(shared_openai_client):
     with pytest.raises(openai.NotFoundError) as missing:
-        client.embeddings.create(model="text-embedding-3-small", input="a")
+        shared_openai_client.embeddings.create(model="text-embedding-3-small", input="a")
     assert (missing.value.code, missing.value.param) == ("model_not_found", "model")
     assert MODEL in missing.value.message
     with pytest.raises(openai.NotFoundError):
-        client.models.retrieve("text-embedding-3-small")
+        shared_openai_client.models.retrieve("text-embedding-3-small")
     with pytest.raises(openai.BadRequestError) as blank:
-        client.embeddings.create(model=MODEL, input=["a", " "])
+        shared_openai_client.embeddings.create(model=MODEL, input=["a", " "])
     assert (blank.value.param, blank.value.type) == ("input[1]", "invalid_request_error")
 
 
@@ -117,8 +117,8 @@ BAD = [
 
 
 @pytest.mark.parametrize(("body", "status", "param"), BAD, ids=range(len(BAD)))
-def test_bad_requests_are_refused_in_openais_shape(server, body, status, param):
-    answer = post(server, **body)
+def test_bad_requests_are_refused_in_openais_shape(shared_server, body, status, param):
+    answer = post(shared_server, **body)
     assert answer.status_code == status, answer.text
     error = answer.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
@@ -126,11 +126,11 @@ def test_bad_requests_are_refused_in_openais_shape(server, body, status, param):
     assert error["message"]
 
 
-def test_other_errors_have_openais_shape_too(server, start_server):
+def test_other_errors_have_openais_shape_too(shared_server, start_server):
     answers = {
-        400: server.client.post("/v1/embeddings", content=b"{"),
-        413: server.client.post("/v1/embeddings", content=b"[" + b"1," * 200_000 + b"1]"),
-        415: server.client.post("/v1/embeddings", content=b"{}", headers={"content-type": "text/plain"}),
+        400: shared_server.client.post("/v1/embeddings", content=b"{"),
+        413: shared_server.client.post("/v1/embeddings", content=b"[" + b"1," * 200_000 + b"1]"),
+        415: shared_server.client.post("/v1/embeddings", content=b"{}", headers={"content-type": "text/plain"}),
         503: start_server(body_budget_bytes=1 << 20, max_body_bytes=1 << 20).client.post(
             "/v1/embeddings", json={"model": MODEL, "input": ["a"] * 256}
         ),
@@ -141,30 +141,30 @@ def test_other_errors_have_openais_shape_too(server, start_server):
     assert int(answers[503].headers["retry-after"]) >= 1
 
 
-def test_the_largest_batch_of_token_ids(server, encoder):
+def test_the_largest_batch_of_token_ids(shared_server, encoder):
     one = ids(encoder, "garden " * 254)
     assert len(one) == 256
-    answer = post(server, input=[[*one[:-2], 1000 + n, one[-1]] for n in range(256)], encoding_format="base64")
+    answer = post(shared_server, input=[[*one[:-2], 1000 + n, one[-1]] for n in range(256)], encoding_format="base64")
     assert answer.status_code == 200, answer.text
     assert len({one["embedding"] for one in answer.json()["data"]}) > 250
 
 
-def test_langchain(server):
+def test_langchain(shared_server):
     """`check_embedding_ctx_length=False` makes it send text; otherwise it sends the ids of OpenAI's tokenizer."""
     embeddings = OpenAIEmbeddings(
-        model=MODEL, base_url=f"{server.url}/v1", api_key="none", check_embedding_ctx_length=False
+        model=MODEL, base_url=f"{shared_server.url}/v1", api_key="none", check_embedding_ctx_length=False
     )
-    assert embeddings.embed_documents(TEXTS) == [own(server, text)["embedding"] for text in TEXTS]
-    assert embeddings.embed_query(TEXTS[1]) == own(server, TEXTS[1])["embedding"]
+    assert embeddings.embed_documents(TEXTS) == [own(shared_server, text)["embedding"] for text in TEXTS]
+    assert embeddings.embed_query(TEXTS[1]) == own(shared_server, TEXTS[1])["embedding"]
 
 
-def test_the_ids_of_openais_tokenizer_are_refused_with_the_way_out(server):
-    answer = post(server, input=[[64, 47221, 292, 35410]])  # cl100k_base
+def test_the_ids_of_openais_tokenizer_are_refused_with_the_way_out(shared_server):
+    answer = post(shared_server, input=[[64, 47221, 292, 35410]])  # cl100k_base
     assert answer.status_code == 400
     assert "send text instead" in answer.json()["error"]["message"]
 
 
-def test_clients_without_a_library(server):
-    raw = httpx.post(f"{server.url}/v1/embeddings", content=b'{"input":"a","model":"all-MiniLM-L6-v2"}')
+def test_clients_without_a_library(shared_server):
+    raw = httpx.post(f"{shared_server.url}/v1/embeddings", content=b'{"input":"a","model":"all-MiniLM-L6-v2"}')
     assert raw.status_code == 200
     assert msgspec.json.decode(raw.content)["object"] == "list"

@@ -11,10 +11,10 @@ from runtime.app import ENDPOINTS
 from runtime.http.openapi import openapi_document
 
 
-def test_health_and_info(server):
-    assert server.client.get("/healthz").json() == {"status": "alive"}
-    assert server.client.get("/readyz").json() == {"status": "ready"}
-    info = server.client.get("/info").json()
+def test_health_and_info(shared_server):
+    assert shared_server.client.get("/healthz").json() == {"status": "alive"}
+    assert shared_server.client.get("/readyz").json() == {"status": "ready"}
+    info = shared_server.client.get("/info").json()
     (model,) = info["models"]
     assert model["model_version"] == "sentence-bert-v1"
     assert len(model["bundle_sha256"]) == 64
@@ -24,9 +24,9 @@ def test_health_and_info(server):
     assert info["onnxruntime"]
 
 
-def test_every_endpoint_is_documented(server):
-    document = server.client.get("/openapi.json").json()
-    page = html.unescape(server.client.get("/docs").text)
+def test_every_endpoint_is_documented(shared_server):
+    document = shared_server.client.get("/openapi.json").json()
+    page = html.unescape(shared_server.client.get("/docs").text)
     for endpoint in ENDPOINTS:
         path = endpoint.path.replace(":path", "")
         operation = document["paths"][path][endpoint.method.lower()]
@@ -43,8 +43,8 @@ def test_the_document_is_the_one_that_the_code_makes():
     assert msgspec.json.decode(OPENAPI_FILE.read_bytes()) == msgspec.json.decode(made), "run `make docs`"
 
 
-def test_the_documentation_needs_nothing_from_elsewhere(server):
-    page = server.client.get("/docs").text
+def test_the_documentation_needs_nothing_from_elsewhere(shared_server):
+    page = shared_server.client.get("/docs").text
     assert "<script" not in page
     assert "http://" not in page
     assert "https://" not in page.replace("https://images.example", "")
@@ -112,12 +112,16 @@ def test_serving_loads_nothing_heavy(bundle_path, tmp_path):
     assert result.returncode == 0, result.stderr
 
 
-def test_a_second_server_on_the_same_data_is_refused(server, bundle_path):
-    environ = {"VOWS_PORT": "0", "VOWS_DATA_DIR": str(server.data_dir), "VOWS_MODELS_DIR": str(bundle_path.parent)}
+def test_a_second_server_on_the_same_data_is_refused(shared_server, bundle_path):
+    environ = {
+        "VOWS_PORT": "0",
+        "VOWS_DATA_DIR": str(shared_server.data_dir),
+        "VOWS_MODELS_DIR": str(bundle_path.parent),
+    }
     result = subprocess.run([sys.executable, "-m", "runtime"], env=environ, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
     assert "vows-edge cannot start" in result.stderr
-    assert str(server.data_dir) in result.stderr
+    assert str(shared_server.data_dir) in result.stderr
 
 
 def test_a_bad_setting_stops_the_start():
@@ -127,8 +131,8 @@ def test_a_bad_setting_stops_the_start():
     assert (result.returncode, "VOWS_PORT='many'" in result.stderr) == (1, True)
 
 
-def test_a_taken_port_is_told(server):
-    port = server.url.rpartition(":")[2]
+def test_a_taken_port_is_told(shared_server):
+    port = shared_server.url.rpartition(":")[2]
     result = subprocess.run(
         [sys.executable, "-m", "runtime"], env={"VOWS_PORT": port}, capture_output=True, text=True, timeout=60
     )

@@ -16,7 +16,7 @@ ITEMS = [
 
 
 @pytest.fixture(scope="module", params=["float32", "int8"])
-def discovery(start_server, request):
+def shared_server_with_labels(start_server, request):
     """A server of its own: whole-catalogue answers see everything it holds. Answers are exact however it is held."""
     server = start_server(catalog_vectors=request.param)
     items = [
@@ -54,18 +54,18 @@ def ranked(server, **body):
     return [one["id"] for one in answer["ranked"]], {one["id"]: one["score"] for one in answer["scores"]}
 
 
-def test_search_is_the_ranking_of_everything_by_the_text(discovery):
+def test_search_is_the_ranking_of_everything_by_the_text(shared_server_with_labels):
     text = "dance under a chandelier"
-    answer = search(discovery, text=text, top_k=100)
-    vector = discovery.client.post("/embed", json={"text": text}).json()
-    order, scores = ranked(discovery, embedding=vector["embedding"])
+    answer = search(shared_server_with_labels, text=text, top_k=100)
+    vector = shared_server_with_labels.client.post("/embed", json={"text": text}).json()
+    order, scores = ranked(shared_server_with_labels, embedding=vector["embedding"])
     assert ids(answer) == order
     for one in answer["results"]:
         assert one["score"] == pytest.approx(scores[one["id"]], abs=1e-6)
     assert (answer["matched"], answer["tokens"], answer["truncated"]) == (len(ITEMS), vector["tokens"], False)
     assert answer["model_version"] == "sentence-bert-v1"
-    assert ids(search(discovery, text=text, top_k=2)) == order[:2]
-    assert len(ids(search(discovery, text=text))) == len(ITEMS)  # ten by default
+    assert ids(search(shared_server_with_labels, text=text, top_k=2)) == order[:2]
+    assert len(ids(search(shared_server_with_labels, text=text))) == len(ITEMS)  # ten by default
 
 
 @pytest.mark.parametrize(
@@ -82,51 +82,57 @@ def test_search_is_the_ranking_of_everything_by_the_text(discovery):
         ({"vendor": " "}, {item[0] for item in ITEMS}),
     ],
 )
-def test_filters(discovery, filters, passes):
-    answer = search(discovery, text="anything", filters=filters)
+def test_filters(shared_server_with_labels, filters, passes):
+    answer = search(shared_server_with_labels, text="anything", filters=filters)
     assert (set(ids(answer)), answer["matched"]) == (passes, len(passes))
     query = {"tag" if name == "tags" else name: value for name, value in filters.items()}
-    similar = ask(discovery, "/content/barn/similar", **query)
+    similar = ask(shared_server_with_labels, "/content/barn/similar", **query)
     assert set(ids(similar)) == passes - {"barn"}
-    recommended = ask(discovery, "/user/newcomer/recommendations", **query)
+    recommended = ask(shared_server_with_labels, "/user/newcomer/recommendations", **query)
     assert set(ids(recommended)) == passes
 
 
-def test_similar_items_are_ranked_by_the_items_own_vector_and_leave_it_out(discovery):
-    answer = ask(discovery, "/content/barn/similar", top_k=3)
-    own = discovery.client.get("/content/barn").json()["embedding"]
-    order, _ = ranked(discovery, embedding=own)
+def test_similar_items_are_ranked_by_the_items_own_vector_and_leave_it_out(shared_server_with_labels):
+    answer = ask(shared_server_with_labels, "/content/barn/similar", top_k=3)
+    own = shared_server_with_labels.client.get("/content/barn").json()["embedding"]
+    order, _ = ranked(shared_server_with_labels, embedding=own)
     assert order[0] == "barn"
     assert ids(answer) == order[1:4]
     assert answer["matched"] == len(ITEMS) - 1
-    missing = discovery.client.get("/content/nowhere/similar")
+    missing = shared_server_with_labels.client.get("/content/nowhere/similar")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "unknown_content")
 
 
-def test_recommendations_leave_out_what_was_seen(discovery):
-    act(discovery, "ada", ("barn", "save"), ("yacht", "skip"), ("barn", "view"))
-    order, _ = ranked(discovery, user_id="ada")
-    answer = ask(discovery, "/user/ada/recommendations", top_k=100)
+def test_recommendations_leave_out_what_was_seen(shared_server_with_labels):
+    act(shared_server_with_labels, "ada", ("barn", "save"), ("yacht", "skip"), ("barn", "view"))
+    order, _ = ranked(shared_server_with_labels, user_id="ada")
+    answer = ask(shared_server_with_labels, "/user/ada/recommendations", top_k=100)
     assert ids(answer) == [id for id in order if id not in ("barn", "yacht")]
     assert (answer["source"], answer["model_version"], answer["matched"]) == ("history", "simple-v1", len(ITEMS) - 2)
-    everything = ask(discovery, "/user/ada/recommendations", top_k=100, exclude_seen="false")
+    everything = ask(shared_server_with_labels, "/user/ada/recommendations", top_k=100, exclude_seen="false")
     assert ids(everything) == order
 
 
-def test_a_long_history_is_read_in_steps_and_excluded_whole(discovery):
+def test_a_long_history_is_read_in_steps_and_excluded_whole(shared_server_with_labels):
     for round in range(3):
         events = [
             {"user_id": "eve", "content_id": "barn" if n else ITEMS[2 + round][0], "type": "view"} for n in range(300)
         ]
-        assert discovery.client.post("/interactions", json=events).json()["stored"] == 300
+        assert shared_server_with_labels.client.post("/interactions", json=events).json()["stored"] == 300
     seen = {"barn", "ballroom", "yacht", "lace"}
-    assert set(ids(ask(discovery, "/user/eve/recommendations", top_k=100))) == {item[0] for item in ITEMS} - seen
+    assert (
+        set(ids(ask(shared_server_with_labels, "/user/eve/recommendations", top_k=100)))
+        == {item[0] for item in ITEMS} - seen
+    )
 
 
-def test_diversity_is_maximal_marginal_relevance(discovery):
-    act(discovery, "mia", ("barn", "save"), ("farm", "view"))
-    vectors = {item[0]: np.array(discovery.client.get(f"/content/{item[0]}").json()["embedding"]) for item in ITEMS}
-    user = np.array(discovery.client.get("/user/mia/embedding").json()["embedding"])
+def test_diversity_is_maximal_marginal_relevance(shared_server_with_labels):
+    act(shared_server_with_labels, "mia", ("barn", "save"), ("farm", "view"))
+    vectors = {
+        item[0]: np.array(shared_server_with_labels.client.get(f"/content/{item[0]}").json()["embedding"])
+        for item in ITEMS
+    }
+    user = np.array(shared_server_with_labels.client.get("/user/mia/embedding").json()["embedding"])
     chosen = []
     while len(chosen) < 4:
 
@@ -135,38 +141,42 @@ def test_diversity_is_maximal_marginal_relevance(discovery):
             return 0.3 * (user @ vectors[id]) - 0.7 * alike if chosen else user @ vectors[id]
 
         chosen.append(max((item[0] for item in ITEMS if item[0] not in chosen), key=gain))
-    answer = ask(discovery, "/user/mia/recommendations", top_k=4, exclude_seen="false", diversity=0.7)
+    answer = ask(shared_server_with_labels, "/user/mia/recommendations", top_k=4, exclude_seen="false", diversity=0.7)
     assert ids(answer) == chosen
-    assert chosen != ranked(discovery, user_id="mia")[0][:4]
+    assert chosen != ranked(shared_server_with_labels, user_id="mia")[0][:4]
 
 
-def test_newcomers_get_what_is_popular_or_what_they_told(discovery):
-    discovery.client.put("/user/nia/preferences", json={"preferences": ["a boat on the ocean"]})
-    answer = ask(discovery, "/user/nia/recommendations", top_k=1)
+def test_newcomers_get_what_is_popular_or_what_they_told(shared_server_with_labels):
+    shared_server_with_labels.client.put("/user/nia/preferences", json={"preferences": ["a boat on the ocean"]})
+    answer = ask(shared_server_with_labels, "/user/nia/recommendations", top_k=1)
     assert (answer["source"], ids(answer)) == ("preferences", ["yacht"])
-    assert ask(discovery, "/user/somebody-new/recommendations")["source"] == "popular"
+    assert ask(shared_server_with_labels, "/user/somebody-new/recommendations")["source"] == "popular"
 
 
-def test_replaced_and_deleted_content_is_gone_from_every_answer_at_once(discovery):
-    client = discovery.client
-    act(discovery, "zoe", ("lace", "save"))
+def test_replaced_and_deleted_content_is_gone_from_every_answer_at_once(shared_server_with_labels):
+    client = shared_server_with_labels.client
+    act(shared_server_with_labels, "zoe", ("lace", "save"))
     client.put("/content/teepee", json={"text": "a teepee in the woods", "tags": ["camping"], "category": "venue"})
-    assert ids(search(discovery, text="teepee tent", top_k=1)) == ["teepee"]
-    assert ids(search(discovery, text="tent", filters={"tags": ["camping"]})) == ["teepee"]
+    assert ids(search(shared_server_with_labels, text="teepee tent", top_k=1)) == ["teepee"]
+    assert ids(search(shared_server_with_labels, text="tent", filters={"tags": ["camping"]})) == ["teepee"]
     client.put("/content/teepee", json={"text": "a marble spa", "tags": ["wellness"]})
-    assert ids(search(discovery, text="tent", filters={"tags": ["camping"]})) == []
-    assert ids(search(discovery, text="tent", filters={"category": "venue", "tags": ["wellness"]})) == []
-    assert ids(search(discovery, text="spa", filters={"tags": ["wellness"]})) == ["teepee"]
-    act(discovery, "zoe", ("teepee", "share"))
+    assert ids(search(shared_server_with_labels, text="tent", filters={"tags": ["camping"]})) == []
+    assert (
+        ids(search(shared_server_with_labels, text="tent", filters={"category": "venue", "tags": ["wellness"]})) == []
+    )
+    assert ids(search(shared_server_with_labels, text="spa", filters={"tags": ["wellness"]})) == ["teepee"]
+    act(shared_server_with_labels, "zoe", ("teepee", "share"))
     assert client.delete("/content/teepee").status_code == 204
-    assert "teepee" not in ids(search(discovery, text="marble spa", top_k=100))
-    assert "teepee" not in ids(ask(discovery, "/content/barn/similar", top_k=100))
-    assert "teepee" not in ids(ask(discovery, "/user/zoe/recommendations", top_k=100, exclude_seen="false"))
+    assert "teepee" not in ids(search(shared_server_with_labels, text="marble spa", top_k=100))
+    assert "teepee" not in ids(ask(shared_server_with_labels, "/content/barn/similar", top_k=100))
+    assert "teepee" not in ids(
+        ask(shared_server_with_labels, "/user/zoe/recommendations", top_k=100, exclude_seen="false")
+    )
     assert client.get("/content/teepee/similar").status_code == 404
     ranking = client.post("/rank", json={"user_id": "zoe", "candidates": ["teepee", "barn"]}).json()
     assert ranking["unknown"] == ["teepee"]
     assert client.get("/user/zoe/embedding").json()["source"] == "history"  # the lace alone is left of it
-    scores = ranked(discovery, user_id="zoe")[1]
+    scores = ranked(shared_server_with_labels, user_id="zoe")[1]
     assert scores["lace"] == pytest.approx(1, abs=1e-6)
 
 
@@ -182,9 +192,9 @@ def test_a_restart_finds_the_same(start_server):
     assert search(again, text="wildflowers", filters={"tags": ["rustic"]}) == before
 
 
-def test_an_id_that_looks_like_a_path(discovery):
+def test_an_id_that_looks_like_a_path(shared_server_with_labels):
     """The slash before "similar" counts when it is sent as a slash."""
-    client = discovery.client
+    client = shared_server_with_labels.client
     client.put("/content/a%2Fsimilar", json={"text": "a tricky name"})
     assert client.get("/content/a%2Fsimilar").json()["id"] == "a/similar"
     assert client.get("/content/a/similar").status_code == 404  # items like "a", which is not there
@@ -208,8 +218,8 @@ def test_an_id_that_looks_like_a_path(discovery):
         ("/content/barn/similar", {"tag": ""}, "tag[0]"),
     ],
 )
-def test_bad_queries_are_named(discovery, path, query, field):
-    answer = discovery.client.get(path, params=query)
+def test_bad_queries_are_named(shared_server_with_labels, path, query, field):
+    answer = shared_server_with_labels.client.get(path, params=query)
     assert answer.status_code == 422, answer.text
     assert (answer.json()["error"].get("field") or "").strip("$") == field
 
@@ -224,10 +234,10 @@ def test_bad_queries_are_named(discovery, path, query, field):
         ({"filters": {}}, "$"),
     ],
 )
-def test_bad_searches_are_named(discovery, body, field):
-    answer = discovery.client.post("/search", json=body)
+def test_bad_searches_are_named(shared_server_with_labels, body, field):
+    answer = shared_server_with_labels.client.post("/search", json=body)
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
 
 
-def test_a_query_that_is_not_utf8(discovery):
-    assert discovery.client.get("/content/barn/similar?vendor=%FF").status_code == 400
+def test_a_query_that_is_not_utf8(shared_server_with_labels):
+    assert shared_server_with_labels.client.get("/content/barn/similar?vendor=%FF").status_code == 400

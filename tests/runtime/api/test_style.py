@@ -13,7 +13,7 @@ ITEMS = {
 
 
 @pytest.fixture(scope="module")
-def client(start_server):
+def shared_client(start_server):
     client = start_server().client
     items = [
         {"id": id, "text": text, "tags": tags, "vendor_name": vendor} for id, (text, tags, vendor) in ITEMS.items()
@@ -41,9 +41,14 @@ def names(found):
     return [one["name"] for one in found]
 
 
-def test_a_taste_that_moved(client):
-    act(client, "mira", *((f"barn-{n}", "save", 50) for n in range(4)), *((f"yacht-{n}", "share", 1) for n in range(9)))
-    found = style(client, "mira", weeks=10)
+def test_a_taste_that_moved(shared_client):
+    act(
+        shared_client,
+        "mira",
+        *((f"barn-{n}", "save", 50) for n in range(4)),
+        *((f"yacht-{n}", "share", 1) for n in range(9)),
+    )
+    found = style(shared_client, "mira", weeks=10)
     assert names(found["then"]["tags"])[0] == "rustic"
     assert names(found["then"]["vendors"])[0] == "Oak Farm"
     assert names(found["now"]["tags"])[:2] == ["luxury", "sea"]
@@ -63,38 +68,40 @@ def test_a_taste_that_moved(client):
     assert "dislikes" not in found
 
 
-def test_now_is_the_vector_that_the_user_has(client):
-    act(client, "nora", ("barn-1", "view", 30), ("yacht-1", "save", 3))
-    now = client.get("/user/nora/embedding").json()["embedding"]
-    scores = client.post("/rank", json={"embedding": now, "candidates": list(ITEMS)}).json()["ranked"][:50]
+def test_now_is_the_vector_that_the_user_has(shared_client):
+    act(shared_client, "nora", ("barn-1", "view", 30), ("yacht-1", "save", 3))
+    now = shared_client.get("/user/nora/embedding").json()["embedding"]
+    scores = shared_client.post("/rank", json={"embedding": now, "candidates": list(ITEMS)}).json()["ranked"][:50]
     expected = [one["id"].partition("-")[0] for one in scores]
-    (tag,) = [tag for tag in style(client, "nora")["now"]["tags"] if tag["name"] == "luxury"]
+    (tag,) = [tag for tag in style(shared_client, "nora")["now"]["tags"] if tag["name"] == "luxury"]
     assert tag["items"] == expected.count("yacht")
 
 
-def test_skips_are_shown_as_dislikes_and_move_nothing(client):
-    act(client, "skye", ("barn-1", "save", 2), ("disco", "skip", 1), ("disco", "skip", 1), ("yacht-2", "skip", 1))
-    found = style(client, "skye", dislikes="true", top_k=2)
+def test_skips_are_shown_as_dislikes_and_move_nothing(shared_client):
+    act(
+        shared_client, "skye", ("barn-1", "save", 2), ("disco", "skip", 1), ("disco", "skip", 1), ("yacht-2", "skip", 1)
+    )
+    found = style(shared_client, "skye", dislikes="true", top_k=2)
     assert found["dislikes"]["skips"] == 3
     assert set(names(found["dislikes"]["tags"])) <= {"neon", "luxury", "sea"}
     assert set(names(found["dislikes"]["vendors"])) == {"Club 9", "Blue Sails"}
     assert len(found["now"]["tags"]) <= 2
-    act(client, "slim", ("barn-1", "save", 2))
-    assert style(client, "slim")["now"]["tags"] == style(client, "skye")["now"]["tags"]
+    act(shared_client, "slim", ("barn-1", "save", 2))
+    assert style(shared_client, "slim")["now"]["tags"] == style(shared_client, "skye")["now"]["tags"]
 
 
-def test_without_a_history_there_is_no_taste_yet(client):
-    found = style(client, "nobody", weeks=2)
+def test_without_a_history_there_is_no_taste_yet(shared_client):
+    found = style(shared_client, "nobody", weeks=2)
     assert (found["drift"], found["then"], found["now"]) == (None, None, None)
     assert [week["interactions"] for week in found["weeks"]] == [0, 0]
 
 
-def test_a_long_history(client):
-    act(client, "lena", *((f"barn-{n % 60}", "view", n / 10) for n in range(700)))
-    found = style(client, "lena", weeks=52)
+def test_a_long_history(shared_client):
+    act(shared_client, "lena", *((f"barn-{n % 60}", "view", n / 10) for n in range(700)))
+    found = style(shared_client, "lena", weeks=52)
     assert sum(week["interactions"] for week in found["weeks"]) == 700
 
 
 @pytest.mark.parametrize("query", ["weeks=1", "weeks=105", "top_k=0", "dislikes=often", "week=3"])
-def test_bad_queries(client, query):
-    assert client.get(f"/user/mira/style?{query}").status_code == 422
+def test_bad_queries(shared_client, query):
+    assert shared_client.get(f"/user/mira/style?{query}").status_code == 422

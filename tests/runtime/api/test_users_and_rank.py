@@ -12,7 +12,7 @@ CATALOGUE = {
 
 
 @pytest.fixture(scope="module")
-def catalogue(start_server):
+def shared_server_with_catalogue(start_server):
     """A server of its own: popularity counts everything it holds."""
     server = start_server()
     server.client.post("/content/batch", json=[{"id": id, "text": text} for id, text in CATALOGUE.items()])
@@ -29,10 +29,10 @@ def rank(server, **body):
     return answer.json()
 
 
-def test_cold_start_goes_from_popular_to_preferences_to_history(catalogue):
-    client = catalogue.client
+def test_cold_start_goes_from_popular_to_preferences_to_history(shared_server_with_catalogue):
+    client = shared_server_with_catalogue.client
     state = client.get("/user/new/embedding").json()
-    mean = np.mean([vector(catalogue, id) for id in CATALOGUE], axis=0)
+    mean = np.mean([vector(shared_server_with_catalogue, id) for id in CATALOGUE], axis=0)
     assert (state["source"], state["interaction_count"], state["last_updated"]) == ("popular", 0, None)
     np.testing.assert_allclose(state["embedding"], mean / np.linalg.norm(mean), atol=1e-6)
 
@@ -42,7 +42,10 @@ def test_cold_start_goes_from_popular_to_preferences_to_history(catalogue):
     assert state["source"] == "preferences"
     text = client.post("/embed", json={"text": "black tie, grand ballroom"}).json()
     np.testing.assert_allclose(state["embedding"], text["embedding"], atol=1e-7)
-    assert rank(catalogue, user_id="new", candidates=list(CATALOGUE))["ranked"][0]["id"] == "rank-ballroom"
+    assert (
+        rank(shared_server_with_catalogue, user_id="new", candidates=list(CATALOGUE))["ranked"][0]["id"]
+        == "rank-ballroom"
+    )
 
     client.post("/interactions", json={"user_id": "new", "content_id": "rank-yacht", "type": "skip"})
     assert client.get("/user/new/embedding").json()["source"] == "preferences"  # a skip moves nothing
@@ -67,16 +70,24 @@ def test_without_content_there_is_nothing_to_start_from(start_server):
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_content")
 
 
-def test_rank_scores_are_cosines_in_candidate_order(catalogue):
-    catalogue.client.post("/interactions", json={"user_id": "rik", "content_id": "rank-barn", "type": "save"})
+def test_rank_scores_are_cosines_in_candidate_order(shared_server_with_catalogue):
+    shared_server_with_catalogue.client.post(
+        "/interactions", json={"user_id": "rik", "content_id": "rank-barn", "type": "save"}
+    )
     own = [3.0] + [0.0] * 383
     candidates = ["rank-yacht", "nowhere", {"id": "mine", "embedding": own}, "rank-barn", "rank-farm", "rank-yacht"]
-    answer = rank(catalogue, user_id="rik", candidates=candidates)
-    user = np.array(catalogue.client.get("/user/rik/embedding").json()["embedding"])
+    answer = rank(shared_server_with_catalogue, user_id="rik", candidates=candidates)
+    user = np.array(shared_server_with_catalogue.client.get("/user/rik/embedding").json()["embedding"])
     assert [one["id"] for one in answer["scores"]] == [
         "rank-yacht", "nowhere", "mine", "rank-barn", "rank-farm", "rank-yacht",
     ]  # fmt: skip
-    expected = [user @ vector(catalogue, "rank-yacht"), None, user[0], 1.0, user @ vector(catalogue, "rank-farm")]
+    expected = [
+        user @ vector(shared_server_with_catalogue, "rank-yacht"),
+        None,
+        user[0],
+        1.0,
+        user @ vector(shared_server_with_catalogue, "rank-farm"),
+    ]
     for one, score in zip(answer["scores"], expected, strict=False):
         assert (one["score"] is None) if score is None else abs(one["score"] - score) < 1e-6
     assert (answer["unknown"], answer["source"], answer["model_version"]) == (["nowhere"], "history", "simple-v1")
@@ -84,24 +95,27 @@ def test_rank_scores_are_cosines_in_candidate_order(catalogue):
     assert len(answer["ranked"]) == 5
     scores = [one["score"] for one in answer["ranked"]]
     assert scores == sorted(scores, reverse=True)
-    assert rank(catalogue, user_id="rik", candidates=candidates, top_k=2)["ranked"] == answer["ranked"][:2]
+    assert (
+        rank(shared_server_with_catalogue, user_id="rik", candidates=candidates, top_k=2)["ranked"]
+        == answer["ranked"][:2]
+    )
 
 
-def test_rank_by_a_vector(catalogue):
-    query = catalogue.client.post("/embed", json={"text": "boat on the ocean"}).json()["embedding"]
-    answer = rank(catalogue, embedding=query, candidates=list(CATALOGUE), top_k=1)
+def test_rank_by_a_vector(shared_server_with_catalogue):
+    query = shared_server_with_catalogue.client.post("/embed", json={"text": "boat on the ocean"}).json()["embedding"]
+    answer = rank(shared_server_with_catalogue, embedding=query, candidates=list(CATALOGUE), top_k=1)
     assert (answer["source"], answer["ranked"][0]["id"]) == ("embedding", "rank-yacht")
-    scaled = rank(catalogue, embedding=[1e3 * x for x in query], candidates=list(CATALOGUE), top_k=1)
+    scaled = rank(shared_server_with_catalogue, embedding=[1e3 * x for x in query], candidates=list(CATALOGUE), top_k=1)
     assert abs(scaled["ranked"][0]["score"] - answer["ranked"][0]["score"]) < 1e-6
 
 
-def test_only_unknown_candidates(catalogue):
-    answer = rank(catalogue, user_id="rik", candidates=["nowhere"])
+def test_only_unknown_candidates(shared_server_with_catalogue):
+    answer = rank(shared_server_with_catalogue, user_id="rik", candidates=["nowhere"])
     assert (answer["ranked"], answer["unknown"]) == ([], ["nowhere"])
 
 
-def test_a_user_is_forgotten(catalogue):
-    client = catalogue.client
+def test_a_user_is_forgotten(shared_server_with_catalogue):
+    client = shared_server_with_catalogue.client
     client.put("/user/gone/preferences", json={"preferences": ["yachts"]})
     for n, id in enumerate(CATALOGUE):
         one = {"user_id": "gone", "content_id": id, "type": "share", "event_id": f"gone-event-{n}"}

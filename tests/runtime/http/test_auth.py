@@ -18,7 +18,7 @@ ORIGIN = "https://feed.example"
 
 
 @pytest.fixture(scope="module")
-def locked(start_server):
+def shared_server_with_keys(start_server):
     keys = [
         entry("reader", "read", READER),
         entry("writer", "write", WRITER),
@@ -38,22 +38,22 @@ def bearer(key):
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
-def test_every_endpoint_but_health_and_the_static_pages_asks_for_a_key(locked, endpoint):
+def test_every_endpoint_but_health_and_the_static_pages_asks_for_a_key(shared_server_with_keys, endpoint):
     """Without one: 401. With one of the other scope: 403. With the right one: whatever the endpoint says."""
     assert (endpoint.needs == "health") == (endpoint.path in HEALTH)
     assert (endpoint.needs == "open") == (endpoint.path in OPEN)
-    answer = ask(locked, endpoint)
+    answer = ask(shared_server_with_keys, endpoint)
     if endpoint.path in HEALTH | OPEN:
         assert answer.status_code == 200
         return
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
     assert answer.json()["error"]["code"] == "invalid_api_key"
-    assert ask(locked, endpoint, **bearer(make_key())).status_code == 401
+    assert ask(shared_server_with_keys, endpoint, **bearer(make_key())).status_code == 401
     right, wrong = (READER, WRITER) if endpoint.needs == "read" else (WRITER, READER)
-    answer = ask(locked, endpoint, **bearer(wrong))
+    answer = ask(shared_server_with_keys, endpoint, **bearer(wrong))
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "insufficient_scope")
-    assert ask(locked, endpoint, **bearer(right)).status_code not in (401, 403)
+    assert ask(shared_server_with_keys, endpoint, **bearer(right)).status_code not in (401, 403)
 
 
 def test_what_changes_something_needs_write():
@@ -72,52 +72,54 @@ def test_what_changes_something_needs_write():
         {"authorization": "Basic YTpi", "x-api-key": READER},
     ],
 )
-def test_a_key_can_come_in_two_headers(locked, headers):
-    assert locked.client.get("/info", headers=headers).status_code == 200
+def test_a_key_can_come_in_two_headers(shared_server_with_keys, headers):
+    assert shared_server_with_keys.client.get("/info", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("value", ["", "Bearer", READER, f"Basic {READER}", f"Bearer {READER[:-1]}", "é"])
-def test_what_is_not_a_key_is_refused(locked, value):
-    answer = locked.client.get("/info", headers={"authorization": value.encode()})
+def test_what_is_not_a_key_is_refused(shared_server_with_keys, value):
+    answer = shared_server_with_keys.client.get("/info", headers={"authorization": value.encode()})
     assert answer.status_code == 401
 
 
-def test_two_keys_of_one_client_hold_at_once(locked):
+def test_two_keys_of_one_client_hold_at_once(shared_server_with_keys):
     for key in (OLD, NEW):
-        assert locked.client.get("/info", headers=bearer(key)).status_code == 200
+        assert shared_server_with_keys.client.get("/info", headers=bearer(key)).status_code == 200
 
 
-def test_a_refusal_comes_before_the_body_is_read(locked):
+def test_a_refusal_comes_before_the_body_is_read(shared_server_with_keys):
     """Nobody without a key makes the server hold or decode anything."""
-    answer = locked.client.post("/embed", content=b"[" * 1_000_000, headers={"content-type": "text/nonsense"})
+    answer = shared_server_with_keys.client.post(
+        "/embed", content=b"[" * 1_000_000, headers={"content-type": "text/nonsense"}
+    )
     assert answer.status_code == 401
 
 
-def test_keys_are_in_no_log_and_no_answer(locked):
-    answer = locked.client.get("/info", headers=bearer(READER)).text
-    metrics = locked.client.get("/metrics", headers=bearer(READER)).text
-    for text in (locked.log.read_text(), answer, metrics):
+def test_keys_are_in_no_log_and_no_answer(shared_server_with_keys):
+    answer = shared_server_with_keys.client.get("/info", headers=bearer(READER)).text
+    metrics = shared_server_with_keys.client.get("/metrics", headers=bearer(READER)).text
+    for text in (shared_server_with_keys.log.read_text(), answer, metrics):
         assert READER not in text
         assert "vows_ThisIsNoKey" not in text
 
 
-def test_the_document_says_what_is_needed(locked, server):
-    document = locked.client.get("/openapi.json").json()
+def test_the_document_says_what_is_needed(shared_server_with_keys, shared_server):
+    document = shared_server_with_keys.client.get("/openapi.json").json()
     assert set(document["components"]["securitySchemes"]) == {"bearer", "header"}
     embed = document["paths"]["/embed"]["post"]
     assert embed["security"] == [{"bearer": []}, {"header": []}]
     assert {"401", "403"} <= set(embed["responses"])
     assert "security" not in document["paths"]["/healthz"]["get"]
-    assert "securitySchemes" not in server.client.get("/openapi.json").json()["components"]
+    assert "securitySchemes" not in shared_server.client.get("/openapi.json").json()["components"]
 
 
-def test_openai_clients_bring_their_key_as_they_always_do(locked):
-    good = openai.OpenAI(base_url=f"{locked.url}/v1", api_key=READER, max_retries=0)
+def test_openai_clients_bring_their_key_as_they_always_do(shared_server_with_keys):
+    good = openai.OpenAI(base_url=f"{shared_server_with_keys.url}/v1", api_key=READER, max_retries=0)
     assert len(good.embeddings.create(model="sentence-bert-v1", input="a barn").data[0].embedding) == 384
-    bad = openai.OpenAI(base_url=f"{locked.url}/v1", api_key="sk-nothing", max_retries=0)
+    bad = openai.OpenAI(base_url=f"{shared_server_with_keys.url}/v1", api_key="sk-nothing", max_retries=0)
     with pytest.raises(openai.AuthenticationError):
         bad.models.list()
-    writer = openai.OpenAI(base_url=f"{locked.url}/v1", api_key=WRITER, max_retries=0)
+    writer = openai.OpenAI(base_url=f"{shared_server_with_keys.url}/v1", api_key=WRITER, max_retries=0)
     with pytest.raises(openai.PermissionDeniedError):
         writer.models.list()
 
@@ -156,20 +158,20 @@ def preflight(server, origin):
     return server.client.options("/embed", headers=headers)
 
 
-def test_other_origins_are_shut_out_unless_listed(server, locked):
-    assert "access-control-allow-origin" not in server.client.get("/info", headers={"origin": ORIGIN}).headers
-    assert preflight(server, ORIGIN).status_code == 405
+def test_other_origins_are_shut_out_unless_listed(shared_server, shared_server_with_keys):
+    assert "access-control-allow-origin" not in shared_server.client.get("/info", headers={"origin": ORIGIN}).headers
+    assert preflight(shared_server, ORIGIN).status_code == 405
     for origin in (ORIGIN, "http://localhost:3000"):
-        allowed = preflight(locked, origin)
+        allowed = preflight(shared_server_with_keys, origin)
         assert allowed.status_code == 200
         assert allowed.headers["access-control-allow-origin"] == origin
-        answer = locked.client.get("/info", headers={"origin": origin, **bearer(READER)})
+        answer = shared_server_with_keys.client.get("/info", headers={"origin": origin, **bearer(READER)})
         assert answer.headers["access-control-allow-origin"] == origin
         assert answer.headers["vary"].lower() == "origin"
         assert "access-control-allow-credentials" not in answer.headers
     for origin in ("https://feed.example.evil.example", "https://feed.example:444", "http://feed.example", "null"):
-        assert preflight(locked, origin).status_code == 400
-        answer = locked.client.get("/info", headers={"origin": origin, **bearer(READER)})
+        assert preflight(shared_server_with_keys, origin).status_code == 400
+        answer = shared_server_with_keys.client.get("/info", headers={"origin": origin, **bearer(READER)})
         assert "access-control-allow-origin" not in answer.headers
 
 

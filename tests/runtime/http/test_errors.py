@@ -56,32 +56,32 @@ BAD = [
 
 
 @pytest.mark.parametrize(("path", "body", "status", "code", "field"), BAD, ids=range(len(BAD)))
-def test_bad_bodies(server, path, body, status, code, field):
-    answer = post(server, path, body)
+def test_bad_bodies(shared_server, path, body, status, code, field):
+    answer = post(shared_server, path, body)
     assert answer.status_code == status, answer.text
     error = answer.json()["error"]
     assert (error["code"], error.get("field")) == (code, field)
     assert error["message"]
     assert "Traceback" not in answer.text
-    assert server.client.get("/healthz").status_code == 200
+    assert shared_server.client.get("/healthz").status_code == 200
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e400"])
-def test_numbers_beyond_a_float(server, number):
-    answer = post(server, "/rank", b'{"embedding":[%s],"candidates":["a"]}' % ",".join([number] * 384).encode())
+def test_numbers_beyond_a_float(shared_server, number):
+    answer = post(shared_server, "/rank", b'{"embedding":[%s],"candidates":["a"]}' % ",".join([number] * 384).encode())
     assert answer.status_code in (400, 422), answer.text
 
 
-def test_unknown_paths_and_methods(server):
-    answer = server.client.get("/nothing/here")
+def test_unknown_paths_and_methods(shared_server):
+    answer = shared_server.client.get("/nothing/here")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_path")
-    answer = server.client.delete("/embed")
+    answer = shared_server.client.delete("/embed")
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
     assert "POST" in answer.headers["allow"]
 
 
-def test_other_media_types_are_told_what_to_send(server):
-    answer = server.client.post(
+def test_other_media_types_are_told_what_to_send(shared_server):
+    answer = shared_server.client.post(
         "/embed", content=b"text=a", headers={"content-type": "application/x-www-form-urlencoded"}
     )
     assert answer.status_code == 415
@@ -89,21 +89,21 @@ def test_other_media_types_are_told_what_to_send(server):
 
 
 @pytest.mark.parametrize("id", ["x" * 257, "%C3%A9" * 129])
-def test_long_ids(server, id):
+def test_long_ids(shared_server, id):
     for method, path in (("GET", f"/content/{id}"), ("GET", f"/user/{id}/embedding"), ("DELETE", f"/user/{id}")):
-        answer = server.client.request(method, path)
+        answer = shared_server.client.request(method, path)
         assert (answer.status_code, answer.json()["error"]["field"]) == (422, "id")
 
 
-def test_a_path_that_is_not_utf8(server):
-    answer = server.client.get("/content/%FF")
+def test_a_path_that_is_not_utf8(shared_server):
+    answer = shared_server.client.get("/content/%FF")
     assert answer.status_code == 400
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_read(server):
+def test_a_body_over_the_limit_is_refused_before_it_is_read(shared_server):
     """Declared: 413 without sending a byte of it. Chunked: 413 as soon as it has grown past the limit."""
-    limit = server.client.get("/info").json()["limits"]["max_body_bytes"]
-    host, port = server.url.removeprefix("http://").split(":")
+    limit = shared_server.client.get("/info").json()["limits"]["max_body_bytes"]
+    host, port = shared_server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         head = f"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {int(limit) + 1}"
         connection.sendall(f"{head}\r\n\r\n".encode())
@@ -115,6 +115,6 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(server):
 
     with contextlib.suppress(httpx.WriteError, httpx.RemoteProtocolError, httpx.ReadError):
         # The server may close while the client still writes; if the answer comes through, it is a 413.
-        answer = server.client.post("/embed", content=chunks(), headers={"content-type": "application/json"})
+        answer = shared_server.client.post("/embed", content=chunks(), headers={"content-type": "application/json"})
         assert answer.status_code == 413
-    assert server.client.get("/healthz").status_code == 200
+    assert shared_server.client.get("/healthz").status_code == 200

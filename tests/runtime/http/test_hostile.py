@@ -15,7 +15,7 @@ SURROGATES = [b"\\ud800", b"\\udfff", b"\\udc00\\ud800", b"\xed\xa0\x80", b"\xc0
 
 
 @pytest.fixture(scope="module")
-def roomy(start_server):
+def shared_server_with_large_bodies(start_server):
     server = start_server(**LIMITS)
     server.client.put("/content/a", json={"text": "a barn"})
     return server
@@ -57,13 +57,13 @@ def nested(path):
 @pytest.mark.parametrize(
     "path", ["/embed", "/embed/batch", "/v1/embeddings", "/interactions", "/content/batch", "/rank"]
 )
-def test_ten_megabytes_of_nesting(roomy, server, path):
-    before = memory(roomy)
+def test_ten_megabytes_of_nesting(shared_server_with_large_bodies, shared_server, path):
+    before = memory(shared_server_with_large_bodies)
     for body in nested(path):
-        refused(post(roomy, path, body))
-    refused(post(server, path, body), 413)  # by the default limits it is too large, without being looked at
-    assert roomy.client.get("/readyz").status_code == 200
-    after = memory(roomy)
+        refused(post(shared_server_with_large_bodies, path, body))
+    refused(post(shared_server, path, body), 413)  # by the default limits it is too large, without being looked at
+    assert shared_server_with_large_bodies.client.get("/readyz").status_code == 200
+    after = memory(shared_server_with_large_bodies)
     assert after["anonymous_bytes"] - before["anonymous_bytes"] < 8 * MB
     assert after["peak_rss_bytes"] - before["peak_rss_bytes"] < 3 * DEEP  # the body, as it came and in one piece
 
@@ -73,47 +73,74 @@ def memory(server):
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number[:14].decode())
-def test_numbers_that_are_none(roomy, number):
+def test_numbers_that_are_none(shared_server_with_large_bodies, number):
     vector = b"[" + b",".join([number] * 384) + b"]"
-    refused(post(roomy, "/rank", b'{"embedding":%s,"candidates":["a"]}' % vector))
-    refused(post(roomy, "/rank", b'{"user_id":"u","candidates":[{"id":"b","embedding":%s}]}' % vector))
+    refused(post(shared_server_with_large_bodies, "/rank", b'{"embedding":%s,"candidates":["a"]}' % vector))
+    refused(
+        post(
+            shared_server_with_large_bodies,
+            "/rank",
+            b'{"user_id":"u","candidates":[{"id":"b","embedding":%s}]}' % vector,
+        )
+    )
     if not number.isdigit():  # more than there are is all of them
-        refused(post(roomy, "/rank", b'{"user_id":"u","candidates":["a"],"top_k":%s}' % number))
-    refused(post(roomy, "/v1/embeddings", b'{"model":"sentence-bert-v1","input":[%s]}' % number))
+        refused(
+            post(shared_server_with_large_bodies, "/rank", b'{"user_id":"u","candidates":["a"],"top_k":%s}' % number)
+        )
+    refused(
+        post(shared_server_with_large_bodies, "/v1/embeddings", b'{"model":"sentence-bert-v1","input":[%s]}' % number)
+    )
     event = b'{"user_id":"u","content_id":"a","type":"view","duration_ms":%s}'
-    refused(post(roomy, "/interactions", event % number))
+    refused(post(shared_server_with_large_bodies, "/interactions", event % number))
 
 
-def test_a_context_of_numbers_that_are_none(roomy):
+def test_a_context_of_numbers_that_are_none(shared_server_with_large_bodies):
     event = b'{"user_id":"u","content_id":"a","type":"view","context":{"days":%s}}'
     for number in (b"NaN", b"Infinity", b"1e999"):
-        refused(post(roomy, "/interactions", event % number))
+        refused(post(shared_server_with_large_bodies, "/interactions", event % number))
 
 
 @pytest.mark.parametrize("dimensions", [0, 1, 383, 385, 768, 100_000])
-def test_wrong_dimensions(roomy, dimensions):
+def test_wrong_dimensions(shared_server_with_large_bodies, dimensions):
     vector = json.dumps([0.1] * dimensions).encode()
-    refused(post(roomy, "/rank", b'{"embedding":%s,"candidates":["a"]}' % vector), 422)
-    refused(post(roomy, "/rank", b'{"user_id":"u","candidates":["a",{"id":"b","embedding":%s}]}' % vector), 422)
+    refused(post(shared_server_with_large_bodies, "/rank", b'{"embedding":%s,"candidates":["a"]}' % vector), 422)
+    refused(
+        post(
+            shared_server_with_large_bodies,
+            "/rank",
+            b'{"user_id":"u","candidates":["a",{"id":"b","embedding":%s}]}' % vector,
+        ),
+        422,
+    )
     body = b'{"model":"sentence-bert-v1","input":"a","dimensions":%d}' % (dimensions if dimensions != 1 else -1)
-    answer = post(roomy, "/v1/embeddings", body)
+    answer = post(shared_server_with_large_bodies, "/v1/embeddings", body)
     assert answer.status_code == (200 if dimensions == 383 else 400)
 
 
 @pytest.mark.parametrize("text", SURROGATES, ids=repr)
-def test_text_that_is_not_unicode(roomy, text):
-    refused(post(roomy, "/embed", b'{"text":"%s"}' % text), 400)
-    refused(post(roomy, "/v1/embeddings", b'{"model":"sentence-bert-v1","input":["a","%s"]}' % text), 400)
-    refused(post(roomy, "/interactions", b'{"user_id":"%s","content_id":"a","type":"view"}' % text), 400)
-    refused(post(roomy, "/rank", b'{"user_id":"%s","candidates":["a"]}' % text), 400)
-    refused(roomy.client.put("/content/b", content=b'{"text":"a","tags":["%s"]}' % text), 400)
-    answer = post(roomy, "/content/batch", b'[{"id":"b","text":"%s"}]' % text).json()
+def test_text_that_is_not_unicode(shared_server_with_large_bodies, text):
+    refused(post(shared_server_with_large_bodies, "/embed", b'{"text":"%s"}' % text), 400)
+    refused(
+        post(
+            shared_server_with_large_bodies, "/v1/embeddings", b'{"model":"sentence-bert-v1","input":["a","%s"]}' % text
+        ),
+        400,
+    )
+    refused(
+        post(
+            shared_server_with_large_bodies, "/interactions", b'{"user_id":"%s","content_id":"a","type":"view"}' % text
+        ),
+        400,
+    )
+    refused(post(shared_server_with_large_bodies, "/rank", b'{"user_id":"%s","candidates":["a"]}' % text), 400)
+    refused(shared_server_with_large_bodies.client.put("/content/b", content=b'{"text":"a","tags":["%s"]}' % text), 400)
+    answer = post(shared_server_with_large_bodies, "/content/batch", b'[{"id":"b","text":"%s"}]' % text).json()
     assert "error" in answer or answer["rejected"] == 1
 
 
 @pytest.mark.parametrize("path", ["/content/%ED%A0%80", "/user/%C0%80/embedding", "/v1/models/%FF"])
-def test_paths_that_are_not_unicode(roomy, path):
-    refused(roomy.client.get(path), 400)
+def test_paths_that_are_not_unicode(shared_server_with_large_bodies, path):
+    refused(shared_server_with_large_bodies.client.get(path), 400)
 
 
 LONG = {
@@ -132,33 +159,35 @@ LONG = {
 
 
 @pytest.mark.parametrize(("path", "body"), [(path, body) for path, bodies in LONG.items() for body in bodies])
-def test_strings_and_arrays_over_their_limits(roomy, path, body):
-    refused(post(roomy, path, json.dumps(body).encode()), 400, 422)
+def test_strings_and_arrays_over_their_limits(shared_server_with_large_bodies, path, body):
+    refused(post(shared_server_with_large_bodies, path, json.dumps(body).encode()), 400, 422)
 
 
-def test_preferences_over_their_limits(roomy):
+def test_preferences_over_their_limits(shared_server_with_large_bodies):
     for preferences in (["a" * 501], ["a"] * 65, [], [""]):
-        refused(roomy.client.put("/user/u/preferences", json={"preferences": preferences}), 422)
+        refused(
+            shared_server_with_large_bodies.client.put("/user/u/preferences", json={"preferences": preferences}), 422
+        )
 
 
-def test_memory_is_flat_over_a_day_of_it(roomy):
+def test_memory_is_flat_over_a_day_of_it(shared_server_with_large_bodies):
     """The same attacks a second time, and a third, take nothing that the first had not taken."""
     bodies = [b"[" * DEEP, b'{"candidates":["a"],"embedding":[' + b"1," * 1_000_000, b'{"text":"' + b"a" * DEEP + b'"}']
 
     def attack():
         for body in bodies:
             for path in ("/embed", "/rank", "/interactions", "/content/batch"):
-                refused(post(roomy, path, body))
+                refused(post(shared_server_with_large_bodies, path, body))
 
     attack()
-    before = memory(roomy)
+    before = memory(shared_server_with_large_bodies)
     for _ in range(2):
         attack()
-    assert memory(roomy)["peak_rss_bytes"] - before["peak_rss_bytes"] < 4 * MB
+    assert memory(shared_server_with_large_bodies)["peak_rss_bytes"] - before["peak_rss_bytes"] < 4 * MB
 
 
-def test_a_refusal_quotes_no_more_than_an_id(roomy):
-    answer = roomy.client.get("/content/" + "x" * 256)
+def test_a_refusal_quotes_no_more_than_an_id(shared_server_with_large_bodies):
+    answer = shared_server_with_large_bodies.client.get("/content/" + "x" * 256)
     assert answer.status_code == 404
     assert len(answer.content) < 1_000
     assert not re.search(r"File|Traceback|site-packages", answer.text)

@@ -19,16 +19,16 @@ def tokens_waiting(server):
 
 
 @pytest.fixture(scope="module")
-def small(start_server):
+def shared_small_server(start_server):
     """One worker and a queue of four long texts."""
     return start_server(threads=1, queue_tokens=1024, cache_bytes=0)
 
 
-def test_a_full_queue_is_refused_alike_for_single_texts_and_batches(small):
+def test_a_full_queue_is_refused_alike_for_single_texts_and_batches(shared_small_server):
     answers: list[httpx.Response] = []
 
     def ask(path, body):
-        with httpx.Client(base_url=small.url, timeout=60) as client:
+        with httpx.Client(base_url=shared_small_server.url, timeout=60) as client:
             answers.append(client.post(path, json=body))
 
     single = [threading.Thread(target=ask, args=("/embed", {"text": LONG})) for _ in range(24)]
@@ -42,8 +42,8 @@ def test_a_full_queue_is_refused_alike_for_single_texts_and_batches(small):
         if answer.status_code == 503:
             assert answer.json()["error"]["code"] == "overloaded"
             assert int(answer.headers["retry-after"]) >= 1
-    assert small.client.post("/embed", json={"text": "afterwards"}).status_code == 200
-    assert tokens_waiting(small) == 0
+    assert shared_small_server.client.post("/embed", json={"text": "afterwards"}).status_code == 200
+    assert tokens_waiting(shared_small_server) == 0
 
 
 def test_a_client_that_hangs_up_takes_its_batch_with_it(start_server):
@@ -115,21 +115,21 @@ def test_bodies_in_flight_are_bounded_together(start_server):
     assert status == 200
 
 
-def test_many_tiny_values_are_refused_before_they_are_decoded(server):
-    before = server.client.get("/info").json()["memory"]["peak_rss_bytes"]
+def test_many_tiny_values_are_refused_before_they_are_decoded(shared_server):
+    before = shared_server.client.get("/info").json()["memory"]["peak_rss_bytes"]
     for path, body in {
         "/embed/batch": b'{"items":[' + b"{}," * 1_000_000 + b"{}]}",
         "/content/batch": b"[" + b"{}," * 1_000_000 + b"{}]",
         "/interactions": b"[" + b"1," * 1_500_000 + b"1]",
         "/rank": b'{"candidates":["a"],"embedding":[' + b"1," * 1_500_000 + b"1]}",
     }.items():
-        answer = server.client.post(path, content=body, headers={"content-type": "application/json"})
+        answer = shared_server.client.post(path, content=body, headers={"content-type": "application/json"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_many_values")
-    lines = server.client.post(
+    lines = shared_server.client.post(
         "/content/batch", content=b"{}\n" * 1_000_000, headers={"content-type": "application/x-ndjson"}
     )
     assert lines.status_code == 422
-    grown = server.client.get("/info").json()["memory"]["peak_rss_bytes"] - before
+    grown = shared_server.client.get("/info").json()["memory"]["peak_rss_bytes"] - before
     assert grown < 24 << 20  # the bodies themselves, of 3 to 4 MB
 
 

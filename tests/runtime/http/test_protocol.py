@@ -38,10 +38,10 @@ def answer(connection):
     ],
     ids=["one header", "the path", "many headers"],
 )
-def test_an_endless_head_is_refused_and_not_kept(server, start):
-    before = server.client.get("/info").json()["memory"]["peak_rss_bytes"]
+def test_an_endless_head_is_refused_and_not_kept(shared_server, start):
+    before = shared_server.client.get("/info").json()["memory"]["peak_rss_bytes"]
     piece = b"X: y\r\n" * 20_000 if start.endswith(b"\r\n") else b"a" * 120_000
-    with connect(server) as connection:
+    with connect(shared_server) as connection:
         with contextlib.suppress(ConnectionError):
             connection.sendall(start)
             for _ in range(400):
@@ -51,38 +51,38 @@ def test_an_endless_head_is_refused_and_not_kept(server, start):
         head, _, body = received.partition(b"\r\n\r\n")
         assert b" 431 " in head.split(b"\r\n")[0]
         assert json.loads(body)["error"]["code"] == "headers_too_large"
-    assert server.client.get("/info").json()["memory"]["peak_rss_bytes"] - before < 8 * MB
+    assert shared_server.client.get("/info").json()["memory"]["peak_rss_bytes"] - before < 8 * MB
 
 
-def test_the_refusal_says_why(server):
-    with connect(server) as connection:
+def test_the_refusal_says_why(shared_server):
+    with connect(shared_server) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 40_000 + b"\r\n\r\n")
         assert b"headers_too_large" in answer(connection)
 
 
-def test_long_heads_that_fit_are_served_and_a_body_is_not_counted(server):
+def test_long_heads_that_fit_are_served_and_a_body_is_not_counted(shared_server):
     body = json.dumps({"text": "a " * 10_000}).encode()
-    with connect(server) as connection:
+    with connect(shared_server) as connection:
         for _ in range(3):  # on one connection: the count starts anew with each request
             head = f"POST /embed HTTP/1.1\r\nHost: x\r\nX-Long: {'a' * 16_000}\r\nContent-Length: {len(body)}\r\n\r\n"
             connection.sendall(head.encode() + body)
             assert b" 200 " in answer(connection).split(b"\r\n")[0]
 
 
-def test_a_flood_of_pipelined_requests_is_cut_off(server):
-    before = server.client.get("/info").json()["memory"]["peak_rss_bytes"]
-    with connect(server) as connection, contextlib.suppress(ConnectionError):
+def test_a_flood_of_pipelined_requests_is_cut_off(shared_server):
+    before = shared_server.client.get("/info").json()["memory"]["peak_rss_bytes"]
+    with connect(shared_server) as connection, contextlib.suppress(ConnectionError):
         for _ in range(50):
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2_000)
-    assert server.client.get("/healthz").status_code == 200
-    assert server.client.get("/info").json()["memory"]["peak_rss_bytes"] - before < 8 * MB
+    assert shared_server.client.get("/healthz").status_code == 200
+    assert shared_server.client.get("/info").json()["memory"]["peak_rss_bytes"] - before < 8 * MB
 
 
-def test_what_is_not_http_is_refused(server):
-    with connect(server) as connection:
+def test_what_is_not_http_is_refused(shared_server):
+    with connect(shared_server) as connection:
         connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
         assert b" 400 " in answer(connection).split(b"\r\n")[0]
-    assert server.client.get("/healthz").status_code == 200
+    assert shared_server.client.get("/healthz").status_code == 200
 
 
 def test_one_connection_too_many_is_told_when_to_come_back(start_server):

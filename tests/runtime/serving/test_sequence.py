@@ -35,7 +35,7 @@ def models(bundle_path: Path, trained: Path, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="module")
-def serving(start_server: Callable[..., Server], models: Path) -> Server:
+def shared_sequence_server(start_server: Callable[..., Server], models: Path) -> Server:
     server = start_server(models_dir=models)
     _store_catalogue(server)
     return server
@@ -94,12 +94,21 @@ def test_without_a_bundle_everything_else_works_and_the_model_is_refused(
     assert (wrong.status_code, wrong.json()["error"]["field"]) == (422, "model")
 
 
-def test_the_answer_is_the_models_own(serving: Server, model: SequenceModel, encoder: TextEncoder) -> None:
+def test_the_answer_is_the_models_own(
+    shared_sequence_server: Server, model: SequenceModel, encoder: TextEncoder
+) -> None:
     """The same events, features and vectors by hand: what is served is what was trained."""
-    _act(serving, "ada", *HISTORY, device="iPhone", duration_ms=4000, context={"days_to_wedding": 120, "note": "x"})
+    _act(
+        shared_sequence_server,
+        "ada",
+        *HISTORY,
+        device="iPhone",
+        duration_ms=4000,
+        context={"days_to_wedding": 120, "note": "x"},
+    )
     ids = [id for id, _ in HISTORY]
     metadata = np.stack([encoder.embed(encoder.tokenize(TEXTS[id]).ids) for id in ids])
-    stamps = [json.loads(line) for line in serving.client.get("/user/ada/embedding").text.splitlines()]
+    stamps = [json.loads(line) for line in shared_sequence_server.client.get("/user/ada/embedding").text.splitlines()]
     assert len(stamps[0]["embedding"]) == 384
     now_us = time.time_ns() // 1000
     times = np.array([int(now_us // 1e6 - 3600 - DAY_S * (4 - n)) * 1_000_000 for n in range(4)])
@@ -115,20 +124,20 @@ def test_the_answer_is_the_models_own(serving: Server, model: SequenceModel, enc
         days_to_wedding=np.full(4, 120, np.float32),
     )
     expected = model.user(history, now_us, 1)
-    found = serving.client.get("/user/ada/embedding", params={"model": "sequence"}).json()
+    found = shared_sequence_server.client.get("/user/ada/embedding", params={"model": "sequence"}).json()
     assert (found["model_version"], found["source"], found["interaction_count"]) == ("sequence-v1", "history", 4)
     assert len(found["embedding"]) == 128
     np.testing.assert_allclose(np.array(found["embedding"]) @ expected.vector, 1, atol=1e-4)
 
     everything = np.stack([encoder.embed(encoder.tokenize(text).ids) for text in TEXTS.values()])
     learned = model.learned(list(TEXTS), everything)
-    ranking = _answer(serving, "/rank", user_id="ada", candidates=[*TEXTS, "nowhere"], model="sequence")
+    ranking = _answer(shared_sequence_server, "/rank", user_id="ada", candidates=[*TEXTS, "nowhere"], model="sequence")
     assert (ranking["model_version"], ranking["unknown"]) == ("sequence-v1", ["nowhere"])
     scores = [one["score"] for one in ranking["scores"][:-1]]
     np.testing.assert_allclose(scores, model.items(learned) @ expected.vector, atol=2e-3)
     assert [one["score"] for one in ranking["ranked"]] == sorted(scores, reverse=True)
 
-    actions = _answer(serving, "/user/ada/next-action", candidates=[*TEXTS, "nowhere"])
+    actions = _answer(shared_sequence_server, "/user/ada/next-action", candidates=[*TEXTS, "nowhere"])
     assert (actions["events"], actions["source"], actions["unknown"]) == (4, "history", ["nowhere"])
     order = ("skip", "view", "save", "share")
     probabilities = [[one[action] for action in order] for one in actions["actions"][:-1]]
@@ -136,75 +145,94 @@ def test_the_answer_is_the_models_own(serving: Server, model: SequenceModel, enc
     assert actions["actions"][-1]["view"] is None
 
 
-def test_own_vectors_and_a_query_of_the_models_length(serving: Server, encoder: TextEncoder) -> None:
-    _act(serving, "own", *HISTORY)
+def test_own_vectors_and_a_query_of_the_models_length(shared_sequence_server: Server, encoder: TextEncoder) -> None:
+    _act(shared_sequence_server, "own", *HISTORY)
     vector = encoder.embed(encoder.tokenize(TEXTS["seq-4"]).ids).tolist()
     ranking = _answer(
-        serving, "/rank", user_id="own", candidates=[{"id": "mine", "embedding": vector}, "seq-4"], model="sequence"
+        shared_sequence_server,
+        "/rank",
+        user_id="own",
+        candidates=[{"id": "mine", "embedding": vector}, "seq-4"],
+        model="sequence",
     )
     mine, stored = (one["score"] for one in ranking["scores"])
     assert abs(mine - stored) < 2e-3
-    query = serving.client.get("/user/own/embedding", params={"model": "sequence"}).json()["embedding"]
-    again = _answer(serving, "/rank", embedding=query, candidates=["seq-4"], model="sequence")
+    query = shared_sequence_server.client.get("/user/own/embedding", params={"model": "sequence"}).json()["embedding"]
+    again = _answer(shared_sequence_server, "/rank", embedding=query, candidates=["seq-4"], model="sequence")
     assert (again["source"], abs(again["scores"][0]["score"] - stored) < 1e-2) == ("embedding", True)
-    refused = serving.client.post("/rank", json={"embedding": vector, "candidates": ["seq-4"], "model": "sequence"})
+    refused = shared_sequence_server.client.post(
+        "/rank", json={"embedding": vector, "candidates": ["seq-4"], "model": "sequence"}
+    )
     assert (refused.status_code, refused.json()["error"]["field"]) == (422, "$.embedding")
 
 
-def test_who_is_too_new_gets_the_cold_start_and_is_told(serving: Server) -> None:
-    _act(serving, "fresh", *HISTORY[:2])
-    found = serving.client.get("/user/fresh/embedding", params={"model": "sequence"}).json()
+def test_who_is_too_new_gets_the_cold_start_and_is_told(shared_sequence_server: Server) -> None:
+    _act(shared_sequence_server, "fresh", *HISTORY[:2])
+    found = shared_sequence_server.client.get("/user/fresh/embedding", params={"model": "sequence"}).json()
     assert (found["model_version"], found["source"], found["fallback"]) == ("simple-v1", "history", "2 of 3 events")
     assert len(found["embedding"]) == 384
-    ranking = _answer(serving, "/rank", user_id="nobody-yet", candidates=["seq-1"], model="sequence")
+    ranking = _answer(shared_sequence_server, "/rank", user_id="nobody-yet", candidates=["seq-1"], model="sequence")
     assert (ranking["source"], ranking["fallback"]) == ("popular", "0 of 3 events")
-    serving.client.put("/user/told/preferences", json={"preferences": ["lace"]})
-    assert _answer(serving, "/rank", user_id="told", candidates=["seq-1"], model="sequence")["source"] == "preferences"
-    assert _answer(serving, "/user/told/next-action", candidates=["seq-1"])["source"] == "preferences"
-    none = _answer(serving, "/user/nobody-yet/next-action", candidates=["seq-1"])
+    shared_sequence_server.client.put("/user/told/preferences", json={"preferences": ["lace"]})
+    assert (
+        _answer(shared_sequence_server, "/rank", user_id="told", candidates=["seq-1"], model="sequence")["source"]
+        == "preferences"
+    )
+    assert _answer(shared_sequence_server, "/user/told/next-action", candidates=["seq-1"])["source"] == "preferences"
+    none = _answer(shared_sequence_server, "/user/nobody-yet/next-action", candidates=["seq-1"])
     assert (none["source"], none["events"]) == ("none", 0)
     np.testing.assert_allclose(
         sum(none["actions"][0][name] for name in ("skip", "view", "save", "share")), 1, atol=1e-5
     )
 
 
-def test_an_event_changes_the_next_ranking_and_a_skip_counts(serving: Server) -> None:
-    _act(serving, "moving", *HISTORY)
-    before = _answer(serving, "/rank", user_id="moving", candidates=list(TEXTS), model="sequence")["scores"]
-    simple = _answer(serving, "/rank", user_id="moving", candidates=list(TEXTS))["scores"]
-    serving.client.post("/interactions", json={"user_id": "moving", "content_id": "seq-6", "type": "skip"})
-    after = _answer(serving, "/rank", user_id="moving", candidates=list(TEXTS), model="sequence")["scores"]
+def test_an_event_changes_the_next_ranking_and_a_skip_counts(shared_sequence_server: Server) -> None:
+    _act(shared_sequence_server, "moving", *HISTORY)
+    before = _answer(shared_sequence_server, "/rank", user_id="moving", candidates=list(TEXTS), model="sequence")[
+        "scores"
+    ]
+    simple = _answer(shared_sequence_server, "/rank", user_id="moving", candidates=list(TEXTS))["scores"]
+    shared_sequence_server.client.post(
+        "/interactions", json={"user_id": "moving", "content_id": "seq-6", "type": "skip"}
+    )
+    after = _answer(shared_sequence_server, "/rank", user_id="moving", candidates=list(TEXTS), model="sequence")[
+        "scores"
+    ]
     assert max(abs(a["score"] - b["score"]) for a, b in zip(after, before, strict=True)) > 1e-3
-    assert _answer(serving, "/rank", user_id="moving", candidates=list(TEXTS))["scores"] == simple
+    assert _answer(shared_sequence_server, "/rank", user_id="moving", candidates=list(TEXTS))["scores"] == simple
 
 
-def test_item_vectors_follow_the_content(serving: Server) -> None:
+def test_item_vectors_follow_the_content(shared_sequence_server: Server) -> None:
     """Replaced content is ranked by its new text; deleted content leaves histories and rankings."""
-    _act(serving, "editor", *HISTORY, ("seq-7", "view"))
+    _act(shared_sequence_server, "editor", *HISTORY, ("seq-7", "view"))
 
     def score(id: str) -> float | None:
-        return _answer(serving, "/rank", user_id="editor", candidates=[id], model="sequence")["scores"][0]["score"]
+        return _answer(shared_sequence_server, "/rank", user_id="editor", candidates=[id], model="sequence")["scores"][
+            0
+        ]["score"]
 
-    serving.client.put("/content/seq-edit", json={"text": TEXTS["seq-1"]})
+    shared_sequence_server.client.put("/content/seq-edit", json={"text": TEXTS["seq-1"]})
     assert abs(score("seq-edit") - score("seq-1")) < 2e-3
-    serving.client.put("/content/seq-edit", json={"text": TEXTS["seq-6"]})
+    shared_sequence_server.client.put("/content/seq-edit", json={"text": TEXTS["seq-6"]})
     assert abs(score("seq-edit") - score("seq-6")) < 2e-3
-    serving.client.delete("/content/seq-edit")
+    shared_sequence_server.client.delete("/content/seq-edit")
     assert score("seq-edit") is None
-    info = serving.client.get("/info").json()["sequence"]
+    info = shared_sequence_server.client.get("/info").json()["sequence"]
     assert info["item_vectors"] == len(TEXTS)
-    before = _answer(serving, "/user/editor/next-action", candidates=["seq-0"])["events"]
-    serving.client.delete("/content/seq-7")
-    assert _answer(serving, "/user/editor/next-action", candidates=["seq-0"])["events"] == before - 1
-    serving.client.put("/content/seq-7", json={"text": TEXTS["seq-7"]})
+    before = _answer(shared_sequence_server, "/user/editor/next-action", candidates=["seq-0"])["events"]
+    shared_sequence_server.client.delete("/content/seq-7")
+    assert _answer(shared_sequence_server, "/user/editor/next-action", candidates=["seq-0"])["events"] == before - 1
+    shared_sequence_server.client.put("/content/seq-7", json={"text": TEXTS["seq-7"]})
 
 
-def test_odd_contexts_and_devices_are_no_errors(serving: Server) -> None:
+def test_odd_contexts_and_devices_are_no_errors(shared_sequence_server: Server) -> None:
     for n, context in enumerate(
         ({"days_to_wedding": "soon"}, {"days_to_wedding": 1e300}, {"days_to_wedding": True}, {})
     ):
-        _act(serving, f"odd-{n}", *HISTORY, device="🛰 satellite", context=context)
-        answer = serving.client.get(f"/user/odd-{n}/embedding", params={"model": "sequence", "device": "fridge"})
+        _act(shared_sequence_server, f"odd-{n}", *HISTORY, device="🛰 satellite", context=context)
+        answer = shared_sequence_server.client.get(
+            f"/user/odd-{n}/embedding", params={"model": "sequence", "device": "fridge"}
+        )
         assert np.isfinite(answer.json()["embedding"]).all()
 
 

@@ -22,17 +22,19 @@ def requests(server):
     return [line for line in lines(server) if line["logger"] == "vows.request"]
 
 
-def test_every_line_is_json_with_the_same_beginning(server):
-    server.client.post("/embed", json={"text": "a barn"})
-    for line in lines(server):
+def test_every_line_is_json_with_the_same_beginning(shared_server):
+    shared_server.client.post("/embed", json={"text": "a barn"})
+    for line in lines(shared_server):
         assert list(line)[:4] == ["time", "level", "logger", "message"]
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line["time"])
 
 
-def test_a_request_leaves_a_line_with_its_id_and_times(server):
-    answer = server.client.post("/embed", json={"text": "a line in the log"}, headers={"x-request-id": "trace-me.1"})
+def test_a_request_leaves_a_line_with_its_id_and_times(shared_server):
+    answer = shared_server.client.post(
+        "/embed", json={"text": "a line in the log"}, headers={"x-request-id": "trace-me.1"}
+    )
     assert answer.headers["x-request-id"] == "trace-me.1"
-    (line,) = [line for line in requests(server) if line["request_id"] == "trace-me.1"]
+    (line,) = [line for line in requests(shared_server) if line["request_id"] == "trace-me.1"]
     assert (line["message"], line["status"], line["level"], line["client"]) == ("POST /embed", 200, "info", "anyone")
     assert line["ms"] >= line["infer_ms"] > 0
     assert {"tokenise_ms", "queue_ms"} <= line.keys()
@@ -58,49 +60,49 @@ def test_users_and_what_they_sent_are_in_no_log(start_server):
 
 
 @pytest.mark.parametrize("given", ["", "a b", "ä", "x" * 129, "a\tb", "<script>"])
-def test_an_id_that_is_not_sane_is_replaced(server, given):
-    answer = server.client.get("/healthz", headers={"x-request-id": given.encode()})
+def test_an_id_that_is_not_sane_is_replaced(shared_server, given):
+    answer = shared_server.client.get("/healthz", headers={"x-request-id": given.encode()})
     assert re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]+", answer.headers["x-request-id"])
 
 
-def test_ids_that_are_made_differ(server):
-    ids = {server.client.get("/healthz").headers["x-request-id"] for _ in range(50)}
+def test_ids_that_are_made_differ(shared_server):
+    ids = {shared_server.client.get("/healthz").headers["x-request-id"] for _ in range(50)}
     assert len(ids) == 50
 
 
-def test_refusals_carry_an_id_too(server):
+def test_refusals_carry_an_id_too(shared_server):
     for path in ("/nothing", "/content/missing"):
-        answer = server.client.get(path, headers={"x-request-id": f"refused{path.replace('/', '.')}"})
+        answer = shared_server.client.get(path, headers={"x-request-id": f"refused{path.replace('/', '.')}"})
         assert answer.status_code == 404
         assert answer.headers["x-request-id"].startswith("refused.")
-    found = {line["request_id"]: line for line in requests(server)}
+    found = {line["request_id"]: line for line in requests(shared_server)}
     assert found["refused.nothing"]["message"] == "GET of nothing that is served"
     assert found["refused.content.missing"]["reason"] == "unknown_content"
 
 
-def test_server_timing_adds_up(server):
+def test_server_timing_adds_up(shared_server):
     def stages(answer):
         timing = answer.headers["server-timing"]
         return {name: float(value) for name, value in re.findall(r"(\w+);dur=([\d.]+)", timing)}
 
-    embed = stages(server.client.post("/embed", json={"text": "where does the time go"}))
+    embed = stages(shared_server.client.post("/embed", json={"text": "where does the time go"}))
     assert list(embed) == ["tokenise", "queue", "infer", "total"]
     assert embed["tokenise"] + embed["queue"] + embed["infer"] <= embed["total"] + 0.002
-    cached = stages(server.client.post("/embed", json={"text": "where does the time go"}))
+    cached = stages(shared_server.client.post("/embed", json={"text": "where does the time go"}))
     assert list(cached) == ["tokenise", "total"]
-    put = stages(server.client.put("/content/timed", json={"text": "a timed barn"}))
+    put = stages(shared_server.client.put("/content/timed", json={"text": "a timed barn"}))
     assert set(put) == {"store", "tokenise", "queue", "infer", "total"}
-    rank = stages(server.client.post("/rank", json={"user_id": "timed", "candidates": ["timed"]}))
+    rank = stages(shared_server.client.post("/rank", json={"user_id": "timed", "candidates": ["timed"]}))
     assert rank["total"] >= rank["store"] > 0
 
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-def test_trace_context_is_passed_on(server):
-    answer = server.client.get("/info", headers={"traceparent": TRACE, "x-request-id": "traced"})
+def test_trace_context_is_passed_on(shared_server):
+    answer = shared_server.client.get("/info", headers={"traceparent": TRACE, "x-request-id": "traced"})
     assert answer.headers["traceparent"] == TRACE
-    (line,) = [line for line in requests(server) if line["request_id"] == "traced"]
+    (line,) = [line for line in requests(shared_server) if line["request_id"] == "traced"]
     assert (line["trace_id"], line["parent_id"]) == (TRACE[3:35], TRACE[36:52])
 
 
@@ -109,13 +111,13 @@ def test_trace_context_is_passed_on(server):
     ["", "00-zz", TRACE.upper(), TRACE + "-more", "ff" + TRACE[2:], f"00-{'0' * 32}-{'1' * 16}-01",
      f"00-{'1' * 32}-{'0' * 16}-01"],
 )  # fmt: skip
-def test_a_trace_context_that_is_not_valid_is_dropped(server, given):
-    assert "traceparent" not in server.client.get("/healthz", headers={"traceparent": given}).headers
+def test_a_trace_context_that_is_not_valid_is_dropped(shared_server, given):
+    assert "traceparent" not in shared_server.client.get("/healthz", headers={"traceparent": given}).headers
 
 
-def test_health_checks_are_not_worth_a_line(server):
-    server.client.get("/readyz", headers={"x-request-id": "a-health-check"})
-    assert "a-health-check" not in server.log.read_text()
+def test_health_checks_are_not_worth_a_line(shared_server):
+    shared_server.client.get("/readyz", headers={"x-request-id": "a-health-check"})
+    assert "a-health-check" not in shared_server.log.read_text()
 
 
 def record(**more):

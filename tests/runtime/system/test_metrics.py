@@ -91,10 +91,12 @@ def test_refusals_are_counted_by_reason(start_server):
     assert '"reason":"rate_limited"' in server.log.read_text()
 
 
-def test_prometheus_reads_them(server):
+def test_prometheus_reads_them(shared_server):
     """By the library's own parser: every family has its type and help, and what is counted is called so."""
-    server.client.post("/embed", json={"text": "read by a library"})
-    families = {found.name: found for found in text_string_to_metric_families(server.client.get("/metrics").text)}
+    shared_server.client.post("/embed", json={"text": "read by a library"})
+    families = {
+        found.name: found for found in text_string_to_metric_families(shared_server.client.get("/metrics").text)
+    }
     assert len(families) >= 25
     for found in families.values():
         assert found.documentation
