@@ -1,4 +1,4 @@
-"""The application: builds the parts, wires them to the endpoints, owns start and shutdown."""
+"""The application: builds the state, wires it to the endpoints, owns start and shutdown."""
 
 import asyncio
 import contextlib
@@ -51,7 +51,7 @@ from runtime.serving.reembedding import reembed
 from runtime.serving.search import Search
 from runtime.serving.sequence import SequenceServing
 from runtime.settings import Settings
-from runtime.state import Parts
+from runtime.state import State
 from runtime.store.sqlite.store import SqliteStore
 from runtime.system.host import usable_cores
 from runtime.system.memory_budget import memory_budget
@@ -83,27 +83,27 @@ def create_app(settings: Settings) -> Starlette:
 
     Raises BundleError, StoreError or CatalogFull with a message for the operator.
     """
-    parts = build_parts(settings)
+    state = build_state(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        background = [asyncio.create_task(work) for work in (reembed(parts), parts.sequence.watch())]
+        background = [asyncio.create_task(work) for work in (reembed(state), state.sequence.watch())]
         yield
         for task in background:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        parts.sequence.close()
-        parts.embedder.close()
-        parts.store.close()
+        state.sequence.close()
+        state.embedder.close()
+        state.store.close()
         log.info("stopped")
 
     # /content/{id}/similar before /content/{id}: the first that matches answers.
     routed = sorted(ENDPOINTS, key=lambda endpoint: endpoint.path.endswith("}"))
     return Starlette(
-        routes=routes(routed, parts),
+        routes=routes(routed, state),
         middleware=[
-            Middleware(Tracing, metrics=parts.metrics),
+            Middleware(Tracing, metrics=state.metrics),
             *_cors(settings.allowed_origins),
             Middleware(Admission, max_requests=settings.max_requests),
         ],
@@ -112,7 +112,7 @@ def create_app(settings: Settings) -> Starlette:
     )
 
 
-def build_parts(settings: Settings) -> Parts:
+def build_state(settings: Settings) -> State:
     started = time.monotonic()
     bundle = Bundle.load(settings.models_dir / "minilm", kind="text-encoder", dimensions=DIMENSIONS)
     encoder, self_test = load_encoder(bundle, settings.encoding)
@@ -139,7 +139,7 @@ def build_parts(settings: Settings) -> Parts:
         "%s (%s) ready in %.2f s; %d items, %d worker threads",
         encoder.model_version, encoder.encoding, time.monotonic() - started, len(catalog), pool.workers,
     )  # fmt: skip
-    return Parts(
+    return State(
         settings=settings,
         embedder=Embedder(
             encoder,

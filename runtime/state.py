@@ -1,4 +1,4 @@
-"""What a request can reach: the parts that `create_app` builds once and hands to every endpoint."""
+"""The application state: what `create_app` builds once and every request handler receives."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from runtime.system.metrics import RequestMetrics
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class State:
     settings: Settings
     embedder: Embedder
     store: Store

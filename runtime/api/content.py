@@ -18,7 +18,7 @@ from runtime.store import Content as StoredContent
 from runtime.store import ContentItem, PutOutcome
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -73,21 +73,21 @@ class ContentChanged(msgspec.Struct, frozen=True):
     hidden: bool
 
 
-async def put_content(parts: "Parts", request: Request, content: Content) -> Response | ContentStored:
+async def put_content(state: "State", request: Request, content: Content) -> Response | ContentStored:
     id = path_id(request)
     text, used = text_of(content)
     fields = _fields.encode(content)
-    before = parts.store.get_content(id)
-    if before is not None and _same(parts, before, fields):
+    before = state.store.get_content(id)
+    if before is not None and _same(state, before, fields):
         return _stored(before, "unchanged", used, content)
-    item = _item(parts, id, fields, await parts.embedder.embed(text, request.is_disconnected))
-    (outcome,) = await keep(parts, [item])
+    item = _item(state, id, fields, await state.embedder.embed(text, request.is_disconnected))
+    (outcome,) = await keep(state, [item])
     return _stored(item, outcome, used, content)
 
 
-async def get_content(parts: "Parts", request: Request) -> ContentResponse:
+async def get_content(state: "State", request: Request) -> ContentResponse:
     id = path_id(request)
-    stored = parts.store.get_content(id)
+    stored = state.store.get_content(id)
     if stored is None:
         raise not_found("content", id)
     fields: dict[str, Any] = msgspec.structs.asdict(_decode_fields(stored.fields))
@@ -102,56 +102,56 @@ async def get_content(parts: "Parts", request: Request) -> ContentResponse:
     )
 
 
-async def patch_content(parts: "Parts", request: Request, body: ContentChange) -> ContentChanged:
+async def patch_content(state: "State", request: Request, body: ContentChange) -> ContentChanged:
     """Hide an item, or show it again. A hidden one leaves search, recommendations and rankings at once (where it counts
     as unknown) and can still be read, replaced and deleted; tastes it shaped stay as they are."""
     id = path_id(request)
-    if not await shield(_hide(parts, id, body.hidden)):
+    if not await shield(_hide(state, id, body.hidden)):
         raise not_found("content", id)
     return ContentChanged(id, body.hidden)
 
 
-async def delete_content(parts: "Parts", request: Request) -> Response:
+async def delete_content(state: "State", request: Request) -> Response:
     """The item leaves every answer at once. Interactions with it stay counted and move no vector any more."""
     id = path_id(request)
-    if not await shield(_forget(parts, id)):
+    if not await shield(_forget(state, id)):
         raise not_found("content", id)
     return Response(status_code=204)
 
 
-async def keep(parts: "Parts", items: list[ContentItem]) -> list[PutOutcome]:
+async def keep(state: "State", items: list[ContentItem]) -> list[PutOutcome]:
     """Make items durable and rank with them from then on; both happen even if the request is cancelled between."""
-    return await shield(_keep(parts, items))
+    return await shield(_keep(state, items))
 
 
-async def _keep(parts: "Parts", items: list[ContentItem]) -> list[PutOutcome]:
+async def _keep(state: "State", items: list[ContentItem]) -> list[PutOutcome]:
     labels = [labels_of(item.fields) for item in items]
-    with parts.catalog.room_for([item.id for item in items], sum(map(len, labels))):
-        outcomes = await wrap_future(parts.store.put_content(items))
-        hidden = parts.store.hidden([item.id for item in items])
+    with state.catalog.room_for([item.id for item in items], sum(map(len, labels))):
+        outcomes = await wrap_future(state.store.put_content(items))
+        hidden = state.store.hidden([item.id for item in items])
         for item, its in zip(items, labels, strict=True):
             if item.id not in hidden:
-                parts.catalog.put(item.id, item.embedding, its)
-    await parts.sequence.fill([item.id for item in items])
+                state.catalog.put(item.id, item.embedding, its)
+    await state.sequence.fill([item.id for item in items])
     return outcomes
 
 
-async def _hide(parts: "Parts", id: str, hidden: bool) -> bool:
-    before = parts.store.get_content(id)
+async def _hide(state: "State", id: str, hidden: bool) -> bool:
+    before = state.store.get_content(id)
     labels = () if before is None else labels_of(before.fields)
-    with parts.catalog.room_for([] if hidden else [id], 0 if hidden else len(labels)):
-        existed = await wrap_future(parts.store.hide_content(id, hidden))
-        now = parts.store.get_content(id)
+    with state.catalog.room_for([] if hidden else [id], 0 if hidden else len(labels)):
+        existed = await wrap_future(state.store.hide_content(id, hidden))
+        now = state.store.get_content(id)
         if now is None or now.hidden:
-            parts.catalog.delete(id)
-        elif now.bundle_digest == parts.embedder.encoder.bundle.digest:
-            parts.catalog.put(id, now.embedding, labels_of(now.fields))
+            state.catalog.delete(id)
+        elif now.bundle_digest == state.embedder.encoder.bundle.digest:
+            state.catalog.put(id, now.embedding, labels_of(now.fields))
     return existed
 
 
-async def _forget(parts: "Parts", id: str) -> bool:
-    existed = await wrap_future(parts.store.delete_content(id))
-    parts.catalog.delete(id)
+async def _forget(state: "State", id: str) -> bool:
+    existed = await wrap_future(state.store.delete_content(id))
+    state.catalog.delete(id)
     return existed
 
 
@@ -159,25 +159,25 @@ def utc(time_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=time_us)  # exact, which a float of seconds is not
 
 
-async def store_items(parts: "Parts", items: list[tuple[str, bytes, str]], gone: Gone) -> list[str]:
+async def store_items(state: "State", items: list[tuple[str, bytes, str]], gone: Gone) -> list[str]:
     """Embed and store (id, fields, text); the status of each, in order."""
-    before = {stored.id: stored for stored in parts.store.get_contents([id for id, _, _ in items])}
-    changed = [n for n, (id, fields, _) in enumerate(items) if id not in before or not _same(parts, before[id], fields)]
+    before = {stored.id: stored for stored in state.store.get_contents([id for id, _, _ in items])}
+    changed = [n for n, (id, fields, _) in enumerate(items) if id not in before or not _same(state, before[id], fields)]
     statuses = ["unchanged"] * len(items)
     if not changed:
         return statuses
     labels = sum(len(labels_of(items[n][1])) for n in changed)
-    with parts.catalog.room_for([items[n][0] for n in changed], labels):  # told before the work is done, not after
-        embedded = await parts.embedder.embed_batch([items[n][2] for n in changed], gone)
-    made = [_item(parts, items[n][0], items[n][1], one) for n, one in zip(changed, embedded, strict=True)]
-    outcomes = await keep(parts, made)
+    with state.catalog.room_for([items[n][0] for n in changed], labels):  # told before the work is done, not after
+        embedded = await state.embedder.embed_batch([items[n][2] for n in changed], gone)
+    made = [_item(state, items[n][0], items[n][1], one) for n, one in zip(changed, embedded, strict=True)]
+    outcomes = await keep(state, made)
     for n, outcome in zip(changed, outcomes, strict=True):
         statuses[n] = outcome
     return statuses
 
 
-def _item(parts: "Parts", id: str, fields: bytes, embedded: EmbeddedText) -> ContentItem:
-    encoder = parts.embedder.encoder
+def _item(state: "State", id: str, fields: bytes, embedded: EmbeddedText) -> ContentItem:
+    encoder = state.embedder.encoder
     return ContentItem(
         id=id,
         fields=fields,
@@ -189,8 +189,8 @@ def _item(parts: "Parts", id: str, fields: bytes, embedded: EmbeddedText) -> Con
     )
 
 
-def _same(parts: "Parts", stored: StoredContent, fields: bytes) -> bool:
-    return stored.fields == fields and stored.bundle_digest == parts.embedder.encoder.bundle.digest
+def _same(state: "State", stored: StoredContent, fields: bytes) -> bool:
+    return stored.fields == fields and stored.bundle_digest == state.embedder.encoder.bundle.digest
 
 
 def fields_of(item: IdentifiedContent) -> bytes:

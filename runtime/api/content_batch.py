@@ -15,7 +15,7 @@ from runtime.http.errors import ApiError, Error
 from runtime.http.ids import check_id
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 MAX_BATCH = 1_000
 _SLICE = 256  # items embedded and stored together: an answerable bound on memory and on one transaction
@@ -37,7 +37,7 @@ class ContentBatchResponse(msgspec.Struct, frozen=True):
     rejected: int
 
 
-async def post_content_batch(parts: "Parts", request: Request, body: bytes) -> ContentBatchResponse:
+async def post_content_batch(state: "State", request: Request, body: bytes) -> ContentBatchResponse:
     """A JSON array, or one JSON object a line (application/x-ndjson). A bad item is reported, the others are stored.
 
     With `Accept: application/x-ndjson` the lines may be any number and are stored as they come in, behind interactive
@@ -60,7 +60,7 @@ async def post_content_batch(parts: "Parts", request: Request, body: bytes) -> C
     for start in range(0, len(good), _SLICE):
         part = good[start : start + _SLICE]
         items = [(item.id, fields_of(item), text) for _, item, text in part]
-        statuses = await store_items(parts, items, request.is_disconnected)
+        statuses = await store_items(state, items, request.is_disconnected)
         for (position, item, _), status in zip(part, statuses, strict=True):
             outcomes[position] = ContentOutcome(item.id, status)
     rejected = len(outcomes) - len(good)

@@ -20,7 +20,7 @@ from runtime.models.scheduler import QueueFull
 from runtime.store import StoreBusy
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 # Held by one stream: a line that is not complete, a slice of lines, and what they were decoded to.
 STREAM_BYTES = 3 << 19
@@ -68,23 +68,23 @@ class Failed(Counts, tag="failed", kw_only=True):
 ContentProgress = Rejected | Counts | Done | Failed
 
 
-async def stream_content(parts: "Parts", request: Request) -> LineStream:
+async def stream_content(state: "State", request: Request) -> LineStream:
     """The answer begins once the first lines were read, and goes on while the rest of the body comes in."""
-    slices = _slices(request, parts.settings.batch_timeout_s)
+    slices = _slices(request, state.settings.batch_timeout_s)
     first = await anext(slices, None)
     if first is None:
         raise invalid("a batch has at least one item, this one has none", "$")
-    return LineStream(_progress(parts, first, slices))
+    return LineStream(_progress(state, first, slices))
 
 
 async def _progress(
-    parts: "Parts", lines: list[tuple[int, bytes]] | None, slices: AsyncIterator[list[tuple[int, bytes]]]
+    state: "State", lines: list[tuple[int, bytes]] | None, slices: AsyncIterator[list[tuple[int, bytes]]]
 ) -> AsyncIterator[bytes]:
     """The lines of the answer. `lines` are the first slice."""
     counts, reported = Counts(), 0
     try:
         while lines is not None:
-            for rejected in await _store(parts, lines, counts):
+            for rejected in await _store(state, lines, counts):
                 if counts.rejected < _LISTED:
                     yield _encode(rejected)
                 counts.rejected += 1
@@ -114,7 +114,7 @@ async def _slices(request: Request, stalled_s: float) -> AsyncIterator[list[tupl
         yield lines
 
 
-async def _store(parts: "Parts", lines: list[tuple[int, bytes]], counts: Counts) -> list[Rejected]:
+async def _store(state: "State", lines: list[tuple[int, bytes]], counts: Counts) -> list[Rejected]:
     """Store what can be, count it, and tell what cannot."""
     rejected: list[Rejected] = []
     items: list[tuple[str, bytes, str]] = []
@@ -126,17 +126,17 @@ async def _store(parts: "Parts", lines: list[tuple[int, bytes]], counts: Counts)
             items.append((check_id(item.id, "$.id"), fields_of(item), text_of(item)[0]))
         except ApiError as error:
             rejected.append(Rejected(number, _id(item), error.error))
-    for status in await _patiently(parts, items):
+    for status in await _patiently(state, items):
         setattr(counts, status, getattr(counts, status) + 1)
     return rejected
 
 
-async def _patiently(parts: "Parts", items: list[tuple[str, bytes, str]]) -> list[str]:
+async def _patiently(state: "State", items: list[tuple[str, bytes, str]]) -> list[str]:
     """Store as bulk work, which waits where other requests would be refused. Raises as they do, in the end."""
-    deadline = time.monotonic() + parts.settings.batch_timeout_s
+    deadline = time.monotonic() + state.settings.batch_timeout_s
     while True:
         try:
-            return await store_items(parts, items, never_gone)
+            return await store_items(state, items, never_gone)
         except (QueueFull, StoreBusy):
             if time.monotonic() > deadline:
                 raise

@@ -16,7 +16,7 @@ from runtime.models.embedder import EmbeddedText
 from runtime.models.vectors import Vector, octets
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 MAX_BATCH = 256
 
@@ -62,12 +62,12 @@ class EmbedBatchResponse(msgspec.Struct, frozen=True):
     latency_ms: float
 
 
-async def post_embed(parts: "Parts", request: Request, body: EmbedRequest) -> EmbedResponse | Response:
+async def post_embed(state: "State", request: Request, body: EmbedRequest) -> EmbedResponse | Response:
     """With `Accept: application/octet-stream` the answer is the vector alone, 384 little-endian float32."""
     started = time.monotonic()
     text, used = text_of(body)
-    embedded = await parts.embedder.embed(text, request.is_disconnected)
-    version = parts.embedder.encoder.model_version
+    embedded = await state.embedder.embed(text, request.is_disconnected)
+    version = state.embedder.encoder.model_version
     if request.headers.get("accept") == OCTETS:
         return _octets([embedded], version)
     return EmbedResponse(
@@ -81,12 +81,12 @@ async def post_embed(parts: "Parts", request: Request, body: EmbedRequest) -> Em
     )
 
 
-async def post_embed_batch(parts: "Parts", request: Request, body: EmbedBatchRequest) -> EmbedBatchResponse | Response:
+async def post_embed_batch(state: "State", request: Request, body: EmbedBatchRequest) -> EmbedBatchResponse | Response:
     """Each text runs alone, so its vector is the one that /embed gives. `Accept` as there: one row an item."""
     started = time.monotonic()
     texts = [text_of(content, f"$.items[{n}]") for n, content in enumerate(body.items)]
-    embedded = await parts.embedder.embed_batch([text for text, _ in texts], request.is_disconnected)
-    version = parts.embedder.encoder.model_version
+    embedded = await state.embedder.embed_batch([text for text, _ in texts], request.is_disconnected)
+    version = state.embedder.encoder.model_version
     if request.headers.get("accept") == OCTETS:
         return _octets(embedded, version)
     results = [

@@ -16,7 +16,7 @@ from runtime.personalization.actions import InteractionType
 from runtime.store import LoggedInteraction
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 # Events held at once: 50 KB where they are plain, and where each has the largest context what is reserved.
 _PAGE_EVENTS = 128
@@ -48,15 +48,15 @@ class ExportedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     context: msgspec.Raw | None = None
 
 
-async def get_events_export(parts: "Parts", request: Request, query: ExportQuery) -> StreamingResponse:
+async def get_events_export(state: "State", request: Request, query: ExportQuery) -> StreamingResponse:
     """One JSON object a line, in the order of the log, up to its end. The last line's `sequence` is where the next
     export goes on; an answer that breaks off is continued in the same way. Deleted users and undone events are not
     there."""
-    first = parts.store.log(after=query.after, limit=_page(query.limit))  # a failure is an answer before the stream
-    return StreamingResponse(_lines(parts, query, first), media_type=NDJSON)
+    first = state.store.log(after=query.after, limit=_page(query.limit))  # a failure is an answer before the stream
+    return StreamingResponse(_lines(state, query, first), media_type=NDJSON)
 
 
-async def _lines(parts: "Parts", query: ExportQuery, page: list[LoggedInteraction]) -> AsyncIterator[bytes]:
+async def _lines(state: "State", query: ExportQuery, page: list[LoggedInteraction]) -> AsyncIterator[bytes]:
     left = query.limit
     while page:
         yield b"".join(_encode.encode(_event(one)) + b"\n" for one in page)
@@ -64,7 +64,7 @@ async def _lines(parts: "Parts", query: ExportQuery, page: list[LoggedInteractio
         if len(page) < _PAGE_EVENTS or left == 0:
             break
         await asyncio.sleep(0)
-        page = parts.store.log(after=page[-1].sequence, limit=_page(left))
+        page = state.store.log(after=page[-1].sequence, limit=_page(left))
 
 
 def _page(left: int | None) -> int:

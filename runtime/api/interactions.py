@@ -19,7 +19,7 @@ from runtime.personalization.actions import InteractionType
 from runtime.store import Interaction
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 MAX_BATCH = 1_000
 MAX_CONTEXT_BYTES = 4_096
@@ -58,7 +58,7 @@ class InteractionsResponse(msgspec.Struct, frozen=True):
     rejected: int
 
 
-async def post_interactions(parts: "Parts", request: Request, body: bytes) -> InteractionsResponse:
+async def post_interactions(state: "State", request: Request, body: bytes) -> InteractionsResponse:
     """One event or an array of up to 1,000. A bad event in an array is rejected alone; the others are stored."""
     now_us = time.time_ns() // 1_000
     outcomes: list[InteractionOutcome] = []
@@ -72,7 +72,7 @@ async def post_interactions(parts: "Parts", request: Request, body: bytes) -> In
         try:
             if isinstance(item, ApiError):
                 raise item
-            event = _event(parts, item, path, now_us)
+            event = _event(state, item, path, now_us)
             positions.append(len(outcomes))
             events.append(event)
             outcomes.append(InteractionOutcome(event.event_id, "pending"))
@@ -81,7 +81,7 @@ async def post_interactions(parts: "Parts", request: Request, body: bytes) -> In
                 raise
             event_id = None if isinstance(item, ApiError) else item.event_id
             outcomes.append(InteractionOutcome(event_id, "rejected", error.error))
-    stored = await wrap_future(parts.store.add_interactions(events)) if events else []
+    stored = await wrap_future(state.store.add_interactions(events)) if events else []
     for position, event, outcome in zip(positions, events, stored, strict=True):
         if outcome == "unknown_content":
             outcomes[position] = InteractionOutcome(event.event_id, "rejected", _unknown(event, f"$[{position}]"))
@@ -93,25 +93,25 @@ async def post_interactions(parts: "Parts", request: Request, body: bytes) -> In
     )
 
 
-async def delete_interaction(parts: "Parts", request: Request) -> Response:
+async def delete_interaction(state: "State", request: Request) -> Response:
     """Undo: the event leaves the log, the counts and the user's vector, as if it had never come."""
     id = path_id(request)
-    if not await wrap_future(parts.store.delete_interaction(id)):
+    if not await wrap_future(state.store.delete_interaction(id)):
         raise not_found("interaction", id)
     return Response(status_code=204)
 
 
-def _event(parts: "Parts", item: InteractionRequest, path: str, now_us: int) -> Interaction:
+def _event(state: "State", item: InteractionRequest, path: str, now_us: int) -> Interaction:
     check_id(item.user_id, f"{path}.user_id")
     check_id(item.content_id, f"{path}.content_id")
     if item.event_id is not None:
         check_id(item.event_id, f"{path}.event_id")
     time_us = now_us if item.timestamp is None else _microseconds(item.timestamp)
     ahead_s = (time_us - now_us) / 1e6
-    if ahead_s > parts.settings.max_clock_skew_s:
+    if ahead_s > state.settings.max_clock_skew_s:
         raise invalid(
             f"the timestamp is {ahead_s:.0f} s ahead of the server's clock, at most "
-            f"{parts.settings.max_clock_skew_s:.0f} s are taken; set the clock of whichever is wrong",
+            f"{state.settings.max_clock_skew_s:.0f} s are taken; set the clock of whichever is wrong",
             f"{path}.timestamp",
         )
     context = None if item.context is None else _context.encode(item.context)

@@ -12,7 +12,7 @@ from runtime.catalog.item_fields import Content
 from runtime.http.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 # A page ends early where its items are long, so that a page of the longest ones does not hold megabytes.
 PAGE_BYTES = 512 * 1024
@@ -40,9 +40,9 @@ class ContentPage(msgspec.Struct, frozen=True):
     next: int | None
 
 
-async def get_contents(parts: "Parts", request: Request, query: ListingQuery) -> ContentPage:
+async def get_contents(state: "State", request: Request, query: ListingQuery) -> ContentPage:
     """Stored items with their vectors. A page can hold fewer than `limit` items where they are long."""
-    stored, following = parts.store.list_content(after=query.after, limit=query.limit, max_bytes=PAGE_BYTES)
+    stored, following = state.store.list_content(after=query.after, limit=query.limit, max_bytes=PAGE_BYTES)
     items = []
     for item in stored:
         fields: dict[str, Any] = msgspec.structs.asdict(_decode_fields(item.fields))

@@ -12,7 +12,7 @@ from runtime.http.endpoint import Endpoint
 from runtime.http.ids import Id, path_id
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 MAX_CANDIDATES = 500
 
@@ -45,13 +45,13 @@ class NextActionResponse(msgspec.Struct, frozen=True):
     unknown: list[str]
 
 
-async def post_next_action(parts: "Parts", request: Request, body: NextActionRequest) -> NextActionResponse:
+async def post_next_action(state: "State", request: Request, body: NextActionRequest) -> NextActionResponse:
     """The probabilities of each action, should the candidate be shown now."""
-    user = await user_now(parts, path_id(request), body.device)
+    user = await user_now(state, path_id(request), body.device)
     ids = [candidate if isinstance(candidate, str) else candidate.id for candidate in body.candidates]
-    matrix, known = known_candidates(parts, body.candidates)
-    candidates = sequence_candidates(parts, body.candidates, matrix, known)
-    found = iter((await parts.sequence.actions(user.served, user.now, candidates)).tolist() if known.any() else [])
+    matrix, known = known_candidates(state, body.candidates)
+    candidates = sequence_candidates(state, body.candidates, matrix, known)
+    found = iter((await state.sequence.actions(user.served, user.now, candidates)).tolist() if known.any() else [])
     actions = []
     for id, is_known in zip(ids, known.tolist(), strict=True):
         skip, view, save, share = next(found) if is_known else (None,) * 4

@@ -16,7 +16,7 @@ from runtime.models.embedder import EmbeddedText
 from runtime.models.vectors import Vector, shortened
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 # Names under which clients know the model that is served. No name of a model that is not.
 ALIASES = ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
@@ -105,53 +105,53 @@ def _render(refusal: ApiError) -> tuple[int, OpenAIErrorBody]:
 OPENAI_ERRORS = ErrorShape(OpenAIErrorBody, _render)
 
 
-async def post_v1_embeddings(parts: "Parts", request: Request, body: EmbeddingsRequest) -> EmbeddingsResponse:
+async def post_v1_embeddings(state: "State", request: Request, body: EmbeddingsRequest) -> EmbeddingsResponse:
     """OpenAI-compatible. `model` is sentence-bert-v1 or all-MiniLM-L6-v2."""
-    _check_model(parts, body.model)
-    dimensions = body.dimensions or parts.embedder.encoder.dimensions
-    if dimensions > parts.embedder.encoder.dimensions:
-        most = parts.embedder.encoder.dimensions
+    _check_model(state, body.model)
+    dimensions = body.dimensions or state.embedder.encoder.dimensions
+    if dimensions > state.embedder.encoder.dimensions:
+        most = state.embedder.encoder.dimensions
         raise invalid(f"the model makes {most} dimensions, {dimensions} were asked for", "$.dimensions")
-    embedded = await _embed(parts, request, body.input)
+    embedded = await _embed(state, request, body.input)
     data = [
         EmbeddingItem(
             "embedding", n, encoded(_shortened(one.vector, dimensions), body.encoding_format), one.tokens, one.truncated
         )
         for n, one in enumerate(embedded)
     ]
-    read = sum(min(one.tokens, parts.embedder.encoder.max_tokens) for one in embedded)
-    return EmbeddingsResponse("list", data, parts.embedder.encoder.model_version, Usage(read, read))
+    read = sum(min(one.tokens, state.embedder.encoder.max_tokens) for one in embedded)
+    return EmbeddingsResponse("list", data, state.embedder.encoder.model_version, Usage(read, read))
 
 
-async def get_v1_models(parts: "Parts", request: Request) -> ModelList:
-    return ModelList("list", [_model(parts)])
+async def get_v1_models(state: "State", request: Request) -> ModelList:
+    return ModelList("list", [_model(state)])
 
 
-async def get_v1_model(parts: "Parts", request: Request) -> Model:
+async def get_v1_model(state: "State", request: Request) -> Model:
     """Also by the names all-MiniLM-L6-v2 and sentence-transformers/all-MiniLM-L6-v2."""
-    _check_model(parts, path_id(request))
-    return _model(parts)
+    _check_model(state, path_id(request))
+    return _model(state)
 
 
-async def _embed(parts: "Parts", request: Request, given: str | list[Any]) -> list[EmbeddedText]:
+async def _embed(state: "State", request: Request, given: str | list[Any]) -> list[EmbeddedText]:
     """The vector of each input. A single input goes ahead of batches, however it is wrapped."""
     if isinstance(given, str):
-        return [await parts.embedder.embed(_text(given, "$.input"), request.is_disconnected)]
+        return [await state.embedder.embed(_text(given, "$.input"), request.is_disconnected)]
     if len({type(one) for one in given}) > 1:
         raise invalid("input is one of: a text, texts, token ids, lists of token ids; this list is mixed", "$.input")
     if isinstance(given[0], str):
         texts = [_text(one, f"$.input[{n}]") for n, one in enumerate(given)]
         if len(texts) == 1:
-            return [await parts.embedder.embed(texts[0], request.is_disconnected)]
-        return await parts.embedder.embed_batch(texts, request.is_disconnected)
+            return [await state.embedder.embed(texts[0], request.is_disconnected)]
+        return await state.embedder.embed_batch(texts, request.is_disconnected)
     one = isinstance(given[0], int)
     tokens = []
     for n, ids in enumerate([given] if one else given):
         try:
-            tokens.append(parts.embedder.encoder.tokens(ids))
+            tokens.append(state.embedder.encoder.tokens(ids))
         except ValueError as error:
             raise invalid(str(error), "$.input" if one else f"$.input[{n}]") from None
-    return await parts.embedder.embed_tokens(tokens, request.is_disconnected)
+    return await state.embedder.embed_tokens(tokens, request.is_disconnected)
 
 
 def _text(text: str, field: str) -> str:
@@ -168,8 +168,8 @@ def _shortened(vector: Vector, dimensions: int) -> Vector:
         raise invalid(str(error), "$.dimensions") from None
 
 
-def _check_model(parts: "Parts", name: str) -> None:
-    served = parts.embedder.encoder.model_version
+def _check_model(state: "State", name: str) -> None:
+    served = state.embedder.encoder.model_version
     if name not in (served, *ALIASES):
         raise ApiError(
             404,
@@ -179,8 +179,8 @@ def _check_model(parts: "Parts", name: str) -> None:
         )
 
 
-def _model(parts: "Parts") -> Model:
-    bundle = parts.embedder.encoder.bundle
+def _model(state: "State") -> Model:
+    bundle = state.embedder.encoder.bundle
     created = int((bundle.path / MANIFEST).stat().st_mtime)
     return Model(bundle.manifest.model_version, "model", created, "vows-edge")
 

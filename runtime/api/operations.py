@@ -16,7 +16,7 @@ from runtime.system.host import INTEGER_FLAGS, cpu_flags, cpu_name, memory_limit
 from runtime.system.metrics import Sample, family
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 _STARTED = time.time()
 
@@ -85,17 +85,17 @@ class Info(msgspec.Struct, frozen=True):
     stored: dict[str, int]
 
 
-async def get_healthz(parts: "Parts", request: Request) -> Health:
+async def get_healthz(state: "State", request: Request) -> Health:
     return Health("alive")
 
 
-async def get_readyz(parts: "Parts", request: Request) -> Health:
+async def get_readyz(state: "State", request: Request) -> Health:
     """The port opens only after the model embedded its recorded texts and the database was opened and checked."""
     return Health("ready")
 
 
-async def get_info(parts: "Parts", request: Request) -> Info:
-    encoder, settings, memory = parts.embedder.encoder, parts.settings, process_memory()
+async def get_info(state: "State", request: Request) -> Info:
+    encoder, settings, memory = state.embedder.encoder, state.settings, process_memory()
     manifest = encoder.bundle.manifest
     return Info(
         version=VERSION,
@@ -109,16 +109,16 @@ async def get_info(parts: "Parts", request: Request) -> Info:
                 recipe=manifest.recipe,
                 quality=manifest.quality,
                 encoding=encoder.encoding,
-                self_test=SelfTestInfo(*parts.self_test),
+                self_test=SelfTestInfo(*state.self_test),
                 dimensions=encoder.dimensions,
                 max_tokens=encoder.max_tokens,
             )
         ],
-        sequence=_sequence(parts),
+        sequence=_sequence(state),
         machine=MachineInfo(cpu_name(), sorted(cpu_flags() & INTEGER_FLAGS), usable_cores(), memory_limit()),
         memory=MemoryInfo(memory.rss, memory.anonymous, memory.file, memory.peak),
         limits={
-            "worker_threads": parts.embedder.pool.workers,
+            "worker_threads": state.embedder.pool.workers,
             "queue_tokens": settings.queue_tokens,
             "max_body_bytes": settings.max_body_bytes,
             "body_budget_bytes": settings.body_budget_bytes,
@@ -127,12 +127,12 @@ async def get_info(parts: "Parts", request: Request) -> Info:
             "request_timeout_s": settings.request_timeout_s,
             "batch_timeout_s": settings.batch_timeout_s,
         },
-        stored=stored_counts(parts),
+        stored=stored_counts(state),
     )
 
 
-def _sequence(parts: "Parts") -> SequenceInfo | None:
-    served = parts.sequence.served
+def _sequence(state: "State") -> SequenceInfo | None:
+    served = state.sequence.served
     if served is None:
         return None
     model = served.model
@@ -146,57 +146,57 @@ def _sequence(parts: "Parts") -> SequenceInfo | None:
         dimensions=model.dimensions,
         max_events=model.max_events,
         min_events=model.min_events,
-        item_vectors=parts.sequence.item_vectors,
+        item_vectors=state.sequence.item_vectors,
     )
 
 
-def stored_counts(parts: "Parts") -> dict[str, int]:
-    return msgspec.structs.asdict(parts.store.counts())
+def stored_counts(state: "State") -> dict[str, int]:
+    return msgspec.structs.asdict(state.store.counts())
 
 
-async def get_metrics(parts: "Parts", request: Request) -> PlainTextResponse:
+async def get_metrics(state: "State", request: Request) -> PlainTextResponse:
     """For Prometheus: requests, latencies, refusals, stages, cache, queue, memory, disk, rows stored, versions."""
-    cache, memory, manifest = parts.embedder.cache, process_memory(), parts.embedder.encoder.bundle.manifest
-    version = {"model_version": manifest.model_version, "bundle": parts.embedder.encoder.bundle.digest[:12]}
+    cache, memory, manifest = state.embedder.cache, process_memory(), state.embedder.encoder.bundle.manifest
+    version = {"model_version": manifest.model_version, "bundle": state.embedder.encoder.bundle.digest[:12]}
     singles = [
         ("vows_cache_hits_total", "counter", "Texts whose vector was in the cache.", cache.hits),
         ("vows_cache_misses_total", "counter", "Texts that the model had to read.", cache.misses),
         ("vows_cache_bytes", "gauge", "Bytes held by the cache.", cache.bytes),
-        ("vows_texts_truncated_total", "counter", "Texts longer than the model reads.", parts.embedder.truncated),
-        ("vows_queue_tokens", "gauge", "Tokens that wait for a worker.", parts.embedder.pool.waiting_tokens),
-        ("vows_held_bytes", "gauge", "Bytes of bodies and large answers in flight.", parts.bodies.held_bytes),
-        ("vows_catalog_bytes", "gauge", "Bytes of the catalogue's vectors.", parts.catalog.used_bytes),
+        ("vows_texts_truncated_total", "counter", "Texts longer than the model reads.", state.embedder.truncated),
+        ("vows_queue_tokens", "gauge", "Tokens that wait for a worker.", state.embedder.pool.waiting_tokens),
+        ("vows_held_bytes", "gauge", "Bytes of bodies and large answers in flight.", state.bodies.held_bytes),
+        ("vows_catalog_bytes", "gauge", "Bytes of the catalogue's vectors.", state.catalog.used_bytes),
         (
             "vows_label_bytes",
             "gauge",
             "Bytes of the catalogue's tags, vendors and categories.",
-            parts.catalog.label_bytes,
+            state.catalog.label_bytes,
         ),
         ("vows_memory_rss_bytes", "gauge", "Resident memory.", memory.rss),
         ("vows_memory_anonymous_bytes", "gauge", "Resident memory that no file backs.", memory.anonymous),
         ("vows_memory_file_bytes", "gauge", "Resident memory that files back.", memory.file),
         ("vows_memory_peak_rss_bytes", "gauge", "Highest resident memory so far.", memory.peak),
         ("vows_memory_limit_bytes", "gauge", "Memory of the machine or of its cgroup.", memory_limit() or math.nan),
-        ("vows_queue_tokens_limit", "gauge", "Tokens that may wait.", parts.settings.queue_tokens),
-        ("vows_writes_waiting", "gauge", "Writes that wait for the disk.", parts.store.waiting_writes()),
-        ("vows_volume_free_bytes", "gauge", "Room on the volume of the database.", _free_bytes(parts)),
+        ("vows_queue_tokens_limit", "gauge", "Tokens that may wait.", state.settings.queue_tokens),
+        ("vows_writes_waiting", "gauge", "Writes that wait for the disk.", state.store.waiting_writes()),
+        ("vows_volume_free_bytes", "gauge", "Room on the volume of the database.", _free_bytes(state)),
         ("process_cpu_seconds_total", "counter", "Processor time.", time.process_time()),
         ("process_start_time_seconds", "gauge", "When the process began, since 1970.", _STARTED),
     ]
-    lines = parts.metrics.text()
+    lines = state.metrics.text()
     for name, kind, help, value in singles:
         lines += family(name, kind, help, [("", {}, value)])
-    rows: list[Sample] = [("", {"table": name}, count) for name, count in stored_counts(parts).items()]
+    rows: list[Sample] = [("", {"table": name}, count) for name, count in stored_counts(state).items()]
     lines += family("vows_stored_rows", "gauge", "Rows stored.", rows)
     lines += family("vows_model_info", "gauge", "The model that is served.", [("", version, 1)])
-    data = {"schema": parts.store.schema()[-1], "decay_per_day": repr(parts.settings.decay_per_day)}
+    data = {"schema": state.store.schema()[-1], "decay_per_day": repr(state.settings.decay_per_day)}
     lines += family("vows_data_info", "gauge", "The database's last migration, and λ of its sums.", [("", data, 1)])
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 
 
-def _free_bytes(parts: "Parts") -> float:
+def _free_bytes(state: "State") -> float:
     try:
-        found = os.statvfs(parts.settings.data_dir)
+        found = os.statvfs(state.settings.data_dir)
     except OSError:  # the volume is gone, which is worth a metric and no more
         return math.nan
     return found.f_bavail * found.f_frsize

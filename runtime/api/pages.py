@@ -18,7 +18,7 @@ from runtime.http.ids import path_id
 from runtime.http.security_schemes import guarded
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 FOLDER = Path(__file__).parents[1] / "page"
 OPENAPI_FILE = Path(__file__).with_name("openapi.json")
@@ -43,32 +43,32 @@ _DOCS = _COMMON | {
 
 @cache
 def _files() -> dict[str, tuple[bytes, str]]:
-    """Bytes and media type of the page's parts, 50 KB in all, held once one of them was asked for."""
+    """Bytes and media type of the page's files, 50 KB in all, held once one of them was asked for."""
     return {path.name: (path.read_bytes(), KINDS[path.suffix]) for path in FOLDER.iterdir() if path.suffix in KINDS}
 
 
-async def get_page(parts: "Parts", request: Request) -> Response:
+async def get_page(state: "State", request: Request) -> Response:
     """Embed a text, browse the catalogue, and see what a click does to a ranking."""
     return _response("index.html")
 
 
-async def get_page_file(parts: "Parts", request: Request) -> Response:
+async def get_page_file(state: "State", request: Request) -> Response:
     """Scripts and styles of the page at `/`."""
     return _response(path_id(request))
 
 
-async def get_openapi(parts: "Parts", request: Request) -> Response | dict[str, Any]:
-    document = _document(parts)
+async def get_openapi(state: "State", request: Request) -> Response | dict[str, Any]:
+    document = _document(state)
     return Response(document, media_type=JSON) if isinstance(document, bytes) else document
 
 
-async def get_docs(parts: "Parts", request: Request) -> HTMLResponse:
-    return HTMLResponse(docs_page(_decoded(_document(parts))), headers=_DOCS)
+async def get_docs(state: "State", request: Request) -> HTMLResponse:
+    return HTMLResponse(docs_page(_decoded(_document(state))), headers=_DOCS)
 
 
-def _document(parts: "Parts") -> bytes | dict[str, Any]:
+def _document(state: "State") -> bytes | dict[str, Any]:
     """Read when it is asked for: a page of the system's cache costs this process nothing."""
-    content, settings = OPENAPI_FILE.read_bytes(), parts.settings
+    content, settings = OPENAPI_FILE.read_bytes(), state.settings
     if not settings.api_keys and not settings.rate_per_s:
         return content
     return guarded(_decoded(content), keys=bool(settings.api_keys), limited=settings.rate_per_s > 0)

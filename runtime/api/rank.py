@@ -21,7 +21,7 @@ from runtime.serving.explanations import Reason, explain
 from runtime.serving.sequence import Candidates, Served
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 MAX_CANDIDATES = 2_000
 
@@ -96,7 +96,7 @@ class RankResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     fallback: str | None = None
 
 
-async def post_rank(parts: "Parts", request: Request, body: RankRequest, query: RankQuery) -> RankResponse:
+async def post_rank(state: "State", request: Request, body: RankRequest, query: RankQuery) -> RankResponse:
     """Cosine of the user's vector (or the given one) to each candidate. Unknown ids get no score and are listed."""
     if (body.user_id is None) == (body.embedding is None):
         raise invalid("give either user_id or embedding", "$")
@@ -105,16 +105,16 @@ async def post_rank(parts: "Parts", request: Request, body: RankRequest, query: 
     if query.explain and body.model == "sequence":
         raise invalid("the simple model's scores are sums over interactions, the sequence model's are not", "explain")
     ids = [candidate if isinstance(candidate, str) else candidate.id for candidate in body.candidates]
-    asked, fallback = await _sequence_user(parts, body) if body.model == "sequence" else (None, None)
+    asked, fallback = await _sequence_user(state, body) if body.model == "sequence" else (None, None)
     sums = None
     if asked is None:
-        user, source, sums = await _user(parts, body)
-        matrix, known = known_candidates(parts, body.candidates)
+        user, source, sums = await _user(state, body)
+        matrix, known = known_candidates(state, body.candidates)
         found, version = cosine_scores(user, matrix if known.all() else matrix[known]), MODEL_VERSION
     else:
-        matrix, known = known_candidates(parts, body.candidates)
-        candidates = sequence_candidates(parts, body.candidates, matrix, known)
-        found = await parts.sequence.scores(asked.served, asked.vector, candidates)
+        matrix, known = known_candidates(state, body.candidates)
+        candidates = sequence_candidates(state, body.candidates, matrix, known)
+        found = await state.sequence.scores(asked.served, asked.vector, candidates)
         source, version = asked.source, asked.served.model.model_version
     scores: list[Score] = [Score(id, None) for id in ids]
     for position, score in zip(np.flatnonzero(known).tolist(), found.tolist(), strict=True):
@@ -124,7 +124,7 @@ async def post_rank(parts: "Parts", request: Request, body: RankRequest, query: 
     best_first = [scores[position] for position in best.tolist()]
     explanations = None
     if query.explain:
-        explanations = await _explanations(parts, body.user_id, sums, [one.id for one in best_first], matrix[best])
+        explanations = await _explanations(state, body.user_id, sums, [one.id for one in best_first], matrix[best])
     return RankResponse(
         model_version=version,
         source=source,
@@ -136,25 +136,25 @@ async def post_rank(parts: "Parts", request: Request, body: RankRequest, query: 
     )
 
 
-async def _user(parts: "Parts", body: RankRequest) -> tuple[NDArray[np.float32], str, Sums | None]:
+async def _user(state: "State", body: RankRequest) -> tuple[NDArray[np.float32], str, Sums | None]:
     """The vector to rank for, its source, and the sums it was made from, where it was."""
     if body.embedding is not None:
-        return _vector(body.embedding, parts.catalog.dimensions, "$.embedding"), "embedding", None
+        return _vector(body.embedding, state.catalog.dimensions, "$.embedding"), "embedding", None
     assert body.user_id is not None
-    vector = await user_vector(parts, check_id(body.user_id, "$.user_id"))
-    sums = vector.state.sums if vector.state and vector.source == "history" else None
+    vector = await user_vector(state, check_id(body.user_id, "$.user_id"))
+    sums = vector.user.sums if vector.user and vector.source == "history" else None
     return vector.embedding, vector.source, sums
 
 
 async def _explanations(
-    parts: "Parts", user_id: str | None, sums: Sums | None, ids: list[str], vectors: NDArray[np.float32]
+    state: "State", user_id: str | None, sums: Sums | None, ids: list[str], vectors: NDArray[np.float32]
 ) -> list[Explanation]:
     """For each of `ids`, whose vectors [m, d] were ranked with `sums`."""
     if user_id is None or sums is None:
         return [Explanation(id, []) for id in ids]
-    decay = parts.settings.decay_per_day
-    async with parts.history_turn:
-        found = await explain(parts.store, user_id, sums, vectors, decay_per_day=decay)
+    decay = state.settings.decay_per_day
+    async with state.history_turn:
+        found = await explain(state.store, user_id, sums, vectors, decay_per_day=decay)
     return [Explanation(id, [_contribution(one) for one in reasons]) for id, reasons in zip(ids, found, strict=True)]
 
 
@@ -169,35 +169,35 @@ class _SequenceQuery(NamedTuple):
     source: str
 
 
-async def _sequence_user(parts: "Parts", body: RankRequest) -> tuple[_SequenceQuery | None, str | None]:
+async def _sequence_user(state: "State", body: RankRequest) -> tuple[_SequenceQuery | None, str | None]:
     """What to rank by with the sequence model, or why the simple model ranks instead."""
     if body.embedding is not None:
-        served = parts.sequence.require()
+        served = state.sequence.require()
         vector = _vector(body.embedding, served.model.dimensions, "$.embedding")
         return _SequenceQuery(served, vector, "embedding"), None
     assert body.user_id is not None
-    found = await user_now(parts, check_id(body.user_id, "$.user_id"), body.device)
+    found = await user_now(state, check_id(body.user_id, "$.user_id"), body.device)
     if found.fallback is not None:
         return None, found.fallback
     return _SequenceQuery(found.served, found.now.vector, found.source), None
 
 
 def sequence_candidates(
-    parts: "Parts", candidates: list[str | Candidate], matrix: NDArray[np.float32], known: NDArray[np.bool_]
+    state: "State", candidates: list[str | Candidate], matrix: NDArray[np.float32], known: NDArray[np.bool_]
 ) -> Candidates:
     """The known ones of `candidates`, as the sequence model takes them; the others from `known_candidates`."""
     some = [one for one, is_known in zip(candidates, known.tolist(), strict=True) if is_known]
     rows = np.full(len(some), -1, np.intp)
     stored = [n for n, one in enumerate(some) if isinstance(one, str)]
-    rows[stored] = parts.catalog.lookup([one for one in some if isinstance(one, str)]).rows
+    rows[stored] = state.catalog.lookup([one for one in some if isinstance(one, str)]).rows
     return Candidates([one if isinstance(one, str) else one.id for one in some], matrix[known], rows)
 
 
 def known_candidates(
-    parts: "Parts", candidates: list[str | Candidate]
+    state: "State", candidates: list[str | Candidate]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Vectors float32 [n, d] in candidate order (zeros where unknown) and which of them are known."""
-    matrix = np.zeros((len(candidates), parts.catalog.dimensions), np.float32)
+    matrix = np.zeros((len(candidates), state.catalog.dimensions), np.float32)
     known = np.ones(len(candidates), np.bool_)
     positions: list[int] = []  # of the candidates that are ids
     ids: list[str] = []
@@ -207,13 +207,13 @@ def known_candidates(
             ids.append(check_id(candidate, f"$.candidates[{n}]"))
         else:
             check_id(candidate.id, f"$.candidates[{n}].id")
-            matrix[n] = _vector(candidate.embedding, parts.catalog.dimensions, f"$.candidates[{n}].embedding")
-    found = parts.catalog.lookup(ids)
+            matrix[n] = _vector(candidate.embedding, state.catalog.dimensions, f"$.candidates[{n}].embedding")
+    found = state.catalog.lookup(ids)
     if len(found.ids) == len(candidates):  # as nearly always: gathered once, never copied again
-        return parts.catalog.gather(found.rows), known
+        return state.catalog.gather(found.rows), known
     unknown = set(found.unknown)
     known[positions] = [id not in unknown for id in ids]
-    matrix[[n for n in positions if known[n]]] = parts.catalog.gather(found.rows)
+    matrix[[n for n in positions if known[n]]] = state.catalog.gather(found.rows)
     return matrix, known
 
 

@@ -15,7 +15,7 @@ from runtime.http.ids import path_id
 from runtime.serving.search import Found
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 MAX_RESULTS = 100
 _MAX_TAGS = 16
@@ -87,54 +87,54 @@ class Recommendations(Results, frozen=True):
     source: str
 
 
-async def post_search(parts: "Parts", request: Request, body: SearchRequest) -> SearchResults:
+async def post_search(state: "State", request: Request, body: SearchRequest) -> SearchResults:
     """Exact: the text is embedded and compared with every item that passes the filters."""
     text = body.text.strip()
     if not text:
         raise invalid("the text is blank", "$.text")
     wanted = labels(tags=body.filters.tags, vendor=body.filters.vendor, category=body.filters.category)
-    embedded = await parts.embedder.embed(text, request.is_disconnected)
-    found = await parts.search.best(embedded.vector, body.top_k, labels=wanted)
-    version = parts.embedder.encoder.model_version
+    embedded = await state.embedder.embed(text, request.is_disconnected)
+    found = await state.search.best(embedded.vector, body.top_k, labels=wanted)
+    version = state.embedder.encoder.model_version
     return SearchResults(_results(found), found.matched, version, embedded.tokens, embedded.truncated)
 
 
-async def get_similar(parts: "Parts", request: Request, query: SimilarQuery) -> Results:
+async def get_similar(state: "State", request: Request, query: SimilarQuery) -> Results:
     """The items closest to a stored one, itself left out. An id that itself ends in "/similar" is read from
     /content/{id} with that slash as %2F."""
     id = path_id(request)
-    held = parts.catalog.lookup([id])
+    held = state.catalog.lookup([id])
     if held.unknown:
-        stored = parts.store.get_content(id)
+        stored = state.store.get_content(id)
         if stored is None or stored.hidden:
             raise not_found("content", id)
         raise ApiError(
             503, "overloaded", f"{id!r} is about to be embedded by the new model; try again", retry_after_s=5
         )
-    (vector,) = parts.catalog.gather(held.rows)
-    found = await parts.search.best(vector, query.top_k, labels=_labels(query), excluded=[id])
-    return Results(_results(found), found.matched, parts.embedder.encoder.model_version)
+    (vector,) = state.catalog.gather(held.rows)
+    found = await state.search.best(vector, query.top_k, labels=_labels(query), excluded=[id])
+    return Results(_results(found), found.matched, state.embedder.encoder.model_version)
 
 
-async def get_recommendations(parts: "Parts", request: Request, query: RecommendationsQuery) -> Recommendations:
+async def get_recommendations(state: "State", request: Request, query: RecommendationsQuery) -> Recommendations:
     """Exact: the user's vector compared with every item that passes. With `diversity` the results are chosen one by
     one from the best 100 (or four times `top_k`), each by (1 − diversity) · score − diversity · its closest cosine to
     those before it (maximal marginal relevance)."""
     user_id = path_id(request)
-    vector = await user_vector(parts, user_id)
-    async with parts.history_turn:
-        seen = await _seen(parts, user_id) if query.exclude_seen else []
-        found = await parts.search.best(
+    vector = await user_vector(state, user_id)
+    async with state.history_turn:
+        seen = await _seen(state, user_id) if query.exclude_seen else []
+        found = await state.search.best(
             vector.embedding, query.top_k, labels=_labels(query), excluded=seen, diversity=query.diversity
         )
     return Recommendations(_results(found), found.matched, MODEL_VERSION, vector.source)
 
 
-async def _seen(parts: "Parts", user_id: str) -> list[str]:
+async def _seen(state: "State", user_id: str) -> list[str]:
     ids: dict[str, None] = {}
     before = None
     for _ in range(SEEN_INTERACTIONS // _SEEN_STEP):
-        page = parts.store.seen(user_id, before=before, limit=_SEEN_STEP)
+        page = state.store.seen(user_id, before=before, limit=_SEEN_STEP)
         ids.update(dict.fromkeys(one.content_id for one in page))
         if len(page) < _SEEN_STEP:
             break

@@ -17,7 +17,7 @@ from runtime.http.ids import path_id
 from runtime.serving.taste_drift import Neighbourhood, around, neighbourhood, weeks_of
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 Vector = NDArray[np.float32] | None
 
@@ -77,12 +77,12 @@ class Style(msgspec.Struct, frozen=True, omit_defaults=True):
     dislikes: Dislikes | None = None
 
 
-async def get_style(parts: "Parts", request: Request, query: StyleQuery) -> Style:
+async def get_style(state: "State", request: Request, query: StyleQuery) -> Style:
     """The user's vector week by week, from their last 20,480 interactions. Without a history there is no taste yet."""
     user_id = path_id(request)
-    store, now_us = parts.store, time.time_ns() // 1_000
-    decay = parts.settings.decay_per_day
-    async with parts.history_turn:
+    store, now_us = state.store, time.time_ns() // 1_000
+    decay = state.settings.decay_per_day
+    async with state.history_turn:
         weeks, skipped = await weeks_of(store, user_id, now_us=now_us, weeks=query.weeks, decay_per_day=decay)
     vectors = weeks.vectors()
     first = next((n for n, vector in enumerate(vectors) if vector is not None), len(vectors) - 1)
@@ -95,8 +95,8 @@ async def get_style(parts: "Parts", request: Request, query: StyleQuery) -> Styl
                  _cosine(vector, now))
             for n, vector in enumerate(vectors)
         ],
-        then=await _taste(parts, then, weeks.ends_us[first], query.top_k),
-        now=await _taste(parts, now, now_us, query.top_k),
+        then=await _taste(state, then, weeks.ends_us[first], query.top_k),
+        now=await _taste(state, now, now_us, query.top_k),
         model_version=MODEL_VERSION,
         dislikes=(
             Dislikes(skipped.skips, *_named(neighbourhood(store, dict.fromkeys(skipped.ids, 1.0), query.top_k)))
@@ -106,10 +106,10 @@ async def get_style(parts: "Parts", request: Request, query: StyleQuery) -> Styl
     )  # fmt: skip
 
 
-async def _taste(parts: "Parts", vector: Vector, at_us: int, k: int) -> Taste | None:
+async def _taste(state: "State", vector: Vector, at_us: int, k: int) -> Taste | None:
     if vector is None:
         return None
-    return Taste(utc(at_us), *_named(await around(parts.store, parts.search, vector, k)))
+    return Taste(utc(at_us), *_named(await around(state.store, state.search, vector, k)))
 
 
 def _named(found: Neighbourhood) -> tuple[list[Named], list[Named]]:

@@ -23,7 +23,7 @@ from runtime.serving.sequence import Served
 from runtime.store import DeletedUser, Preferences, UserState
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 MODEL_VERSION = "simple-v1"
 
@@ -77,66 +77,66 @@ class UserVector(NamedTuple):
 
     embedding: NDArray[np.float32]
     source: str
-    state: UserState | None
+    user: UserState | None
 
 
-async def put_preferences(parts: "Parts", request: Request, body: PreferencesRequest) -> PreferencesResponse:
+async def put_preferences(state: "State", request: Request, body: PreferencesRequest) -> PreferencesResponse:
     """Embedded as one text, and used until there is a history."""
     user_id = path_id(request)
     text = preferences_text(body.preferences)
     if not text:
         raise invalid("the preferences are blank", "$.preferences")
-    embedded = await parts.embedder.embed(text, request.is_disconnected)
-    encoder = parts.embedder.encoder
+    embedded = await state.embedder.embed(text, request.is_disconnected)
+    encoder = state.embedder.encoder
     preferences = Preferences(
         preferences=body.preferences,
         embedding=embedded.vector,
         model_version=encoder.model_version,
         bundle_digest=encoder.bundle.digest,
     )
-    told_before = parts.store.get_preferences(user_id)
-    await wrap_future(parts.store.put_preferences(user_id, preferences))
+    told_before = state.store.get_preferences(user_id)
+    await wrap_future(state.store.put_preferences(user_id, preferences))
     if told_before is not None and told_before.preferences != body.preferences:
-        parts.embedder.forget(preferences_text(told_before.preferences))
+        state.embedder.forget(preferences_text(told_before.preferences))
     return PreferencesResponse(user_id, body.preferences, embedded.tokens, embedded.truncated)
 
 
-async def get_user_embedding(parts: "Parts", request: Request, query: EmbeddingQuery) -> UserEmbedding:
+async def get_user_embedding(state: "State", request: Request, query: EmbeddingQuery) -> UserEmbedding:
     """The decayed average of what the user did, at the same cost for any length of history; or, with model=sequence,
     what the trained model makes of their newest events. Users too new for that get the former, and `fallback` says so.
     """
     user_id = path_id(request)
     fallback = None
     if query.model == "sequence":
-        found = await user_now(parts, user_id, query.device)
+        found = await user_now(state, user_id, query.device)
         if found.fallback is None:
-            return _embedding(parts.store.get_user(user_id), found.now.vector, found.model_version, "history")
+            return _embedding(state.store.get_user(user_id), found.now.vector, found.model_version, "history")
         fallback = found.fallback
-    vector = await user_vector(parts, user_id)
-    return _embedding(vector.state, vector.embedding, MODEL_VERSION, vector.source, fallback)
+    vector = await user_vector(state, user_id)
+    return _embedding(vector.user, vector.embedding, MODEL_VERSION, vector.source, fallback)
 
 
 def _embedding(
-    state: UserState | None, vector: NDArray[np.float32], model_version: str, source: str, fallback: str | None = None
+    user: UserState | None, vector: NDArray[np.float32], model_version: str, source: str, fallback: str | None = None
 ) -> UserEmbedding:
     return UserEmbedding(
         embedding=vector.tolist(),
-        interaction_count=state.interaction_count if state else 0,
-        last_updated=utc(state.last_updated_us) if state and state.last_updated_us is not None else None,
+        interaction_count=user.interaction_count if user else 0,
+        last_updated=utc(user.last_updated_us) if user and user.last_updated_us is not None else None,
         model_version=model_version,
         source=source,
         fallback=fallback,
     )
 
 
-async def delete_user(parts: "Parts", request: Request) -> UserDeleted:
+async def delete_user(state: "State", request: Request) -> UserDeleted:
     """Every trace of the user goes: events, preferences, vector, weight in popularity, bytes in files, entry in the
     cache."""
     user_id = path_id(request)
-    told = parts.store.get_preferences(user_id)
-    deleted = await wrap_future(parts.store.delete_user(user_id))
+    told = state.store.get_preferences(user_id)
+    deleted = await wrap_future(state.store.delete_user(user_id))
     if told is not None:
-        parts.embedder.forget(preferences_text(told.preferences))
+        state.embedder.forget(preferences_text(told.preferences))
     return UserDeleted(user_id, deleted)
 
 
@@ -152,14 +152,14 @@ class SequenceUser(NamedTuple):
     model_version: str
 
 
-async def user_now(parts: "Parts", user_id: str, device: str | None) -> SequenceUser:
+async def user_now(state: "State", user_id: str, device: str | None) -> SequenceUser:
     """The user by the sequence model. Raises NotInstalled where there is none, or QueueFull."""
-    served = parts.sequence.require()
+    served = state.sequence.require()
     model = served.model
-    history = await parts.sequence.history(served, parts.store.newest(user_id, model.max_events))
-    told = parts.store.get_preferences(user_id)
-    stated = told.embedding if told and told.bundle_digest == parts.embedder.encoder.bundle.digest else None
-    now = await parts.sequence.user(served, history, time.time_ns() // 1_000, device, stated)
+    history = await state.sequence.history(served, state.store.newest(user_id, model.max_events))
+    told = state.store.get_preferences(user_id)
+    stated = told.embedding if told and told.bundle_digest == state.embedder.encoder.bundle.digest else None
+    now = await state.sequence.user(served, history, time.time_ns() // 1_000, device, stated)
     events = len(history)
     return SequenceUser(
         served,
@@ -171,26 +171,26 @@ async def user_now(parts: "Parts", user_id: str, device: str | None) -> Sequence
     )
 
 
-async def user_vector(parts: "Parts", user_id: str) -> UserVector:
+async def user_vector(state: "State", user_id: str) -> UserVector:
     """The user's vector by history, preferences or popular content. Raises ApiError 404 when there is no content."""
-    state = parts.store.get_user(user_id)
-    if state is not None and state.stale:
-        state = await wrap_future(parts.store.rebuild_user(user_id))
+    user = state.store.get_user(user_id)
+    if user is not None and user.stale:
+        user = await wrap_future(state.store.rebuild_user(user_id))
 
     def preferences() -> NDArray[np.float32] | None:
-        told = parts.store.get_preferences(user_id)
-        return told.embedding if told and told.bundle_digest == parts.embedder.encoder.bundle.digest else None
+        told = state.store.get_preferences(user_id)
+        return told.embedding if told and told.bundle_digest == state.embedder.encoder.bundle.digest else None
 
     def popular() -> NDArray[np.float32] | None:
-        best = [item.id for item in parts.store.popular(POPULAR_ITEMS) if item.popularity > 0]
+        best = [item.id for item in state.store.popular(POPULAR_ITEMS) if item.popularity > 0]
         if not best:  # nobody did anything yet: everything is equally popular
-            return popular_vector(parts.catalog.mean()[np.newaxis])
-        return popular_vector(parts.catalog.gather(parts.catalog.lookup(best).rows))
+            return popular_vector(state.catalog.mean()[np.newaxis])
+        return popular_vector(state.catalog.gather(state.catalog.lookup(best).rows))
 
-    found = user_embedding(unit_vector(state.sums) if state else None, preferences, popular)
+    found = user_embedding(unit_vector(user.sums) if user else None, preferences, popular)
     if found is None:
         raise ApiError(404, "no_content", "no history, no preferences, no content to start from: store content first")
-    return UserVector(found.embedding, found.source, state)
+    return UserVector(found.embedding, found.source, user)
 
 
 ENDPOINTS = [

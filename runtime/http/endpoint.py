@@ -29,7 +29,7 @@ from runtime.store import StoreBusy, StoreError
 from runtime.system.trace import current
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 log = logging.getLogger("vows")
 
@@ -39,7 +39,7 @@ NDJSON = "application/x-ndjson"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`handler(parts, request[, body][, query])` returns `response` (sent as JSON with `status`) or a ready Response
+    """`handler(state, request[, body][, query])` returns `response` (sent as JSON with `status`) or a ready Response
     (of `response_media`; as NDJSON, `response` is a line).
 
     `request` is the type the JSON body is decoded to; `raw` hands the body over undecoded, for endpoints that take
@@ -48,7 +48,7 @@ class Endpoint:
     a request that works, for the documentation: the body, or else the query. `access` is what the caller's key must
     allow; where it is not said, read for GET and write for the rest. `max_values` bounds the JSON values in the body,
     and `answer_bytes` estimates, from the decoded body and query, the bytes held for an answer larger than a few
-    kilobytes. `stream(parts, request)` answers requests that accept NDJSON instead of `handler`: it reads the body
+    kilobytes. `stream(state, request)` answers requests that accept NDJSON instead of `handler`: it reads the body
     itself, line by line, holds at most `stream_bytes`, and sends lines of the type `stream_line`.
     """
 
@@ -79,7 +79,7 @@ class Endpoint:
         return self.access or ("read" if self.method == "GET" else "write")
 
 
-def routes(endpoints: Sequence[Endpoint], parts: "Parts") -> list[Route]:
+def routes(endpoints: Sequence[Endpoint], state: "State") -> list[Route]:
     """The Starlette routes of endpoints."""
     parents: dict[str, set[bytes]] = {}
     for endpoint in endpoints:
@@ -88,7 +88,7 @@ def routes(endpoints: Sequence[Endpoint], parts: "Parts") -> list[Route]:
     return [
         _Route(
             endpoint.path,
-            _Serve(endpoint, parts),
+            _Serve(endpoint, state),
             methods=[endpoint.method],
             name=f"{endpoint.method} {endpoint.path}",
             children=frozenset(parents.get(endpoint.path, ())),
@@ -124,15 +124,15 @@ class _Route(Route):
 class _Serve:
     """An endpoint as an ASGI application. The share of the body budget is held until the answer is sent."""
 
-    def __init__(self, endpoint: Endpoint, parts: "Parts") -> None:
+    def __init__(self, endpoint: Endpoint, state: "State") -> None:
         self._endpoint = endpoint
-        self._parts = parts
+        self._state = state
         typed = endpoint.request is not None and not endpoint.raw
         self._name = f"{endpoint.method} {endpoint.path.replace(':path', '')}"
         self._decode = msgspec.json.Decoder(endpoint.request).decode if typed else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        held = HeldBytes(self._parts.bodies)
+        held = HeldBytes(self._state.bodies)
         try:
             response = await self._answer(Request(scope, receive), held)
             await response(scope, receive, send)
@@ -140,11 +140,11 @@ class _Serve:
             held.release()
 
     async def _answer(self, request: Request, held: HeldBytes) -> Response:
-        endpoint, parts, trace = self._endpoint, self._parts, current.get()
+        endpoint, state, trace = self._endpoint, self._state, current.get()
         if trace is not None:
             trace.endpoint = self._name
         try:
-            client = parts.gate.admit(request.scope, endpoint.needs)
+            client = state.gate.admit(request.scope, endpoint.needs)
             if trace is not None:
                 trace.client = client
             if "\ufffd" in request.scope["path"] and b"%EF%BF%BD" not in request.scope["raw_path"].upper():
@@ -152,11 +152,11 @@ class _Serve:
             query = () if endpoint.query is None else (decode_query(request, endpoint.query),)
             if endpoint.request is None:
                 held.grow_by(endpoint.answer_bytes(*query))
-                reply = await endpoint.handler(parts, request, *query)
+                reply = await endpoint.handler(state, request, *query)
             elif endpoint.stream is not None and request.headers.get("accept") == NDJSON:
                 _check_media(request, (NDJSON,))
                 held.grow_by(endpoint.stream_bytes)
-                reply = await endpoint.stream(parts, request)
+                reply = await endpoint.stream(state, request)
             else:
                 _check_media(request, endpoint.media)
                 body: Any = await held.read(request)
@@ -164,7 +164,7 @@ class _Serve:
                 if self._decode is not None:
                     body = decode_json(self._decode, body)
                 held.grow_by(endpoint.answer_bytes(body, *query))
-                reply = await endpoint.handler(parts, request, body, *query)
+                reply = await endpoint.handler(state, request, body, *query)
         except (Exception, CancelledError) as error:
             return refused(error).response(endpoint.error_shape)
         return reply if isinstance(reply, Response) else json_response(reply, status=endpoint.status)

@@ -10,7 +10,7 @@ from runtime.catalog.item_fields import Content, embedding_text, labels_of, pref
 from runtime.store import ContentItem, Preferences
 
 if TYPE_CHECKING:
-    from runtime.state import Parts
+    from runtime.state import State
 
 log = logging.getLogger("vows")
 
@@ -18,16 +18,16 @@ _decode = msgspec.json.Decoder(Content).decode
 _ROWS = 64  # a slice that the scheduler interleaves with requests
 
 
-async def reembed(parts: "Parts") -> None:
+async def reembed(state: "State") -> None:
     """Replace every vector of another bundle, as bulk work. Until its turn an item is in no ranking: a vector of one
     model says nothing beside a vector of another. Logs a failure and leaves the rest to the next start."""
-    encoder = parts.embedder.encoder
+    encoder = state.embedder.encoder
     digest, version = encoder.bundle.digest, encoder.model_version
     done = 0
     try:
-        while stale := parts.store.content_of_other_bundles(digest, limit=_ROWS):
+        while stale := state.store.content_of_other_bundles(digest, limit=_ROWS):
             texts = [embedding_text(_decode(item.fields))[0] for item in stale]
-            embedded = await parts.embedder.embed_batch(texts)
+            embedded = await state.embedder.embed_batch(texts)
             items = [
                 ContentItem(
                     id=old.id, fields=old.fields, embedding=new.vector, model_version=version, bundle_digest=digest,
@@ -35,16 +35,16 @@ async def reembed(parts: "Parts") -> None:
                 )
                 for old, new in zip(stale, embedded, strict=True)
             ]  # fmt: skip
-            await wrap_future(parts.store.put_content(items))
-            hidden = parts.store.hidden([item.id for item in items])
+            await wrap_future(state.store.put_content(items))
+            hidden = state.store.hidden([item.id for item in items])
             for item in items:
                 if item.id not in hidden:
-                    parts.catalog.put(item.id, item.embedding, labels_of(item.fields))
-            await parts.sequence.fill([item.id for item in items])
+                    state.catalog.put(item.id, item.embedding, labels_of(item.fields))
+            await state.sequence.fill([item.id for item in items])
             done += len(items)
             log.info("embedded %d items again for bundle %s", done, digest[:12])
-        while users := parts.store.preferences_of_other_bundles(digest, limit=_ROWS):
-            embedded = await parts.embedder.embed_batch(
+        while users := state.store.preferences_of_other_bundles(digest, limit=_ROWS):
+            embedded = await state.embedder.embed_batch(
                 [preferences_text(user.preferences.preferences) for user in users]
             )
             for user, new in zip(users, embedded, strict=True):
@@ -52,6 +52,6 @@ async def reembed(parts: "Parts") -> None:
                     preferences=user.preferences.preferences, embedding=new.vector, model_version=version,
                     bundle_digest=digest,
                 )  # fmt: skip
-                await wrap_future(parts.store.put_preferences(user.user_id, preferences))
+                await wrap_future(state.store.put_preferences(user.user_id, preferences))
     except Exception:
         log.exception("embedding again stopped after %d items; the next start goes on", done)
