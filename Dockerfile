@@ -4,7 +4,7 @@
 #   docker run --memory 256m --read-only -p 8080:8080 -v vows-data:/data -e VOWS_API_KEYS=<entry> vows-edge
 #
 # `python -m runtime key` makes the entry. Without one the server refuses to listen where others can reach it, unless
-# -e VOWS_WITHOUT_KEYS=anyone-may-call says that they may.
+# -e VOWS_AUTH=disabled lets everyone in.
 #
 # PIP_FLAGS goes to every pip install, for instance to choose PyTorch's CPU build on Linux, which saves gigabytes of
 # download in the first stage and changes nothing in the image.

@@ -2,9 +2,12 @@
 
 import argparse
 import gc
+import logging
+import os
 import sys
 from collections.abc import Sequence
 
+from runtime.deprecated_settings import replace_deprecated
 from runtime.settings import Settings, SettingsError, settings_table
 from runtime.system import logs
 from runtime.system.allocator import one_heap
@@ -41,6 +44,8 @@ def _serve(options: argparse.Namespace) -> int:
     except SettingsError as error:
         return _refuse(error)
     logs.configure(settings.log_level, settings.log_format)
+    for notice in replace_deprecated(os.environ)[1]:
+        logging.getLogger("vows").warning("%s", notice)
     one_heap()
     gc.disable()  # until all is loaded: none of it is garbage, and looking for some takes a twentieth of the start
     from runtime.http.server import StartError, serve  # after the settings, so that a bad one is told at once

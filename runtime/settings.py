@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from runtime.deprecated_settings import replace_deprecated
 from runtime.http.api_keys import ApiKeys
 
 PREFIX = "VOWS_"
@@ -31,7 +32,11 @@ class Settings:
     port: int = _setting(8080, "port", "Port to listen on; 0 takes a free one.", low=0, high=65535)
     data_dir: Path = _setting(Path("data"), "folder", "Where the database lives; made when it is not there.")
     models_dir: Path = _setting(Path("models"), "folder", "Where the model bundles live (`minilm/` inside it).")
-    encoding: str = _setting("auto", "auto, s8, u8, fp32", "Integer encoding of the weights; auto asks the CPU.")
+    encoding: str = _setting(
+        "auto",
+        "auto, s8, u8, fp32",
+        "Encoding of the weights: s8 is int8 for CPUs with VNNI, u8 is uint8 for AVX2; auto picks by the CPU.",
+    )
     threads: int = _setting(
         0,
         "threads",
@@ -70,10 +75,11 @@ class Settings:
         "name:scopes:digest, …",
         "Keys that clients must send, as their SHA-256; `python -m runtime key` makes entries. Several between commas.",
     )
-    without_keys: str = _setting(
-        "loopback-only",
-        "loopback-only, anyone-may-call",
-        "What to do without keys: listen on this machine's own address alone, or serve whoever reaches the port.",
+    auth: str = _setting(
+        "loopback",
+        "required, loopback, disabled",
+        "Who may call. required: clients with a key, and without keys the server does not start. loopback: the same "
+        "where there are keys; without any, it listens on a loopback address only. disabled: whoever reaches the port.",
     )
     rate_per_s: float = _setting(
         0.0,
@@ -107,7 +113,11 @@ class Settings:
         _one_of("catalog_vectors", self.catalog_vectors, ("float32", "int8"))
         _one_of("log_level", self.log_level, ("debug", "info", "warning", "error"))
         _one_of("log_format", self.log_format, ("auto", "json", "text"))
-        _one_of("without_keys", self.without_keys, ("loopback-only", "anyone-may-call"))
+        _one_of("auth", self.auth, ("required", "loopback", "disabled"))
+        if self.auth == "required" and not self.api_keys:
+            raise SettingsError("VOWS_AUTH=required, and VOWS_API_KEYS has no key: `python -m runtime key` makes one")
+        if self.auth == "disabled" and self.api_keys:
+            raise SettingsError("VOWS_AUTH=disabled contradicts VOWS_API_KEYS: unset one of them")
         try:
             ApiKeys.parse(self.api_keys)
         except ValueError as error:
@@ -131,6 +141,10 @@ class Settings:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Read VOWS_* (and PORT). Raises SettingsError, naming the variable, for anything that cannot be used."""
+        try:
+            environ, _ = replace_deprecated(environ)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
         known = {variable(f.name): f for f in fields(cls)}
         values: dict[str, Any] = {}
         for name in sorted(environ):

@@ -13,7 +13,7 @@ from runtime import VERSION
 from runtime.http.endpoint import Endpoint
 from runtime.models.session import onnxruntime_version
 from runtime.system.host import INTEGER_FLAGS, cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
-from runtime.system.metrics import Sample, family
+from runtime.system.metrics import Sample, family, renamed_family
 
 if TYPE_CHECKING:
     from runtime.state import State
@@ -155,7 +155,7 @@ def stored_counts(state: "State") -> dict[str, int]:
 
 
 async def get_metrics(state: "State", request: Request) -> PlainTextResponse:
-    """For Prometheus: requests, latencies, refusals, stages, cache, queue, memory, disk, rows stored, versions."""
+    """For Prometheus: requests, latencies, rejections, stages, cache, queue, memory, disk, rows stored, versions."""
     cache, memory, manifest = state.embedder.cache, process_memory(), state.embedder.encoder.bundle.manifest
     version = {"model_version": manifest.model_version, "bundle": state.embedder.encoder.bundle.digest[:12]}
     singles = [
@@ -164,7 +164,6 @@ async def get_metrics(state: "State", request: Request) -> PlainTextResponse:
         ("vows_cache_bytes", "gauge", "Bytes held by the cache.", cache.bytes),
         ("vows_texts_truncated_total", "counter", "Texts longer than the model reads.", state.embedder.truncated),
         ("vows_queue_tokens", "gauge", "Tokens that wait for a worker.", state.embedder.pool.waiting_tokens),
-        ("vows_held_bytes", "gauge", "Bytes of bodies and large answers in flight.", state.bodies.held_bytes),
         ("vows_catalog_bytes", "gauge", "Bytes of the catalogue's vectors.", state.catalog.used_bytes),
         (
             "vows_label_bytes",
@@ -186,6 +185,10 @@ async def get_metrics(state: "State", request: Request) -> PlainTextResponse:
     lines = state.metrics.text()
     for name, kind, help, value in singles:
         lines += family(name, kind, help, [("", {}, value)])
+    lines += renamed_family(
+        "http_request_body_reserved_bytes", "vows_held_bytes", "gauge",
+        "Bytes reserved for request bodies and large responses in flight.", [("", {}, state.bodies.held_bytes)],
+    )  # fmt: skip
     rows: list[Sample] = [("", {"table": name}, count) for name, count in stored_counts(state).items()]
     lines += family("vows_stored_rows", "gauge", "Rows stored.", rows)
     lines += family("vows_model_info", "gauge", "The model that is served.", [("", version, 1)])

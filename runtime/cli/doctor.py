@@ -140,8 +140,8 @@ def _reach(settings: Settings) -> Finding:
         return Finding("reach", f"{settings.host}:{settings.port}, with API keys", "ok")
     if settings.host in ("127.0.0.1", "::1", "localhost"):
         return Finding("reach", f"{settings.host}:{settings.port}, this machine alone", "ok")
-    if settings.without_keys == "anyone-may-call":
-        return Finding("reach", f"{settings.host}:{settings.port}, whoever reaches it, as VOWS_WITHOUT_KEYS says", "ok")
+    if settings.auth == "disabled":
+        return Finding("reach", f"{settings.host}:{settings.port}, whoever reaches it (VOWS_AUTH=disabled)", "ok")
     return Finding("reach", f"{settings.host} without API keys: the server will not start", "unsafe")
 
 

@@ -84,13 +84,13 @@ def _listen(host: str, port: int) -> socket.socket:
 def _check_reach(listener: socket.socket, settings: Settings) -> None:
     """Nothing has been accepted yet. Raises StartError where others could reach a server that asks for no key."""
     address = listener.getsockname()[0]
-    if settings.api_keys or settings.without_keys == "anyone-may-call" or ip_address(address).is_loopback:
+    if settings.api_keys or settings.auth == "disabled" or ip_address(address).is_loopback:
         return
     listener.close()
     raise StartError(
         f"{address} can be reached from outside and there are no API keys. `python -m runtime key` makes one for "
         "VOWS_API_KEYS; or listen on VOWS_HOST=127.0.0.1; or, if whoever reaches this port may read and write "
-        "everything, say so with VOWS_WITHOUT_KEYS=anyone-may-call"
+        "everything, set VOWS_AUTH=disabled"
     )
 
 

@@ -24,6 +24,8 @@ def test_port_is_honoured():
         ("VOWS_ENCODING", "int4", "VOWS_ENCODING='int4' is not one of auto, s8, u8, fp32"),
         ("VOWS_DATA_DIR", "", "VOWS_DATA_DIR is empty"),
         ("VOWS_PROT", "80", "did you mean VOWS_PORT?"),
+        ("VOWS_AUTH", "none", "VOWS_AUTH='none' is not one of required, loopback, disabled"),
+        ("VOWS_AUTH", "required", "VOWS_API_KEYS has no key"),
         ("VOWS_BODY_BUDGET_BYTES", "2048", "less than VOWS_MAX_BODY_BYTES"),
     ],
 )
@@ -32,6 +34,13 @@ def test_a_bad_value_is_named(name, value, says):
         Settings.from_environment({name: value})
     assert says in str(error.value)
     assert name in str(error.value)
+
+
+def test_disabled_authentication_contradicts_keys():
+    key = "feed:read:" + "0" * 64
+    with pytest.raises(SettingsError, match="VOWS_AUTH=disabled contradicts VOWS_API_KEYS"):
+        Settings.from_environment({"VOWS_AUTH": "disabled", "VOWS_API_KEYS": key})
+    assert Settings.from_environment({"VOWS_AUTH": "required", "VOWS_API_KEYS": key}).auth == "required"
 
 
 def test_every_setting_is_documented():

@@ -101,7 +101,7 @@ def test_a_client_that_leaves_frees_everything(shared_server):
         while shared_server.client.get("/content/left-0").status_code != 200:
             time.sleep(0.02)
     deadline = time.monotonic() + 20
-    while "vows_held_bytes 0\n" not in shared_server.client.get("/metrics").text:
+    while "http_request_body_reserved_bytes 0\n" not in shared_server.client.get("/metrics").text:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 

@@ -189,14 +189,14 @@ def test_a_public_address_without_a_key_stops_the_start(bundle_path, tmp_path, h
     if "cannot listen" in result.stderr:
         pytest.skip(f"{host} cannot be used here")
     assert result.returncode == 1
-    for way_out in ("python -m runtime key", "VOWS_HOST=127.0.0.1", "VOWS_WITHOUT_KEYS=anyone-may-call"):
+    for way_out in ("python -m runtime key", "VOWS_HOST=127.0.0.1", "VOWS_AUTH=disabled"):
         assert way_out in result.stderr
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"api_keys": entry("a", "read", READER)}, {"without_keys": "anyone-may-call"}],
-    ids=["with a key", "told so in words"],
+    [{"api_keys": entry("a", "read", READER)}, {"auth": "disabled"}],
+    ids=["with a key", "authentication disabled"],
 )
 def test_a_public_address_is_listened_on(start_server, settings):
     server = start_server(host="0.0.0.0", **settings)

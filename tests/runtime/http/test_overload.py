@@ -62,7 +62,7 @@ def test_a_client_that_hangs_up_takes_its_batch_with_it(start_server):
     while tokens_waiting(server) > 0 and time.monotonic() < deadline:
         time.sleep(0.02)
     found = server.client.get("/metrics").text
-    assert 'vows_requests_total{endpoint="POST /embed/batch",status="499"} 1' in found
+    assert 'http_requests_total{endpoint="POST /embed/batch",status="499"} 1' in found
     assert tokens_waiting(server) == 0
 
 
@@ -102,7 +102,7 @@ def test_bodies_in_flight_are_bounded_together(start_server):
         for connection in waiting:
             connection.sendall(head.encode() + b"{")
         deadline = time.monotonic() + 30
-        while f"vows_held_bytes {2 << 20}\n" not in server.client.get("/metrics").text:
+        while f"http_request_body_reserved_bytes {2 << 20}\n" not in server.client.get("/metrics").text:
             assert time.monotonic() < deadline
         status = server.client.post("/embed", json={"text": "a"}).status_code
         assert status == 503

@@ -30,11 +30,36 @@ def test_a_histogram_adds_up():
     for seconds in (0.0001, 0.0005, 0.003, 99.0):
         metrics.observe(trace, 200, seconds)
     found = parse("\n".join(metrics.text()))
-    counts = [value for (name, _), value in found.items() if name == "vows_request_seconds_bucket"]
+    counts = [value for (name, _), value in found.items() if name == "http_request_duration_seconds_bucket"]
     assert counts == sorted(counts)
     assert len(counts) == len(BUCKETS) + 1
     assert (counts[0], counts[-1]) == (2, 4)
-    assert found["vows_request_seconds_count", '{endpoint="GET /x"}'] == 4
+    assert found["http_request_duration_seconds_count", '{endpoint="GET /x"}'] == 4
+
+
+DEPRECATED = {
+    "http_requests_total": "vows_requests_total",
+    "http_request_errors_total": "vows_errors_total",
+    "http_requests_rejected_total": "vows_refusals_total",
+    "http_request_duration_seconds": "vows_request_seconds",
+    "http_request_body_reserved_bytes": "vows_held_bytes",
+}
+
+
+def test_renamed_metrics_keep_their_old_names_for_one_version(start_server):
+    """The same samples under both, and HELP of the old name says what to use."""
+    server = start_server(max_body_bytes=1024)
+    server.client.post("/embed", json={"text": "counted"})
+    server.client.post("/embed", content=b" " * 1025)
+    text = server.client.get("/metrics").text
+    for name, deprecated in DEPRECATED.items():
+        assert f"# HELP {deprecated} Deprecated: use {name}.\n" in text
+        current, old = (
+            [line for line in text.splitlines() if re.match(rf"{n}\W|{n}_[bsc]", line)] for n in (name, deprecated)
+        )
+        assert current
+        assert old == [line.replace(name, deprecated) for line in current]
+    server.stop()
 
 
 def test_labels_are_escaped():
@@ -52,13 +77,13 @@ def test_a_server_counts_what_it_does(start_server):
     answer = server.client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     found = parse(answer.text)
-    assert found["vows_requests_total", '{endpoint="POST /embed",status="200"}'] == 4
-    assert found["vows_requests_total", '{endpoint="POST /embed",status="422"}'] == 1
-    assert found["vows_errors_total", '{code="invalid_request"}'] == 1
+    assert found["http_requests_total", '{endpoint="POST /embed",status="200"}'] == 4
+    assert found["http_requests_total", '{endpoint="POST /embed",status="422"}'] == 1
+    assert found["http_request_errors_total", '{code="invalid_request"}'] == 1
     assert (found["vows_cache_hits_total", ""], found["vows_cache_misses_total", ""]) == (2, 2)
     assert found["vows_texts_truncated_total", ""] == 1
     assert found["vows_memory_rss_bytes", ""] > found["vows_memory_anonymous_bytes", ""] > 1e7
-    assert (found["vows_held_bytes", ""], found["vows_queue_tokens", ""]) == (0, 0)
+    assert (found["http_request_body_reserved_bytes", ""], found["vows_queue_tokens", ""]) == (0, 0)
     assert 0 < found["vows_memory_rss_bytes", ""] < found["vows_memory_limit_bytes", ""]
     assert found["vows_volume_free_bytes", ""] > 0
     assert (
@@ -79,10 +104,10 @@ def test_refusals_are_counted_by_reason(start_server):
     for content in ("a", "nothing"):
         server.client.post("/interactions", json={"user_id": "u", "content_id": content, "type": "save"})
     found = parse(server.client.get("/metrics").text)
-    assert found["vows_refusals_total", '{reason="body_too_large"}'] == 1
-    assert found["vows_refusals_total", '{reason="bodies_full"}'] == 1
-    assert found["vows_errors_total", '{code="unknown_path"}'] == 1
-    assert found["vows_requests_total", '{endpoint="none",status="404"}'] == 1
+    assert found["http_requests_rejected_total", '{reason="body_too_large"}'] == 1
+    assert found["http_requests_rejected_total", '{reason="bodies_full"}'] == 1
+    assert found["http_request_errors_total", '{code="unknown_path"}'] == 1
+    assert found["http_requests_total", '{endpoint="none",status="404"}'] == 1
     assert found["vows_stored_rows", '{table="interactions"}'] == 1
     assert found["vows_stage_seconds_total", '{stage="store"}'] > 0
     while server.client.get("/metrics").status_code == 200:
@@ -102,7 +127,7 @@ def test_prometheus_reads_them(shared_server):
         assert found.documentation
         assert found.type in ("counter", "gauge", "histogram")
         assert found.type != "counter" or all(sample.name.endswith("_total") for sample in found.samples)
-    seconds = families["vows_request_seconds"]
+    seconds = families["http_request_duration_seconds"]
     assert seconds.type == "histogram"
     for endpoint in {sample.labels["endpoint"] for sample in seconds.samples}:
         of = [sample for sample in seconds.samples if sample.labels["endpoint"] == endpoint]
