@@ -51,10 +51,11 @@ from runtime.serving.reembedding import reembed
 from runtime.serving.search import Search
 from runtime.serving.sequence import SequenceServing
 from runtime.settings import Settings
+from runtime.sizing import Held, size
 from runtime.state import State
 from runtime.store.sqlite.store import SqliteStore
-from runtime.system.host import usable_cores
-from runtime.system.memory_budget import memory_budget
+from runtime.system.allocator import give_back_freed
+from runtime.system.host import available_memory, usable_cores
 from runtime.system.metrics import RequestMetrics
 
 log = logging.getLogger("vows")
@@ -81,7 +82,7 @@ ENDPOINTS = [
 def create_app(settings: Settings) -> Starlette:
     """Build everything and return the ASGI application, ready to answer.
 
-    Raises BundleError, StoreError or CatalogFull with a message for the operator.
+    Raises BundleError, StoreError, MemoryBudgetError or CatalogFull with a message for the operator.
     """
     state = build_state(settings)
 
@@ -100,16 +101,18 @@ def create_app(settings: Settings) -> Starlette:
 
     # /content/{id}/similar before /content/{id}: the first that matches answers.
     routed = sorted(ENDPOINTS, key=lambda endpoint: endpoint.path.endswith("}"))
-    return Starlette(
+    app = Starlette(
         routes=routes(routed, state),
         middleware=[
             Middleware(Tracing, metrics=state.metrics),
             *_cors(settings.allowed_origins),
-            Middleware(Admission, max_requests=settings.max_requests),
+            Middleware(Admission, max_requests=state.settings.max_requests),
         ],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )
+    app.state.settings = state.settings  # those in force
+    return app
 
 
 def build_state(settings: Settings) -> State:
@@ -122,16 +125,18 @@ def build_state(settings: Settings) -> State:
         max_tokens=encoder.max_tokens,
         queue_tokens=settings.queue_tokens,
     )
-    # What cannot fit is told before the catalogue reserves its space; what is held then is checked again below.
-    memory_budget(settings, scratches=pool.workers, sequence=False).check()
     store = SqliteStore(settings.data_dir, decay_per_day=settings.decay_per_day)
+    sequence = SequenceServing(settings.models_dir, encoder.model_version)
+    sequence_model = sequence.load_at_start()
+    give_back_freed()  # so that what is found available is
+    held = Held(scratches=pool.workers, sequence=sequence_model is not None, items=store.counts().content)
+    sizes = size(settings, available_memory(), held)
+    sizes.check()
+    log.info("memory %s", sizes.lines())
+    settings = sizes.settings
     exact = store.embeddings if settings.catalog_vectors == "int8" else None
     catalog = Catalog(dimensions=DIMENSIONS, max_bytes=settings.catalog_bytes, exact=exact)
-    sequence = SequenceServing(settings.models_dir, catalog, encoder.model_version)
-    sequence.load_at_start()
-    budget = memory_budget(settings, scratches=pool.workers, sequence=sequence.served is not None)
-    budget.check()
-    log.info("memory that may still be taken:\n%s", budget.lines())
+    sequence.start(catalog, sequence_model)
     for stored in store.vectors(bundle.digest):
         for id, fields, vector in zip(stored.ids, stored.fields, stored.embeddings, strict=True):
             catalog.put(id, vector, labels_of(fields))

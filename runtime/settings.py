@@ -14,6 +14,7 @@ from runtime.http.api_keys import ApiKeys
 
 PREFIX = "VOWS_"
 MiB = 1 << 20
+AUTO = -1  # of a number: chosen at start from the memory found, see runtime/sizing.py; "auto" in the environment
 
 
 class SettingsError(Exception):
@@ -22,6 +23,11 @@ class SettingsError(Exception):
 
 def _setting(default: Any, unit: str, doc: str, *, low: float = -math.inf, high: float = math.inf) -> Any:
     return field(default=default, metadata={"unit": unit, "doc": doc, "low": low, "high": high})
+
+
+def _automatic(unit: str, doc: str, *, low: int, high: float = math.inf) -> Any:
+    """A whole number that follows from the memory found unless it is set."""
+    return _setting(AUTO, unit, f"{doc} auto: from the memory found at start.", low=low, high=high)
 
 
 @dataclass(frozen=True)
@@ -50,16 +56,14 @@ class Settings:
     request_timeout_s: float = _setting(10.0, "seconds", "Deadline of one request's model work.", low=0.1, high=300)
     batch_timeout_s: float = _setting(120.0, "seconds", "Deadline of one batch's model work.", low=0.1, high=3600)
     max_body_bytes: int = _setting(4 * MiB, "bytes", "Largest request body; beyond it: 413.", low=1024, high=64 * MiB)
-    body_budget_bytes: int = _setting(
-        6 * MiB,
+    body_budget_bytes: int = _automatic(
         "bytes",
         "Request bodies and large answers held at once, all clients together; beyond it: 503.",
         low=1024,
         high=256 * MiB,
     )
-    max_requests: int = _setting(128, "requests", "Requests served at once; beyond it: 503.", low=1, high=10_000)
-    catalog_bytes: int = _setting(
-        32 * MiB,
+    max_requests: int = _automatic("requests", "Requests served at once; beyond it: 503.", low=1, high=10_000)
+    catalog_bytes: int = _automatic(
         "bytes",
         "Memory for the vectors of the catalogue; an item takes 1,536 as float32, 392 as int8.",
         low=MiB,
@@ -69,7 +73,7 @@ class Settings:
         "float32, int8",
         "How they are held; with int8 the best are read from the database again, and answers stay exact.",
     )
-    cache_bytes: int = _setting(2 * MiB, "bytes", "Memory for vectors of texts seen lately; 0 keeps none.", low=0)
+    cache_bytes: int = _automatic("bytes", "Memory for vectors of texts seen lately; 0 keeps none.", low=0)
     api_keys: str = _setting(
         "",
         "name:scopes:digest, …",
@@ -127,7 +131,7 @@ class Settings:
                 raise SettingsError(
                     f"VOWS_CORS_ORIGINS has {origin!r}: an origin is https://host or https://host:port, in full"
                 )
-        if self.body_budget_bytes < self.max_body_bytes:
+        if self.body_budget_bytes != AUTO and self.body_budget_bytes < self.max_body_bytes:
             raise SettingsError(
                 f"VOWS_BODY_BUDGET_BYTES={self.body_budget_bytes} is less than "
                 f"VOWS_MAX_BODY_BYTES={self.max_body_bytes}: one large request could never be served"
@@ -169,15 +173,20 @@ def settings_table() -> str:
     """The settings as a Markdown table; `docs/settings.md` is this and a test compares them."""
     lines = ["| variable | default | unit or values | what it is |", "|---|---|---|---|"]
     lines += [
-        f"| `{variable(f.name)}` | `{f.default if f.default != '' else 'none'}` | {f.metadata['unit']} | "
-        f"{f.metadata['doc']} |"
+        f"| `{variable(f.name)}` | `{_shown(f.default)}` | {f.metadata['unit']} | {f.metadata['doc']} |"
         for f in fields(Settings)
     ]
     return "\n".join(lines) + "\n"
 
 
+def _shown(default: object) -> object:
+    return {"": "none", AUTO: "auto"}.get(default, default) if isinstance(default, str | int) else default
+
+
 def _parse(name: str, setting: Any, text: str) -> Any:
     kind = type(setting.default)
+    if setting.default == AUTO and text == "auto":
+        return AUTO
     if not isinstance(setting.default, int | float):
         if not text:
             raise SettingsError(f"{name} is empty; unset it to use {setting.default}")

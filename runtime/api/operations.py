@@ -124,6 +124,7 @@ async def get_info(state: "State", request: Request) -> Info:
             "body_budget_bytes": settings.body_budget_bytes,
             "max_requests": settings.max_requests,
             "catalog_bytes": settings.catalog_bytes,
+            "cache_bytes": settings.cache_bytes,
             "request_timeout_s": settings.request_timeout_s,
             "batch_timeout_s": settings.batch_timeout_s,
         },

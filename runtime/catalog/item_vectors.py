@@ -19,16 +19,27 @@ class ItemVectors:
         self._matrix = np.empty((capacity, dimensions), np.float16)
         self._version = np.zeros(capacity, np.uint32)
 
+    def release(self) -> None:
+        """Give the memory back. From then on every vector is missing, and what is put is not kept: a request that still
+        uses the model computes its own."""
+        self._matrix = np.empty((0, self.dimensions), np.float16)
+        self._version = np.empty(0, np.uint32)
+
     def missing(self, rows: NDArray[np.intp], versions: NDArray[np.uint32]) -> NDArray[np.bool_]:
         """Which of these rows, at these versions, have no vector: [k]."""
+        if not len(self._version):
+            return np.ones(len(rows), np.bool_)
         absent: NDArray[np.bool_] = self._version[rows] != versions
         return absent
 
     def put(self, rows: NDArray[np.intp], versions: NDArray[np.uint32], vectors: NDArray[np.float32]) -> None:
         """Keep the vectors [k, dimensions] computed from rows as they were at these versions."""
-        self._matrix[rows] = vectors
-        self._version[rows] = versions
+        if len(self._version):
+            self._matrix[rows] = vectors
+            self._version[rows] = versions
 
     def gather(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """A copy, float32 [k, dimensions]; rows without a vector hold anything."""
+        if not len(self._version):
+            return np.zeros((len(rows), self.dimensions), np.float32)
         return self._matrix[rows].astype(np.float32)

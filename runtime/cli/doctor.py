@@ -21,6 +21,7 @@ from runtime.system.host import (
     process_memory,
     usable_cores,
 )
+from runtime.system.memory_budget import MemoryBudgetError
 
 MIN_FREE_BYTES = 64 * MiB  # on the volume: the write-ahead log, a migration's backup of a small database, and some air
 
@@ -40,8 +41,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _machine()
     workers = settings.threads or usable_cores()
     yield Finding("worker threads", str(workers))
-    sequence = yield from _models(settings)
-    yield from _memory(settings, workers, sequence=sequence)
+    models = yield from _models(settings)
+    settings = yield from _memory(settings, workers, sequence=len(models) > 1)
+    del models  # held until what the process holds was read
     yield _volume(settings)
     yield _files(settings)
     yield _reach(settings)
@@ -55,13 +57,12 @@ def _machine() -> Iterator[Finding]:
                   f"SQLite {sqlite3.sqlite_version}")  # fmt: skip
 
 
-def _models(settings: Settings) -> Generator[Finding, None, bool]:
+def _models(settings: Settings) -> Generator[Finding, None, list[object]]:
     """Imports the server whole, so that what this process holds is what the server will hold before it serves.
 
-    Returns whether a sequence model would be served.
+    Returns the models that would be served: the text encoder, and the sequence model where there is one.
     """
     import runtime.http.server  # noqa: F401
-    from runtime.catalog.catalog import Catalog
     from runtime.models.bundle import Bundle, BundleError
     from runtime.models.text_encoder import load_encoder
     from runtime.serving.sequence import SequenceServing
@@ -71,7 +72,7 @@ def _models(settings: Settings) -> Generator[Finding, None, bool]:
         encoder, test = load_encoder(bundle, settings.encoding, longest=None)
     except BundleError as error:
         yield Finding("model", str(error), "unsafe")
-        return False
+        return []
     yield Finding(
         "model", f"{encoder.model_version}, bundle {bundle.digest[:12]}, compiled by onnxruntime "
         f"{bundle.manifest.onnxruntime}", "ok",
@@ -80,37 +81,42 @@ def _models(settings: Settings) -> Generator[Finding, None, bool]:
         "variant", f"{encoder.encoding} (this processor is best with {integer_encoding()}); {test.texts} recorded "
         f"texts, cosine at least {test.min_cosine_to_recorded:.6f}", "ok",
     )  # fmt: skip
-    sequence = SequenceServing(settings.models_dir, Catalog(encoder.dimensions, 0), encoder.model_version)
-    sequence.load_at_start()
+    sequence = SequenceServing(settings.models_dir, encoder.model_version)
+    model = sequence.load_at_start()
     sequence.close()
     if sequence.problem is not None:
         yield Finding("sequence model", sequence.problem, "unsafe")
-    elif sequence.served is None:
+    elif model is None:
         yield Finding("sequence model", "none is installed: the simple model ranks")
     else:
-        yield Finding("sequence model", sequence.served.model.model_version, "ok")
-    return sequence.served is not None
+        yield Finding("sequence model", model.model_version, "ok")
+    return [encoder] if model is None else [encoder, model]
 
 
-def _memory(settings: Settings, workers: int, *, sequence: bool) -> Iterator[Finding]:
-    from runtime.system.memory_budget import memory_budget
+def _memory(settings: Settings, workers: int, *, sequence: bool) -> Generator[Finding, None, Settings]:
+    """Returns the settings in force: those that were open, chosen as the server would."""
+    from runtime.sizing import Held, size
 
     give_back_freed()
-    held, limit, available = process_memory(), memory_limit(), available_memory()
-    # The longest text was run once: one worker's scratch is held already.
-    budget = memory_budget(settings, scratches=workers - 1, sequence=sequence)
-    peak = held.rss + budget.total
+    memory, limit, available = process_memory(), memory_limit(), available_memory()
+    # The longest text was run once: one worker's scratch is held already. What is stored is not looked at.
+    sizes = size(settings, available, Held(scratches=workers - 1, sequence=sequence))
+    peak = memory.rss + sizes.budget.total
     yield Finding("memory limit", _mib(limit))
     yield Finding("memory available", _mib(available))
-    yield Finding("held after loading", f"{_mib(held.rss)}, of it {_mib(held.anonymous)} anonymous")
+    yield Finding("held after loading", f"{_mib(memory.rss)}, of it {_mib(memory.anonymous)} anonymous")
+    yield Finding("sizes", sizes.lines())
     if limit is None or available is None:
         yield Finding("predicted peak", f"{_mib(peak)}; the limit is unknown", "unsafe")
-        return
-    fits = peak <= limit and budget.total <= available
+        return sizes.settings
     found = f"{_mib(peak)} of {_mib(limit)}"
-    if not fits:
-        found += f": lower VOWS_CATALOG_BYTES, VOWS_BODY_BUDGET_BYTES or VOWS_CACHE_BYTES\n{budget.lines()}"
-    yield Finding("predicted peak", found, "ok" if fits else "unsafe")
+    try:
+        sizes.check()
+    except MemoryBudgetError as error:
+        yield Finding("predicted peak", f"{found}: {str(error).splitlines()[-1]}", "unsafe")
+    else:
+        yield Finding("predicted peak", found, "ok")
+    return sizes.settings
 
 
 def _volume(settings: Settings) -> Finding:

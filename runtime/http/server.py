@@ -56,7 +56,7 @@ def serve(settings: Settings) -> None:
         server_header=False,
         proxy_headers=False,  # an address that the client may write itself is no address
         # Of connections; requests beyond max_requests are refused by the application.
-        limit_concurrency=settings.max_requests + IDLE_CONNECTIONS,
+        limit_concurrency=app.state.settings.max_requests + IDLE_CONNECTIONS,
         timeout_graceful_shutdown=settings.shutdown_s,
     )
     host, port = listener.getsockname()[:2]

@@ -4,6 +4,8 @@ import heapq
 import itertools
 from dataclasses import dataclass, field
 
+TOKEN_BYTES = 16  # of a waiting text, by token: its ids, and what a job is beside them
+
 
 class QueueFull(Exception):
     """The work does not fit in the queue. The message says how much waits, the limit, and what to do."""

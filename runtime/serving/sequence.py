@@ -1,8 +1,8 @@
 """The sequence model that is served, if there is one: its item vectors, its thread, and the switch to another.
 
 The model is a part that may be absent. A bundle that appears, or replaces another, is taken over within seconds: loaded
-and tested beside the old one, its item vectors computed, then put in its place in one assignment. A request keeps the
-model it started with.
+and tested beside the old one, then put in its place in one assignment. A request keeps the model it started with. Item
+vectors are not kept twice: the old ones go, and the new ones are computed as they are asked for and in the background.
 """
 
 import asyncio
@@ -72,20 +72,25 @@ class SequenceServing:
     """Event-loop thread only. `served` is what answers now, None where there is no bundle; `problem` says why a bundle
     that is there is not served."""
 
-    def __init__(self, models_dir: Path, catalog: Catalog, content_model_version: str) -> None:
+    def __init__(self, models_dir: Path, content_model_version: str) -> None:
         self.served: Served | None = None
         self.problem: str | None = None
         self._folder = models_dir / SEQUENCE
-        self._catalog = catalog
+        self._catalog: Catalog  # from `start` on
         self._content_model_version = content_model_version
         self._seen = _stamp(self._folder)
         self._waiting = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sequence")
 
-    def load_at_start(self) -> None:
-        """Serve the bundle that is there. One that cannot be served is logged, and everything else works."""
-        if self._seen is not None:
-            self.served = self._load()
+    def load_at_start(self) -> SequenceModel | None:
+        """The model of the bundle that is there. One that cannot be served is logged, and everything else works."""
+        return None if self._seen is None else self._load()
+
+    def start(self, catalog: Catalog, model: SequenceModel | None) -> None:
+        """Serve this catalogue, with the model that `load_at_start` found: the room for its items follows from what
+        the models leave."""
+        self._catalog = catalog
+        self.served = None if model is None else self._beside_catalog(model)
 
     def require(self) -> Served:
         """What is served. Raises NotInstalled."""
@@ -175,16 +180,22 @@ class SequenceServing:
             self._seen = stamp
             loop = asyncio.get_running_loop()
             # Not in the model's own thread: requests are answered by the old bundle meanwhile.
-            if (served := await loop.run_in_executor(None, self._load)) is None:
+            if (model := await loop.run_in_executor(None, self._load)) is None:
                 continue
-            await self.fill(self._catalog.all_ids(), served)
-            self.served = served
-            log.info("%s of bundle %s is served", served.model.model_version, served.model.bundle.digest[:12])
+            before, self.served = self.served, self._beside_catalog(model)
+            if before is not None:
+                before.items.release()  # both do not fit; the new ones take two milliseconds for 256 items
+            log.info("%s of bundle %s is served", model.model_version, model.bundle.digest[:12])
+            del before, model
+            await self.fill(self._catalog.all_ids())
 
     def close(self) -> None:
         self._thread.shutdown()
 
-    def _load(self) -> Served | None:
+    def _beside_catalog(self, model: SequenceModel) -> Served:
+        return Served(model, ItemVectors(self._catalog.capacity, model.dimensions))
+
+    def _load(self) -> SequenceModel | None:
         try:
             bundle = Bundle.load(self._folder.resolve(), kind=KIND)
             model = load_sequence_model(bundle, self._content_model_version)
@@ -194,7 +205,7 @@ class SequenceServing:
             log.error("%s; %s", error, kept)
             return None
         self.problem = None
-        return Served(model, ItemVectors(self._catalog.capacity, model.dimensions))
+        return model
 
     async def _run(self, call: Callable[..., T], *arguments: object) -> T:
         if self._waiting >= MAX_WAITING:

@@ -8,6 +8,7 @@ import pytest
 
 from bench.server import IMAGE_ENVIRONMENT
 from runtime.settings import Settings
+from runtime.sizing import MAX_REQUESTS
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -42,7 +43,7 @@ def test_the_server_stops_before_it_is_killed():
 def test_the_proxy_s_hard_limit_is_the_server_s():
     concurrency = FLY["http_service"]["concurrency"]
     assert concurrency["type"] == "requests"
-    assert concurrency["soft_limit"] < concurrency["hard_limit"] == Settings().max_requests
+    assert concurrency["soft_limit"] < concurrency["hard_limit"] == MAX_REQUESTS
 
 
 def test_the_machine_is_the_smallest():

@@ -1,0 +1,148 @@
+"""How much each part may hold: what the settings leave open follows from the memory found at start.
+
+`size` is arithmetic alone: the same numbers give the same sizes. Its callers read the machine.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from runtime.catalog import label_index
+from runtime.catalog.catalog import ID_BYTES, LABELS_PER_ITEM
+from runtime.catalog.item_vectors import ITEM_BYTES
+from runtime.catalog.vector_matrix import row_bytes
+from runtime.http.rate_limit import CLIENT_BYTES, CLIENTS
+from runtime.models import sequence_model, text_encoder
+from runtime.models.scheduler import TOKEN_BYTES
+from runtime.serving import search
+from runtime.settings import AUTO, MiB, Settings, variable
+from runtime.system.memory_budget import MemoryBudget
+
+DIMENSIONS = 384
+
+# Left alone: mapped models and code are read from here, and the system and its page cache live here.
+RESERVE_BYTES = 20 * MiB
+
+# What has no setting and no module of its own.
+_CONNECTION_BYTES = 72 * 1024  # uvicorn buffers up to 64 KiB of a body before it stops reading
+_DECODE_BYTES = 16 * MiB  # one body is decoded at a time: 131,072 values at about 100 bytes
+_HISTORY_BYTES = 4 * MiB  # a page of a history with its vectors, and what it gave to each candidate
+_STORE_BYTES = 12 * MiB  # 8 MiB of queued writes, 2 MiB being committed, two page caches of 1 MiB
+
+
+@dataclass(frozen=True)
+class Range:
+    """A size that is chosen: at least `low`, `usual` before anything takes more, and never over `high`."""
+
+    low: int
+    usual: int
+    high: int
+
+    def at(self, step: int) -> int:
+        """Grows with the step: `low` at 0, `usual` at STEPS, `high` at 2 · STEPS."""
+        low, high = (self.low, self.usual) if step <= STEPS else (self.usual, self.high)
+        return low + (high - low) * (step if step <= STEPS else step - STEPS) // STEPS
+
+
+STEPS = 1024
+MAX_REQUESTS = 128
+RANGES = {
+    "catalog_bytes": Range(MiB, 8 * MiB, 128 * MiB),
+    "body_budget_bytes": Range(4 * MiB, 6 * MiB, 6 * MiB),
+    "max_requests": Range(32, MAX_REQUESTS, MAX_REQUESTS),
+    "cache_bytes": Range(MiB // 2, 2 * MiB, 2 * MiB),
+}
+_UNKNOWN_MEMORY_STEP = STEPS + STEPS // 5  # a catalogue of 32 MiB
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is there beside the settings. scratches: workers that have not run the longest text yet. sequence: whether a
+    sequence model is served, which keeps vectors of its own for the catalogue. items: stored, so they have to fit."""
+
+    scratches: int
+    sequence: bool
+    items: int = 0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """`settings`: those in force, with nothing left open. `chosen`: the names of those that were."""
+
+    settings: Settings
+    chosen: tuple[str, ...]
+    budget: MemoryBudget
+
+    def check(self) -> None:
+        """Raises MemoryBudgetError when even the smallest choice does not fit beside what is set."""
+        fixed = [variable(name) for name in RANGES if name not in self.chosen]
+        lower = ", ".join([*fixed, "VOWS_MAX_BODY_BYTES", "VOWS_THREADS", "VOWS_QUEUE_TOKENS"])
+        unset = f" (without {' and '.join(fixed)} set, what fits is chosen)" if fixed else ""
+        self.budget.check(f"Lower {lower}{unset}, or give the machine more memory")
+
+    def lines(self) -> str:
+        """What was chosen, and the budget that it follows from."""
+        values = ", ".join(f"{variable(name)}={getattr(self.settings, name)}" for name in self.chosen)
+        how = f"chosen for the memory found: {values}" if values else "no size was left open"
+        return f"{how}; what may still be taken:\n{self.budget.lines()}"
+
+
+def size(settings: Settings, available: int | None, held: Held) -> Sizes:
+    """The sizes that the settings leave open, as large as the memory allows, and what then may be held.
+
+    available: bytes that this process may still take, with the models and the store loaded and the catalogue not;
+    None if unknown. What is set stays as it is.
+    """
+    chosen = tuple(name for name in RANGES if getattr(settings, name) == AUTO)
+
+    def at(step: int) -> Sizes:
+        sizes: dict[str, Any] = {name: _range(name, settings, held).at(step) for name in chosen}
+        in_force = replace(settings, **sizes)
+        return Sizes(in_force, chosen, MemoryBudget(_parts(in_force, held), available, RESERVE_BYTES))
+
+    if available is None:
+        return at(_UNKNOWN_MEMORY_STEP)
+    low, high = 0, 2 * STEPS + 1  # the largest step that fits is `low` or above, and below `high`
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if at(middle).budget.fits else (low, middle)
+    return at(low)
+
+
+def _range(name: str, settings: Settings, held: Held) -> Range:
+    """The range of a setting, none of it below what has to fit: the largest body, the stored items."""
+    least = {
+        "body_budget_bytes": settings.max_body_bytes,
+        "catalog_bytes": held.items * row_bytes(settings.catalog_vectors, DIMENSIONS),
+    }.get(name, 0)
+    found = RANGES[name]
+    return Range(max(found.low, least), max(found.usual, least), max(found.high, least))
+
+
+def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
+    """Bytes by part. What cannot be held at the same time counts once, with the largest."""
+    items = settings.catalog_bytes // row_bytes(settings.catalog_vectors, DIMENSIONS)
+    # On the event loop's thread one of these is done at a time, without awaiting anything.
+    in_turn = {
+        "decoding one body": _DECODE_BYTES,
+        "one history": _HISTORY_BYTES,
+        "one search": items * search.ROW_BYTES + search.POOL_BYTES,
+    }
+    largest = max(in_turn, key=lambda name: in_turn[name])
+    others = ", ".join(name for name in in_turn if name != largest)
+    parts = {
+        "catalogue (VOWS_CATALOG_BYTES, and ids)": settings.catalog_bytes + items * ID_BYTES,
+        "labels of the catalogue": items * (LABELS_PER_ITEM * label_index.ENTRY_BYTES + label_index.ROW_BYTES),
+        f"{largest} (the largest of what is done in turn: {others})": in_turn[largest],
+        "bodies and what is decoded of them (2 × VOWS_BODY_BUDGET_BYTES)": 2 * settings.body_budget_bytes,
+        "connections (VOWS_MAX_REQUESTS)": settings.max_requests * _CONNECTION_BYTES,
+        "scratch of the text encoder (VOWS_THREADS)": held.scratches * text_encoder.SCRATCH_BYTES,
+        "store": _STORE_BYTES,
+        "cache (VOWS_CACHE_BYTES)": settings.cache_bytes,
+        "queue (VOWS_QUEUE_TOKENS)": settings.queue_tokens * TOKEN_BYTES,
+        "rate limit (VOWS_RATE_PER_S)": CLIENTS * CLIENT_BYTES if settings.rate_per_s else 0,
+    }
+    if held.sequence:
+        parts["item vectors of the sequence model (VOWS_CATALOG_BYTES)"] = items * ITEM_BYTES
+        parts["scratch of the sequence model"] = sequence_model.SCRATCH_BYTES
+    return parts
