@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.process_memory import MB
+from bench.process_memory import MiB
 from bench.suite import NotMeasured
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -29,14 +29,14 @@ class MemoryGroup:
         """Move the calling process into the group; what it allocates from here on is charged to it."""
         (self.path / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
 
-    def peak_mb(self) -> float | None:
+    def peak_mib(self) -> float | None:
         """Highest charge so far, page cache included (so it may touch the limit); None on kernels without it."""
         file = self.path / ("memory.max_usage_in_bytes" if self.version == 1 else "memory.peak")
-        return int(file.read_text(encoding="ascii")) / MB if file.exists() else None
+        return int(file.read_text(encoding="ascii")) / MiB if file.exists() else None
 
-    def anonymous_mb(self) -> float:
+    def anonymous_mib(self) -> float:
         """Anonymous memory charged to the group now."""
-        return self._number("memory.stat", "total_rss" if self.version == 1 else "anon") / MB
+        return self._number("memory.stat", "total_rss" if self.version == 1 else "anon") / MiB
 
     def oom_kills(self) -> int:
         """Processes of the group that the kernel ended for memory."""
@@ -51,8 +51,8 @@ class MemoryGroup:
 
 
 @contextmanager
-def memory_limit(limit_mb: int) -> Iterator[MemoryGroup]:
-    """A new group limited to `limit_mb` without swap; removed at the end. Its processes must have ended by then.
+def memory_limit(limit_mib: int) -> Iterator[MemoryGroup]:
+    """A new group limited to `limit_mib` without swap; removed at the end. Its processes must have ended by then.
 
     Raises NotMeasured when the machine lets this process make none (needs root and a writable cgroup file system).
     """
@@ -66,7 +66,7 @@ def memory_limit(limit_mb: int) -> Iterator[MemoryGroup]:
         raise NotMeasured(f"needs a writable memory cgroup: {error.strerror}") from error
     try:
         try:
-            _write_limit(path, version, limit_mb * MB)
+            _write_limit(path, version, limit_mib * MiB)
         except OSError as error:
             raise NotMeasured(f"needs the memory controller: {error}") from error
         yield MemoryGroup(path, version)

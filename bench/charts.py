@@ -11,19 +11,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.history import CaseResult
+from bench.case_result import CaseResult
 from bench.suites import embed, memory
 
-MACHINE_MB = 256
+MACHINE_MIB = 256
 TREND = (
-    ("embed.ratio_to_floor.32", "32 tokens / floor", "x floor"),
-    ("embed.ratio_to_floor.128", "128 tokens / floor", "x floor"),
-    ("memory.peak_rss_mb.load", "peak RSS", "MB"),
-    ("memory.anonymous_mb.load", "anonymous", "MB"),
+    ("embed.ratio_to_roofline.32", "32 tokens / roofline", "x roofline"),
+    ("embed.ratio_to_roofline.128", "128 tokens / roofline", "x roofline"),
+    ("memory.peak_rss_mib.load", "peak RSS", "MiB"),
+    ("memory.anonymous_mib.load", "anonymous", "MiB"),
     ("start.first_answer_s", "start to first answer", "s"),
 )
 TREND_METRICS = {metric for metric, _, _ in TREND}
-COLOURS = {"ink": "#26323a", "ours": "#0b6e6e", "http": "#d1662b", "floor": "#8a949b", "limit": "#b3261e"}
+COLOURS = {"ink": "#26323a", "ours": "#0b6e6e", "http": "#d1662b", "roofline": "#8a949b", "limit": "#b3261e"}
 STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: smaller files, readable by a screen reader
     "svg.hashsalt": "vows-edge",  # the same figures give the same bytes
@@ -39,7 +39,7 @@ STYLE: Any = {
 
 
 def latency_by_length(result: CaseResult, path: Path) -> None:
-    """p50 in process and over HTTP (bars to p95) and the float32 floor, by tokens, both axes logarithmic."""
+    """p50 in process and over HTTP (bars to p95) and the fp32 roofline, by tokens, both axes logarithmic."""
     figure, axes = new_figure("Latency of one text, one core")
     lengths = [n for n in embed.LENGTHS if result.series.get(f"text_ms.{n}")]
     lowest: list[float] = []
@@ -54,36 +54,36 @@ def latency_by_length(result: CaseResult, path: Path) -> None:
             lengths, middle, yerr=[np.zeros_like(upper), upper], label=f"{label}, p50 to p95",
             color=COLOURS[colour], marker="o", capsize=3,
         )  # fmt: skip
-    floor = [float(np.median(result.series[f"floor_ms.{n}"])) for n in lengths]
-    axes.plot(lengths, floor, label="float32 arithmetic floor", color=COLOURS["floor"], linestyle="--")
+    roofline = [float(np.median(result.series[f"roofline_ms.{n}"])) for n in lengths]
+    axes.plot(lengths, roofline, label="fp32 roofline", color=COLOURS["roofline"], linestyle="--")
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(lengths, [str(n) for n in lengths])
     ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
-    axes.set_ylim(0.8 * min(min(floor), *lowest), 1.25 * max(max(floor), *highest))
+    axes.set_ylim(0.8 * min(min(roofline), *lowest), 1.25 * max(max(roofline), *highest))
     axes.set_xlabel("tokens")
     axes.set_ylabel("ms")
     save(figure, path)
 
 
 def memory_staircase(result: CaseResult, path: Path) -> None:
-    """Anonymous and file-backed memory after each step, the peak so far, and the machine's 256 MB."""
+    """Anonymous and file-backed memory after each step, the peak so far, and the machine's 256 MiB."""
     figure, axes = new_figure("Memory of the server")
-    steps = [step for step in memory.STEPS if result.series.get(f"rss_mb.{step}")]
+    steps = [step for step in memory.STEPS if result.series.get(f"rss_mib.{step}")]
     labels = {"start": "ready", "warm": "one text of\neach length", "load": "500 mixed requests,\n32 x 256 tokens"}
-    anonymous = np.asarray([result.series[f"anonymous_mb.{step}"][0] for step in steps])
-    file_backed = np.asarray([result.series[f"file_backed_mb.{step}"][0] for step in steps])
-    peak = [result.series[f"peak_rss_mb.{step}"][0] for step in steps]
+    anonymous = np.asarray([result.series[f"anonymous_mib.{step}"][0] for step in steps])
+    file_backed = np.asarray([result.series[f"file_backed_mib.{step}"][0] for step in steps])
+    peak = [result.series[f"peak_rss_mib.{step}"][0] for step in steps]
     places = np.arange(len(steps))
     axes.bar(places, anonymous, 0.5, label="anonymous", color=COLOURS["ours"])
     axes.bar(places, file_backed, 0.5, bottom=anonymous, label="file-backed", color="#9cc7c5")
     axes.hlines(peak, places - 0.3, places + 0.3, color=COLOURS["http"], linewidth=2, label="peak RSS so far")
-    axes.axhline(MACHINE_MB, color=COLOURS["limit"], linestyle="--", label=f"{MACHINE_MB} MB machine")
+    axes.axhline(MACHINE_MIB, color=COLOURS["limit"], linestyle="--", label=f"{MACHINE_MIB} MiB machine")
     axes.set_xticks(places, [labels[step] for step in steps])
-    axes.set_ylim(0, MACHINE_MB * 1.2)
-    axes.set_ylabel("MB")
+    axes.set_ylim(0, MACHINE_MIB * 1.2)
+    axes.set_ylabel("MiB")
     axes.grid(visible=False, axis="x")
     save(figure, path)
 
@@ -91,13 +91,13 @@ def memory_staircase(result: CaseResult, path: Path) -> None:
 def memory_over_requests(result: CaseResult, path: Path) -> None:
     """Anonymous memory over mixed requests."""
     figure, axes = new_figure("Anonymous memory over mixed traffic")
-    settling = result.series.get("settling_anonymous_mb", [])
-    readings = [*settling, *result.series["flat_anonymous_mb"]]
+    settling = result.series.get("settling_anonymous_mib", [])
+    readings = [*settling, *result.series["flat_anonymous_mib"]]
     axes.plot(np.arange(1, len(readings) + 1) * memory.READ_EVERY, readings, label="anonymous", color=COLOURS["ours"])
     axes.axvspan(0, len(settling) * memory.READ_EVERY, color="#eef1f2", label="caches fill; not counted as growth")
     axes.set_ylim(0, 1.25 * max(readings))
     axes.set_xlabel("requests")
-    axes.set_ylabel("MB")
+    axes.set_ylabel("MiB")
     save(figure, path)
 
 

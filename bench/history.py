@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.suite import Note
+from bench.case_result import CaseResult
 
 HISTORY_FILE = Path(__file__).with_name("history.jsonl")
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """What one case left behind: raw series, notes, the seconds it took, and why it has no figures if it has none.
-
-    failed: it ran and broke; not_measured: this machine cannot run it (no root, no data).
-    """
-
-    series: dict[str, list[float]] = field(default_factory=dict)
-    notes: dict[str, Note] = field(default_factory=dict)
-    seconds: float = 0.0
-    failed: str | None = None
-    not_measured: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The runtime's own text encoder in a process of its own, timed on request: JSON lines in, JSON lines out.
 
-`python -m bench.in_process MODELS CORE`. A request is `{"floor": true}`, answered with the core's matrix-product rate,
-or `{"texts": [...]}`, answered with the milliseconds each text took from text to vector and in the model alone.
+`python -m bench.in_process MODELS CORE`. The request `{"roofline": true}` returns the core's matrix-product
+rate; `{"texts": [...]}` returns the milliseconds each text took from text to vector and in the model alone.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.floor import sgemm_flops_per_s
 from bench.machine import ROOT
+from bench.roofline import sgemm_flops_per_s
 from bench.suite import Conditions
 
 
@@ -30,7 +30,7 @@ class EncoderProcess:
 
     def flops_per_s(self) -> float:
         """The best matrix-product rate of its core, now."""
-        return float(self._ask({"floor": True})["flops_per_s"])
+        return float(self._ask({"roofline": True})["flops_per_s"])
 
     def embed_ms(self, texts: list[str]) -> tuple[list[float], list[float]]:
         """Milliseconds a text, from text to vector, and of these in the model."""
@@ -85,7 +85,7 @@ def main(models: Path, core: int) -> None:
     print(json.dumps({"encoding": encoder.encoding}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
-        if "floor" in request:
+        if "roofline" in request:
             print(json.dumps({"flops_per_s": sgemm_flops_per_s()}), flush=True)
             continue
         text_ms: list[float] = []

@@ -21,7 +21,7 @@ class Machine:
     cpu: str
     flags: tuple[str, ...]
     cores: int
-    memory_mb: int
+    memory_mib: int
     system: str
 
     def as_dict(self) -> dict[str, object]:
@@ -49,7 +49,7 @@ def read_machine() -> Machine:
         cpu=model,
         flags=tuple(flag for flag in VECTOR_FLAGS if flag in present),
         cores=len(os.sched_getaffinity(0)),
-        memory_mb=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20,
+        memory_mib=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20,
         system=f"{platform.system()} {platform.release()}",
     )
 

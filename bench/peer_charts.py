@@ -8,31 +8,31 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.charts import COLOURS, MACHINE_MB, new_figure, save
-from bench.history import CaseResult
+from bench.case_result import CaseResult
+from bench.charts import COLOURS, MACHINE_MIB, new_figure, save
 from bench.peers.compare import LENGTHS, SPEED, limit_case, memory_case
-from bench.peers.contenders import CONTENDERS
+from bench.peers.engines import ENGINES
 
 _OTHERS = ("#8a949b", "#c2a14d", "#7d6b9e", "#5f8fbf", "#a8705d", "#6f9a62", "#b98fb0", "#4f5a61")
-_LIVES, _DIES = "#9cc7c5", "#e3c4bf"
+_SURVIVED, _FAILED = "#9cc7c5", "#e3c4bf"
 
 
 def latency_of_peers(results: Mapping[str, CaseResult], path: Path) -> None:
-    """p50 of a text by its length as a multiple of the float32 floor of the same rounds: a line a contender."""
+    """p50 of a text by its length as a multiple of the fp32 roofline of the same rounds: a line an engine."""
     series = results[SPEED].series
-    floor = [statistics.median(series[f"floor_ms.{tokens}"]) for tokens in LENGTHS]
-    figure, axes = new_figure("Time of one text, as a multiple of the float32 arithmetic floor")
+    roofline = [statistics.median(series[f"roofline_ms.{tokens}"]) for tokens in LENGTHS]
+    figure, axes = new_figure("Time of one text, as a multiple of the fp32 roofline")
     colours = iter(_OTHERS)
-    for contender in CONTENDERS:
-        ours = contender.model == "bundle"
-        times = [series.get(f"round_ms.{contender.name}.{tokens}") for tokens in LENGTHS]
-        colour = (COLOURS["http"] if contender.own_server else COLOURS["ours"]) if ours else next(colours)
+    for engine in ENGINES:
+        ours = engine.model == "bundle"
+        times = [series.get(f"round_ms.{engine.name}.{tokens}") for tokens in LENGTHS]
+        colour = (COLOURS["http"] if engine.own_server else COLOURS["ours"]) if ours else next(colours)
         if not all(times):
             continue
-        ratios = [statistics.median(taken or ()) / least for taken, least in zip(times, floor, strict=True)]
-        label = f"{contender.label} ({contender.arithmetic})"
+        ratios = [statistics.median(taken or ()) / least for taken, least in zip(times, roofline, strict=True)]
+        label = f"{engine.label} ({engine.arithmetic})"
         axes.plot(LENGTHS, ratios, marker="o", color=colour, linewidth=3 if ours else 1.5, label=label)
-    axes.axhline(1, color=COLOURS["floor"], linestyle="--", label="float32 arithmetic floor")
+    axes.axhline(1, color=COLOURS["roofline"], linestyle="--", label="fp32 roofline")
     axes.set_xscale("log", base=2)
     axes.set_xticks(LENGTHS, [str(n) for n in LENGTHS])
     axes.set_yscale("log", base=2)
@@ -40,26 +40,26 @@ def latency_of_peers(results: Mapping[str, CaseResult], path: Path) -> None:
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel("tokens")
-    axes.set_ylabel("x floor")
+    axes.set_ylabel("x roofline")
     save(figure, path, columns=2)
 
 
 def memory_of_peers(results: Mapping[str, CaseResult], path: Path) -> None:
-    """Peak after the large batch and what is held when ready; whether a hard limit of 256 MB was survived."""
-    shown = [one for one in CONTENDERS if _first(results, memory_case(one.name), "batch_peak_mb") is not None]
-    shown.sort(key=lambda one: -(_first(results, memory_case(one.name), "batch_peak_mb") or 0.0))
+    """Peak after the large batch and what is held when ready; whether a hard limit of 256 MiB was survived."""
+    shown = [one for one in ENGINES if _first(results, memory_case(one.name), "batch_peak_mib") is not None]
+    shown.sort(key=lambda one: -(_first(results, memory_case(one.name), "batch_peak_mib") or 0.0))
     figure, axes = new_figure("Memory: peak after a batch of 32 texts of 256 tokens")
     places = np.arange(len(shown))
-    peaks = [_first(results, memory_case(one.name), "batch_peak_mb") or 0.0 for one in shown]
-    ready = [_first(results, memory_case(one.name), "ready_rss_mb") or 0.0 for one in shown]
-    lived = [_first(results, limit_case(one.name), "lived") == 1.0 for one in shown]
-    for survived, label in ((True, "peak; survived 256 MB"), (False, "peak; did not survive 256 MB")):
+    peaks = [_first(results, memory_case(one.name), "batch_peak_mib") or 0.0 for one in shown]
+    ready = [_first(results, memory_case(one.name), "ready_rss_mib") or 0.0 for one in shown]
+    lived = [_first(results, limit_case(one.name), "survived") == 1.0 for one in shown]
+    for survived, label in ((True, "peak; survived 256 MiB"), (False, "peak; did not survive 256 MiB")):
         where = [n for n, one in enumerate(lived) if one is survived]
-        axes.barh(places[where], [peaks[n] for n in where], 0.6, color=_LIVES if survived else _DIES, label=label)
+        axes.barh(places[where], [peaks[n] for n in where], 0.6, color=_SURVIVED if survived else _FAILED, label=label)
     axes.scatter(ready, places, color=COLOURS["ink"], s=18, zorder=3, label="ready")
-    axes.axvline(MACHINE_MB, color=COLOURS["limit"], linestyle="--", label=f"{MACHINE_MB} MB machine")
+    axes.axvline(MACHINE_MIB, color=COLOURS["limit"], linestyle="--", label=f"{MACHINE_MIB} MiB machine")
     axes.set_yticks(places, [f"{one.label} ({one.arithmetic})" for one in shown])
-    axes.set_xlabel("MB, resident")
+    axes.set_xlabel("MiB, resident")
     axes.grid(visible=False, axis="y")
     save(figure, path)
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-MB = 1 << 20
+MiB = 1 << 20
 
 
 @dataclass(frozen=True)
 class ProcessMemory:
-    """One reading, in MB of 2^20 bytes.
+    """One reading, in MiB.
 
     rss: resident; pss: the same with shared pages divided among those who map them; anonymous: heap and stacks,
     which cannot be given back; file_backed: mapped files, which can; peak_rss: the highest rss since the start,
     kept by the kernel (VmHWM), so that no sampling can miss it.
     """
 
-    rss_mb: float
-    pss_mb: float
-    anonymous_mb: float
-    file_backed_mb: float
-    peak_rss_mb: float
+    rss_mib: float
+    pss_mib: float
+    anonymous_mib: float
+    file_backed_mib: float
+    peak_rss_mib: float
 
 
 def parse_kilobytes(text: str) -> dict[str, int]:
@@ -40,10 +40,10 @@ def read_process_memory(pid: int) -> ProcessMemory:
     status = parse_kilobytes(Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace"))
     rss, anonymous = rollup["Rss"] / 1024, rollup["Anonymous"] / 1024
     return ProcessMemory(
-        rss_mb=rss,
-        pss_mb=rollup["Pss"] / 1024,
-        anonymous_mb=anonymous,
-        file_backed_mb=rss - anonymous,
+        rss_mib=rss,
+        pss_mib=rollup["Pss"] / 1024,
+        anonymous_mib=anonymous,
+        file_backed_mib=rss - anonymous,
         # VmHWM is brought up to date lazily and can lag behind a reading that was just taken
-        peak_rss_mb=max(rss, status["VmHWM"] / 1024),
+        peak_rss_mib=max(rss, status["VmHWM"] / 1024),
     )

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.history import CaseResult, Run
+from bench.case_result import CaseResult
+from bench.history import Run
 from bench.machine import ROOT, read_machine, read_revision, read_versions
 from bench.suite import Case, Conditions
 from bench.suites import load_suite
@@ -41,9 +42,9 @@ def run_case(module: str, case: Case, conditions: Conditions) -> CaseResult:
     with tempfile.TemporaryDirectory(prefix="vows-bench-") as folder:
         out = Path(folder) / "result.json"
         command = [sys.executable, "-m", "bench.worker", module, case.name, conditions_to_json(conditions), str(out)]
-        # One BLAS thread: the floor is that of one core. It has to be set before numpy is imported.
+        # One BLAS thread: the roofline is that of one core. It has to be set before numpy is imported.
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
-        environment.pop("OPENBLAS_CORETYPE", None)  # would slow the floor down
+        environment.pop("OPENBLAS_CORETYPE", None)  # would slow the roofline down
         start = time.monotonic()
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=2)
         try:

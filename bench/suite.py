@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from bench.history import CaseResult
+from bench.case_result import CaseResult, Note, Series
 
 Worse = Literal["higher", "lower"]
 Statistic = Literal["median", "p95", "p99", "min", "max"]
-Series = Mapping[str, Sequence[float]]
-Note = str | int | float | bool
 
 
 class NotMeasured(Exception):
@@ -70,7 +67,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Case:
-    """One contender or condition; `measure` runs in a process of its own and fills the samples."""
+    """One engine or condition; `measure` runs in a process of its own and fills the samples."""
 
     name: str
     measure: Callable[[Conditions, Samples], None]
@@ -81,7 +78,7 @@ class Case:
 class Metric:
     """A figure read from one case's raw series.
 
-    name: dotted, unique (`embed.ratio_to_floor.32`); values: the per-round values, [] where they were not taken.
+    name: dotted, unique (`embed.ratio_to_roofline.32`); values: the per-round values, [] where they were not taken.
     """
 
     name: str
@@ -155,7 +152,7 @@ def difference(minuend: str, subtrahend: str) -> Callable[[Series], Sequence[flo
     return lambda series: [a - b for a, b in zip(series.get(minuend, ()), series.get(subtrahend, ()), strict=False)]
 
 
-def percentiles_apart(minuend: str, subtrahend: str, percent: float) -> Callable[[Series], Sequence[float]]:
+def percentile_difference(minuend: str, subtrahend: str, percent: float) -> Callable[[Series], Sequence[float]]:
     """One value, a percentile of one series minus the same of another; [] where either was not taken."""
 
     def values(series: Series) -> Sequence[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.history import CaseResult
+from bench.case_result import CaseResult
 from bench.suite import Metric, Suite
 from bench.targets import Target, for_metric
 

@@ -11,7 +11,7 @@ import traceback
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.history import CaseResult
+from bench.case_result import CaseResult
 from bench.suite import Conditions, NotMeasured, Samples
 from bench.suites import load_suite
 
@@ -38,7 +38,7 @@ def run_case(module: str, case_name: str, conditions: Conditions) -> CaseResult:
         load_suite(module).case(case_name).measure(conditions, samples)
     except NotMeasured as reason:
         not_measured = str(reason)
-    except Exception as error:  # a contender that fails is a row that says so
+    except Exception as error:  # an engine that fails is a row that says so
         traceback.print_exc()
         failed = f"{type(error).__name__}: {error}"[:500]
     seconds = round(time.monotonic() - start, 2)

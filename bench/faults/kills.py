@@ -24,10 +24,10 @@ KILLED_STARTING, KILLED_STOPPING = 0.1, 0.1  # shares of the rounds
 KINDS = ("view", "view", "save", "share", "skip")
 
 
-def kill_again_and_again(
+def kill_repeatedly(
     conditions: Conditions, kills: int, progress: Callable[[int, Findings], None]
 ) -> tuple[Ledger, Findings]:
-    """`kills` rounds on one database. Raises RuntimeError at the first round that lost or doubled something."""
+    """`kills` rounds on one database. Raises RuntimeError at the first round that lost or duplicated something."""
     draw, ledger = random.Random(conditions.seed), Ledger()
     with tempfile.TemporaryDirectory(prefix="vows-kills-") as folder:
         database = Path(folder) / "data" / "vows.db"
@@ -51,8 +51,8 @@ def kill_again_and_again(
 
 def _checked(database: Path, ledger: Ledger, *, thorough: bool) -> Findings:
     found = compare(database, ledger, thorough=thorough)
-    if ledger.complaints or found.wrong:
-        raise RuntimeError(f"not what was acknowledged: {found} {ledger.complaints[:3]}")
+    if ledger.unexpected_responses or found.wrong:
+        raise RuntimeError(f"not what was acknowledged: {found} {ledger.unexpected_responses[:3]}")
     return found
 
 
@@ -64,7 +64,7 @@ def _load_until_killed(server: Server, number: int, ledger: Ledger, draw: random
     doubtful = sorted(ledger.in_doubt)
     clients = [
         threading.Thread(
-            target=_write_until_it_dies,
+            target=_write_until_killed,
             args=(server, f"{number}-{n}", doubtful[n::CLIENTS], ledger, random.Random(draw.random())),
         )
         for n in range(CLIENTS)
@@ -80,7 +80,7 @@ def _load_until_killed(server: Server, number: int, ledger: Ledger, draw: random
         client.join()
 
 
-def _write_until_it_dies(server: Server, name: str, doubtful: list[str], ledger: Ledger, draw: random.Random) -> None:
+def _write_until_killed(server: Server, name: str, doubtful: list[str], ledger: Ledger, draw: random.Random) -> None:
     """Events one by one and in batches, those in doubt first; now and then a new vector, or a user to forget."""
     try:
         with server.connect() as connection:
@@ -95,7 +95,7 @@ def _write_until_it_dies(server: Server, name: str, doubtful: list[str], ledger:
                     content = {"text": f"a barn with {draw.randrange(100)} doors"}
                     connection.ask(build_request("PUT", f"/content/item-{draw.randrange(CONTENTS)}", content))
                 if draw.random() < 0.03:
-                    _tell_and_forget(connection, f"{name}-{n}-guest", ledger)
+                    _create_and_delete_user(connection, f"{name}-{n}-guest", ledger)
     except (OSError, RuntimeError):  # killed, or in time refused what it could not finish
         return
 
@@ -114,15 +114,15 @@ def _store(connection: Connection, ids: list[str], ledger: Ledger, draw: random.
     answer = connection.ask_json(build_request("POST", "/interactions", events))
     outcomes = {result["event_id"] for result in answer["results"] if result["status"] in ("stored", "duplicate")}
     if outcomes != set(ids):
-        ledger.complaints.append(f"an event was rejected: {json.dumps(answer)[:300]}")
+        ledger.unexpected_responses.append(f"an event was rejected: {json.dumps(answer)[:300]}")
     ledger.acknowledged.update(ids)
 
 
-def _tell_and_forget(connection: Connection, user: str, ledger: Ledger) -> None:
+def _create_and_delete_user(connection: Connection, user: str, ledger: Ledger) -> None:
     preferences = {"preferences": ["a barn"]}
     connection.ask_json(build_request("PUT", f"/user/{user}/preferences", preferences))
     connection.ask_json(build_request("DELETE", f"/user/{user}"))
-    ledger.forgotten.add(user)
+    ledger.deleted.add(user)
 
 
 def _send_again(server: Server, ledger: Ledger) -> None:

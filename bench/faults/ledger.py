@@ -1,4 +1,4 @@
-"""What clients were told, and what the database says about it afterwards."""
+"""What the server acknowledged to clients, compared with the database afterwards."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from runtime.store.sqlite.interaction_log import TYPES
 class Ledger:
     """Ids of events that were sent, of those that were acknowledged, and users whose deletion was acknowledged.
 
-    Filled from several threads: adding to a set is one step. `complaints` are answers that should not have come.
+    Filled from several threads: adding to a set is one step. `unexpected_responses` should be empty.
     """
 
     sent: set[str] = field(default_factory=set)
     acknowledged: set[str] = field(default_factory=set)
-    forgotten: set[str] = field(default_factory=set)
-    complaints: list[str] = field(default_factory=list)
+    deleted: set[str] = field(default_factory=set)
+    unexpected_responses: list[str] = field(default_factory=list)
 
     @property
     def in_doubt(self) -> set[str]:
@@ -31,20 +31,20 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Findings:
-    """stored: rows of the log. lost: acknowledged and not there. doubled: counted more often than stored, or stored
-    more often than sent. unsent: stored and never sent. returned: users there again after their deletion."""
+    """stored: rows of the log. lost: acknowledged and not there. duplicated: counted more often than stored, or stored
+    more often than sent. unsent: stored and never sent. undeleted: users there again after their deletion."""
 
     stored: int
     lost: int
-    doubled: int
+    duplicated: int
     unsent: int
-    returned: int
+    undeleted: int
     problems: tuple[str, ...]
 
     @property
     def wrong(self) -> bool:
         """Whether anything is not as it was acknowledged."""
-        return bool(self.lost or self.doubled or self.unsent or self.returned or self.problems)
+        return bool(self.lost or self.duplicated or self.unsent or self.undeleted or self.problems)
 
 
 def compare(database: Path, ledger: Ledger, *, thorough: bool = False) -> Findings:
@@ -70,8 +70,8 @@ def compare(database: Path, ledger: Ledger, *, thorough: bool = False) -> Findin
     return Findings(
         stored=len(ids),
         lost=len(acknowledged - stored),
-        doubled=(len(ids) - len(stored)) + abs(users_sum - rows) + abs(total - rows) + abs(strength - popularity),
+        duplicated=(len(ids) - len(stored)) + abs(users_sum - rows) + abs(total - rows) + abs(strength - popularity),
         unsent=len(stored - ledger.sent),
-        returned=len(ledger.forgotten & users),
+        undeleted=len(ledger.deleted & users),
         problems=tuple(problem for problem in problems if problem != "ok"),
     )

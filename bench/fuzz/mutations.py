@@ -120,7 +120,7 @@ def _with(value: Any, path: Path, new: Any) -> Any:
 
 @st.composite
 def _mutated_json(draw: st.DrawFn, value: Any) -> bytes:
-    """The value as JSON with one to three places replaced, removed, doubled or renamed."""
+    """The value as JSON with one to three places replaced, removed, duplicated or renamed."""
     replaced: list[bytes] = []
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(_paths(value)))
@@ -154,7 +154,7 @@ _json = st.recursive(
 
 @st.composite
 def _mutated_bytes(draw: st.DrawFn, body: bytes) -> bytes:
-    """The bytes with pieces cut, doubled, flipped or put in."""
+    """The bytes with pieces cut, duplicated, flipped or put in."""
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(body)))
         how = draw(st.sampled_from(("cut", "double", "flip", "insert", "end")))

@@ -1,33 +1,29 @@
-"""What is read from the samples: ratios between contenders, and one row a contender for the report."""
+"""What is read from the samples: ratios between engines, and one row an engine for the report."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from bench.peers.contenders import CONTENDERS, INT8_PEERS, OURS, Contender
-from bench.suite import Series
-
-if TYPE_CHECKING:
-    from bench.history import CaseResult
+from bench.case_result import CaseResult, Series
+from bench.peers.engines import ENGINES, INT8_PEERS, OURS, Engine
 
 LENGTHS = (16, 32, 128, 256)  # tokens, [CLS] and [SEP] included
 SPEED = "side by side"
 
 
 def memory_case(name: str) -> str:
-    """The case that reads a contender's memory."""
+    """The case that reads an engine's memory."""
     return f"memory, {name}"
 
 
 def limit_case(name: str) -> str:
     """The case that runs it under a hard limit."""
-    return f"256 MB, {name}"
+    return f"256 MiB, {name}"
 
 
 def fastest(series: Series, tokens: int, names: Sequence[str] = INT8_PEERS) -> str | None:
-    """The contender of the lowest median over rounds at that length; None where none was timed."""
+    """The engine of the lowest median over rounds at that length; None where none was timed."""
     timed = {name: values for name in names if (values := series.get(f"round_ms.{name}.{tokens}"))}
     return min(timed, key=lambda name: statistics.median(timed[name]), default=None)
 
@@ -44,11 +40,11 @@ def ratio_to_fastest(tokens: int) -> Callable[[Series], Sequence[float]]:
     return values
 
 
-def cosine_above(statistic: Callable[[Sequence[float]], float]) -> Callable[[Series], Sequence[float]]:
-    """Our cosine to float32 less the best of those who compute with integers too (weights-only peers do not)."""
+def cosine_minus_best_int8(statistic: Callable[[Sequence[float]], float]) -> Callable[[Series], Sequence[float]]:
+    """Our cosine to float32 minus the best of the other engines with integer products (not just integer weights)."""
 
     def values(series: Series) -> Sequence[float]:
-        arithmetic = {contender.name: contender.arithmetic for contender in CONTENDERS}
+        arithmetic = {engine.name: engine.arithmetic for engine in ENGINES}
         theirs = [
             statistic(cosines)
             for name in INT8_PEERS
@@ -76,8 +72,8 @@ def _cosine(value: float) -> str:
     return f"{value:.5f}" if value > 0.9995 else f"{value:.4f}"
 
 
-def _speed_row(contender: Contender, result: CaseResult) -> list[str]:
-    name, series = contender.name, result.series
+def _speed_row(engine: Engine, result: CaseResult) -> list[str]:
+    name, series = engine.name, result.series
     cosines = series.get(f"cosine.{name}", [])
     why = result.notes.get(f"failed.{name}", result.failed or result.not_measured)
     cells = [
@@ -88,14 +84,21 @@ def _speed_row(contender: Contender, result: CaseResult) -> list[str]:
     return [*cells, "" if why is None else _short(str(why))]
 
 
-def _memory_row(contender: Contender, results: Mapping[str, CaseResult]) -> list[str]:
-    memory, limit = results.get(memory_case(contender.name)), results.get(limit_case(contender.name))
+def _memory_row(engine: Engine, results: Mapping[str, CaseResult]) -> list[str]:
+    memory, limit = results.get(memory_case(engine.name)), results.get(limit_case(engine.name))
     series = memory.series if memory else {}
-    columns = ("first_answer_s", "ready_rss_mb", "ready_anonymous_mb", "singles_peak_mb", "batch_peak_mb", "install_mb")
+    columns = (
+        "first_answer_s",
+        "ready_rss_mib",
+        "ready_anonymous_mib",
+        "singles_peak_mib",
+        "batch_peak_mib",
+        "install_mib",
+    )
     whys = [why for case in (memory, limit) if case for why in (case.failed, case.not_measured) if why]
     lived = "–"
-    if limit and limit.series.get("lived"):
-        lived = "**lives**" if limit.series["lived"][0] else str(limit.notes["died"])
+    if limit and limit.series.get("survived"):
+        lived = "**survived**" if limit.series["survived"][0] else str(limit.notes["stopped"])
     return [*(spread(series.get(column, [])) for column in columns), lived, _short(whys[0]) if whys else ""]
 
 
@@ -104,27 +107,27 @@ def _short(text: str) -> str:
 
 
 def comparison(results: Mapping[str, CaseResult]) -> str:
-    """Two Markdown tables, a row for every contender, the failed ones included."""
+    """Two Markdown tables, a row for every engine, the failed ones included."""
     lines = [
-        "| contender | arithmetic | cosine mean / min | "
+        "| engine | arithmetic | cosine mean / min | "
         + " | ".join(f"{tokens} tokens, ms" for tokens in LENGTHS)
         + " | requests/s | |",
         "|---" * (len(LENGTHS) + 5) + "|",
     ]
     speed = results.get(SPEED)
     if speed is not None:
-        floor = [spread(speed.series.get(f"floor_ms.{tokens}", [])) for tokens in LENGTHS]
-        lines.append("| *float32 floor* | | | " + " | ".join(floor) + " | | |")
-        lines += [_line(contender, _speed_row(contender, speed)) for contender in CONTENDERS]
+        roofline = [spread(speed.series.get(f"roofline_ms.{tokens}", [])) for tokens in LENGTHS]
+        lines.append("| *fp32 roofline* | | | " + " | ".join(roofline) + " | | |")
+        lines += [_line(engine, _speed_row(engine, speed)) for engine in ENGINES]
     lines += [
         "",
-        "| contender | arithmetic | first answer, s | ready, MB | of it anonymous | peak, single texts | "
-        "peak, 32 x 256 | installed, MB | in 256 MB | |",
+        "| engine | arithmetic | first answer, s | ready, MiB | of it anonymous | peak, single texts | "
+        "peak, 32 x 256 | installed, MiB | in 256 MiB | |",
         "|---" * 10 + "|",
-        *(_line(contender, _memory_row(contender, results)) for contender in CONTENDERS),
+        *(_line(engine, _memory_row(engine, results)) for engine in ENGINES),
     ]
     return "\n".join(lines)
 
 
-def _line(contender: Contender, cells: Sequence[str]) -> str:
-    return "| " + " | ".join([contender.label, contender.arithmetic, *cells]) + " |"
+def _line(engine: Engine, cells: Sequence[str]) -> str:
+    return "| " + " | ".join([engine.label, engine.arithmetic, *cells]) + " |"

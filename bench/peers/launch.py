@@ -1,4 +1,4 @@
-"""A contender as a running server: started on one core, asked over HTTP, put to sleep while others are asked."""
+"""An engine as a running server: started on one core, asked over HTTP, put to sleep while others are asked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bench.cgroup import MemoryGroup
 from bench.http_client import build_request
 from bench.machine import ROOT
-from bench.peers.contenders import Contender, Places
+from bench.peers.engines import Engine, Places
 from bench.peers.install import quiet_environment
 from bench.server import STOP_S, Server, free_port
 
@@ -39,7 +39,7 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a contender's server is started and asked."""
+    """How an engine's server is started and asked."""
 
     command: Callable[[Path, Path, int], list[str]]  # interpreter, model folder, port
     environment: Callable[[Path, int, Path], dict[str, str]]  # model folder, port, a fresh folder
@@ -48,7 +48,7 @@ class Dialect:
 
 
 def behind_front(name: str) -> Dialect:
-    """The dialect of the common front. `name`: a contender's folder, or a module with a `load`."""
+    """The dialect of the common front. `name`: an engine's folder, or a module with a `load`."""
     return Dialect(
         command=lambda python, model, port: [str(python), "-m", "bench.peers.front", name, str(model), str(port)],
         environment=lambda model, port, folder: {},
@@ -57,17 +57,17 @@ def behind_front(name: str) -> Dialect:
     )
 
 
-def dialect_of(contender: Contender) -> Dialect:
+def dialect_of(engine: Engine) -> Dialect:
     """What its folder says, or the common front's."""
-    if not contender.own_server:
-        return behind_front(contender.name)
-    module = importlib.import_module(f"bench.peers.{contender.name}.server")
+    if not engine.own_server:
+        return behind_front(engine.name)
+    module = importlib.import_module(f"bench.peers.{engine.name}.server")
     return Dialect(module.command, module.environment, module.request, module.vectors)
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A started contender."""
+    """A started engine."""
 
     name: str
     server: Server
@@ -134,27 +134,27 @@ def started(
 
 
 @contextmanager
-def started_contender(
-    contender: Contender, places: Places, bundle: Path, core: int, group: MemoryGroup | None = None
+def started_engine(
+    engine: Engine, places: Places, bundle: Path, core: int, group: MemoryGroup | None = None
 ) -> Iterator[Peer]:
-    """As `started`, for a contender that is set up.
+    """As `started`, for an engine that is set up.
 
     Raises NotMeasured when it is not, and RuntimeError with the reason when its set-up failed.
     """
-    places.require(contender)
-    python, model = places.python(contender), places.model(contender, bundle)
-    with started(contender.name, dialect_of(contender), python, model, places, core, group) as peer:
+    places.require(engine)
+    python, model = places.python(engine), places.model(engine, bundle)
+    with started(engine.name, dialect_of(engine), python, model, places, core, group) as peer:
         yield peer
 
 
-def folder_mb(path: Path) -> float:
-    """What the files under a folder take, in MB of 2^20 bytes; links are not followed."""
+def folder_mib(path: Path) -> float:
+    """What the files under a folder take, in MiB; links are not followed."""
     files = (file for file in path.rglob("*") if file.is_file() and not file.is_symlink())
     return sum(file.stat().st_size for file in files) / (1 << 20)
 
 
-def install_mb(contender: Contender, places: Places, bundle: Path) -> float:
+def install_mib(engine: Engine, places: Places, bundle: Path) -> float:
     """Its packages and its model, without the Python they run on."""
-    model = folder_mb(places.model(contender, bundle))
-    requirements = contender.requirements
-    return model + (0.0 if requirements is None else folder_mb(places.environment(requirements) / "lib"))
+    model = folder_mib(places.model(engine, bundle))
+    requirements = engine.requirements
+    return model + (0.0 if requirements is None else folder_mib(places.environment(requirements) / "lib"))

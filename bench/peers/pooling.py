@@ -1,6 +1,6 @@
 """What engines that stop at hidden states need around them: token ids padded to the longest, mean pooling.
 
-It runs in a contender's own environment, which has numpy and tokenizers.
+It runs in an engine's own environment, which has numpy and tokenizers.
 """
 
 from __future__ import annotations

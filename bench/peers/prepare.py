@@ -1,8 +1,8 @@
-"""What every contender starts from: `python -m bench.peers.prepare WEIGHTS OUT`, in the converters' environment.
+"""What every engine starts from: `python -m bench.peers.prepare WEIGHTS OUT`, in the converters' environment.
 
 It writes `weights/` (the published weights; their tokenizer file cuts and pads to 128 tokens, this one does neither),
 `onnx/model.onnx` (the plain float32 export) and `reference.npy` (float32 [n, 384]: unit vectors of the comparison's
-sentences from the float32 weights on torch, which every contender's are compared with).
+sentences from the float32 weights on torch, which every engine's are compared with).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The sentences on which contenders' vectors are compared, and what the float32 weights make of them."""
+"""The sentences on which engines' vectors are compared, and what the float32 weights make of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.peers.contenders import Places
+from bench.peers.engines import Places
 from bench.suite import NotMeasured
 
 

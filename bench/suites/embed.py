@@ -1,15 +1,15 @@
-"""Latency of one text by its length: in process and over HTTP, against the arithmetic floor of the same rounds."""
+"""Latency of one text by its length: in process and over HTTP, against the fp32 roofline of the same rounds."""
 
 from __future__ import annotations
 
 import random
 import statistics
 
-from bench.floor import floor_ms
 from bench.http_client import Connection, build_request
 from bench.in_process import encoder_process
+from bench.roofline import roofline_ms
 from bench.server import serving
-from bench.suite import Case, Conditions, Metric, Samples, Suite, difference, percentiles_apart, ratio, raw
+from bench.suite import Case, Conditions, Metric, Samples, Suite, difference, percentile_difference, ratio, raw
 from bench.texts import TextSource, load_tokenizer
 
 LENGTHS = (16, 32, 64, 128, 256)  # tokens, [CLS] and [SEP] included
@@ -18,7 +18,7 @@ WARM_UP_TEXTS = 5
 
 
 def measure(conditions: Conditions, samples: Samples) -> None:
-    """Interleave, round by round on one core: the floor, the encoder in process, the server over one connection.
+    """Interleave, round by round on one core: the roofline, the encoder in process, the server over one connection.
 
     Every text is new. The lengths, and which side goes first, are drawn anew each round.
     """
@@ -49,7 +49,7 @@ def measure(conditions: Conditions, samples: Samples) -> None:
                     http = [_timed(connection, text) for text in texts]
                 samples.add(f"text_ms.{tokens}", *text_ms)
                 samples.add(f"http_ms.{tokens}", *http)
-                samples.add(f"floor_ms.{tokens}", floor_ms(tokens, flops_per_s))
+                samples.add(f"roofline_ms.{tokens}", roofline_ms(tokens, flops_per_s))
                 samples.add(f"overhead_ms.{tokens}", *(ms - statistics.median(text_ms) for ms in http))
                 samples.add(f"round_text_ms.{tokens}", statistics.median(text_ms))
                 samples.add(f"round_model_ms.{tokens}", statistics.median(model_ms))
@@ -71,16 +71,16 @@ def _metrics(tokens: int) -> tuple[Metric, ...]:
     in_process, http = raw(f"text_ms.{tokens}"), raw(f"http_ms.{tokens}")
     case = "one client"
     return (
-        Metric(f"embed.floor_ms.{tokens}", case, "ms", "higher", raw(f"floor_ms.{tokens}")),
+        Metric(f"embed.roofline_ms.{tokens}", case, "ms", "higher", raw(f"roofline_ms.{tokens}")),
         Metric(f"embed.in_process_p50_ms.{tokens}", case, "ms", "higher", in_process),
         Metric(f"embed.in_process_p95_ms.{tokens}", case, "ms", "higher", in_process, "p95"),
         Metric(f"embed.in_process_p99_ms.{tokens}", case, "ms", "higher", in_process, "p99"),
         Metric(
-            f"embed.ratio_to_floor.{tokens}",
+            f"embed.ratio_to_roofline.{tokens}",
             case,
-            "x floor",
+            "x roofline",
             "higher",
-            ratio(f"round_text_ms.{tokens}", f"floor_ms.{tokens}"),
+            ratio(f"round_text_ms.{tokens}", f"roofline_ms.{tokens}"),
         ),
         Metric(f"embed.http_p50_ms.{tokens}", case, "ms", "higher", http),
         Metric(f"embed.http_p95_ms.{tokens}", case, "ms", "higher", http, "p95"),
@@ -100,11 +100,11 @@ def _metrics(tokens: int) -> tuple[Metric, ...]:
             "p95",
         ),
         Metric(
-            f"embed.http_more_at_p95_ms.{tokens}",
+            f"embed.http_p95_difference_ms.{tokens}",
             case,
             "ms",
             "higher",
-            percentiles_apart(f"http_ms.{tokens}", f"text_ms.{tokens}", 95),
+            percentile_difference(f"http_ms.{tokens}", f"text_ms.{tokens}", 95),
         ),
         Metric(
             f"embed.http_and_tokenize_ms.{tokens}",
@@ -118,11 +118,11 @@ def _metrics(tokens: int) -> tuple[Metric, ...]:
 
 SUITE = Suite(
     name="embed",
-    purpose="latency of one text by length, in process and over HTTP, against the float32 floor",
-    reading="One text a request, every text new. `floor_ms` is the time the model's matrix products would take in "
-    "float32 at the best rate this core reached in the same round. `ratio_to_floor` compares text to vector, "
+    purpose="latency of one text by length, in process and over HTTP, against the fp32 roofline",
+    reading="One text a request, every text new. `roofline_ms` is the time the model's matrix products would take in "
+    "float32 at the best rate this core reached in the same round. `ratio_to_roofline` compares text to vector, "
     "tokenising included, round by round. `http_overhead_ms` is each request over HTTP minus the round's median in "
-    "process, so its p95 has the jitter of the model in it; `http_more_at_p95_ms` is p95 over HTTP minus p95 in "
+    "process, so its p95 includes the jitter of the model; `http_p95_difference_ms` is p95 over HTTP minus p95 in "
     "process; `http_and_tokenize_ms` is HTTP minus the model alone. The client waits without "
     "sleeping, on a core of its own.",
     cases=(Case("one client", measure),),

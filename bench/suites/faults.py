@@ -1,4 +1,4 @@
-"""What holds when things fail: kills, storage and model faults call by call, a crowd in little memory, a long load."""
+"""Behaviour under failure: SIGKILL, storage and model faults call by call, overload in little memory, a long load."""
 
 from __future__ import annotations
 
@@ -17,38 +17,39 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.case_result import Series
 from bench.cgroup import forget_cached, memory_limit
 from bench.closed_loop import closed_loop
 from bench.faults import shim
-from bench.faults.kills import kill_again_and_again
+from bench.faults.kills import kill_repeatedly
 from bench.faults.model_runs import fail_each_run
 from bench.http_client import build_request
 from bench.machine import ROOT
 from bench.server import Server, serving
-from bench.suite import Case, Conditions, Metric, Samples, Series, Suite, raw, share
-from bench.suites.load import IN_ORDER
+from bench.suite import Case, Conditions, Metric, Samples, Suite, raw, share
+from bench.suites.load import VALID_STATUSES
 from bench.texts import TextSource, load_tokenizer
 from bench.traffic import MixedTraffic
 
 PROGRAMS = ("fail_each_call_of_writes", "fail_each_call_of_copies")
-CROWD_CLIENTS, CROWD_S, CROWD_MB, CROWD_DEADLINE_S = 64, 60.0, 192, 10.0
-CROWD_CATALOG_BYTES = 16 * 2**20  # half of the default: both models beside it do not fit
+OVERLOAD_CLIENTS, OVERLOAD_S, OVERLOAD_MIB, OVERLOAD_DEADLINE_S = 64, 60.0, 192, 10.0
+OVERLOAD_CATALOG_BYTES = 16 * 2**20  # half of the default: both models beside it do not fit
 CATALOGUE = 60
 READ_EVERY_S = 5.0
 STOPS = 10
 
 
 def measure_kills(conditions: Conditions, samples: Samples) -> None:
-    """SIGKILL under write load; a lost or doubled event fails the case."""
+    """SIGKILL under write load; a lost or duplicated event fails the case."""
     kills = conditions.rounds(full=conditions.kills, quick=6)
-    ledger, found = kill_again_and_again(conditions, kills, lambda number, now: None)
+    ledger, found = kill_repeatedly(conditions, kills, lambda number, now: None)
     samples.add("kills", kills)
     samples.add("acknowledged", len(ledger.acknowledged))
     samples.add("stored", found.stored)
     samples.add("lost", found.lost)
-    samples.add("doubled", found.doubled + found.unsent)
-    samples.add("returned_users", found.returned)
-    samples.note("forgotten_users", len(ledger.forgotten))
+    samples.add("duplicated", found.duplicated + found.unsent)
+    samples.add("undeleted_users", found.undeleted)
+    samples.note("deleted_users", len(ledger.deleted))
 
 
 def measure_calls(conditions: Conditions, samples: Samples) -> None:
@@ -88,28 +89,28 @@ def measure_stops(conditions: Conditions, samples: Samples) -> None:
                 client.join()
 
 
-def measure_crowd(conditions: Conditions, samples: Samples) -> None:
-    """64 clients at one core, in a memory cgroup: every answer is 200 or a refusal that says when to come back."""
-    seconds = conditions.rounds(full=int(CROWD_S), quick=3)
-    with memory_limit(CROWD_MB) as group:
+def measure_overload(conditions: Conditions, samples: Samples) -> None:
+    """64 clients on one core, in a memory cgroup: every response is 200, or 429 or 503 with Retry-After."""
+    seconds = conditions.rounds(full=int(OVERLOAD_S), quick=3)
+    with memory_limit(OVERLOAD_MIB) as group:
         forget_cached([conditions.models / "minilm"])
-        deadline = str(CROWD_DEADLINE_S)
+        deadline = str(OVERLOAD_DEADLINE_S)
         settings = {"VOWS_REQUEST_TIMEOUT_S": deadline, "VOWS_BATCH_TIMEOUT_S": deadline}
-        settings |= {"VOWS_CATALOG_BYTES": str(CROWD_CATALOG_BYTES)}
+        settings |= {"VOWS_CATALOG_BYTES": str(OVERLOAD_CATALOG_BYTES)}
         with serving(conditions, group, settings) as server:
             _load_catalogue(server)
             source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
-            clients = [_crowd_requests(source, conditions.seed, n) for n in range(CROWD_CLIENTS)]
+            clients = [_overload_requests(source, conditions.seed, n) for n in range(OVERLOAD_CLIENTS)]
             _, answers = closed_loop(server.port, clients, seconds)
-            samples.add("peak_rss_mb", server.memory().peak_rss_mb)
-            samples.add("anonymous_mb", group.anonymous_mb())
+            samples.add("peak_rss_mib", server.memory().peak_rss_mib)
+            samples.add("anonymous_mib", group.anonymous_mib())
             server.first_answer(build_request("GET", "/readyz"), limit_s=120)
         samples.add("oom_kills", group.oom_kills())
     for answer in answers:
         samples.count("answers")
         samples.count(f"answers.{answer.status}")
-        refused = answer.status in IN_ORDER and answer.status != 200
-        samples.count("in_order", int(answer.status == 200 or (refused and answer.retry_after)))
+        refused = answer.status in VALID_STATUSES and answer.status != 200
+        samples.count("valid_status", int(answer.status == 200 or (refused and answer.retry_after)))
         if answer.status == 200:
             samples.add("accepted_ms", answer.elapsed_ms)
 
@@ -124,32 +125,32 @@ def measure_soak(conditions: Conditions, samples: Samples) -> None:
         for ask in MixedTraffic(source, conditions.seed):
             now = time.monotonic()
             if now >= next_reading:
-                samples.add("soak_anonymous_mb", server.memory().anonymous_mb)
+                samples.add("soak_anonymous_mib", server.memory().anonymous_mib)
                 next_reading += every
             if now >= end:
                 break
             status, body = connection.ask(ask.request)
-            samples.count("asked")
-            samples.count("as_expected", int(status in ask.expected))
+            samples.count("requests")
+            samples.count("expected_status", int(status in ask.expected))
             if status not in ask.expected:
                 samples.note(f"unexpected.{ask.name}", f"{status}: {body[:200]!r}")
-        samples.add("soak_peak_rss_mb", server.memory().peak_rss_mb)
+        samples.add("soak_peak_rss_mib", server.memory().peak_rss_mib)
     samples.note("soak_s", conditions.soak_s)
 
 
 def growth(series: Series) -> Sequence[float]:
-    """MB by which the last quarter's median is above that of the second quarter; the first is for the caches."""
-    readings = np.asarray(series.get("soak_anonymous_mb", ()), dtype=np.float64)
+    """MiB by which the last quarter's median is above that of the second quarter; the first is for the caches."""
+    readings = np.asarray(series.get("soak_anonymous_mib", ()), dtype=np.float64)
     quarter = len(readings) // 4
     if quarter < 2:
         return []
     return [float(np.median(readings[-quarter:]) - np.median(readings[quarter : 2 * quarter]))]
 
 
-def p95_share(series: Series) -> Sequence[float]:
+def p95_to_deadline(series: Series) -> Sequence[float]:
     """p95 of the accepted requests as a share of the deadline."""
     accepted = series.get("accepted_ms", ())
-    return [float(np.percentile(np.asarray(accepted), 95)) / (CROWD_DEADLINE_S * 1e3)] if accepted else []
+    return [float(np.percentile(np.asarray(accepted), 95)) / (OVERLOAD_DEADLINE_S * 1e3)] if accepted else []
 
 
 def _load_catalogue(server: Server) -> None:
@@ -158,7 +159,7 @@ def _load_catalogue(server: Server) -> None:
         connection.ask_json(build_request("POST", "/content/batch", items))
 
 
-def _crowd_requests(source: TextSource, seed: int, client: int) -> Iterator[bytes]:
+def _overload_requests(source: TextSource, seed: int, client: int) -> Iterator[bytes]:
     """Endless requests of one client, all of which deserve a 200: texts of every length, batches, events, rankings."""
     draw = random.Random(seed * 1000 + client)
     for n in itertools.count():
@@ -188,42 +189,42 @@ def _ask_until_it_ends(server: Server, request: bytes) -> None:
         return
 
 
-_AS_EXPECTED = share("as_expected", "asked")
+_EXPECTED_STATUS_SHARE = share("expected_status", "requests")
 SUITE = Suite(
     name="faults",
-    purpose="kills, faults of storage and model, a crowd in 192 MB, a long load",
+    purpose="SIGKILL, storage and model faults, overload in 192 MiB, a long load",
     reading="`kills`: SIGKILL at random moments while eight clients write, also while starting and stopping; `lost` "
-    "are events that were acknowledged and are not there, `doubled` events stored or counted twice. `calls`: the N-th "
+    "are events that were acknowledged and not stored, `duplicated` events stored or counted twice. `calls`: the N-th "
     "write, sync, truncation or rename of the store, and the N-th run of the model, fails once and for good, until a "
-    "run meets no fault; each allows the right answer or the named error, and then everything acknowledged is there. "
-    f"`crowd`: {CROWD_CLIENTS} clients, one core, a hard limit of {CROWD_MB} MB; p95 is a share of the deadline of "
-    f"{CROWD_DEADLINE_S:g} s. `soak`: mixed traffic; growth is the last quarter's median of anonymous memory above "
-    "the second's. `stop`: SIGTERM under load.",
+    "run meets no fault; each must return the right result or the named error, and keep everything acknowledged. "
+    f"`overload`: {OVERLOAD_CLIENTS} clients, one core, a hard limit of {OVERLOAD_MIB} MiB; p95 is relative "
+    f"to the deadline of {OVERLOAD_DEADLINE_S:g} s. `soak`: mixed traffic; growth is the last quarter's median of "
+    "anonymous memory minus the second quarter's. `stop`: SIGTERM under load.",
     cases=(
         Case("kills", measure_kills, limit_s=3600),
         Case("calls", measure_calls, limit_s=900),
         Case("stop", measure_stops),
-        Case("crowd", measure_crowd),
+        Case("overload", measure_overload),
         Case("soak", measure_soak, limit_s=7200),
     ),
     metrics=(
         Metric("faults.kills", "kills", "kills", "lower", raw("kills")),
         Metric("faults.acknowledged_events", "kills", "events", "lower", raw("acknowledged")),
         Metric("faults.lost_events", "kills", "events", "higher", raw("lost")),
-        Metric("faults.doubled_events", "kills", "events", "higher", raw("doubled")),
-        Metric("faults.returned_users", "kills", "users", "higher", raw("returned_users")),
+        Metric("faults.duplicated_events", "kills", "events", "higher", raw("duplicated")),
+        Metric("faults.undeleted_users", "kills", "users", "higher", raw("undeleted_users")),
         Metric("faults.storage_faults", "calls", "faults", "lower", lambda s: [sum(s.get("storage_faults", ()))]),
         Metric("faults.model_faults", "calls", "faults", "lower", raw("model_faults")),
         Metric("faults.stop_s", "stop", "s", "higher", raw("stop_s"), "max"),
         Metric("faults.stop_status", "stop", "status", "higher", raw("exit_status"), "max"),
-        Metric("faults.crowd_in_order", "crowd", "share", "lower", share("in_order", "answers")),
-        Metric("faults.crowd_accepted", "crowd", "share", "lower", share("answers.200", "answers")),
-        Metric("faults.crowd_p95_share", "crowd", "of deadline", "higher", p95_share),
-        Metric("faults.crowd_oom_kills", "crowd", "processes", "higher", raw("oom_kills")),
-        Metric("faults.crowd_anonymous_mb", "crowd", "MB", "higher", raw("anonymous_mb")),
-        Metric("faults.soak_growth_mb", "soak", "MB", "higher", growth),
-        Metric("faults.soak_requests", "soak", "requests", "lower", raw("asked")),
-        Metric("faults.soak_answered", "soak", "share", "lower", _AS_EXPECTED),
-        Metric("faults.soak_peak_rss_mb", "soak", "MB", "higher", raw("soak_peak_rss_mb")),
+        Metric("faults.overload_valid_status_share", "overload", "share", "lower", share("valid_status", "answers")),
+        Metric("faults.overload_accepted_share", "overload", "share", "lower", share("answers.200", "answers")),
+        Metric("faults.overload_p95_to_deadline", "overload", "of deadline", "higher", p95_to_deadline),
+        Metric("faults.overload_oom_kills", "overload", "processes", "higher", raw("oom_kills")),
+        Metric("faults.overload_anonymous_mib", "overload", "MiB", "higher", raw("anonymous_mib")),
+        Metric("faults.soak_growth_mib", "soak", "MiB", "higher", growth),
+        Metric("faults.soak_requests", "soak", "requests", "lower", raw("requests")),
+        Metric("faults.soak_expected_status_share", "soak", "share", "lower", _EXPECTED_STATUS_SHARE),
+        Metric("faults.soak_peak_rss_mib", "soak", "MiB", "higher", raw("soak_peak_rss_mib")),
     ),
 )

@@ -39,14 +39,14 @@ def measure_mutations(conditions: Conditions, samples: Samples) -> None:
                 ledger,
                 count=conditions.rounds(full=conditions.fuzz_requests, quick=500),
                 first_seed=conditions.seed,
-                progress=lambda sent: samples.add("anonymous_mb", server.memory().anonymous_mb),
+                progress=lambda sent: samples.add("anonymous_mib", server.memory().anonymous_mib),
             )
-            samples.add("peak_rss_mb", server.memory().peak_rss_mb)
+            samples.add("peak_rss_mib", server.memory().peak_rss_mib)
         found = compare(data / "vows.db", ledger, thorough=True)
     samples.add("requests", statuses.total())
     samples.add("server_errors", sum(count for status, count in statuses.items() if status >= 500 and status != 503))
     samples.add("acknowledged", len(ledger.acknowledged))
-    samples.add("lost", found.lost + found.doubled + len(found.problems))
+    samples.add("lost", found.lost + found.duplicated + len(found.problems))
     for status, count in sorted(statuses.items()):
         samples.note(f"answers.{status}", count)
 
@@ -69,6 +69,6 @@ SUITE = Suite(
         Metric("fuzz.server_errors", "mutations", "answers", "higher", raw("server_errors")),
         Metric("fuzz.acknowledged_events", "mutations", "events", "lower", raw("acknowledged")),
         Metric("fuzz.lost_events", "mutations", "events", "higher", raw("lost")),
-        Metric("fuzz.peak_rss_mb", "mutations", "MB", "higher", raw("peak_rss_mb")),
+        Metric("fuzz.peak_rss_mib", "mutations", "MiB", "higher", raw("peak_rss_mib")),
     ),
 )

@@ -1,4 +1,4 @@
-"""Throughput with 1, 8 and 64 clients, and what an overloaded server answers."""
+"""Throughput with 1, 8 and 64 clients, and what an overloaded server returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLIENTS = (1, 8, 64)
 TEXT_TOKENS = 32
 ROUND_LIMIT_S = 20.0
 CACHED_CLIENTS, CACHED_TEXTS = 8, 20
-IN_ORDER = {200, 429, 503}
+VALID_STATUSES = {200, 429, 503}
 SINGLE_CLIENTS, BULK_CLIENTS = 280, 24  # more connections than the server takes, more tokens than its queue holds
 BULK_ITEMS, BULK_TOKENS = 32, 256
 OVERLOAD_S = 10.0
@@ -54,7 +54,7 @@ def measure_cached(conditions: Conditions, samples: Samples) -> None:
 
 
 def measure_overload(conditions: Conditions, samples: Samples) -> None:
-    """More clients, and more tokens, than the server takes: every answer must be 200, or a refusal in order."""
+    """More clients, and more tokens, than the server takes: every response must be 200, 429 or 503."""
     source = _source(conditions)
     single = (_single(source) for _ in itertools.count())
     items = [{"type": "content", "text": text} for text in source.texts(BULK_TOKENS, BULK_ITEMS)]
@@ -66,13 +66,13 @@ def measure_overload(conditions: Conditions, samples: Samples) -> None:
         for answer in answers:
             samples.count("answers")
             samples.count(f"answers.{answer.status}")
-            samples.count("in_order", int(answer.status in IN_ORDER))
+            samples.count("valid_status", int(answer.status in VALID_STATUSES))
             if answer.status == 200:
                 samples.add("accepted_ms", answer.elapsed_ms)
-            elif answer.status in IN_ORDER:
-                samples.count("refused")
-                samples.count("refused_until", int(answer.retry_after))
-        samples.add("peak_rss_mb", server.memory().peak_rss_mb)
+            elif answer.status in VALID_STATUSES:
+                samples.count("rejected")
+                samples.count("retry_after", int(answer.retry_after))
+        samples.add("peak_rss_mib", server.memory().peak_rss_mib)
         server.first_answer(build_request("GET", "/readyz"), limit_s=120)
 
 
@@ -86,7 +86,7 @@ def _single(source: TextSource) -> bytes:
 
 SUITE = Suite(
     name="load",
-    purpose="throughput with 1, 8 and 64 clients; answers under overload",
+    purpose="throughput with 1, 8 and 64 clients; responses under overload",
     reading="Closed loop, texts of 32 tokens. Overload: more connections and more tokens than the server takes.",
     cases=(Case("throughput", measure_throughput), Case("cached", measure_cached), Case("overload", measure_overload)),
     metrics=(
@@ -99,10 +99,10 @@ SUITE = Suite(
             for clients in CLIENTS
         ),
         Metric("load.cached_requests_per_s", "cached", "1/s", "lower", raw("requests_per_s.cached")),
-        Metric("load.overload_in_order", "overload", "share", "lower", share("in_order", "answers")),
-        Metric("load.overload_refused", "overload", "share", "higher", share("refused", "answers")),
-        Metric("load.overload_says_when", "overload", "share", "lower", share("refused_until", "refused")),
+        Metric("load.overload_valid_status_share", "overload", "share", "lower", share("valid_status", "answers")),
+        Metric("load.overload_rejected_share", "overload", "share", "higher", share("rejected", "answers")),
+        Metric("load.retry_after_share", "overload", "share", "lower", share("retry_after", "rejected")),
         Metric("load.overload_accepted_p50_ms", "overload", "ms", "higher", raw("accepted_ms")),
-        Metric("load.overload_peak_rss_mb", "overload", "MB", "higher", raw("peak_rss_mb")),
+        Metric("load.overload_peak_rss_mib", "overload", "MiB", "higher", raw("peak_rss_mib")),
     ),
 )

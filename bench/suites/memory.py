@@ -1,4 +1,4 @@
-"""What the server holds: after each step of a mixed load, under hard limits, and over thousands of requests."""
+"""Memory of the server: after each step of a mixed load, under hard limits, and over thousands of requests."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.case_result import Series
 from bench.cgroup import forget_cached, memory_limit
 from bench.http_client import Connection
-from bench.process_memory import MB, ProcessMemory
+from bench.process_memory import MiB, ProcessMemory
 from bench.server import Server, ServerError, serving, text_encoder_alone
-from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Series, Suite, raw, share
+from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite, raw, share
 from bench.suites.embed import LENGTHS
 from bench.texts import TextSource, load_tokenizer
 from bench.traffic import Ask, MixedTraffic
 
 STEPS = ("start", "warm", "load")
 LOAD_REQUESTS = 500  # mixed requests over every endpoint, then one batch of 32 texts of 256 tokens
-LIMITS_MB = (192, 256)
+LIMITS_MIB = (192, 256)
 READ_EVERY = 100  # requests between two readings while flatness is measured
 SETTLING_REQUESTS = 3000  # before that: long enough for the bounded caches to fill, so that only a leak still grows
-AS_EXPECTED = share("as_expected", "asked")  # of the requests, those answered by the status they had to have
+EXPECTED_STATUS_SHARE = share(
+    "expected_status", "requests"
+)  # of the requests, those answered by the status they had to have
 READINGS = [field.name for field in fields(ProcessMemory)]
 
 
@@ -63,13 +66,13 @@ def measure_steps(conditions: Conditions, samples: Samples) -> None:
                 for _ in range(count // READ_EVERY):
                     _ask_all(connection, itertools.islice(stream, READ_EVERY), samples)
                     reading = server.memory()
-                    samples.add(f"{phase}_anonymous_mb", reading.anonymous_mb)
-                    samples.add(f"{phase}_rss_mb", reading.rss_mb)
+                    samples.add(f"{phase}_anonymous_mib", reading.anonymous_mib)
+                    samples.add(f"{phase}_rss_mib", reading.rss_mib)
 
 
-def measure_limit(limit_mb: int, conditions: Conditions, samples: Samples) -> None:
+def measure_limit(limit_mib: int, conditions: Conditions, samples: Samples) -> None:
     """The same load inside a memory cgroup; files are dropped from the page cache before, so that they count too."""
-    with memory_limit(limit_mb) as group:
+    with memory_limit(limit_mib) as group:
         forget_cached([conditions.models / "minilm", *_imported_folders()])
         wanted = conditions.rounds(full=LOAD_REQUESTS, quick=60) + 1
         try:
@@ -79,11 +82,11 @@ def measure_limit(limit_mb: int, conditions: Conditions, samples: Samples) -> No
                     _warm_up(conditions, connection)
                     _ask_all(connection, itertools.islice(iter(traffic), wanted - 1), samples)
                     _ask_all(connection, [traffic.large_batch()], samples)
-                samples.add("charged_anonymous_mb", group.anonymous_mb())
+                samples.add("charged_anonymous_mib", group.anonymous_mib())
         except (ServerError, ConnectionError) as error:
             samples.note("ended", str(error)[-300:])
         samples.count(
-            "asked", wanted - int(sum(samples.series.get("asked", ())))
+            "requests", wanted - int(sum(samples.series.get("requests", ())))
         )  # what was not asked was not answered
         samples.add("oom_kills", group.oom_kills())
 
@@ -92,13 +95,13 @@ def note_model_file(bundle: Path, samples: Samples) -> None:
     """Sizes of the `.ort` files, of which a server maps one."""
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     for encoding, name in manifest["encodings"].items():
-        samples.add("model_file_mb", (bundle / name).stat().st_size / MB)
+        samples.add("model_file_mib", (bundle / name).stat().st_size / MiB)
         samples.note(f"file.{encoding}", name)
 
 
 def growth_per_10000(series: Series) -> Sequence[float]:
-    """Theil-Sen slope of anonymous memory, MB in 10,000 requests: the median over all pairs of readings."""
-    readings = np.asarray(series.get("flat_anonymous_mb", ()), dtype=np.float64)
+    """Theil-Sen slope of anonymous memory, MiB in 10,000 requests: the median over all pairs of readings."""
+    readings = np.asarray(series.get("flat_anonymous_mib", ()), dtype=np.float64)
     if len(readings) < 2:
         return []
     first, second = np.triu_indices(len(readings), 1)
@@ -125,9 +128,9 @@ def _warm_up(conditions: Conditions, connection: Connection) -> None:
 
 def _ask_all(connection: Connection, asks: Iterator[Ask] | Sequence[Ask], samples: Samples) -> None:
     for ask in asks:
-        samples.count("asked")
+        samples.count("requests")
         status, body = connection.ask(ask.request)
-        samples.count("as_expected", int(status in ask.expected))
+        samples.count("expected_status", int(status in ask.expected))
         if status not in ask.expected:
             samples.note(f"unexpected.{ask.name}", f"{status}: {body[:200]!r}")
 
@@ -143,35 +146,36 @@ SUITE = Suite(
     name="memory",
     purpose="resident, anonymous and peak memory by step, under hard limits, and over mixed traffic",
     reading="`start`: ready. `warm`: one text of each length. `load`: mixed requests over every endpoint and one batch "
-    "of 32 texts of 256 tokens. `growth_mb_per_10000` is the slope of anonymous memory, caches full, over "
-    "further mixed traffic. `answered` is the share of requests answered by the status they had to have. MB are 2^20 "
-    "bytes. The text encoder serves alone, except where it says `both`: there the sequence model does beside it.",
+    "of 32 texts of 256 tokens. `growth_mib_per_10000` is the slope of anonymous memory, caches full, over "
+    "further mixed traffic. `expected_status_share`: requests that returned the right status. Only the text "
+    "encoder is served, except in the rows called `both`, which serve the sequence model too.",
     cases=(
         Case(_STEPS_CASE, measure_steps, limit_s=1800),
         Case(_BOTH_CASE, measure_both_models),
-        *(Case(f"limit {limit} MB", partial(measure_limit, limit)) for limit in LIMITS_MB),
+        *(Case(f"limit {limit} MiB", partial(measure_limit, limit)) for limit in LIMITS_MIB),
     ),
     metrics=(
-        Metric("memory.model_file_mb", _STEPS_CASE, "MB", "higher", raw("model_file_mb"), "max"),
+        Metric("memory.model_file_mib", _STEPS_CASE, "MiB", "higher", raw("model_file_mib"), "max"),
         *(
-            Metric(f"memory.{reading}.{step}", _STEPS_CASE, "MB", "higher", raw(f"{reading}.{step}"))
+            Metric(f"memory.{reading}.{step}", _STEPS_CASE, "MiB", "higher", raw(f"{reading}.{step}"))
             for step in STEPS
             for reading in READINGS
         ),
         *(
-            Metric(f"memory.{reading}.both", _BOTH_CASE, "MB", "higher", raw(f"{reading}.both"))
-            for reading in ("anonymous_mb", "peak_rss_mb")
+            Metric(f"memory.{reading}.both", _BOTH_CASE, "MiB", "higher", raw(f"{reading}.both"))
+            for reading in ("anonymous_mib", "peak_rss_mib")
         ),
-        Metric("memory.answered", _STEPS_CASE, "share", "lower", AS_EXPECTED),
-        Metric("memory.growth_mb_per_10000", _STEPS_CASE, "MB/10,000", "higher", growth_per_10000),
+        Metric("memory.expected_status_share", _STEPS_CASE, "share", "lower", EXPECTED_STATUS_SHARE),
+        Metric("memory.growth_mib_per_10000", _STEPS_CASE, "MiB/10,000", "higher", growth_per_10000),
         *(
-            Metric(f"memory.answered_{limit}", f"limit {limit} MB", "share", "lower", AS_EXPECTED)
-            for limit in LIMITS_MB
+            Metric(f"memory.expected_status_share.{limit}_mib", f"limit {limit} MiB", "share", "lower",
+                   EXPECTED_STATUS_SHARE)
+            for limit in LIMITS_MIB
         ),
         *(
-            Metric(f"memory.charged_anonymous_mb_{limit}", f"limit {limit} MB", "MB", "higher",
-                   raw("charged_anonymous_mb"))
-            for limit in LIMITS_MB
+            Metric(f"memory.charged_anonymous_mib.{limit}_mib", f"limit {limit} MiB", "MiB", "higher",
+                   raw("charged_anonymous_mib"))
+            for limit in LIMITS_MIB
         ),
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Ours beside other engines with the same model: latency, throughput, vectors, memory, and life within 256 MB."""
+"""Ours and other engines with the same model: latency, throughput, vectors, memory, and survival within 256 MiB."""
 
 from __future__ import annotations
 
@@ -13,25 +13,33 @@ import numpy as np
 
 from bench.cgroup import forget_cached, memory_limit
 from bench.closed_loop import closed_loop
-from bench.floor import floor_ms
 from bench.in_process import encoder_process
-from bench.peers.compare import LENGTHS, SPEED, comparison, cosine_above, limit_case, memory_case, ratio_to_fastest
-from bench.peers.contenders import CONTENDERS, Contender, default_places
-from bench.peers.launch import READY_S, Peer, install_mb, started_contender
+from bench.peers.compare import (
+    LENGTHS,
+    SPEED,
+    comparison,
+    cosine_minus_best_int8,
+    limit_case,
+    memory_case,
+    ratio_to_fastest,
+)
+from bench.peers.engines import ENGINES, Engine, default_places
+from bench.peers.launch import READY_S, Peer, install_mib, started_engine
 from bench.peers.reference import read_reference
+from bench.roofline import roofline_ms
 from bench.server import ServerError
 from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite, raw
 from bench.texts import TextSource, load_tokenizer
 
-BROKEN_BELOW = 0.9  # mean cosine to the float32 vectors under which a contender is not timed
+BROKEN_BELOW = 0.9  # mean cosine to the float32 vectors under which an engine is not timed
 TEXTS_A_VISIT = 6  # the first finds cold caches and is not counted
 CLIENTS, LOAD_TOKENS, LOAD_LIMIT_S = 8, 32, 30.0
 BATCH, BATCH_TOKENS = 32, 256
-LIMIT_MB = 256
+LIMIT_MIB = 256
 
 
 def measure_speed(conditions: Conditions, samples: Samples) -> None:
-    """All contenders at once on one core, one awake at a time: compared with float32 first, then timed in turns.
+    """All engines at once on one core, one awake at a time: compared with float32 first, then timed in turns.
 
     Every round gives the same new texts to each, in an order drawn anew. One that fails is left out from there on, with
     a note that says why.
@@ -42,10 +50,10 @@ def measure_speed(conditions: Conditions, samples: Samples) -> None:
         encoder = stack.enter_context(encoder_process(conditions))
         samples.note("encoding", encoder.encoding)
         turns = Turns(samples)
-        for contender in CONTENDERS:
-            with turns.noting(contender.name):
+        for engine in ENGINES:
+            with turns.noting(engine.name):
                 peer = stack.enter_context(
-                    started_contender(contender, default_places(), _bundle(conditions), conditions.server_core)
+                    started_engine(engine, default_places(), _bundle(conditions), conditions.server_core)
                 )
                 with peer.awake():
                     peer.server.first_answer(peer.dialect.request(["warm up"]), READY_S)
@@ -57,7 +65,7 @@ def measure_speed(conditions: Conditions, samples: Samples) -> None:
             flops_per_s = encoder.flops_per_s()
             samples.add("gflops", flops_per_s / 1e9)
             for tokens in draw.sample(LENGTHS, len(LENGTHS)):
-                samples.add(f"floor_ms.{tokens}", floor_ms(tokens, flops_per_s))
+                samples.add(f"roofline_ms.{tokens}", roofline_ms(tokens, flops_per_s))
                 turns.each(draw, partial(_time, samples, tokens, source.texts(tokens, TEXTS_A_VISIT)))
         for _ in range(conditions.rounds(full=5, quick=1)):
             texts = source.texts(LOAD_TOKENS, conditions.rounds(full=160, quick=16))
@@ -65,19 +73,19 @@ def measure_speed(conditions: Conditions, samples: Samples) -> None:
 
 
 class Turns:
-    """The contenders that still stand; each is asked while the others sleep."""
+    """The engines that have not failed; each is measured while the others are stopped."""
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
         self._peers: dict[str, Peer] = {}
 
     def join(self, peer: Peer) -> None:
-        """Take in a contender that sleeps."""
+        """Add a stopped engine."""
         self._peers[peer.name] = peer
 
     @contextmanager
     def noting(self, name: str) -> Iterator[None]:
-        """What breaks inside becomes the reason why that contender is not in the table."""
+        """What breaks inside becomes the reason why that engine is not in the table."""
         try:
             yield
         except (OSError, RuntimeError, ValueError, KeyError, ServerError, NotMeasured) as error:
@@ -85,7 +93,7 @@ class Turns:
             self._samples.note(f"failed.{name}", f"{type(error).__name__}: {error}"[:400])
 
     def each(self, draw: random.Random, ask: Callable[[Peer], None]) -> None:
-        """Ask every contender that stands, in an order drawn anew."""
+        """Measure every engine that has not failed, in a new random order."""
         for name in draw.sample(sorted(self._peers), len(self._peers)):
             with self.noting(name), self._peers[name].awake():
                 ask(self._peers[name])
@@ -129,36 +137,36 @@ def _load(samples: Samples, texts: list[str], peer: Peer) -> None:
     samples.add(f"requests_per_s.{peer.name}", len(answers) / seconds)
 
 
-def measure_memory(contender: Contender, conditions: Conditions, samples: Samples) -> None:
+def measure_memory(engine: Engine, conditions: Conditions, samples: Samples) -> None:
     """Fresh processes: time to the first answer, what is held then, and the peak after a large batch."""
     source, places, bundle = _source(conditions), default_places(), _bundle(conditions)
-    places.require(contender)
-    samples.add("install_mb", install_mb(contender, places, bundle))
+    places.require(engine)
+    samples.add("install_mib", install_mib(engine, places, bundle))
     for number in range(1 + conditions.rounds(full=2, quick=1)):
-        with started_contender(contender, places, bundle, conditions.server_core) as peer:
+        with started_engine(engine, places, bundle, conditions.server_core) as peer:
             first_answer_s = peer.server.first_answer(peer.dialect.request(source.texts(16, 1)), READY_S)
             if not number:
                 continue  # the first start reads the files and compiles Python
             samples.add("first_answer_s", first_answer_s)
             ready = peer.server.memory()
-            samples.add("ready_rss_mb", ready.rss_mb)
-            samples.add("ready_anonymous_mb", ready.anonymous_mb)
+            samples.add("ready_rss_mib", ready.rss_mib)
+            samples.add("ready_anonymous_mib", ready.anonymous_mib)
             for tokens in LENGTHS:
                 _warm(source.texts(tokens, 3), peer)
-            samples.add("singles_peak_mb", peer.server.memory().peak_rss_mb)
+            samples.add("singles_peak_mib", peer.server.memory().peak_rss_mib)
             peer.embed(source.texts(BATCH_TOKENS, BATCH))
-            samples.add("batch_peak_mb", peer.server.memory().peak_rss_mb)
+            samples.add("batch_peak_mib", peer.server.memory().peak_rss_mib)
 
 
-def measure_limit(contender: Contender, conditions: Conditions, samples: Samples) -> None:
+def measure_limit(engine: Engine, conditions: Conditions, samples: Samples) -> None:
     """Under a hard limit, files not in the page cache: start, single texts of each length, the large batch."""
     source, places, bundle = _source(conditions), default_places(), _bundle(conditions)
-    places.require(contender)
-    with memory_limit(LIMIT_MB) as group:
-        forget_cached([places.python(contender).parent.parent / "lib", places.model(contender, bundle)])
+    places.require(engine)
+    with memory_limit(LIMIT_MIB) as group:
+        forget_cached([places.python(engine).parent.parent / "lib", places.model(engine, bundle)])
         step = "at its start"
         try:
-            with started_contender(contender, places, bundle, conditions.server_core, group) as peer:
+            with started_engine(engine, places, bundle, conditions.server_core, group) as peer:
                 peer.server.first_answer(peer.dialect.request(source.texts(16, 1)), READY_S)
                 step = "by single texts"
                 for tokens in LENGTHS:
@@ -170,9 +178,9 @@ def measure_limit(contender: Contender, conditions: Conditions, samples: Samples
             samples.note("ended", str(error)[-300:])
         kills = group.oom_kills()
         samples.add("oom_kills", kills)
-        samples.add("lived", float(not step))
+        samples.add("survived", float(not step))
         if step:
-            samples.note("died", f"{'killed' if kills else 'failed'} {step}")
+            samples.note("stopped", f"{'OOM-killed' if kills else 'failed'} {step}")
 
 
 def _bundle(conditions: Conditions) -> Path:
@@ -183,37 +191,40 @@ def _source(conditions: Conditions) -> TextSource:
     return TextSource(load_tokenizer(_bundle(conditions)), conditions.seed)
 
 
-NAMES = tuple(contender.name for contender in CONTENDERS)
+NAMES = tuple(engine.name for engine in ENGINES)
 SUITE = Suite(
     name="peers",
-    purpose="other engines with the same model, beside ours",
+    purpose="comparison with other engines that serve the same model",
     reading="Every Python engine stands behind the same minimal HTTP front, in an environment of its own; llama.cpp "
     "and our server are also asked as they are, with JSON. One thread each, all pinned to one core, one awake at a "
     "time; every round gives each the same new texts in an order drawn anew. Times are medians of rounds with "
-    "their minimum and maximum. Requests/s: 8 clients, texts of 32 tokens; the front hands one request at a time to an "
-    "engine that is not asynchronous. Cosine: over 200 sentences of STS-B test, to the float32 weights on torch. "
+    "their minimum and maximum. Requests/s: 8 clients, texts of 32 tokens; the front passes one request at a time to "
+    "an engine that is not asynchronous. Cosine: over 200 sentences of STS-B test, to the float32 weights on torch. "
     "Memory: fresh processes, one malloc heap each. The batch of 32 texts of 256 tokens goes to each "
-    "library whole. `in 256 MB`: a hard limit, single texts of each length, then the batch. "
+    "library whole. `in 256 MiB`: a hard limit, single texts of each length, then the batch. "
     "`ours_to_fastest_int8`: our encoder behind the front over the fastest engine with int8 weights at that length. "
-    "`cosine_above`: ours less the better of those whose products are integers too. Contenders are set up by "
+    "`cosine_minus_best_int8`: ours less the better of those whose products are integers too. Engines are set up by "
     "`python -m bench.peers`.",
     cases=(
         Case(SPEED, measure_speed, limit_s=3600),
-        *(Case(limit_case(contender.name), partial(measure_limit, contender)) for contender in CONTENDERS),
-        *(Case(memory_case(contender.name), partial(measure_memory, contender)) for contender in CONTENDERS),
+        *(Case(limit_case(engine.name), partial(measure_limit, engine)) for engine in ENGINES),
+        *(Case(memory_case(engine.name), partial(measure_memory, engine)) for engine in ENGINES),
     ),
     metrics=(
         *(
             Metric(f"peers.ours_to_fastest_int8.{tokens}", SPEED, "x", "higher", ratio_to_fastest(tokens))
             for tokens in LENGTHS
         ),
-        Metric("peers.cosine_mean_above_int8", SPEED, "cosine", "lower", cosine_above(statistics.fmean)),
-        Metric("peers.cosine_min_above_int8", SPEED, "cosine", "lower", cosine_above(min)),
+        Metric("peers.cosine_mean_minus_best_int8", SPEED, "cosine", "lower", cosine_minus_best_int8(statistics.fmean)),
+        Metric("peers.cosine_min_minus_best_int8", SPEED, "cosine", "lower", cosine_minus_best_int8(min)),
         *(
-            Metric(f"peers.batch_peak_mb.{name}", memory_case(name), "MB", "higher", raw("batch_peak_mb"))
+            Metric(f"peers.batch_peak_mib.{name}", memory_case(name), "MiB", "higher", raw("batch_peak_mib"))
             for name in NAMES
         ),
-        *(Metric(f"peers.lives_in_256_mb.{name}", limit_case(name), "share", "lower", raw("lived")) for name in NAMES),
+        *(
+            Metric(f"peers.survived_256_mib.{name}", limit_case(name), "share", "lower", raw("survived"))
+            for name in NAMES
+        ),
     ),
     table=comparison,
 )

@@ -12,8 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.case_result import Series
 from bench.machine import ROOT
-from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Series, Suite, difference, raw
+from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite, difference, raw
 from export.stsb import INSTALL, Pairs, load_stsb, spearman
 
 Split = Literal["dev", "test"]

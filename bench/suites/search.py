@@ -1,4 +1,4 @@
-"""What a search over the whole catalogue adds to a request, what it finds, and what the catalogue takes."""
+"""Time that a search of the whole catalogue adds to a request, its recall, and the memory of the catalogue."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESULTS = 10
 RANKED = 1_000
 HISTORY = 50  # interactions of the user who gets recommendations
 QUICK_ITEMS = 2_000
-_LIMIT_MB = 256
+_LIMIT_MIB = 256
 # Of an added time: its name, the series it is read from, the statistic.
 _STATISTICS: tuple[tuple[str, str, Statistic], ...] = (
     ("p50", "_ms", "median"),
@@ -33,7 +33,7 @@ _STATISTICS: tuple[tuple[str, str, Statistic], ...] = (
 
 @dataclass(frozen=True)
 class Size:
-    """A catalogue: `limited` runs it under a hard limit of 256 MB, without which it is measured as well."""
+    """A catalogue: `limited` runs it under a hard limit of 256 MiB, without which it is measured as well."""
 
     items: int
     vectors: str
@@ -45,7 +45,7 @@ class Size:
 
     @property
     def case(self) -> str:
-        return f"{self.items:,} items, {self.vectors}" + (f", limit {_LIMIT_MB} MB" if self.limited else "")
+        return f"{self.items:,} items, {self.vectors}" + (f", limit {_LIMIT_MIB} MiB" if self.limited else "")
 
 
 SIZES = (Size(20_000, "float32"), Size(20_000, "int8"), Size(100_000, "int8"), Size(100_000, "int8", limited=True))
@@ -65,7 +65,7 @@ def measure(size: Size, conditions: Conditions, samples: Samples) -> None:
         group = None
         if size.limited:  # 100,000 items leave no room for the sequence model's vectors
             conditions = stack.enter_context(text_encoder_alone(conditions))
-            group = stack.enter_context(memory_limit(_LIMIT_MB))
+            group = stack.enter_context(memory_limit(_LIMIT_MIB))
         started = time.monotonic()
         server = stack.enter_context(serving(conditions, group, settings))
         samples.add("ready_s", time.monotonic() - started)
@@ -78,8 +78,8 @@ def measure(size: Size, conditions: Conditions, samples: Samples) -> None:
         for _ in range(conditions.rounds(full=40 if size.limited else 120, quick=5)):
             _round(server, connection, draw, items, vectors, samples)
         memory = server.memory()
-        samples.add("anonymous_mb", memory.anonymous_mb)
-        samples.add("peak_rss_mb", memory.peak_rss_mb)
+        samples.add("anonymous_mib", memory.anonymous_mib)
+        samples.add("peak_rss_mib", memory.peak_rss_mib)
         if group is not None:
             samples.add("oom_kills", group.oom_kills())
 
@@ -122,7 +122,7 @@ def _round(
 
 def _metrics(size: Size) -> tuple[Metric, ...]:
     if size.limited:
-        name = f"{size.items}_in_{_LIMIT_MB}_mb"
+        name = f"{size.items}_in_{_LIMIT_MIB}_mib"
         return (
             Metric(f"search.recall.{name}", size.case, "share", "lower", share("found", "to_find")),
             Metric(f"search.oom_kills.{name}", size.case, "processes", "higher", raw("oom_kills"), "max"),
@@ -143,8 +143,8 @@ def _metrics(size: Size) -> tuple[Metric, ...]:
         Metric(f"search.rank_cpu_ms.{size.name}", size.case, "ms", "higher", raw("rank_cpu_ms")),
         Metric(f"search.rank_p50_ms.{size.name}", size.case, "ms", "higher", raw("rank_ms")),
         Metric(f"search.recall.{size.name}", size.case, "share", "lower", share("found", "to_find")),
-        Metric(f"search.anonymous_mb.{size.name}", size.case, "MB", "higher", raw("anonymous_mb")),
-        Metric(f"search.peak_rss_mb.{size.name}", size.case, "MB", "higher", raw("peak_rss_mb")),
+        Metric(f"search.anonymous_mib.{size.name}", size.case, "MiB", "higher", raw("anonymous_mib")),
+        Metric(f"search.peak_rss_mib.{size.name}", size.case, "MiB", "higher", raw("peak_rss_mib")),
         Metric(f"search.ready_s.{size.name}", size.case, "s", "higher", raw("ready_s")),
     )  # fmt: skip
 
@@ -154,8 +154,8 @@ SUITE = Suite(
     purpose="search, recommendations and memory with 20,000 and 100,000 items",
     reading="`added`: `/search` less `/embed` of the same text, which is in the cache; `added_recommended`: "
     "`/user/{id}/recommendations` less `/user/{id}/embedding`; ten results; `cpu` is what the server's threads ran. "
-    "`recall`: of the ten items nearest to a stored one by float32, those that `/content/{id}/similar` gives. `rank`: "
-    "1,000 candidates by id. In 256 MB the text encoder serves alone. Items lie between and around 300 embedded texts.",
+    "`recall`: of the ten items nearest to a stored one by float32, those `/content/{id}/similar` returns. `rank`: "
+    "1,000 candidates by id. In 256 MiB only the text encoder is served. Items are mixtures of 300 embedded texts.",
     cases=tuple(Case(size.case, partial(measure, size), limit_s=900) for size in SIZES),
     metrics=tuple(metric for size in SIZES for metric in _metrics(size)),
 )

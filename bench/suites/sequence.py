@@ -1,4 +1,4 @@
-"""The sequence model: how long a history takes to read, an event to change a ranking, and what both models hold."""
+"""The sequence model: time to encode a history, time from an event to a changed ranking, memory of both models."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def measure_deep(conditions: Conditions, samples: Samples) -> None:
             start = time.perf_counter()
             session.run(None, feed)
             if number >= 2:
-                samples.add("deep_ms", (time.perf_counter() - start) * 1e3)
+                samples.add("encode_ms.12_layers", (time.perf_counter() - start) * 1e3)
 
 
 def measure_change(conditions: Conditions, samples: Samples) -> None:
@@ -129,7 +129,7 @@ def measure_change(conditions: Conditions, samples: Samples) -> None:
             samples.add("ranked_ms", ranked_ms)
             samples.add("event_to_ranking_ms", stored_ms + ranked_ms)
             after = connection.ask_json(rank)
-            samples.count("asked")
+            samples.count("requests")
             samples.count("changed", int(after["scores"] != before["scores"]))
             before = after
 
@@ -217,8 +217,8 @@ _MODEL, _DEEP, _CHANGE, _BOTH, _TEXT = "model", "deep model", "event to ranking"
 
 SUITE = Suite(
     name="sequence",
-    purpose="the sequence model: histories read, an event to a changed ranking, and memory beside the text encoder",
-    reading=f"`encode_ms.N`: features and graph of N events, in process. `deep_ms`: {DEEP['layers']} layers of "
+    purpose="the sequence model: encoding, from an event to a changed ranking, and memory beside the text encoder",
+    reading=f"`encode_ms.N`: features and graph of N events, in process. `12_layers`: {DEEP['layers']} layers of "
     f"{DEEP['width']} with random weights over {DEEP_EVENTS} events. `event_to_ranking`: over HTTP, an event stored "
     f"(synced) and then {CANDIDATES} candidates ranked, of a user with {EVENTS} events and more. Memory with "
     f"{ITEMS:,} items (held as int8) after rankings by either model, action probabilities and a long text; the second "
@@ -240,15 +240,15 @@ SUITE = Suite(
             Metric(f"sequence.actions_p95_ms.{length}", _MODEL, "ms", "higher", raw(f"actions_ms.{length}"), "p95")
             for length in LENGTHS
         ),
-        Metric("sequence.deep_p95_ms", _DEEP, "ms", "higher", raw("deep_ms"), "p95"),
+        Metric("sequence.encode_p95_ms.12_layers", _DEEP, "ms", "higher", raw("encode_ms.12_layers"), "p95"),
         *(
             Metric(f"sequence.{series}_{statistic}_ms", _CHANGE, "ms", "higher", raw(f"{series}_ms"),
                    "median" if statistic == "p50" else "p95")
             for series in ("stored", "ranked", "event_to_ranking") for statistic in ("p50", "p95")
         ),
-        Metric("sequence.rankings_changed", _CHANGE, "share", "lower", share("changed", "asked")),
+        Metric("sequence.changed_ranking_share", _CHANGE, "share", "lower", share("changed", "requests")),
         *(
-            Metric(f"sequence.{reading}.{name}", case, "MB", "higher", raw(reading))
+            Metric(f"sequence.{reading}.{name}", case, "MiB", "higher", raw(reading))
             for case, name in ((_BOTH, "both"), (_TEXT, "text_only")) for reading in READINGS
         ),
     ),

@@ -61,14 +61,14 @@ def measure_memory(name: str, conditions: Conditions, samples: Samples) -> None:
     draw = random.Random(conditions.seed)
     import runtime.models.text_encoder  # noqa: F401  (what it loads is not the session's)
 
-    before = read_process_memory(os.getpid()).anonymous_mb
+    before = read_process_memory(os.getpid()).anonymous_mib
     run = create(conditions.models, OPTIONS[name])
-    samples.add("session_mb", read_process_memory(os.getpid()).anonymous_mb - before)
+    samples.add("session_mib", read_process_memory(os.getpid()).anonymous_mib - before)
     texts = conditions.rounds(full=_MIXED_TEXTS, quick=20)
     worker = threading.Thread(target=lambda: [run(draw.randint(4, 256), draw) for _ in range(texts)])
     worker.start()  # as in the server: a thread that is not the main one has a heap of its own
     worker.join()
-    samples.add("after_texts_mb", read_process_memory(os.getpid()).anonymous_mb - before)
+    samples.add("after_texts_mib", read_process_memory(os.getpid()).anonymous_mib - before)
 
 
 def slug(name: str) -> str:
@@ -91,8 +91,8 @@ SUITE = Suite(
             for name in list(OPTIONS)[1:] for length in LENGTHS
         ),
         *(
-            Metric(f"session.{series}.{slug(name)}", f"memory, {name}", "MB", "higher", raw(series))
-            for name in OPTIONS for series in ("session_mb", "after_texts_mb")
+            Metric(f"session.{series}.{slug(name)}", f"memory, {name}", "MiB", "higher", raw(series))
+            for name in OPTIONS for series in ("session_mib", "after_texts_mib")
         ),
     ),
 )  # fmt: skip

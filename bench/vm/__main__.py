@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import history
-from bench.history import CaseResult, Run
+from bench.case_result import CaseResult
+from bench.history import Run
 from bench.machine import read_machine, read_revision, read_versions
 from bench.runner import default_conditions
 from bench.suite import NotMeasured, Samples

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.http_client import HOST, Connection, build_request
-from bench.process_memory import MB
+from bench.process_memory import MiB
 from bench.server import ServerError, free_port
 from bench.suite import NotMeasured
 from bench.vm.initramfs import initramfs
@@ -140,7 +140,7 @@ def _disk_mb(root: Path) -> int:
     """Room for the files in blocks of 4 KiB, an eighth more for the file system's own, and 64 MB."""
     files = [path for path in root.rglob("*") if not path.is_symlink() and path.is_file()]
     blocks = sum(-(-path.stat().st_size // 4096) for path in files)
-    return blocks * 4096 * 9 // 8 // MB + 64
+    return blocks * 4096 * 9 // 8 // MiB + 64
 
 
 def _command(folder: Path, parts: GuestParts, hardware: Hardware, port: int, guest_port: int) -> list[str]:

@@ -20,10 +20,10 @@ class TinyBench:
     def targets(self, **limits: tuple[float, str]) -> Path:
         """A file of targets: metric → (limit, kind), all "at most"."""
         path = self.folder / "targets.toml"
-        units = {"time_ms": "ms", "ratio": "x floor"}
+        units = {"time_ms": "ms", "ratio": "x roofline"}
         path.write_text(
             "\n".join(
-                f'[[target]]\nmetric = "tiny.{name}"\nlimit = {limit}\nunit = "{units.get(name, "MB")}"\n'
+                f'[[target]]\nmetric = "tiny.{name}"\nlimit = {limit}\nunit = "{units.get(name, "MiB")}"\n'
                 f'direction = "at most"\nkind = "{kind}"\nsource = "a test"\n'
                 for name, (limit, kind) in limits.items()
             )
@@ -42,5 +42,5 @@ def tiny(tmp_path_factory) -> TinyBench:
 @pytest.fixture(scope="session")
 def tiny_run(tiny) -> history.Run:
     """Its one target is missed, which fails nothing without `--check`."""
-    assert tiny.run(targets=tiny.targets(size_mb=(19, "size"))) == 0
+    assert tiny.run(targets=tiny.targets(size_mib=(19, "size"))) == 0
     return history.read(tiny.history)[-1]

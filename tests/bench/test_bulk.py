@@ -15,4 +15,4 @@ def test_every_metric_is_measured(bundle_path):
     assert result.failed is None
     assert [metric.name for metric in SUITE.metrics if not metric.values(result.series)] == []
     assert result.series["stored"] == result.series["sent"] == [1500]
-    assert result.series["answered"] == result.series["asked"]
+    assert result.series["succeeded"] == result.series["requests"]

@@ -2,12 +2,12 @@
 
 import pytest
 
-from bench.faults.kills import kill_again_and_again
+from bench.faults.kills import kill_repeatedly
 from bench.faults.ledger import Ledger, compare
 from bench.faults.model_runs import fail_each_run
 from bench.faults.store_programs import event, item
 from bench.runner import default_conditions, run_case
-from bench.suites.faults import CROWD_DEADLINE_S, SUITE, growth, p95_share
+from bench.suites.faults import OVERLOAD_DEADLINE_S, SUITE, growth, p95_to_deadline
 from runtime.store.sqlite.store import SqliteStore
 
 
@@ -36,13 +36,13 @@ def test_a_ledger_that_agrees_finds_nothing(database):
     [
         (Ledger(sent={"1", "2", "3", "4"}, acknowledged={"4"}), {"lost": 1}),
         (Ledger(sent={"1", "2"}), {"unsent": 1}),
-        (Ledger(sent={"1", "2", "3"}, forgotten={"ann"}), {"returned": 1}),
+        (Ledger(sent={"1", "2", "3"}, deleted={"ann"}), {"undeleted": 1}),
     ],
 )
 def test_each_broken_promise_is_found(database, ledger, wrong):
     found = compare(database, ledger)
     assert found.wrong
-    names = ("lost", "doubled", "unsent", "returned")
+    names = ("lost", "duplicated", "unsent", "undeleted")
     assert {name: getattr(found, name) for name in names} == dict.fromkeys(names, 0) | wrong
 
 
@@ -51,24 +51,24 @@ def test_an_event_that_counts_twice_is_found(database):
     twice = "UPDATE users SET interaction_count = interaction_count + 1"
     store.writer.submit(lambda connection: connection.execute(twice).rowcount, bytes=1).result()
     store.close()
-    assert compare(database, Ledger(sent={"1", "2", "3"})).doubled == 1
+    assert compare(database, Ledger(sent={"1", "2", "3"})).duplicated == 1
 
 
 def test_growth_is_the_last_quarter_above_the_second():
     rising = [10.0, 20, 30, 40, 50, 51, 51, 51, 52, 52, 52, 90, 53, 53, 54, 53]
-    assert growth({"soak_anonymous_mb": rising}) == [2.0]
-    assert growth({"soak_anonymous_mb": rising[:7]}) == []
+    assert growth({"soak_anonymous_mib": rising}) == [2.0]
+    assert growth({"soak_anonymous_mib": rising[:7]}) == []
 
 
 def test_p95_is_a_share_of_the_deadline():
-    assert p95_share({"accepted_ms": [CROWD_DEADLINE_S * 500] * 100}) == [0.5]
-    assert p95_share({}) == []
+    assert p95_to_deadline({"accepted_ms": [OVERLOAD_DEADLINE_S * 500] * 100}) == [0.5]
+    assert p95_to_deadline({}) == []
 
 
 def test_a_few_kills_lose_nothing(conditions):
     seen = []
-    ledger, found = kill_again_and_again(conditions, 4, lambda number, now: seen.append(number))
-    assert (found.lost, found.doubled, found.problems) == (0, 0, ())
+    ledger, found = kill_repeatedly(conditions, 4, lambda number, now: seen.append(number))
+    assert (found.lost, found.duplicated, found.problems) == (0, 0, ())
     assert ledger.acknowledged == ledger.sent
     assert found.stored == len(ledger.sent) > 0
     assert seen
@@ -79,7 +79,7 @@ def test_any_run_of_the_model_may_fail(conditions):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["stop", "crowd", "soak"])
+@pytest.mark.parametrize("name", ["stop", "overload", "soak"])
 def test_every_metric_of_a_case_is_measured(name, conditions):
     result = run_case("bench.suites.faults", SUITE.case(name), conditions)
     if result.not_measured:
@@ -88,4 +88,4 @@ def test_every_metric_of_a_case_is_measured(name, conditions):
     missing = [metric.name for metric in SUITE.metrics if metric.case == name and not metric.values(result.series)]
     assert missing == []
     assert set(result.series.get("exit_status", [0])) == {0}
-    assert sum(result.series.get("in_order", [0])) == sum(result.series.get("answers", [0]))
+    assert sum(result.series.get("valid_status", [0])) == sum(result.series.get("answers", [0]))

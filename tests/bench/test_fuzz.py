@@ -31,7 +31,7 @@ def test_mutated_requests_bring_no_500_and_lose_nothing(start_server):
     assert {200, 400, 404, 405, 422} <= set(statuses)
     assert server.stop() == 0
     found = compare(server.data_dir / "vows.db", ledger, thorough=True)
-    assert (found.lost, found.doubled, found.problems) == (0, 0, ())
+    assert (found.lost, found.duplicated, found.problems) == (0, 0, ())
     assert found.stored >= len(ledger.acknowledged) > 0
 
 

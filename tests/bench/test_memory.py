@@ -24,10 +24,10 @@ def test_a_reading_tells_anonymous_from_file_backed_memory(tmp_path):
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert sum(mapped[n] for n in range(0, len(mapped), 4096)) > 0
         after = read_process_memory(os.getpid())
-    assert after.anonymous_mb - before.anonymous_mb == pytest.approx(30, abs=5)
-    assert after.file_backed_mb - before.file_backed_mb == pytest.approx(20, abs=5)
-    assert after.rss_mb == pytest.approx(after.anonymous_mb + after.file_backed_mb)
-    assert after.peak_rss_mb >= after.rss_mb >= after.pss_mb > 0
+    assert after.anonymous_mib - before.anonymous_mib == pytest.approx(30, abs=5)
+    assert after.file_backed_mib - before.file_backed_mib == pytest.approx(20, abs=5)
+    assert after.rss_mib == pytest.approx(after.anonymous_mib + after.file_backed_mib)
+    assert after.peak_rss_mib >= after.rss_mib >= after.pss_mib > 0
     assert len(held) == 30 << 20
 
 
@@ -50,7 +50,7 @@ def test_the_limit_kills_what_does_not_fit_and_spares_what_does(group):
     assert group.oom_kills() == 0
     assert allocate(group, 200) != 0
     assert group.oom_kills() >= 1
-    assert group.peak_mb() is None or 8 < group.peak_mb() <= 48
+    assert group.peak_mib() is None or 8 < group.peak_mib() <= 48
 
 
 def test_the_group_is_gone_afterwards():
@@ -64,7 +64,7 @@ def test_the_group_is_gone_afterwards():
 
 def readings(slope, count=50, jump_at=None):
     values = [50 + slope * n * READ_EVERY / 10_000 for n in range(count)]
-    return {"flat_anonymous_mb": [value + (9 if n == jump_at else 0) for n, value in enumerate(values)]}
+    return {"flat_anonymous_mib": [value + (9 if n == jump_at else 0) for n, value in enumerate(values)]}
 
 
 @pytest.mark.parametrize("slope", [0.0, 1.0, 25.0])
@@ -77,7 +77,7 @@ def test_one_outlier_does_not_count_as_growth():
 
 
 def test_what_fills_the_caches_before_does_not_count_as_growth():
-    assert growth_per_10000({"settling_anonymous_mb": [40.0, 50.0], "flat_anonymous_mb": [60.0, 60.0]}) == [0.0]
+    assert growth_per_10000({"settling_anonymous_mib": [40.0, 50.0], "flat_anonymous_mib": [60.0, 60.0]}) == [0.0]
 
 
 def test_growth_needs_readings():

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from bench import charts, history, report
-from bench.history import CaseResult
+from bench.case_result import CaseResult
 from bench.suites import embed, memory
 from bench.targets import load_targets
 from tests.bench.conftest import TINY
@@ -12,22 +12,22 @@ from tests.bench.conftest import TINY
 
 @pytest.fixture
 def drawn(tiny, tiny_run, tmp_path):
-    targets = load_targets(tiny.targets(size_mb=(19, "size")))
+    targets = load_targets(tiny.targets(size_mib=(19, "size")))
     path = tmp_path / "REPORT.md"
     assert report.draw(history.read(tiny.history), targets, path, [TINY]) == [path]
     return path.read_text()
 
 
-def test_the_report_opens_with_what_it_cannot_show(drawn):
+def test_the_report_begins_with_its_limits(drawn):
     headings = [line for line in drawn.splitlines() if line.startswith("#")]
-    assert headings[1] == "## What this cannot show"
+    assert headings[1] == "## Limits of these figures"
     assert "author's bias" in drawn
-    assert headings.index("## What this cannot show") < headings.index("## tiny: what a suite may meet")
+    assert headings.index("## Limits of these figures") < headings.index("## tiny: what a suite may meet")
 
 
 def test_every_metric_is_a_row_with_its_verdict(drawn, tiny_run):
     assert "| tiny.time_ms | ms | - | 30.00 (10.00-50.00) | 5 | - |" in drawn
-    assert "| tiny.size_mb | MB | <= 19 | 20.00 | 1 | **missed** |" in drawn
+    assert "| tiny.size_mib | MiB | <= 19 | 20.00 | 1 | **missed** |" in drawn
     assert "failed: its process ended with status 3" in drawn
     assert "not measured: needs root" in drawn
     assert f"`{tiny_run.revision}`" in drawn
@@ -63,7 +63,7 @@ def embed_result(scale):
     return CaseResult(
         {
             f"{name}.{n}": [scale * n, 2 * scale * n]
-            for name in ("text_ms", "http_ms", "floor_ms")
+            for name in ("text_ms", "http_ms", "roofline_ms")
             for n in embed.LENGTHS
         }
     )
@@ -71,25 +71,25 @@ def embed_result(scale):
 
 def memory_result(peak):
     series = {f"{name}.{step}": [50.0] for name in memory.READINGS for step in memory.STEPS}
-    return CaseResult(series | {"peak_rss_mb.load": [peak], "flat_anonymous_mb": [50.0, 51.0, 51.0]})
+    return CaseResult(series | {"peak_rss_mib.load": [peak], "flat_anonymous_mib": [50.0, 51.0, 51.0]})
 
 
 def words(path):
     return " ".join(text for element in ElementTree.parse(path).iter() if (text := (element.text or "").strip()))
 
 
-def test_the_latency_chart_shows_ours_against_the_floor(tmp_path):
+def test_the_latency_chart_shows_ours_against_the_roofline(tmp_path):
     path = tmp_path / "latency.svg"
     charts.latency_by_length(embed_result(0.1), path)
     shown = words(path)
-    assert "float32 arithmetic floor" in shown
+    assert "fp32 roofline" in shown
     assert "over HTTP, p50 to p95" in shown
     assert all(str(n) in shown for n in embed.LENGTHS)
 
 
 def test_the_memory_chart_has_the_line_of_the_machine(tmp_path):
     charts.memory_staircase(memory_result(90.0), tmp_path / "memory.svg")
-    assert "256 MB machine" in words(tmp_path / "memory.svg")
+    assert "256 MiB machine" in words(tmp_path / "memory.svg")
 
 
 def test_the_same_samples_give_the_same_chart_and_others_another(tmp_path):

@@ -18,7 +18,7 @@ def test_raw_samples_are_kept_in_the_order_they_were_taken(tiny_run):
 
 def test_a_case_that_raises_keeps_what_it_measured_and_says_why_it_broke(tiny_run):
     broken = tiny_run.suites["tiny"]["breaks"]
-    assert broken.series == {"broken_mb": [1.0]}
+    assert broken.series == {"broken_mib": [1.0]}
     assert broken.failed == "RuntimeError: the third call failed"
 
 

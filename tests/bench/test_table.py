@@ -1,6 +1,6 @@
 import pytest
 
-from bench.history import CaseResult
+from bench.case_result import CaseResult
 from bench.suite import Metric, difference, ratio, raw, share
 from bench.table import HEADER, aligned, cells, figure, rows_of
 from bench.targets import load_targets
@@ -9,23 +9,23 @@ from tests.bench.tiny_suite import SUITE
 
 @pytest.fixture
 def rows(tiny, tiny_run):
-    targets = load_targets(tiny.targets(size_mb=(19, "size"), dead_mb=(1, "size"), rootless_mb=(1, "size")))
+    targets = load_targets(tiny.targets(size_mib=(19, "size"), dead_mib=(1, "size"), rootless_mib=(1, "size")))
     return {row.metric.name: row for row in rows_of(SUITE, tiny_run.suites["tiny"], targets)}
 
 
 def test_a_row_has_median_range_and_count_of_the_same_samples(rows):
     assert cells(rows["tiny.time_ms"]) == ("tiny.time_ms", "ms", "-", "30.00 (10.00-50.00)", "5", "-")
-    assert cells(rows["tiny.size_mb"])[2:] == ("<= 19", "20.00", "1", "missed")
+    assert cells(rows["tiny.size_mib"])[2:] == ("<= 19", "20.00", "1", "missed")
 
 
-def test_a_failed_contender_is_a_row_that_says_so(rows):
-    assert cells(rows["tiny.dead_mb"])[3:] == ("-", "-", "failed: its process ended with status 3")
-    assert rows["tiny.dead_mb"].missed
+def test_a_failed_engine_is_a_row_that_says_so(rows):
+    assert cells(rows["tiny.dead_mib"])[3:] == ("-", "-", "failed: its process ended with status 3")
+    assert rows["tiny.dead_mib"].missed
 
 
 def test_what_cannot_be_measured_says_why_and_is_not_missed(rows):
-    assert rows["tiny.rootless_mb"].verdict == "not measured: needs root"
-    assert not rows["tiny.rootless_mb"].missed
+    assert rows["tiny.rootless_mib"].verdict == "not measured: needs root"
+    assert not rows["tiny.rootless_mib"].missed
 
 
 def test_a_case_that_did_not_run_is_a_row_too():
@@ -68,8 +68,8 @@ def test_a_share_of_nothing_is_no_value():
 
 
 def test_values_measured_before_a_case_broke_do_not_count_as_met(tiny):
-    result = {"breaks": CaseResult(series={"broken_mb": [1.0]}, failed="RuntimeError: no")}
-    targets = load_targets(tiny.targets(broken_mb=(5, "size")))
-    row = next(row for row in rows_of(SUITE, result, targets) if row.metric.name == "tiny.broken_mb")
+    result = {"breaks": CaseResult(series={"broken_mib": [1.0]}, failed="RuntimeError: no")}
+    targets = load_targets(tiny.targets(broken_mib=(5, "size")))
+    row = next(row for row in rows_of(SUITE, result, targets) if row.metric.name == "tiny.broken_mib")
     assert row.missed
     assert row.verdict == "failed: RuntimeError: no"

@@ -3,7 +3,7 @@ import pytest
 from bench.suites import MODULES, load_suite
 from bench.targets import Target, load_targets, parse_target
 
-GOOD = {"metric": "a.b", "limit": 1, "unit": "MB", "direction": "at most", "kind": "size", "source": "own: because"}
+GOOD = {"metric": "a.b", "limit": 1, "unit": "MiB", "direction": "at most", "kind": "size", "source": "own: because"}
 METRICS = {metric.name: metric for module in MODULES for metric in load_suite(module).metrics}
 
 
@@ -12,7 +12,7 @@ def test_every_target_stands_on_a_metric_that_a_suite_measures(target):
     metric = METRICS[target.metric]
     assert target.unit == metric.unit
     assert target.direction == {"higher": "at most", "lower": "at least"}[metric.worse]
-    assert target.source.startswith(("brief: ", "own: "))
+    assert target.source.startswith(("requirement: ", "own: "))
 
 
 @pytest.mark.parametrize("target", load_targets(), ids=lambda target: f"{target.metric}-{target.limit:g}")
@@ -62,6 +62,6 @@ def test_the_same_limit_twice_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("direction", "met", "missed"), [("at most", (0, 1), 1.001), ("at least", (2, 1), 0.999)])
 def test_a_limit_includes_itself(direction, met, missed):
-    target = Target("a.b", 1.0, "MB", direction, "size", "own: because")
+    target = Target("a.b", 1.0, "MiB", direction, "size", "own: because")
     assert all(target.met_by(value) for value in met)
     assert not target.met_by(missed)

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from bench.history import CaseResult
+from bench.case_result import CaseResult
 from bench.server import ServerError
 from bench.suite import NotMeasured
 from bench.table import missed_gates, rows_of

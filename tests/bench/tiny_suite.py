@@ -9,15 +9,15 @@ from bench.suite import Case, Metric, NotMeasured, Suite, ratio, raw
 def measure(conditions, samples):
     for n in range(1, 6):
         samples.add("time_ms", 10.0 * n)
-        samples.add("floor_ms", 10.0 * n / 2)
-    samples.add("size_mb", 20.0)
+        samples.add("roofline_ms", 10.0 * n / 2)
+    samples.add("size_mib", 20.0)
     samples.note("core", conditions.client_core)
     samples.note("affinity_matches", os.sched_getaffinity(0) == {conditions.client_core})
     samples.note("process", os.getpid())
 
 
 def break_half_way(conditions, samples):
-    samples.add("broken_mb", 1.0)
+    samples.add("broken_mib", 1.0)
     raise RuntimeError("the third call failed")
 
 
@@ -46,11 +46,11 @@ SUITE = Suite(
     ),
     metrics=(
         Metric("tiny.time_ms", "works", "ms", "higher", raw("time_ms")),
-        Metric("tiny.ratio", "works", "x floor", "higher", ratio("time_ms", "floor_ms")),
-        Metric("tiny.size_mb", "works", "MB", "higher", raw("size_mb")),
-        Metric("tiny.broken_mb", "breaks", "MB", "higher", raw("broken_mb")),
-        Metric("tiny.dead_mb", "dies", "MB", "higher", raw("dead_mb")),
-        Metric("tiny.rootless_mb", "cannot", "MB", "higher", raw("rootless_mb")),
-        Metric("tiny.late_mb", "hangs", "MB", "higher", raw("late_mb")),
+        Metric("tiny.ratio", "works", "x roofline", "higher", ratio("time_ms", "roofline_ms")),
+        Metric("tiny.size_mib", "works", "MiB", "higher", raw("size_mib")),
+        Metric("tiny.broken_mib", "breaks", "MiB", "higher", raw("broken_mib")),
+        Metric("tiny.dead_mib", "dies", "MiB", "higher", raw("dead_mib")),
+        Metric("tiny.rootless_mib", "cannot", "MiB", "higher", raw("rootless_mib")),
+        Metric("tiny.late_mib", "hangs", "MiB", "higher", raw("late_mib")),
     ),
 )

