@@ -24,6 +24,9 @@ serve: ## serve without checking installs; every VOWS_* setting passes through
 test: .venv/.test .venv/.export $(BUNDLE)/manifest.json ## install the test extras and run every test
 	@$(BIN)/python -m pytest
 
+.PHONY: install
+install: .venv/.test .venv/.export .venv/.train .venv/.bench ## install everything that development needs
+
 check: .venv/.test .venv/.export ## lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

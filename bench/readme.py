@@ -1,4 +1,4 @@
-"""The README's table of figures: every metric with a target, from the last run of its suite."""
+"""The README's table of five key figures, each from the last run of its suite."""
 
 from __future__ import annotations
 
@@ -9,42 +9,57 @@ from pathlib import Path
 from bench.history import Run
 from bench.machine import ROOT
 from bench.suite import Suite
-from bench.table import cells, rows_of
+from bench.table import Row, figure, rows_of
 from bench.targets import Target
 
 README = ROOT / "README.md"
+KEY_FIGURES = (
+    ("embed.http_p50_ms.32", "Embed a text of 32 tokens over HTTP, p50"),
+    ("start.first_answer_s", "Process start to first embedding"),
+    ("memory.peak_rss_mib.load", "Peak memory under mixed load, text encoder only"),
+    ("sequence.peak_rss_mib.both", "Peak memory, text encoder and sequence model, 20,000 items"),
+    ("quality.cosine_mean", "Mean cosine of int8 to float32 vectors"),
+)
 _BLOCK = re.compile(r"(<!-- figures:[^\n]*-->\n).*?(<!-- /figures -->)", re.DOTALL)
 
 
-def figures(measured: Sequence[tuple[Suite, Run]], targets: Sequence[Target]) -> str:
-    """Markdown: the machine of each run, the tables that are read side by side, how many targets were reached, which
-    were not, and a row a target to unfold."""
-    machines = sorted({f"{run.machine['cpu']}, {run.machine['cores']} cores" for _, run in measured})
-    parts = [f"On {'; '.join(machines)}."]
+def figures(
+    measured: Sequence[tuple[Suite, Run]],
+    targets: Sequence[Target],
+    key_figures: Sequence[tuple[str, str]] = KEY_FIGURES,
+) -> str:
+    """Markdown: the machine, a row for each key figure that was measured, and how many targets were reached."""
+    machines: list[str] = []
+    rows: list[Row] = []
+    key_names = [name for name, _ in key_figures]
     for suite, run in measured:
-        if suite.table is not None:
-            parts.append(f"{suite.purpose[:1].upper()}{suite.purpose[1:]}:")
-            parts.append(suite.table(run.suites[suite.name]))
-    rows = [
-        row
-        for suite, run in measured
-        for row in rows_of(suite, run.suites[suite.name], targets)
-        if row.target is not None and row.measured is not None
-    ]
-    missed = [f"`{row.metric.name}`" for row in rows if row.missed]
-    parts.append(f"{len(rows) - len(missed)} of {len(rows)} targets are reached" + (
-        f". Missed: {', '.join(missed)}." if missed else "."
-    ))  # fmt: skip
-    table = ["| metric | unit | target | measured (min-max) | |", "|---|---|---|---|---|"]
-    for row in rows:
-        name, unit, target, value, _, verdict = cells(row)
-        table.append(f"| {name} | {unit} | {target} | {value} | {verdict} |")
-    parts.append("<details><summary>All targets</summary>")
-    parts += ["\n".join(table), "</details>"]
-    return "\n\n".join(parts) + "\n"
+        found = rows_of(suite, run.suites[suite.name], targets)
+        rows += [row for row in found if row.measured is not None]
+        if any(row.metric.name in key_names for row in found):
+            machines.append(f"{run.machine['cpu']}, {run.machine['cores']} cores")
+    table = ["| figure | measured | target |", "|---|---|---|"]
+    for name, label in key_figures:
+        row = next((row for row in rows if row.metric.name == name), None)  # the tightest target comes first
+        if row is not None:
+            table.append(f"| {label} | {figure(row.measured)}{_unit(row)} | {_target(row)} |")
+    against = [row for row in rows if row.target is not None]
+    reached = sum(not row.missed for row in against)
+    return "\n".join(
+        [*table, "", f"On {'; '.join(sorted(set(machines)))}. {reached} of {len(against)} targets are reached."]
+    )
+
+
+def _unit(row: Row) -> str:
+    return "" if row.metric.unit == "cosine" else f" {row.metric.unit}"
+
+
+def _target(row: Row) -> str:
+    if row.target is None:
+        return "–"
+    return f"{row.target.direction} {row.target.limit:g}" + (", **missed**" if row.missed else "")
 
 
 def write_figures(text: str, readme: Path = README) -> None:
     """Put them between the README's marks."""
     content = readme.read_text(encoding="utf-8")
-    readme.write_text(_BLOCK.sub(lambda found: f"{found[1]}\n{text}\n{found[2]}", content), encoding="utf-8")
+    readme.write_text(_BLOCK.sub(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", content), encoding="utf-8")

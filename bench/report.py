@@ -62,8 +62,8 @@ def draw(
         raise ValueError("the history is empty; measure something first: python -m bench")
     folder = report.parent / "charts"
     written: list[Path] = [report]
-    parts = [OPENING]
     suites = [load_suite(module) for module in modules]
+    parts = [OPENING, _summary(runs, suites, targets)]
     for suite in suites:
         run = latest(runs, suite.name)
         if run is None:
@@ -83,6 +83,18 @@ def draw(
     parts.append(_sources(targets))
     report.write_text("\n".join(parts), encoding="utf-8")
     return written
+
+
+def _summary(runs: Sequence[Run], suites: Sequence[Suite], targets: Sequence[Target]) -> str:
+    """How many of the targets that were measured are reached, and the names of those that are missed."""
+    measured = [(suite, run) for suite in suites if (run := latest(runs, suite.name)) is not None]
+    rows = [row for suite, run in measured for row in rows_of(suite, run.suites[suite.name], targets)]
+    rows = [row for row in rows if row.target is not None and row.measured is not None]
+    missed = [f"`{row.metric.name}`" for row in rows if row.missed]
+    lines = [f"{len(rows) - len(missed)} of {len(rows)} targets are reached."]
+    if missed:
+        lines.append(f"Missed: {', '.join(missed)}.")
+    return "## Summary\n\n" + " ".join(lines) + "\n"
 
 
 def _section(suite: Suite, run: Run, rows: Sequence[Row]) -> str:

@@ -34,6 +34,10 @@ def test_every_metric_is_a_row_with_its_verdict(drawn, tiny_run):
     assert tiny_run.machine["cpu"] in drawn
 
 
+def test_the_summary_counts_targets_and_names_the_missed(drawn):
+    assert "0 of 1 targets are reached. Missed: `tiny.size_mib`." in drawn
+
+
 def test_a_suite_without_runs_is_said_to_be_missing(tiny_run, tmp_path):
     path = tmp_path / "REPORT.md"
     report.draw([tiny_run], (), path)
