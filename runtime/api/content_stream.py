@@ -15,7 +15,7 @@ from runtime.http.endpoint import refused
 from runtime.http.errors import ApiError, Error, invalid
 from runtime.http.ids import check_id
 from runtime.http.stream import LineStream, numbered_lines
-from runtime.models.embedder import never_gone
+from runtime.models.embedder import never_disconnected
 from runtime.models.scheduler import QueueFull
 from runtime.store import StoreBusy
 
@@ -136,7 +136,7 @@ async def _patiently(state: "State", items: list[tuple[str, bytes, str]]) -> lis
     deadline = time.monotonic() + state.settings.batch_timeout_s
     while True:
         try:
-            return await store_items(state, items, never_gone)
+            return await store_items(state, items, never_disconnected)
         except (QueueFull, StoreBusy):
             if time.monotonic() > deadline:
                 raise

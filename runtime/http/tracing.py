@@ -18,8 +18,8 @@ log = logging.getLogger("vows.request")
 class Tracing:
     """ASGI middleware. Answers carry `X-Request-Id`, `Server-Timing` and the `traceparent` that came in.
 
-    Lines are `info`; refusals for want of room `warning`, defects `error`, and answered health checks, which come every
-    few seconds for ever, `debug`.
+    Lines are `info`; requests rejected by capacity `warning`, defects `error`, and health checks, which come every few
+    seconds, `debug`.
     """
 
     def __init__(self, app: ASGIApp, metrics: RequestMetrics) -> None:

@@ -37,7 +37,7 @@ class EmbeddedText:
     infer_s: float
 
 
-async def never_gone() -> bool:
+async def never_disconnected() -> bool:
     return False
 
 
@@ -61,7 +61,7 @@ class Embedder:
         self._batch_timeout_s = batch_timeout_s
         self._tokenizer_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
 
-    async def embed(self, text: str, gone: Gone = never_gone) -> EmbeddedText:
+    async def embed(self, text: str, gone: Gone = never_disconnected) -> EmbeddedText:
         """One text, ahead of batches. Raises QueueFull, DeadlineExceeded or ClientGone."""
         started = time.monotonic()
         if len(text) <= _LOOP_TEXT_CHARS:
@@ -72,7 +72,7 @@ class Embedder:
         tokenize_s = time.monotonic() - started
         return (await self._run([tokens], tokenize_s, bulk=False, gone=gone))[0]
 
-    async def embed_batch(self, texts: list[str], gone: Gone = never_gone) -> list[EmbeddedText]:
+    async def embed_batch(self, texts: list[str], gone: Gone = never_disconnected) -> list[EmbeddedText]:
         """Many texts, each run alone, interleaved with other clients' work. Raises as `embed` does."""
         started = time.monotonic()
         loop = asyncio.get_running_loop()
@@ -80,7 +80,7 @@ class Embedder:
         tokenize_s = (time.monotonic() - started) / max(len(texts), 1)
         return await self._run(tokens, tokenize_s, bulk=True, gone=gone)
 
-    async def embed_tokens(self, texts: list[Tokens], gone: Gone = never_gone) -> list[EmbeddedText]:
+    async def embed_tokens(self, texts: list[Tokens], gone: Gone = never_disconnected) -> list[EmbeddedText]:
         """Texts that were tokenised before: one goes ahead of batches, several are a batch. Raises as `embed` does."""
         return await self._run(texts, 0.0, bulk=len(texts) > 1, gone=gone)
 
