@@ -26,6 +26,7 @@ def item_id(n: int) -> str:
 
 def fill(data: Path, conditions: Conditions, items: int) -> NDArray[np.float32]:
     """Store `items` items with tags, vendor and category as the runtime would; their unit vectors, [items, 384]."""
+    from bench.blocking_store import BlockingStore
     from runtime.models.bundle import Bundle
     from runtime.models.text_encoder import load_encoder
     from runtime.store import ContentItem
@@ -36,7 +37,7 @@ def fill(data: Path, conditions: Conditions, items: int) -> NDArray[np.float32]:
     source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
     embedded = np.stack([encoder.embed(encoder.tokenize(text).ids) for text in source.texts(TEXT_TOKENS, _EMBEDDED)])
     vectors = _vectors(embedded, items, conditions.seed)
-    store = SqliteStore(data)
+    store = BlockingStore(SqliteStore(data))
     for start in range(0, items, _ITEMS_A_WRITE):
         store.put_content(
             [
@@ -46,7 +47,7 @@ def fill(data: Path, conditions: Conditions, items: int) -> NDArray[np.float32]:
                 )
                 for n, fields in _fields(start, min(start + _ITEMS_A_WRITE, items))
             ]
-        ).result()  # fmt: skip
+        )  # fmt: skip
     store.close()
     return vectors
 

@@ -48,7 +48,8 @@ def _serve(options: argparse.Namespace) -> int:
         logging.getLogger("vows").warning("%s", notice)
     one_heap()
     gc.disable()  # until all is loaded: none of it is garbage, and looking for some takes a twentieth of the start
-    from runtime.http.server import StartError, serve  # after the settings, so that a bad one is told at once
+    from runtime.app import serve  # after the settings, so that a bad one is told at once
+    from runtime.http.server import StartError
 
     try:
         serve(settings)

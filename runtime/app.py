@@ -32,8 +32,9 @@ from runtime.api import (
 from runtime.api import (
     operations as ops,
 )
-from runtime.catalog.catalog import Catalog
+from runtime.catalog.catalog import Catalog, CatalogFull
 from runtime.catalog.item_fields import labels_of
+from runtime.http import server as http_server
 from runtime.http.admission import Admission
 from runtime.http.api_keys import ApiKeys
 from runtime.http.auth import Gate
@@ -41,8 +42,9 @@ from runtime.http.body import BodyBudget
 from runtime.http.endpoint import routes
 from runtime.http.errors import ApiError
 from runtime.http.rate_limit import TokenBuckets
+from runtime.http.server import Application, Options, StartError
 from runtime.http.tracing import Tracing
-from runtime.models.bundle import Bundle
+from runtime.models.bundle import Bundle, BundleError
 from runtime.models.embedder import Embedder
 from runtime.models.text_encoder import load_encoder
 from runtime.models.vector_cache import VectorCache
@@ -53,14 +55,18 @@ from runtime.serving.sequence import SequenceServing
 from runtime.settings import Settings
 from runtime.sizing import Held, size
 from runtime.state import State
+from runtime.store import StoreError
 from runtime.store.sqlite.store import SqliteStore
 from runtime.system.allocator import give_back_freed
 from runtime.system.host import available_memory, usable_cores
+from runtime.system.logs import is_text
+from runtime.system.memory_budget import MemoryBudgetError
 from runtime.system.metrics import RequestMetrics
 
 log = logging.getLogger("vows")
 
 DIMENSIONS = 384
+IDLE_CONNECTIONS = 64  # kept open beside those that are served
 ENDPOINTS = [
     *embed.ENDPOINTS,
     *content.ENDPOINTS,
@@ -79,12 +85,12 @@ ENDPOINTS = [
 ]
 
 
-def create_app(settings: Settings) -> Starlette:
+async def create_app(settings: Settings) -> Starlette:
     """Build everything and return the ASGI application, ready to answer.
 
     Raises BundleError, StoreError, MemoryBudgetError or CatalogFull with a message for the operator.
     """
-    state = build_state(settings)
+    state = await build_state(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -96,7 +102,7 @@ def create_app(settings: Settings) -> Starlette:
                 await task
         state.sequence.close()
         state.embedder.close()
-        state.store.close()
+        await state.store.close()
         log.info("stopped")
 
     # /content/{id}/similar before /content/{id}: the first that matches answers.
@@ -115,7 +121,7 @@ def create_app(settings: Settings) -> Starlette:
     return app
 
 
-def build_state(settings: Settings) -> State:
+async def build_state(settings: Settings) -> State:
     started = time.monotonic()
     bundle = Bundle.load(settings.models_dir / "minilm", kind="text-encoder", dimensions=DIMENSIONS)
     encoder, self_test = load_encoder(bundle, settings.encoding)
@@ -129,7 +135,7 @@ def build_state(settings: Settings) -> State:
     sequence = SequenceServing(settings.models_dir, encoder.model_version)
     sequence_model = sequence.load_at_start()
     give_back_freed()  # so that what is found available is
-    held = Held(scratches=pool.workers, sequence=sequence_model is not None, items=store.counts().content)
+    held = Held(scratches=pool.workers, sequence=sequence_model is not None, items=(await store.counts()).content)
     sizes = size(settings, available_memory(), held)
     sizes.check()
     log.info("memory %s", sizes.lines())
@@ -137,7 +143,7 @@ def build_state(settings: Settings) -> State:
     exact = store.embeddings if settings.catalog_vectors == "int8" else None
     catalog = Catalog(dimensions=DIMENSIONS, max_bytes=settings.catalog_bytes, exact=exact)
     sequence.start(catalog, sequence_model)
-    for stored in store.vectors(bundle.digest):
+    async for stored in store.vectors(bundle.digest):
         for id, fields, vector in zip(stored.ids, stored.fields, stored.embeddings, strict=True):
             catalog.put(id, vector, labels_of(fields))
     log.info(
@@ -161,6 +167,28 @@ def build_state(settings: Settings) -> State:
         metrics=RequestMetrics(),
         self_test=self_test,
         sequence=sequence,
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM. Raises StartError, with a message for the operator."""
+
+    async def create() -> Application:
+        try:
+            app = await create_app(settings)
+        except (BundleError, CatalogFull, MemoryBudgetError, StoreError, OSError) as error:
+            raise StartError(str(error)) from error
+        return Application(app, app.state.settings.max_requests + IDLE_CONNECTIONS)
+
+    http_server.serve(
+        create,
+        Options(
+            host=settings.host,
+            port=settings.port,
+            open_to_all=bool(settings.api_keys) or settings.auth == "disabled",
+            text=is_text(settings.log_format),
+            shutdown_s=settings.shutdown_s,
+        ),
     )
 
 

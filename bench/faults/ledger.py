@@ -7,8 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.personalization.actions import STRENGTHS
-from runtime.store.sqlite.interaction_log import TYPES
+from runtime.personalization.actions import STRENGTHS, TYPES
 
 
 @dataclass

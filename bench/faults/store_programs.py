@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import shutil
 import sys
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.blocking_store import BlockingStore
 from runtime.store import ContentItem, Interaction, StoreError
 from runtime.store.sqlite.backup import back_up, restore
 from runtime.store.sqlite.connection import DATABASE
@@ -50,32 +51,37 @@ def event(id: str, user: str = "ann") -> Interaction:
 
 def acknowledge_for_ever(folder: Path) -> None:
     """Prints each event's id once it is acknowledged, until killed."""
-    store = SqliteStore(folder, dimensions=4)
-    store.put_content([item("barn")]).result()
+    asyncio.run(_acknowledge_for_ever(SqliteStore(folder, dimensions=4)))
+
+
+async def _acknowledge_for_ever(store: SqliteStore) -> None:
+    await store.put_content([item("barn")])
     n = 0
     while True:
-        futures = [store.add_interactions([event(str(n + i))]) for i in range(7)]
-        for i, future in enumerate(futures):
-            assert future.result() == ["stored"]
+        writes = [asyncio.ensure_future(store.add_interactions([event(str(n + i))])) for i in range(7)]
+        for i, write in enumerate(writes):
+            assert await write == ["stored"]
             print(n + i, flush=True)
         n += 7
 
 
 def trace_acknowledgements(folder: Path) -> None:
     """Standard error gets W and S from the preloaded library, A for each acknowledgement, and B for a group of 200."""
-    store = SqliteStore(folder, dimensions=4)
-    store.put_content([item("barn")]).result()
+    asyncio.run(_trace_acknowledgements(SqliteStore(folder, dimensions=4)))
+
+
+async def _trace_acknowledgements(store: SqliteStore) -> None:
+    await store.put_content([item("barn")])
     library = ctypes.CDLL(None)
     library.faults_trace(1)
     for n in range(20):
-        store.add_interactions([event(str(n))]).result()
+        await store.add_interactions([event(str(n))])
         os.write(2, b"A")
     os.write(2, b"B")
-    for future in [store.add_interactions([event(str(n))]) for n in range(100, 300)]:
-        future.result()
+    await asyncio.gather(*(store.add_interactions([event(str(n))]) for n in range(100, 300)))
     os.write(2, b"B")
     library.faults_trace(0)
-    store.close()
+    await store.close()
 
 
 def fail_each_call_of_writes(folder: Path) -> None:
@@ -118,16 +124,16 @@ def _fail_each_call(
 
 
 def _new_store(run: Path) -> None:
-    SqliteStore(run, dimensions=4).close()
+    BlockingStore(SqliteStore(run, dimensions=4)).close()
 
 
 def _write(run: Path) -> Promise:
     promise = Promise()
     try:
-        store = SqliteStore(run, dimensions=4)
+        store = BlockingStore(SqliteStore(run, dimensions=4))
     except StoreError:
         return promise
-    steps: list[Callable[[], Future[Any]]] = [
+    steps: list[Callable[[], Any]] = [
         lambda: store.put_content([item("barn")]),
         lambda: store.add_interactions([event("1"), event("2", "bob")]),
         lambda: store.add_interactions([event("3")]),
@@ -141,7 +147,7 @@ def _write(run: Path) -> Promise:
         if number == 3:
             promise.events.discard("2")  # its deletion is asked for: from here on it may be there or not
         try:
-            result = step().result(timeout=600)  # a hang is told by the limit of whoever runs this
+            result = step()  # a hang ends at the limit of whoever runs this
         except StoreError:
             continue  # the named error; the thread must live on for the next step
         if number in wrote and "unknown_content" not in result:
@@ -154,7 +160,7 @@ def _write(run: Path) -> Promise:
 
 def _look(run: Path, promise: Promise) -> None:
     """A start without faults: the file is whole, what was acknowledged is there, the sums are what the log says."""
-    store = SqliteStore(run, dimensions=4)
+    store = BlockingStore(SqliteStore(run, dimensions=4))
     assert store.check() == []
     log = store.log()
     assert promise.events <= {entry.event_id for entry in log}, (run, promise, log)
@@ -166,7 +172,7 @@ def _look(run: Path, promise: Promise) -> None:
         mine = [entry for entry in log if entry.user_id == user]
         assert (state.interaction_count if state else 0) == len(mine)
         if state and not state.stale and state.sums:
-            rebuilt = store.rebuild_user(user).result()
+            rebuilt = store.rebuild_user(user)
             assert rebuilt is not None
             assert rebuilt.sums is not None
             np.testing.assert_allclose(state.sums.weighted, rebuilt.sums.weighted, atol=1e-12)
@@ -181,10 +187,10 @@ def _look(run: Path, promise: Promise) -> None:
 def _two_stores(run: Path) -> None:
     """One with events 1 and 2, and another with event 9."""
     for name, events in (("source", ("1", "2")), ("target", ("9",))):
-        store = SqliteStore(run / name, dimensions=4)
-        store.put_content([item("barn")]).result()
+        store = BlockingStore(SqliteStore(run / name, dimensions=4))
+        store.put_content([item("barn")])
         for id in events:
-            store.add_interactions([event(id)]).result()
+            store.add_interactions([event(id)])
         store.close()
 
 
@@ -205,7 +211,7 @@ def _look_at_copies(run: Path, promise: Promise) -> None:
     assert names - {f"copy of {DATABASE}"} == {"source", "target"}, names
     found = {}
     for name in ("source", "target"):
-        store = SqliteStore(run / name, dimensions=4)
+        store = BlockingStore(SqliteStore(run / name, dimensions=4))
         assert store.check() == []
         found[name] = {entry.event_id for entry in store.log()}
         store.close()

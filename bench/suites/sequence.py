@@ -168,6 +168,7 @@ def _store(data: Path, conditions: Conditions) -> None:
     """Content and a history, written by the store itself: embedding so many texts would take minutes."""
     import numpy as np
 
+    from bench.blocking_store import BlockingStore
     from runtime.models.bundle import Bundle
     from runtime.store import ContentItem, Interaction
     from runtime.store.sqlite.store import SqliteStore
@@ -175,7 +176,7 @@ def _store(data: Path, conditions: Conditions) -> None:
     bundle = Bundle.load(conditions.models / "minilm", kind="text-encoder")
     draw = np.random.default_rng(conditions.seed)
     items = conditions.rounds(full=ITEMS, quick=1_000)
-    store = SqliteStore(data)
+    store = BlockingStore(SqliteStore(data))
     for start in range(0, items, ITEMS_A_WRITE):
         vectors = draw.normal(size=(ITEMS_A_WRITE, bundle.manifest.dimensions)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -187,7 +188,7 @@ def _store(data: Path, conditions: Conditions) -> None:
                 )
                 for n, vector in enumerate(vectors)
             ]
-        ).result()  # fmt: skip
+        )  # fmt: skip
     now_us = time.time_ns() // 1_000
     store.add_interactions(
         [
@@ -197,7 +198,7 @@ def _store(data: Path, conditions: Conditions) -> None:
             )
             for n in range(2 * EVENTS)
         ]
-    ).result()  # fmt: skip
+    )  # fmt: skip
     store.close()
 
 

@@ -1,6 +1,6 @@
 """Content that is kept: stored with its embedding, found by id."""
 
-from asyncio import shield, wrap_future
+from asyncio import shield
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,7 +77,7 @@ async def put_content(state: "State", request: Request, content: Content) -> Res
     id = path_id(request)
     text, used = text_of(content)
     fields = _fields.encode(content)
-    before = state.store.get_content(id)
+    before = await state.store.get_content(id)
     if before is not None and _same(state, before, fields):
         return _stored(before, "unchanged", used, content)
     item = _item(state, id, fields, await state.embedder.embed(text, request.is_disconnected))
@@ -87,7 +87,7 @@ async def put_content(state: "State", request: Request, content: Content) -> Res
 
 async def get_content(state: "State", request: Request) -> ContentResponse:
     id = path_id(request)
-    stored = state.store.get_content(id)
+    stored = await state.store.get_content(id)
     if stored is None:
         raise not_found("content", id)
     fields: dict[str, Any] = msgspec.structs.asdict(_decode_fields(stored.fields))
@@ -127,8 +127,8 @@ async def keep(state: "State", items: list[ContentItem]) -> list[PutOutcome]:
 async def _keep(state: "State", items: list[ContentItem]) -> list[PutOutcome]:
     labels = [labels_of(item.fields) for item in items]
     with state.catalog.room_for([item.id for item in items], sum(map(len, labels))):
-        outcomes = await wrap_future(state.store.put_content(items))
-        hidden = state.store.hidden([item.id for item in items])
+        outcomes = await state.store.put_content(items)
+        hidden = await state.store.hidden([item.id for item in items])
         for item, its in zip(items, labels, strict=True):
             if item.id not in hidden:
                 state.catalog.put(item.id, item.embedding, its)
@@ -137,11 +137,11 @@ async def _keep(state: "State", items: list[ContentItem]) -> list[PutOutcome]:
 
 
 async def _hide(state: "State", id: str, hidden: bool) -> bool:
-    before = state.store.get_content(id)
+    before = await state.store.get_content(id)
     labels = () if before is None else labels_of(before.fields)
     with state.catalog.room_for([] if hidden else [id], 0 if hidden else len(labels)):
-        existed = await wrap_future(state.store.hide_content(id, hidden))
-        now = state.store.get_content(id)
+        existed = await state.store.hide_content(id, hidden)
+        now = await state.store.get_content(id)
         if now is None or now.hidden:
             state.catalog.delete(id)
         elif now.bundle_digest == state.embedder.encoder.bundle.digest:
@@ -150,7 +150,7 @@ async def _hide(state: "State", id: str, hidden: bool) -> bool:
 
 
 async def _forget(state: "State", id: str) -> bool:
-    existed = await wrap_future(state.store.delete_content(id))
+    existed = await state.store.delete_content(id)
     state.catalog.delete(id)
     return existed
 
@@ -161,7 +161,7 @@ def utc(time_us: int) -> datetime:
 
 async def store_items(state: "State", items: list[tuple[str, bytes, str]], gone: Gone) -> list[str]:
     """Embed and store (id, fields, text); the status of each, in order."""
-    before = {stored.id: stored for stored in state.store.get_contents([id for id, _, _ in items])}
+    before = {stored.id: stored for stored in await state.store.get_contents([id for id, _, _ in items])}
     changed = [n for n, (id, fields, _) in enumerate(items) if id not in before or not _same(state, before[id], fields)]
     statuses = ["unchanged"] * len(items)
     if not changed:

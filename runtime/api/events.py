@@ -52,7 +52,8 @@ async def get_events_export(state: "State", request: Request, query: ExportQuery
     """One JSON object a line, in the order of the log, up to its end. The last line's `sequence` is where the next
     export goes on; an answer that breaks off is continued in the same way. Deleted users and undone events are not
     there."""
-    first = state.store.log(after=query.after, limit=_page(query.limit))  # a failure is an answer before the stream
+    # A failure is an answer, before the stream begins.
+    first = await state.store.log(after=query.after, limit=_page(query.limit))
     return StreamingResponse(_lines(state, query, first), media_type=NDJSON)
 
 
@@ -64,7 +65,7 @@ async def _lines(state: "State", query: ExportQuery, page: list[LoggedInteractio
         if len(page) < _PAGE_EVENTS or left == 0:
             break
         await asyncio.sleep(0)
-        page = state.store.log(after=page[-1].sequence, limit=_page(left))
+        page = await state.store.log(after=page[-1].sequence, limit=_page(left))
 
 
 def _page(left: int | None) -> int:

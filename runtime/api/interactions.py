@@ -2,7 +2,6 @@
 
 import time
 import uuid
-from asyncio import wrap_future
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,7 +80,7 @@ async def post_interactions(state: "State", request: Request, body: bytes) -> In
                 raise
             event_id = None if isinstance(item, ApiError) else item.event_id
             outcomes.append(InteractionOutcome(event_id, "rejected", error.error))
-    stored = await wrap_future(state.store.add_interactions(events)) if events else []
+    stored = await state.store.add_interactions(events) if events else []
     for position, event, outcome in zip(positions, events, stored, strict=True):
         if outcome == "unknown_content":
             outcomes[position] = InteractionOutcome(event.event_id, "rejected", _unknown(event, f"$[{position}]"))
@@ -96,7 +95,7 @@ async def post_interactions(state: "State", request: Request, body: bytes) -> In
 async def delete_interaction(state: "State", request: Request) -> Response:
     """Undo: the event leaves the log, the counts and the user's vector, as if it had never come."""
     id = path_id(request)
-    if not await wrap_future(state.store.delete_interaction(id)):
+    if not await state.store.delete_interaction(id):
         raise not_found("interaction", id)
     return Response(status_code=204)
 

@@ -42,7 +42,7 @@ class ContentPage(msgspec.Struct, frozen=True):
 
 async def get_contents(state: "State", request: Request, query: ListingQuery) -> ContentPage:
     """Stored items with their vectors. A page can hold fewer than `limit` items where they are long."""
-    stored, following = state.store.list_content(after=query.after, limit=query.limit, max_bytes=PAGE_BYTES)
+    stored, following = await state.store.list_content(after=query.after, limit=query.limit, max_bytes=PAGE_BYTES)
     items = []
     for item in stored:
         fields: dict[str, Any] = msgspec.structs.asdict(_decode_fields(item.fields))

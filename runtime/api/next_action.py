@@ -6,10 +6,11 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 
-from runtime.api.rank import Candidate, known_candidates, sequence_candidates
-from runtime.api.users import Device, user_now
+from runtime.api.rank import Candidate, candidate_ids, checked
+from runtime.api.users import Device
 from runtime.http.endpoint import Endpoint
 from runtime.http.ids import Id, path_id
+from runtime.serving.next_action import next_actions
 
 if TYPE_CHECKING:
     from runtime.state import State
@@ -47,22 +48,12 @@ class NextActionResponse(msgspec.Struct, frozen=True):
 
 async def post_next_action(state: "State", request: Request, body: NextActionRequest) -> NextActionResponse:
     """The probabilities of each action, should the candidate be shown now."""
-    user = await user_now(state, path_id(request), body.device)
-    ids = [candidate if isinstance(candidate, str) else candidate.id for candidate in body.candidates]
-    matrix, known = known_candidates(state, body.candidates)
-    candidates = sequence_candidates(state, body.candidates, matrix, known)
-    found = iter((await state.sequence.actions(user.served, user.now, candidates)).tolist() if known.any() else [])
-    actions = []
-    for id, is_known in zip(ids, known.tolist(), strict=True):
-        skip, view, save, share = next(found) if is_known else (None,) * 4
-        actions.append(ActionProbabilities(id, view=view, save=save, share=share, skip=skip))
-    return NextActionResponse(
-        model_version=user.model_version,
-        source=user.source,
-        events=user.events,
-        actions=actions,
-        unknown=[id for id, is_known in zip(ids, known.tolist(), strict=True) if not is_known],
-    )
+    found = await next_actions(state, path_id(request), checked(body.candidates), body.device)
+    actions = [
+        ActionProbabilities(id, **probabilities) if probabilities else ActionProbabilities(id, None, None, None, None)
+        for id, probabilities in zip(candidate_ids(body.candidates), found.probabilities, strict=True)
+    ]
+    return NextActionResponse(found.model_version, found.source, found.events, actions, found.unknown)
 
 
 ENDPOINTS = [

@@ -128,7 +128,7 @@ async def get_info(state: "State", request: Request) -> Info:
             "request_timeout_s": settings.request_timeout_s,
             "batch_timeout_s": settings.batch_timeout_s,
         },
-        stored=stored_counts(state),
+        stored=await stored_counts(state),
     )
 
 
@@ -151,8 +151,8 @@ def _sequence(state: "State") -> SequenceInfo | None:
     )
 
 
-def stored_counts(state: "State") -> dict[str, int]:
-    return msgspec.structs.asdict(state.store.counts())
+async def stored_counts(state: "State") -> dict[str, int]:
+    return msgspec.structs.asdict(await state.store.counts())
 
 
 async def get_metrics(state: "State", request: Request) -> PlainTextResponse:
@@ -190,10 +190,10 @@ async def get_metrics(state: "State", request: Request) -> PlainTextResponse:
         "http_request_body_reserved_bytes", "vows_held_bytes", "gauge",
         "Bytes reserved for request bodies and large responses in flight.", [("", {}, state.bodies.held_bytes)],
     )  # fmt: skip
-    rows: list[Sample] = [("", {"table": name}, count) for name, count in stored_counts(state).items()]
+    rows: list[Sample] = [("", {"table": name}, count) for name, count in (await stored_counts(state)).items()]
     lines += family("vows_stored_rows", "gauge", "Rows stored.", rows)
     lines += family("vows_model_info", "gauge", "The model that is served.", [("", version, 1)])
-    data = {"schema": state.store.schema()[-1], "decay_per_day": repr(state.settings.decay_per_day)}
+    data = {"schema": (await state.store.schema())[-1], "decay_per_day": repr(state.settings.decay_per_day)}
     lines += family("vows_data_info", "gauge", "The database's last migration, and λ of its sums.", [("", data, 1)])
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 

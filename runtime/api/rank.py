@@ -1,24 +1,21 @@
 """Candidates in the order of a user's taste."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
 from starlette.requests import Request
 
 from runtime.api.content import utc
-from runtime.api.users import MODEL_VERSION, Device, Model, user_now, user_vector
+from runtime.api.users import Device, Model
 from runtime.http.endpoint import Endpoint
 from runtime.http.errors import invalid
 from runtime.http.ids import Id, check_id
 from runtime.personalization.actions import InteractionType
-from runtime.personalization.ranking import cosine_scores, normalised, ranked, top_k
-from runtime.personalization.user_vector import Sums
-from runtime.serving.explanations import Reason, explain
-from runtime.serving.sequence import Candidates, Served
+from runtime.serving.candidates import Candidate as GivenCandidate
+from runtime.serving.explanations import Reason
+from runtime.serving.ranking import Query, rank
 
 if TYPE_CHECKING:
     from runtime.state import State
@@ -104,58 +101,33 @@ async def post_rank(state: "State", request: Request, body: RankRequest, query: 
         raise invalid("interactions explain the ranking of a user: give user_id", "explain")
     if query.explain and body.model == "sequence":
         raise invalid("the simple model's scores are sums over interactions, the sequence model's are not", "explain")
-    ids = [candidate if isinstance(candidate, str) else candidate.id for candidate in body.candidates]
-    asked, fallback = await _sequence_user(state, body) if body.model == "sequence" else (None, None)
-    sums = None
-    if asked is None:
-        user, source, sums = await _user(state, body)
-        matrix, known = known_candidates(state, body.candidates)
-        found, version = cosine_scores(user, matrix if known.all() else matrix[known]), MODEL_VERSION
-    else:
-        matrix, known = known_candidates(state, body.candidates)
-        candidates = sequence_candidates(state, body.candidates, matrix, known)
-        found = await state.sequence.scores(asked.served, asked.vector, candidates)
-        source, version = asked.source, asked.served.model.model_version
-    scores: list[Score] = [Score(id, None) for id in ids]
-    for position, score in zip(np.flatnonzero(known).tolist(), found.tolist(), strict=True):
-        scores[position] = Score(ids[position], score)
-    order = ranked(found) if body.top_k is None else top_k(found, body.top_k)
-    best = np.flatnonzero(known)[order]
-    best_first = [scores[position] for position in best.tolist()]
+    if body.user_id is not None:
+        check_id(body.user_id, "$.user_id")
+    ranking = await rank(
+        state,
+        Query(model=body.model, user_id=body.user_id, embedding=body.embedding, device=body.device),
+        checked(body.candidates),
+        top=body.top_k,
+        explained=query.explain,
+    )
+    ids = candidate_ids(body.candidates)
+    scores = [Score(id, score) for id, score in zip(ids, ranking.scores, strict=True)]
+    best_first = [scores[position] for position in ranking.order]
     explanations = None
-    if query.explain:
-        explanations = await _explanations(state, body.user_id, sums, [one.id for one in best_first], matrix[best])
+    if ranking.explanations is not None:
+        explanations = [
+            Explanation(one.id, [_contribution(reason) for reason in reasons])
+            for one, reasons in zip(best_first, ranking.explanations, strict=True)
+        ]
     return RankResponse(
-        model_version=version,
-        source=source,
+        model_version=ranking.model_version,
+        source=ranking.source,
         scores=scores,
         ranked=best_first,
-        unknown=[id for id, is_known in zip(ids, known.tolist(), strict=True) if not is_known],
+        unknown=ranking.unknown,
         explanations=explanations,
-        fallback=fallback,
+        fallback=ranking.fallback,
     )
-
-
-async def _user(state: "State", body: RankRequest) -> tuple[NDArray[np.float32], str, Sums | None]:
-    """The vector to rank for, its source, and the sums it was made from, where it was."""
-    if body.embedding is not None:
-        return _vector(body.embedding, state.catalog.dimensions, "$.embedding"), "embedding", None
-    assert body.user_id is not None
-    vector = await user_vector(state, check_id(body.user_id, "$.user_id"))
-    sums = vector.user.sums if vector.user and vector.source == "history" else None
-    return vector.embedding, vector.source, sums
-
-
-async def _explanations(
-    state: "State", user_id: str | None, sums: Sums | None, ids: list[str], vectors: NDArray[np.float32]
-) -> list[Explanation]:
-    """For each of `ids`, whose vectors [m, d] were ranked with `sums`."""
-    if user_id is None or sums is None:
-        return [Explanation(id, []) for id in ids]
-    decay = state.settings.decay_per_day
-    async with state.history_turn:
-        found = await explain(state.store, user_id, sums, vectors, decay_per_day=decay)
-    return [Explanation(id, [_contribution(one) for one in reasons]) for id, reasons in zip(ids, found, strict=True)]
 
 
 def _contribution(reason: Reason) -> Contribution:
@@ -163,67 +135,18 @@ def _contribution(reason: Reason) -> Contribution:
     return Contribution(past.event_id, past.content_id, past.type, utc(past.time_us), reason.contribution)
 
 
-class _SequenceQuery(NamedTuple):
-    served: Served
-    vector: NDArray[np.float32]
-    source: str
+def candidate_ids(candidates: list[str | Candidate]) -> list[str]:
+    return [one if isinstance(one, str) else one.id for one in candidates]
 
 
-async def _sequence_user(state: "State", body: RankRequest) -> tuple[_SequenceQuery | None, str | None]:
-    """What to rank by with the sequence model, or why the simple model ranks instead."""
-    if body.embedding is not None:
-        served = state.sequence.require()
-        vector = _vector(body.embedding, served.model.dimensions, "$.embedding")
-        return _SequenceQuery(served, vector, "embedding"), None
-    assert body.user_id is not None
-    found = await user_now(state, check_id(body.user_id, "$.user_id"), body.device)
-    if found.fallback is not None:
-        return None, found.fallback
-    return _SequenceQuery(found.served, found.now.vector, found.source), None
-
-
-def sequence_candidates(
-    state: "State", candidates: list[str | Candidate], matrix: NDArray[np.float32], known: NDArray[np.bool_]
-) -> Candidates:
-    """The known ones of `candidates`, as the sequence model takes them; the others from `known_candidates`."""
-    some = [one for one, is_known in zip(candidates, known.tolist(), strict=True) if is_known]
-    rows = np.full(len(some), -1, np.intp)
-    stored = [n for n, one in enumerate(some) if isinstance(one, str)]
-    rows[stored] = state.catalog.lookup([one for one in some if isinstance(one, str)]).rows
-    return Candidates([one if isinstance(one, str) else one.id for one in some], matrix[known], rows)
-
-
-def known_candidates(
-    state: "State", candidates: list[str | Candidate]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Vectors float32 [n, d] in candidate order (zeros where unknown) and which of them are known."""
-    matrix = np.zeros((len(candidates), state.catalog.dimensions), np.float32)
-    known = np.ones(len(candidates), np.bool_)
-    positions: list[int] = []  # of the candidates that are ids
-    ids: list[str] = []
-    for n, candidate in enumerate(candidates):
-        if isinstance(candidate, str):
-            positions.append(n)
-            ids.append(check_id(candidate, f"$.candidates[{n}]"))
-        else:
-            check_id(candidate.id, f"$.candidates[{n}].id")
-            matrix[n] = _vector(candidate.embedding, state.catalog.dimensions, f"$.candidates[{n}].embedding")
-    found = state.catalog.lookup(ids)
-    if len(found.ids) == len(candidates):  # as nearly always: gathered once, never copied again
-        return state.catalog.gather(found.rows), known
-    unknown = set(found.unknown)
-    known[positions] = [id not in unknown for id in ids]
-    matrix[[n for n in positions if known[n]]] = state.catalog.gather(found.rows)
-    return matrix, known
-
-
-def _vector(values: list[float], dimensions: int, field: str) -> NDArray[np.float32]:
-    if len(values) != dimensions:
-        raise invalid(f"the vector has {len(values)} numbers, the model has {dimensions}", field)
-    try:
-        return normalised(np.array(values, np.float64)).astype(np.float32)
-    except ValueError as error:
-        raise invalid(str(error).removeprefix("vector 0 "), field) from None
+def checked(candidates: list[str | Candidate]) -> list[GivenCandidate]:
+    """The candidates for `serving`. Raises ApiError 422 for an id that is too long."""
+    return [
+        GivenCandidate(check_id(one, f"$.candidates[{n}]"))
+        if isinstance(one, str)
+        else GivenCandidate(check_id(one.id, f"$.candidates[{n}].id"), one.embedding)
+        for n, one in enumerate(candidates)
+    ]
 
 
 ENDPOINTS = [

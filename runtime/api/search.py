@@ -7,12 +7,12 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 
-from runtime.api.users import MODEL_VERSION, user_vector
 from runtime.catalog.item_fields import LongText, ShortText, Tag, labels
 from runtime.http.endpoint import Endpoint
 from runtime.http.errors import ApiError, invalid, not_found
 from runtime.http.ids import path_id
 from runtime.serving.search import Found
+from runtime.serving.user_vectors import SIMPLE, user_vector
 
 if TYPE_CHECKING:
     from runtime.state import State
@@ -105,13 +105,13 @@ async def get_similar(state: "State", request: Request, query: SimilarQuery) -> 
     id = path_id(request)
     held = state.catalog.lookup([id])
     if held.unknown:
-        stored = state.store.get_content(id)
+        stored = await state.store.get_content(id)
         if stored is None or stored.hidden:
             raise not_found("content", id)
         raise ApiError(
             503, "overloaded", f"{id!r} is about to be embedded by the new model; try again", retry_after_s=5
         )
-    (vector,) = state.catalog.gather(held.rows)
+    (vector,) = await state.catalog.gather(held.rows)
     found = await state.search.best(vector, query.top_k, labels=_labels(query), excluded=[id])
     return Results(_results(found), found.matched, state.embedder.encoder.model_version)
 
@@ -127,14 +127,14 @@ async def get_recommendations(state: "State", request: Request, query: Recommend
         found = await state.search.best(
             vector.embedding, query.top_k, labels=_labels(query), excluded=seen, diversity=query.diversity
         )
-    return Recommendations(_results(found), found.matched, MODEL_VERSION, vector.source)
+    return Recommendations(_results(found), found.matched, SIMPLE, vector.source)
 
 
 async def _seen(state: "State", user_id: str) -> list[str]:
     ids: dict[str, None] = {}
     before = None
     for _ in range(SEEN_INTERACTIONS // _SEEN_STEP):
-        page = state.store.seen(user_id, before=before, limit=_SEEN_STEP)
+        page = await state.store.seen(user_id, before=before, limit=_SEEN_STEP)
         ids.update(dict.fromkeys(one.content_id for one in page))
         if len(page) < _SEEN_STEP:
             break

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 
 from runtime.api.content import utc
-from runtime.api.users import MODEL_VERSION
 from runtime.http.endpoint import Endpoint
 from runtime.http.ids import path_id
 from runtime.serving.taste_drift import Neighbourhood, around, neighbourhood, weeks_of
+from runtime.serving.user_vectors import SIMPLE
 
 if TYPE_CHECKING:
     from runtime.state import State
@@ -97,9 +97,9 @@ async def get_style(state: "State", request: Request, query: StyleQuery) -> Styl
         ],
         then=await _taste(state, then, weeks.ends_us[first], query.top_k),
         now=await _taste(state, now, now_us, query.top_k),
-        model_version=MODEL_VERSION,
+        model_version=SIMPLE,
         dislikes=(
-            Dislikes(skipped.skips, *_named(neighbourhood(store, dict.fromkeys(skipped.ids, 1.0), query.top_k)))
+            Dislikes(skipped.skips, *_named(await neighbourhood(store, dict.fromkeys(skipped.ids, 1.0), query.top_k)))
             if query.dislikes
             else None
         ),

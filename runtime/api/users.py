@@ -1,9 +1,7 @@
 """Users: onboarding preferences, the vector of their taste, and being forgotten."""
 
-import time
-from asyncio import wrap_future
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -14,18 +12,13 @@ from starlette.requests import Request
 from runtime.api.content import utc
 from runtime.catalog.item_fields import preferences_text
 from runtime.http.endpoint import Endpoint
-from runtime.http.errors import ApiError, invalid
+from runtime.http.errors import invalid
 from runtime.http.ids import path_id
-from runtime.models.sequence_model import UserNow
-from runtime.personalization.cold_start import POPULAR_ITEMS, popular_vector, user_embedding
-from runtime.personalization.user_vector import unit_vector
-from runtime.serving.sequence import Served
+from runtime.serving.user_vectors import SIMPLE, sequence_user, user_vector
 from runtime.store import DeletedUser, Preferences, UserState
 
 if TYPE_CHECKING:
     from runtime.state import State
-
-MODEL_VERSION = "simple-v1"
 
 Model = Literal["simple", "sequence"]
 Device = Annotated[str, Meta(max_length=64)]
@@ -72,14 +65,6 @@ class UserDeleted(msgspec.Struct, frozen=True):
     deleted: DeletedUser
 
 
-class UserVector(NamedTuple):
-    """`embedding`: unit float32 [384]."""
-
-    embedding: NDArray[np.float32]
-    source: str
-    user: UserState | None
-
-
 async def put_preferences(state: "State", request: Request, body: PreferencesRequest) -> PreferencesResponse:
     """Embedded as one text, and used until there is a history."""
     user_id = path_id(request)
@@ -94,8 +79,8 @@ async def put_preferences(state: "State", request: Request, body: PreferencesReq
         model_version=encoder.model_version,
         bundle_digest=encoder.bundle.digest,
     )
-    told_before = state.store.get_preferences(user_id)
-    await wrap_future(state.store.put_preferences(user_id, preferences))
+    told_before = await state.store.get_preferences(user_id)
+    await state.store.put_preferences(user_id, preferences)
     if told_before is not None and told_before.preferences != body.preferences:
         state.embedder.forget(preferences_text(told_before.preferences))
     return PreferencesResponse(user_id, body.preferences, embedded.tokens, embedded.truncated)
@@ -108,12 +93,12 @@ async def get_user_embedding(state: "State", request: Request, query: EmbeddingQ
     user_id = path_id(request)
     fallback = None
     if query.model == "sequence":
-        found = await user_now(state, user_id, query.device)
+        found = await sequence_user(state, user_id, query.device)
         if found.fallback is None:
-            return _embedding(state.store.get_user(user_id), found.now.vector, found.model_version, "history")
+            return _embedding(await state.store.get_user(user_id), found.now.vector, found.model_version, "history")
         fallback = found.fallback
     vector = await user_vector(state, user_id)
-    return _embedding(vector.user, vector.embedding, MODEL_VERSION, vector.source, fallback)
+    return _embedding(vector.user, vector.embedding, SIMPLE, vector.source, fallback)
 
 
 def _embedding(
@@ -133,64 +118,11 @@ async def delete_user(state: "State", request: Request) -> UserDeleted:
     """Every trace of the user goes: events, preferences, vector, weight in popularity, bytes in files, entry in the
     cache."""
     user_id = path_id(request)
-    told = state.store.get_preferences(user_id)
-    deleted = await wrap_future(state.store.delete_user(user_id))
+    told = await state.store.get_preferences(user_id)
+    deleted = await state.store.delete_user(user_id)
     if told is not None:
         state.embedder.forget(preferences_text(told.preferences))
     return UserDeleted(user_id, deleted)
-
-
-class SequenceUser(NamedTuple):
-    """What the sequence model makes of a user, who has `events` events that it reads. `fallback`: why another model
-    should answer for them, None where this one does. `source`: history, preferences or none, what it went by."""
-
-    served: Served
-    now: UserNow
-    events: int
-    source: str
-    fallback: str | None
-    model_version: str
-
-
-async def user_now(state: "State", user_id: str, device: str | None) -> SequenceUser:
-    """The user by the sequence model. Raises NotInstalled where there is none, or QueueFull."""
-    served = state.sequence.require()
-    model = served.model
-    history = await state.sequence.history(served, state.store.newest(user_id, model.max_events))
-    told = state.store.get_preferences(user_id)
-    stated = told.embedding if told and told.bundle_digest == state.embedder.encoder.bundle.digest else None
-    now = await state.sequence.user(served, history, time.time_ns() // 1_000, device, stated)
-    events = len(history)
-    return SequenceUser(
-        served,
-        now,
-        events,
-        "history" if events else "none" if stated is None else "preferences",
-        f"{events} of {model.min_events} events" if events < model.min_events else None,
-        model.model_version,
-    )
-
-
-async def user_vector(state: "State", user_id: str) -> UserVector:
-    """The user's vector by history, preferences or popular content. Raises ApiError 404 when there is no content."""
-    user = state.store.get_user(user_id)
-    if user is not None and user.stale:
-        user = await wrap_future(state.store.rebuild_user(user_id))
-
-    def preferences() -> NDArray[np.float32] | None:
-        told = state.store.get_preferences(user_id)
-        return told.embedding if told and told.bundle_digest == state.embedder.encoder.bundle.digest else None
-
-    def popular() -> NDArray[np.float32] | None:
-        best = [item.id for item in state.store.popular(POPULAR_ITEMS) if item.popularity > 0]
-        if not best:  # nobody did anything yet: everything is equally popular
-            return popular_vector(state.catalog.mean()[np.newaxis])
-        return popular_vector(state.catalog.gather(state.catalog.lookup(best).rows))
-
-    found = user_embedding(unit_vector(user.sums) if user else None, preferences, popular)
-    if found is None:
-        raise ApiError(404, "no_content", "no history, no preferences, no content to start from: store content first")
-    return UserVector(found.embedding, found.source, user)
 
 
 ENDPOINTS = [

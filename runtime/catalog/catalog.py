@@ -1,6 +1,6 @@
 """Content id ↔ row of an in-memory matrix of vectors. Used from the event-loop thread only."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ ID_BYTES = 210  # of an item, beside its vector
 
 
 # The exact vectors of those of the ids that are stored.
-Exact = Callable[[Sequence[str]], Mapping[str, NDArray[np.float32]]]
+Exact = Callable[[Sequence[str]], Awaitable[Mapping[str, NDArray[np.float32]]]]
 
 
 class CatalogFull(Exception):
@@ -131,12 +131,13 @@ class Catalog:
         rows = np.fromiter((self._rows[id] for id in known), np.intp, len(known))
         return Lookup(known, rows, [id for id in ids if id not in self._rows] if len(known) < len(ids) else [])
 
-    def gather(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """The exact vectors of rows that hold an item, float32 [k, dimensions]."""
+    async def gather(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """The exact vectors, float32 [k, dimensions], of rows that hold an item as this is called. What changes while
+        they are read may be there as it was or as it is."""
         vectors = self._matrix.held(rows)
         if self._exact is not None:
             ids = self.ids(rows)
-            stored = self._exact(ids)
+            stored = await self._exact(ids)
             for position, id in enumerate(ids):
                 if (vector := stored.get(id)) is not None:  # or it was deleted a moment ago, and is about to go here
                     vectors[position] = vector

@@ -62,7 +62,7 @@ def _models(settings: Settings) -> Generator[Finding, None, list[object]]:
 
     Returns the models that would be served: the text encoder, and the sequence model where there is one.
     """
-    import runtime.http.server  # noqa: F401
+    import runtime.app  # noqa: F401
     from runtime.models.bundle import Bundle, BundleError
     from runtime.models.text_encoder import load_encoder
     from runtime.serving.sequence import SequenceServing

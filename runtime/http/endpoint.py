@@ -17,14 +17,16 @@ from starlette.types import Receive, Scope, Send
 from runtime.catalog.catalog import CatalogFull
 from runtime.http.auth import Access
 from runtime.http.body import HeldBytes
-from runtime.http.errors import ERRORS, ApiError, ErrorShape, from_validation
+from runtime.http.errors import ERRORS, ApiError, ErrorShape, from_validation, invalid
 from runtime.http.json import json_response
 from runtime.http.query import decode_query
 from runtime.models.embedder import ClientGone
 from runtime.models.scheduler import QueueFull
 from runtime.models.text_encoder import ModelFailed
 from runtime.models.worker_pool import DeadlineExceeded
+from runtime.serving.candidates import InvalidVector
 from runtime.serving.sequence import NotInstalled
+from runtime.serving.user_vectors import NoContent
 from runtime.store import StoreBusy, StoreError
 from runtime.system.trace import current
 
@@ -201,6 +203,11 @@ def refused(error: BaseException) -> ApiError:
         case StoreError():
             log.error("storage: %s", error)
             return ApiError(503, "storage_unavailable", str(error), retry_after_s=5)
+        case NoContent():
+            return ApiError(404, "no_content", str(error))
+        case InvalidVector():
+            brought_by = "$" if error.candidate is None else f"$.candidates[{error.candidate}]"
+            return invalid(str(error), f"{brought_by}.embedding")
         case NotInstalled():
             return ApiError(409, "no_sequence_model", str(error))
         case ModelFailed():

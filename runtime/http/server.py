@@ -1,53 +1,71 @@
-"""The application behind uvicorn, and what the terminal shows."""
+"""An application behind uvicorn, and what the terminal shows."""
 
 import gc
 import logging
 import signal
 import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import NamedTuple
 
 import uvicorn
+import uvloop
+from starlette.types import ASGIApp
 
-from runtime.app import create_app
-from runtime.catalog.catalog import CatalogFull
 from runtime.http.protocol import BoundedHttpProtocol
-from runtime.models.bundle import BundleError
-from runtime.settings import Settings
-from runtime.store import StoreError
 from runtime.system.allocator import give_back_freed
-from runtime.system.logs import is_text
-from runtime.system.memory_budget import MemoryBudgetError
 
 log = logging.getLogger("vows")
-
-
-IDLE_CONNECTIONS = 64  # kept open beside those that are served
 
 
 class StartError(Exception):
     """The server cannot start; the message says why and what to do."""
 
 
-def serve(settings: Settings) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to listen and how to stop.
+
+    open_to_all: serve a port that others can reach although there are no keys. text: announce the address for a
+    terminal. shutdown_s: time that requests in flight get after SIGTERM.
+    """
+
+    host: str
+    port: int
+    open_to_all: bool
+    text: bool
+    shutdown_s: int
+
+
+class Application(NamedTuple):
+    """`max_connections`: beyond it: 503. What is beyond the requests that it takes at once, it refuses itself."""
+
+    app: ASGIApp
+    max_connections: int
+
+
+def serve(create_app: Callable[[], Awaitable[Application]], options: Options) -> None:
     """Serve until SIGINT or SIGTERM, then exit with 0: see docs/durability.md for what that waits for.
 
-    Raises StartError when a part cannot be built or the address not be bound.
+    The application is made once the address is bound, in the event loop that then serves it. Raises StartError when the
+    address cannot be bound, and whatever `create_app` raises.
     """
     # uvicorn listens for these while it serves, and raises the one that stopped it once more when it has shut down.
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, _exit)
-    try:
-        listener = _listen(settings.host, settings.port)
-        _check_reach(listener, settings)
-        app = create_app(settings)
-    except (BundleError, CatalogFull, MemoryBudgetError, StoreError, OSError) as error:
-        raise StartError(str(error)) from error
+    listener = _listen(options.host, options.port)
+    _check_reach(listener, options)
+    uvloop.run(_serve(create_app, options, listener))
+
+
+async def _serve(create_app: Callable[[], Awaitable[Application]], options: Options, listener: socket.socket) -> None:
+    app, max_connections = await create_app()
     give_back_freed()
     gc.freeze()  # what was loaded stays, and no collection has to walk through it
     gc.enable()
     config = uvicorn.Config(
         app,
-        loop="uvloop",
         http=BoundedHttpProtocol,
         ws="none",
         lifespan="on",
@@ -55,14 +73,12 @@ def serve(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # an address that the client may write itself is no address
-        # Of connections; requests beyond max_requests are refused by the application.
-        limit_concurrency=app.state.settings.max_requests + IDLE_CONNECTIONS,
-        timeout_graceful_shutdown=settings.shutdown_s,
+        limit_concurrency=max_connections,
+        timeout_graceful_shutdown=options.shutdown_s,
     )
     host, port = listener.getsockname()[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    _announce(url, text=is_text(settings.log_format))
-    uvicorn.Server(config).run(sockets=[listener])
+    _announce(f"http://{f'[{host}]' if ':' in host else host}:{port}", text=options.text)
+    await uvicorn.Server(config).serve(sockets=[listener])
 
 
 def _exit(*_: object) -> None:
@@ -81,10 +97,10 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _check_reach(listener: socket.socket, settings: Settings) -> None:
+def _check_reach(listener: socket.socket, options: Options) -> None:
     """Nothing has been accepted yet. Raises StartError where others could reach a server that asks for no key."""
     address = listener.getsockname()[0]
-    if settings.api_keys or settings.auth == "disabled" or ip_address(address).is_loopback:
+    if options.open_to_all or ip_address(address).is_loopback:
         return
     listener.close()
     raise StartError(

@@ -4,6 +4,9 @@ from typing import Literal
 
 InteractionType = Literal["view", "save", "share", "skip"]
 
+# Position is the code of a type in logs, features and the model's outputs: append, never reorder.
+TYPES: tuple[InteractionType, ...] = ("skip", "view", "save", "share")
+
 # Whole numbers, so that a sum of strengths (popularity) can be added to and taken from without error.
 # A skip counts as an interaction and moves nothing; the sequence model learns from it.
 STRENGTHS: dict[InteractionType, int] = {"view": 1, "save": 3, "share": 5, "skip": 0}

@@ -39,7 +39,7 @@ async def explain(
     named: dict[int, PastInteraction] = {}
     before, read = None, 0
     while read < HISTORY_INTERACTIONS:
-        page = store.history(user_id, before=before, limit=step)
+        page = await store.history(user_id, before=before, limit=step)
         if shown := [past for past in page if not past.hidden]:
             parts = contributions(
                 [past.type for past in shown], np.array([past.time_us for past in shown]),

@@ -1,7 +1,6 @@
 """After a new bundle is installed: embed again, in the background, what another bundle had embedded."""
 
 import logging
-from asyncio import wrap_future
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,7 +24,7 @@ async def reembed(state: "State") -> None:
     digest, version = encoder.bundle.digest, encoder.model_version
     done = 0
     try:
-        while stale := state.store.content_of_other_bundles(digest, limit=_ROWS):
+        while stale := await state.store.content_of_other_bundles(digest, limit=_ROWS):
             texts = [embedding_text(_decode(item.fields))[0] for item in stale]
             embedded = await state.embedder.embed_batch(texts)
             items = [
@@ -35,15 +34,15 @@ async def reembed(state: "State") -> None:
                 )
                 for old, new in zip(stale, embedded, strict=True)
             ]  # fmt: skip
-            await wrap_future(state.store.put_content(items))
-            hidden = state.store.hidden([item.id for item in items])
+            await state.store.put_content(items)
+            hidden = await state.store.hidden([item.id for item in items])
             for item in items:
                 if item.id not in hidden:
                     state.catalog.put(item.id, item.embedding, labels_of(item.fields))
             await state.sequence.fill([item.id for item in items])
             done += len(items)
             log.info("embedded %d items again for bundle %s", done, digest[:12])
-        while users := state.store.preferences_of_other_bundles(digest, limit=_ROWS):
+        while users := await state.store.preferences_of_other_bundles(digest, limit=_ROWS):
             embedded = await state.embedder.embed_batch(
                 [preferences_text(user.preferences.preferences) for user in users]
             )
@@ -52,6 +51,6 @@ async def reembed(state: "State") -> None:
                     preferences=user.preferences.preferences, embedding=new.vector, model_version=version,
                     bundle_digest=digest,
                 )  # fmt: skip
-                await wrap_future(state.store.put_preferences(user.user_id, preferences))
+                await state.store.put_preferences(user.user_id, preferences)
     except Exception:
         log.exception("embedding again stopped after %d items; the next start goes on", done)

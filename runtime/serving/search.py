@@ -66,7 +66,7 @@ class Search:
         """
         async with self._turn:
             scores = await self._scores(query)
-            return self._select(query, scores, k, labels=labels, excluded=excluded, diversity=diversity)
+            return await self._select(query, scores, k, labels=labels, excluded=excluded, diversity=diversity)
 
     async def _scores(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """Of every row, float32 [rows]; rows without an item have some number."""
@@ -78,7 +78,7 @@ class Search:
             scores[start:stop] = self._catalog.scores(query, start, stop)
         return scores
 
-    def _select(
+    async def _select(
         self,
         query: NDArray[np.float32],
         scores: NDArray[np.float32],
@@ -88,21 +88,22 @@ class Search:
         excluded: Sequence[str],
         diversity: float,
     ) -> Found:
-        """In one go, by the catalogue as it is now: what was deleted during the scan is out, what was replaced is
-        scored again. What came during the scan waits for the next one."""
+        """By the catalogue as it is now: what was deleted during the scan is out, what was replaced is scored again.
+        What came during the scan waits for the next one."""
         wanted = self._catalog.matching(labels)
         wanted[self._catalog.lookup(excluded).rows] = False
         rows = np.flatnonzero(wanted[: len(scores)])
         pool = max(_SMALLEST_POOL, _POOL_PER_RESULT * k) if diversity else k
         best = rows[_may_be_best(scores[rows], self._catalog.errors(rows), pool)]
-        vectors = self._catalog.gather(best)
+        ids = self._catalog.ids(best)  # now: while vectors are read, a row may pass to another item
+        vectors = await self._catalog.gather(best)
         exact = cosine_scores(query, vectors)
         if len(best) > pool:
             first = top_k(exact, pool)
-            best, vectors, exact = best[first], vectors[first], exact[first]
+            ids, vectors, exact = [ids[n] for n in first.tolist()], vectors[first], exact[first]
         order = mmr(exact, vectors, k, diversity=diversity) if diversity else ranked(exact)
-        ids = self._catalog.ids(best[order])
-        return Found([Hit(*hit) for hit in zip(ids, exact[order].tolist(), strict=True)], len(rows))
+        hits = [Hit(ids[n], score) for n, score in zip(order.tolist(), exact[order].tolist(), strict=True)]
+        return Found(hits, len(rows))
 
 
 def _may_be_best(scores: NDArray[np.float32], errors: NDArray[np.float32] | None, k: int) -> NDArray[np.intp]:

@@ -13,20 +13,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.catalog.catalog import Catalog
-from runtime.catalog.item_vectors import ItemVectors
+from runtime.catalog.item_vectors import ItemVectors, Kept
 from runtime.models.bundle import MANIFEST, Bundle, BundleError
 from runtime.models.installed import SEQUENCE
 from runtime.models.scheduler import QueueFull
 from runtime.models.sequence_model import History, SequenceModel, UserNow, load_sequence_model
 from runtime.personalization.ranking import cosine_scores
 from runtime.personalization.sequence_features import device_code
+from runtime.serving.candidates import Candidate, Candidates, find
 from runtime.store import UserHistory
 
 log = logging.getLogger("vows")
@@ -50,15 +51,6 @@ class Served:
 
     model: SequenceModel
     items: ItemVectors
-
-
-class Candidates(NamedTuple):
-    """Candidates that are known. metadata: float32 [k, 384], unit vectors; rows: of the catalogue, [k], −1 for one that
-    brought its own vector."""
-
-    ids: list[str]
-    metadata: Vector
-    rows: NDArray[np.intp]
 
 
 class _Context(msgspec.Struct):
@@ -109,13 +101,12 @@ class SequenceServing:
 
     async def history(self, served: Served, stored: UserHistory) -> History:
         """The events of a stored history whose content is in the catalogue, with their vectors. Raises QueueFull."""
-        known = np.array([id in self._catalog for id in stored.content_ids], np.bool_)
-        ids = [id for id in stored.content_ids if id in self._catalog]
-        rows = self._catalog.lookup(ids).rows
-        metadata = self._catalog.gather(rows)
+        found = find(self._catalog, [Candidate(id) for id in stored.content_ids])
+        known, kept = found.known, served.items.read(found.rows, found.versions)
+        metadata = await found.metadata(self._catalog)
         return History(
-            content=served.model.learned(ids, metadata),
-            item=await self._vectors(served, Candidates(ids, metadata, rows)),
+            content=served.model.learned(found.ids, metadata),
+            item=await self._complete(served, found, kept, metadata[kept.missing]),
             action=stored.action[known],
             device=np.array([device_code(device) for device in stored.device], np.int8)[known],
             time_us=stored.time_us[known],
@@ -132,24 +123,24 @@ class SequenceServing:
 
     async def scores(self, served: Served, user: Vector, candidates: Candidates) -> Vector:
         """Cosine of a user's vector [128] and each candidate's, float32 [k]. Raises QueueFull."""
-        return cosine_scores(user, await self._vectors(served, candidates))
+        kept = served.items.read(candidates.rows, candidates.versions)
+        metadata = await candidates.metadata(self._catalog, kept.missing)
+        return cosine_scores(user, await self._complete(served, candidates, kept, metadata))
 
-    async def _vectors(self, served: Served, candidates: Candidates) -> Vector:
-        """Float32 [k, 128]: those that are kept, and the others computed, and kept where they have a row."""
-        rows, own = candidates.rows, candidates.rows < 0
-        versions = self._catalog.versions(np.where(own, 0, rows))
-        missing = own | served.items.missing(np.where(own, 0, rows), versions)
-        vectors = served.items.gather(np.where(own, 0, rows))
+    async def _complete(self, served: Served, candidates: Candidates, kept: Kept, metadata: Vector) -> Vector:
+        """Float32 [k, 128]: what is kept, and the missing ones computed from their metadata; kept where they have a
+        row."""
+        vectors, missing = kept
         if missing.any():
             ids = [id for id, is_missing in zip(candidates.ids, missing.tolist(), strict=True) if is_missing]
-            vectors[missing] = await self._run(_item_vectors, served.model, ids, candidates.metadata[missing])
-            fresh = missing & ~own
-            served.items.put(rows[fresh], versions[fresh], vectors[fresh])
+            vectors[missing] = await self._run(_item_vectors, served.model, ids, metadata)
+            fresh = missing & (candidates.rows >= 0)
+            served.items.put(candidates.rows[fresh], candidates.versions[fresh], vectors[fresh])
         return vectors
 
     async def actions(self, served: Served, user: UserNow, candidates: Candidates) -> Vector:
         """Probabilities float32 [k, 4] of skip, view, save, share. Raises QueueFull."""
-        learned = served.model.learned(candidates.ids, candidates.metadata)
+        learned = served.model.learned(candidates.ids, await candidates.metadata(self._catalog))
         return await self._run(served.model.actions, user, learned)
 
     async def fill(self, ids: Sequence[str], served: Served | None = None) -> None:
@@ -166,7 +157,8 @@ class SequenceServing:
                     continue
                 some = [id for id, is_missing in zip(found.ids, missing.tolist(), strict=True) if is_missing]
                 rows, versions = found.rows[missing], versions[missing]
-                vectors = await self._run(_item_vectors, served.model, some, self._catalog.gather(rows))
+                metadata = await self._catalog.gather(rows)
+                vectors = await self._run(_item_vectors, served.model, some, metadata)
                 served.items.put(rows, versions, vectors)
 
     async def watch(self) -> None:

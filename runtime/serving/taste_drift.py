@@ -39,7 +39,7 @@ async def weeks_of(
     skips, skipped = 0, dict[str, None]()
     before, read = None, 0
     while read < HISTORY_INTERACTIONS:
-        page = store.history(user_id, before=before, limit=_STEP_INTERACTIONS)
+        page = await store.history(user_id, before=before, limit=_STEP_INTERACTIONS)
         if page:
             embeddings = np.stack([past.embedding for past in page])
             found.add([past.type for past in page], [past.time_us for past in page], embeddings)
@@ -58,12 +58,12 @@ async def weeks_of(
 async def around(store: Store, search: Search, vector: NDArray[np.float32], k: int) -> Neighbourhood:
     """The k tags and vendors most found on the items nearest to a unit vector [d], each item by its closeness."""
     hits = (await search.best(vector, _NEAREST)).hits
-    return neighbourhood(store, {hit.id: max(hit.score, 0.0) for hit in hits}, k)
+    return await neighbourhood(store, {hit.id: max(hit.score, 0.0) for hit in hits}, k)
 
 
-def neighbourhood(store: Store, weights: dict[str, float], k: int) -> Neighbourhood:
+async def neighbourhood(store: Store, weights: dict[str, float], k: int) -> Neighbourhood:
     """The k tags and vendors with most weight on the items `weights` (by id). Items that are gone count for nothing."""
-    named = [(tags_and_vendor(item.fields), weights[item.id]) for item in store.get_contents(list(weights))]
+    named = [(tags_and_vendor(item.fields), weights[item.id]) for item in await store.get_contents(list(weights))]
     return Neighbourhood(
         prevalent([(tags, weight) for (tags, _), weight in named], k),
         prevalent([((vendor,) if vendor else (), weight) for (_, vendor), weight in named], k),

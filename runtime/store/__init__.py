@@ -1,8 +1,8 @@
 """Durable state behind one small protocol; SQLite by default.
 
-What holds, once a write's future has completed: it survives the death of the process and, as far as the disk honours
-a sync, of the machine. `delete_user` holds for the bytes of the files too. A failed future leaves the outcome open
-(the sync may have failed after the write): repeating the call is safe, because writes are idempotent.
+What holds, once a write has returned: it survives the death of the process and, as far as the disk honours a sync, of
+the machine. `delete_user` holds for the bytes of the files too. A write that raises leaves the outcome open (the sync
+may have failed after the write): repeating the call is safe, because writes are idempotent.
 """
 
 from runtime.store.errors import (

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bench.blocking_store import BlockingStore
 from bench.faults.kills import kill_repeatedly
 from bench.faults.ledger import Ledger, compare
 from bench.faults.model_runs import fail_each_run
@@ -19,9 +20,9 @@ def conditions(bundle_path):
 @pytest.fixture
 def database(tmp_path):
     """Events 1, 2 and 3 of ann, stored."""
-    store = SqliteStore(tmp_path / "data", dimensions=4)
-    store.put_content([item("barn")]).result()
-    store.add_interactions([event(id) for id in ("1", "2", "3")]).result()
+    store = BlockingStore(SqliteStore(tmp_path / "data", dimensions=4))
+    store.put_content([item("barn")])
+    store.add_interactions([event(id) for id in ("1", "2", "3")])
     store.close()
     return tmp_path / "data" / "vows.db"
 
@@ -47,7 +48,7 @@ def test_each_broken_promise_is_found(database, ledger, wrong):
 
 
 def test_an_event_that_counts_twice_is_found(database):
-    store = SqliteStore(database.parent, dimensions=4)
+    store = BlockingStore(SqliteStore(database.parent, dimensions=4))
     twice = "UPDATE users SET interaction_count = interaction_count + 1"
     store.writer.submit(lambda connection: connection.execute(twice).rowcount, bytes=1).result()
     store.close()

@@ -18,7 +18,7 @@ from training.worlds import beside
 
 
 def test_codes_are_those_of_the_data() -> None:
-    from runtime.store.sqlite.interaction_log import TYPES
+    from runtime.personalization.actions import TYPES
 
     assert sequence_features.DEVICES == events.DEVICES
     assert events.ACTIONS == TYPES

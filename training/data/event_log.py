@@ -7,9 +7,9 @@ import msgspec
 import numpy as np
 
 from runtime.catalog.item_fields import Content, embedding_text
+from runtime.personalization.actions import TYPES
 from runtime.personalization.sequence_features import device_code
 from runtime.store.sqlite.connection import DATABASE, open_reader
-from runtime.store.sqlite.interaction_log import TYPES
 from training.data.columns import rows_of, sessions
 from training.data.events import ACTIONS, Catalogue, Dataset, Events
 

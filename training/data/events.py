@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from runtime.personalization.sequence_features import DEVICES
 
-# Position is the code, as in the runtime's log (runtime.store.sqlite.interaction_log.TYPES): append, never reorder.
+# Position is the code, as in the runtime's log (runtime.personalization.actions.TYPES): append, never reorder.
 ACTIONS = ("skip", "view", "save", "share")
 SKIP, VIEW, SAVE, SHARE = range(4)
 

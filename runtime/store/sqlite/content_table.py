@@ -1,7 +1,7 @@
 """Statements on content and its vectors."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ _COLUMNS = """i.id, c.fields, c.embedding, b.model_version, b.digest, c.tokens, 
 _TABLES = "content c JOIN content_ids i USING (key) JOIN bundles b ON b.key = c.bundle"
 
 # One statement for many ids takes 9 µs an id, one for each 14.
-_IDS_AT_ONCE = 64
+MOST_IDS = 64
 _FIND_EMBEDDINGS = f"""SELECT i.id, c.embedding FROM content_ids i JOIN content c USING (key)
-    WHERE i.id IN ({", ".join("?" * _IDS_AT_ONCE)})"""
+    WHERE i.id IN ({", ".join("?" * MOST_IDS)})"""
 
 
 def put(connection: sqlite3.Connection, items: Sequence[ContentItem], now_us: int) -> list[PutOutcome]:
@@ -97,6 +97,10 @@ def get(connection: sqlite3.Connection, id: str) -> Content | None:
     return None if row is None else _content(row)
 
 
+def get_some(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Content]:
+    return [found for id in ids if (found := get(connection, id)) is not None]
+
+
 def page(connection: sqlite3.Connection, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
     """Rows are read one by one, so that what does not fit is never held."""
     rows = connection.execute(
@@ -124,30 +128,28 @@ def of_other_bundles(connection: sqlite3.Connection, bundle_digest: str, limit: 
     return [_content(row) for row in rows]
 
 
-def vectors(connection: sqlite3.Connection, bundle_digest: str, rows: int) -> Iterator[Vectors]:
-    bundles = connection.execute("SELECT key FROM bundles WHERE digest = ?", (bundle_digest,)).fetchall()
-    for (bundle,) in bundles:
-        after = 0
-        while True:  # a statement a chunk: an open one would keep the log from being emptied
-            chunk = connection.execute(
-                """SELECT key, id, fields, embedding FROM content JOIN content_ids USING (key)
-                WHERE bundle = ? AND key > ? AND hidden = 0 ORDER BY key LIMIT ?""",
-                (bundle, after, rows),
-            ).fetchall()
-            if not chunk:
-                break
-            after = chunk[-1][0]
-            _, ids, fields, blobs = zip(*chunk, strict=True)
-            yield Vectors(list(ids), list(fields), np.stack([decode(blob) for blob in blobs]))
+def bundles(connection: sqlite3.Connection, digest: str) -> list[int]:
+    """The keys of a bundle: one for each model version that it was stored with."""
+    return [key for (key,) in connection.execute("SELECT key FROM bundles WHERE digest = ?", (digest,)).fetchall()]
 
 
-def embeddings(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Embedding]:
-    found: dict[str, Embedding] = {}
-    for start in range(0, len(ids), _IDS_AT_ONCE):
-        some = ids[start : start + _IDS_AT_ONCE]
-        rows = connection.execute(_FIND_EMBEDDINGS, [*some, *[None] * (_IDS_AT_ONCE - len(some))]).fetchall()
-        found.update((id, decode(blob)) for id, blob in rows)
-    return found
+def vectors(connection: sqlite3.Connection, bundle: int, after: int, rows: int) -> tuple[Vectors, int] | None:
+    """A page of a bundle's vectors and the `after` of the next one; None after the last."""
+    page = connection.execute(
+        """SELECT key, id, fields, embedding FROM content JOIN content_ids USING (key)
+        WHERE bundle = ? AND key > ? AND hidden = 0 ORDER BY key LIMIT ?""",
+        (bundle, after, rows),
+    ).fetchall()
+    if not page:
+        return None
+    keys, ids, fields, blobs = zip(*page, strict=True)
+    return Vectors(list(ids), list(fields), np.stack([decode(blob) for blob in blobs])), keys[-1]
+
+
+def embeddings(connection: sqlite3.Connection, ids: Sequence[str]) -> list[tuple[str, Embedding]]:
+    """Of at most MOST_IDS ids."""
+    rows = connection.execute(_FIND_EMBEDDINGS, [*ids, *[None] * (MOST_IDS - len(ids))]).fetchall()
+    return [(id, decode(blob)) for id, blob in rows]
 
 
 def popular(connection: sqlite3.Connection, n: int) -> list[Popular]:

@@ -4,9 +4,8 @@ import sqlite3
 
 import msgspec
 
-from runtime.personalization.actions import STRENGTHS, InteractionType
+from runtime.personalization.actions import STRENGTHS, TYPES, InteractionType
 from runtime.store.errors import StoreError
-from runtime.store.sqlite.interaction_log import TYPES
 
 
 class Formula(msgspec.Struct, frozen=True):

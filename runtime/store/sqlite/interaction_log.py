@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.personalization import user_vector
-from runtime.personalization.actions import STRENGTHS, InteractionType
+from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.personalization.user_vector import Sums
 from runtime.store.records import (
     AddOutcome,
@@ -22,8 +22,6 @@ from runtime.store.records import (
 from runtime.store.sqlite import totals
 from runtime.store.sqlite.content_table import decode, forget_unused_id
 
-# The log holds positions in this tuple: append, never reorder.
-TYPES: tuple[InteractionType, ...] = ("skip", "view", "save", "share")
 _CODES = {type: code for code, type in enumerate(TYPES)}
 
 

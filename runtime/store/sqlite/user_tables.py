@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.personalization import user_vector
-from runtime.personalization.actions import STRENGTHS
+from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.personalization.user_vector import Sums
 from runtime.store.records import DeletedUser, Preferences, UserPreferences, UserState
 from runtime.store.sqlite import scrub, totals
 from runtime.store.sqlite.content_table import bundle_key, decode, encode, forget_unused_id
-from runtime.store.sqlite.interaction_log import TYPES, find_or_add_user, store_sums
+from runtime.store.sqlite.interaction_log import find_or_add_user, store_sums
 
 _STRENGTH_OF_CODE = np.array([STRENGTHS[type] for type in TYPES], np.int64)
 _EVENTS_AT_ONCE = 4096  # Python tuples held while the log is read into arrays, about 0.5 MB

@@ -85,7 +85,7 @@ from runtime.app import create_app
 from runtime.settings import Settings
 
 before = set(sys.modules)
-app = create_app(Settings(models_dir=Path(sys.argv[1]), data_dir=Path(sys.argv[2])))
+app = asyncio.run(create_app(Settings(models_dir=Path(sys.argv[1]), data_dir=Path(sys.argv[2]))))
 
 async def use():
     transport = httpx.ASGITransport(app)

@@ -1,3 +1,5 @@
+import asyncio
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -33,7 +35,7 @@ def test_holds_what_a_dict_of_four_items_holds(operations):
         found = held.lookup("fabcdefa")
         assert found.ids == [id for id in "fabcdefa" if id in model]
         assert found.unknown == [id for id in "fabcdefa" if id not in model]
-        gathered = held.gather(found.rows)
+        gathered = asyncio.run(held.gather(found.rows))
         assert gathered.shape == (len(found.ids), 2)
         assert gathered[:, 0].tolist() == [model[id] for id in found.ids]
         every = [vector(number) for number in model.values()] or [np.zeros(2)]

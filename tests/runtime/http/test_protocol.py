@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from runtime.http.server import IDLE_CONNECTIONS
+from runtime.app import IDLE_CONNECTIONS
 
 MB = 1 << 20
 

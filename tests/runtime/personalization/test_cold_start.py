@@ -1,24 +1,6 @@
 import numpy as np
 
-from runtime.personalization.cold_start import popular_vector, user_embedding
-
-HISTORY, PREFERENCES, POPULAR = np.eye(3, dtype=np.float32)
-
-
-def never():
-    raise AssertionError("asked for a step that was not needed")
-
-
-def test_history_comes_first_and_nothing_else_is_looked_up():
-    found = user_embedding(HISTORY, never, never)
-    assert found.source == "history"
-    assert found.embedding is HISTORY
-
-
-def test_then_preferences_then_popular_then_nothing():
-    assert user_embedding(None, lambda: PREFERENCES, never).source == "preferences"
-    assert user_embedding(None, lambda: None, lambda: POPULAR).source == "popular"
-    assert user_embedding(None, lambda: None, lambda: None) is None
+from runtime.personalization.cold_start import popular_vector
 
 
 def test_popular_is_the_plain_average_normalised():

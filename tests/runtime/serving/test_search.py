@@ -26,7 +26,11 @@ def catalog_of(request):
 
     def make(rows, labels=lambda n: ()):
         stored = {}
-        exact = None if request.param == "float32" else lambda ids: {id: stored[id] for id in ids if id in stored}
+
+        async def read(ids):
+            return {id: stored[id] for id in ids if id in stored}
+
+        exact = None if request.param == "float32" else read
         catalog = Catalog(dimensions=DIMENSIONS, max_bytes=4 * DIMENSIONS * max(len(rows), 1), exact=exact)
         catalog.stored = stored
         for n, row in enumerate(rows):
@@ -128,7 +132,7 @@ def test_int8_reads_few_exact_vectors_and_finds_the_same():
     rows = normalised(centres[rng.integers(0, 20, 3_000)] + 0.02 * rng.standard_normal((3_000, 384)))
     stored, read = {f"item-{n}": row for n, row in enumerate(rows)}, []
 
-    def exact(ids):
+    async def exact(ids):
         read.append(len(ids))
         return {id: stored[id] for id in ids}
 
@@ -144,7 +148,11 @@ def test_int8_reads_few_exact_vectors_and_finds_the_same():
 
 def test_a_vector_that_is_no_longer_stored_is_taken_as_it_is_held():
     rows = vectors(1, 3)
-    catalog = Catalog(DIMENSIONS, max_bytes=1_000, exact=lambda ids: {})
+
+    async def exact(ids):
+        return {}
+
+    catalog = Catalog(DIMENSIONS, max_bytes=1_000, exact=exact)
     for n, row in enumerate(rows):
         catalog.put(f"item-{n}", row)
     hit = best(catalog, rows[1], 1).hits[0]

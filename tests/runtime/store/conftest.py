@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from bench.blocking_store import BlockingStore
 from runtime.store import ContentItem, Interaction, Preferences
 from runtime.store.sqlite.store import SqliteStore
 
@@ -64,7 +65,7 @@ def open_store(data_dir):
     opened = []
 
     def open(**options):
-        opened.append(SqliteStore(data_dir, **{"dimensions": DIMENSIONS, **options}))
+        opened.append(BlockingStore(SqliteStore(data_dir, **{"dimensions": DIMENSIONS, **options})))
         return opened[-1]
 
     yield open

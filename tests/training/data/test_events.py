@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.personalization.actions import TYPES
 from runtime.personalization.sequence_features import DEVICES, device_code
-from runtime.store.sqlite.interaction_log import TYPES
 from tests.training.worlds import random_dataset
 from training.data.events import ACTIONS, Events
 

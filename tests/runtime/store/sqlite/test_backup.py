@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from bench.blocking_store import BlockingStore
 from runtime.store import SchemaTooNew, StoreCorrupt, StoreError, StoreIOError, StoreLocked
 from runtime.store.sqlite import migrations
 from runtime.store.sqlite import store as sqlite
@@ -18,9 +19,9 @@ from runtime.store.sqlite.connection import DATABASE
 def filled(open_store, item, event, preferences):
     """A store with content, events and preferences, and how many rows it has."""
     store = open_store()
-    store.put_content([item("barn"), item("hall", 1)]).result()
-    store.add_interactions([event(str(n), user=f"user-{n % 3}") for n in range(30)]).result()
-    store.put_preferences("ann", preferences()).result()
+    store.put_content([item("barn"), item("hall", 1)])
+    store.add_interactions([event(str(n), user=f"user-{n % 3}") for n in range(30)])
+    store.put_preferences("ann", preferences())
     return store
 
 
@@ -40,7 +41,7 @@ def test_a_copy_made_under_writes_has_everything_acknowledged_before_and_goes_ba
     def write():
         n = 1000
         while not stop.is_set():
-            filled.add_interactions([event(str(n))]).result()
+            filled.add_interactions([event(str(n))])
             acknowledged.append(str(n))
             n += 1
 
@@ -60,16 +61,16 @@ def test_a_copy_made_under_writes_has_everything_acknowledged_before_and_goes_ba
     assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
     filled.close()
     assert restore(tmp_path / "copy", tmp_path / "elsewhere", replace=False).rows == copy.rows
-    back = sqlite.SqliteStore(tmp_path / "elsewhere", dimensions=4)
+    back = BlockingStore(sqlite.SqliteStore(tmp_path / "elsewhere", dimensions=4))
     assert [entry.event_id for entry in back.log(limit=100_000)] == copied
     assert back.check() == []
-    assert back.add_interactions([event("new"), event("3")]).result() == ["stored", "duplicate"]
+    assert back.add_interactions([event("new"), event("3")]) == ["stored", "duplicate"]
     back.close()
 
 
 def test_a_copy_has_no_bytes_of_who_was_deleted_before(filled, event, data_dir, tmp_path):
-    filled.add_interactions([event("x", user="zebediah")]).result()
-    filled.delete_user("zebediah").result()
+    filled.add_interactions([event("x", user="zebediah")])
+    filled.delete_user("zebediah")
     back_up(data_dir / DATABASE, tmp_path / "copy")
     assert b"zebediah" not in (tmp_path / "copy").read_bytes()
 
@@ -86,7 +87,7 @@ def test_a_copy_never_takes_the_place_of_another_file(filled, data_dir, tmp_path
 
 
 def test_a_damaged_database_gives_no_copy(filled, item, data_dir, tmp_path):
-    filled.put_content([item(f"item-{n}", n, fields=b"x" * 3000) for n in range(50)]).result()
+    filled.put_content([item(f"item-{n}", n, fields=b"x" * 3000) for n in range(50)])
     filled.close()
     damaged = bytearray((data_dir / DATABASE).read_bytes())
     damaged[len(damaged) // 2 :] = b"\xff" * (len(damaged) - len(damaged) // 2)
@@ -98,7 +99,7 @@ def test_a_damaged_database_gives_no_copy(filled, item, data_dir, tmp_path):
 
 def test_a_database_that_is_there_or_in_use_is_not_replaced_unasked(filled, open_store, event, data_dir, tmp_path):
     back_up(data_dir / DATABASE, tmp_path / "copy")
-    filled.add_interactions([event("later")]).result()
+    filled.add_interactions([event("later")])
     with pytest.raises(StoreLocked, match="is in use by another process"):
         restore(tmp_path / "copy", data_dir, replace=True)
     filled.close()
@@ -113,9 +114,9 @@ def test_a_database_that_is_there_or_in_use_is_not_replaced_unasked(filled, open
 
 def test_the_log_of_the_old_database_is_not_applied_to_the_new_one(open_store, item, event, data_dir, tmp_path):
     store = open_store()
-    store.put_content([item("barn")]).result()
+    store.put_content([item("barn")])
     back_up(data_dir / DATABASE, tmp_path / "copy")
-    store.add_interactions([event("later")]).result()
+    store.add_interactions([event("later")])
     log = (data_dir / f"{DATABASE}-wal").read_bytes()  # as a kill would leave it
     store.close()
     (data_dir / f"{DATABASE}-wal").write_bytes(log)
@@ -210,5 +211,5 @@ def test_forgetting_a_user_forgets_the_backup_before_a_migration(filled, open_st
     with_steps(monkeypatch, add_note)
     store = open_store()
     assert b"user-1" in (data_dir / f"{DATABASE}.before-add_note").read_bytes()
-    store.delete_user("user-1").result()
+    store.delete_user("user-1")
     assert not [path for path in data_dir.iterdir() if b"user-1" in path.read_bytes()]

@@ -75,7 +75,7 @@ def test_a_file_that_is_no_database(open_store, data_dir):
 
 def test_a_damaged_page_is_named_when_it_is_met(open_store, item, data_dir):
     store = open_store()
-    store.put_content([item(f"item-{n}", n, fields=b"x" * 3000) for n in range(50)]).result()
+    store.put_content([item(f"item-{n}", n, fields=b"x" * 3000) for n in range(50)])
     store.close()
     damaged = bytearray((data_dir / DATABASE).read_bytes())
     damaged[len(damaged) // 2 :] = b"\xff" * (len(damaged) - len(damaged) // 2)
@@ -85,7 +85,7 @@ def test_a_damaged_page_is_named_when_it_is_met(open_store, item, data_dir):
     with pytest.raises(StoreCorrupt, match="restore the database from a backup"):
         list(store.vectors("bundle-1"))
     with pytest.raises(StoreCorrupt):
-        store.put_content([item(f"item-{n}", n + 1) for n in range(50)]).result()
+        store.put_content([item(f"item-{n}", n + 1) for n in range(50)])
     assert store.counts().content == 50  # what is whole can still be read
 
 
@@ -111,7 +111,7 @@ def test_another_program_that_holds_the_database_is_named_and_waited_for(open_st
     other = sqlite3.connect(data_dir / DATABASE, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreBusy, match="another program holds the database, stop it or try again"):
-        store.put_content([item("barn")]).result()
+        store.put_content([item("barn")])
     other.execute("ROLLBACK")
-    assert store.put_content([item("barn")]).result() == ["created"]
+    assert store.put_content([item("barn")]) == ["created"]
     other.close()

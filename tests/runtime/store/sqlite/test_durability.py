@@ -39,7 +39,7 @@ def test_what_was_acknowledged_survives_a_kill(open_store, data_dir):
     assert store.check() == []
     state = store.get_user("ann")
     assert state.interaction_count == len(logged)
-    assert state.sums.weight == pytest.approx(store.rebuild_user("ann").result().sums.weight)
+    assert state.sums.weight == pytest.approx(store.rebuild_user("ann").sums.weight)
 
 
 def trace(tmp_path, faults, prelude=""):

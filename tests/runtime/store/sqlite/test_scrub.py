@@ -12,7 +12,7 @@ from runtime.store.sqlite.connection import open_reader
 def fill(store, item, event, preferences):
     """Events with ids in random order, so that pages split and merge; returns the users."""
     rng = random.Random(5)
-    store.put_content([item(f"content-{n}", n) for n in range(40)]).result()
+    store.put_content([item(f"content-{n}", n) for n in range(40)])
     users = [f"person-{rng.getrandbits(128):032x}" for _ in range(60)]
     for _ in range(30):
         batch = []
@@ -22,9 +22,9 @@ def fill(store, item, event, preferences):
             device = f"device of {user}" * rng.randrange(1, 4)
             id = f"{rng.getrandbits(64):016x}-{user}"
             batch.append(event(id, user=user, content=content, device=device, context=b'"%s"' % user.encode()))
-        store.add_interactions(batch).result()
+        store.add_interactions(batch)
         user = rng.choice(users)
-        store.put_preferences(user, preferences(texts=[f"of {user}"])).result()
+        store.put_preferences(user, preferences(texts=[f"of {user}"]))
     return users
 
 
@@ -35,7 +35,7 @@ def copies(data_dir, text):
 def delete_and_look(store, users, data_dir):
     left = {}
     for user in users:
-        receipt = store.delete_user(user).result()
+        receipt = store.delete_user(user)
         assert receipt.users == 1
         assert receipt.interactions > 0
         if found := copies(data_dir, user):
@@ -53,7 +53,7 @@ def test_a_deleted_user_leaves_no_bytes(store, data_dir, item, event, preference
     # nothing else has changed, and later writes do not bring back what a cache remembered
     assert store.log(limit=10_000) == log
     assert {user: store.get_user(user).sums.encode() for user in kept} == before
-    store.add_interactions([event(f"new-{n}", user=kept[n % 30], content="content-1") for n in range(500)]).result()
+    store.add_interactions([event(f"new-{n}", user=kept[n % 30], content="content-1") for n in range(500)])
     assert not [user for user in deleted if copies(data_dir, user)]
     assert open_reader(store.path).execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
@@ -69,18 +69,18 @@ def test_without_the_scrub_there_would_be_bytes_to_find(store, data_dir, item, e
 
 
 def test_a_reader_in_the_way_is_reported_and_repeating_cures_it(store, data_dir, item, event, monkeypatch):
-    store.put_content([item("barn")]).result()
-    store.add_interactions([event("secret-event-id", user="secret-user-id")]).result()
+    store.put_content([item("barn")])
+    store.add_interactions([event("secret-event-id", user="secret-user-id")])
     store.writer.submit(lambda c: c.execute("PRAGMA busy_timeout = 10"), bytes=1).result()
     reader = open_reader(store.path)
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM users").fetchall()
     with pytest.raises(StoreError, match=r"rows are deleted, but copies may be left .* a reader is in the way; repeat"):
-        store.delete_user("secret-user-id").result()
+        store.delete_user("secret-user-id")
     assert store.get_user("secret-user-id") is None
     assert copies(data_dir, "secret-user-id")
     reader.execute("ROLLBACK")
-    assert store.delete_user("secret-user-id").result().users == 0
+    assert store.delete_user("secret-user-id").users == 0
     assert not copies(data_dir, "secret-user-id")
     assert not copies(data_dir, "secret-event-id")
     reader.close()
@@ -88,8 +88,8 @@ def test_a_reader_in_the_way_is_reported_and_repeating_cures_it(store, data_dir,
 
 def test_a_scrub_owed_since_a_crash_is_paid_at_the_next_start(open_store, data_dir, item, event, monkeypatch):
     store = open_store()
-    store.put_content([item("barn")]).result()
-    store.add_interactions([event("secret-event-id", user="secret-user-id")]).result()
+    store.put_content([item("barn")])
+    store.add_interactions([event("secret-event-id", user="secret-user-id")])
     calls = []
 
     def crash(*_):
@@ -97,7 +97,7 @@ def test_a_scrub_owed_since_a_crash_is_paid_at_the_next_start(open_store, data_d
 
     monkeypatch.setattr(scrub, "erase_unallocated", crash)
     with pytest.raises(StoreError, match="on fire"):
-        store.delete_user("secret-user-id").result()
+        store.delete_user("secret-user-id")
     store.close()
     monkeypatch.setattr(scrub, "erase_unallocated", lambda *_: calls.append(1))
     open_store().close()

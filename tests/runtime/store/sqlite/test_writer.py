@@ -172,7 +172,7 @@ def test_close_writes_what_waits_and_accepts_nothing_more(make, tmp_path):
 
 
 def test_a_full_disk_is_named_and_cured_by_room(store, item):
-    store.put_content([item("before")]).result()
+    store.put_content([item("before")])
 
     def limit(pages):
         return store.writer.submit(
@@ -182,9 +182,9 @@ def test_a_full_disk_is_named_and_cured_by_room(store, item):
     limit(limit(1) + 3)
     big = b"x" * 100_000
     with pytest.raises(StoreFull, match="free some disk space"):
-        store.put_content([item("too big", fields=big)]).result()
+        store.put_content([item("too big", fields=big)])
     assert store.get_content("too big") is None
     assert store.get_content("before") is not None
     limit(1_000_000)
-    assert store.put_content([item("too big", fields=big)]).result() == ["created"]
+    assert store.put_content([item("too big", fields=big)]) == ["created"]
     assert store.check() == []

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.personalization.actions import STRENGTHS
-from runtime.store.sqlite.store import SqliteStore
 
 DAY_US = 86_400_000_000
 DECAY = 0.05
@@ -91,7 +90,7 @@ class Model:
 def assert_user(store, model, user):
     state = store.get_user(user)
     if state is not None and state.stale:
-        state = store.rebuild_user(user).result()
+        state = store.rebuild_user(user)
         assert not state.stale
     assert (state is not None) == (user in model.known)
     if state is None:
@@ -132,47 +131,47 @@ def assert_same(store, model):
 
 @settings(max_examples=150, deadline=None)
 @given(operations)
-def test_every_answer_is_what_the_log_says(item, event, preferences, embedding, program):
+def test_every_answer_is_what_the_log_says(implementation, open_at, item, event, preferences, embedding, program):
     with tempfile.TemporaryDirectory() as folder:
-        store = SqliteStore(Path(folder), dimensions=4, decay_per_day=DECAY)
+        store = open_at(Path(folder), decay_per_day=DECAY)
         model = Model()
         for operation, *arguments in program:
             match operation:
                 case "add":
                     sent = [event(id, u, c, type, t) for id, u, c, type, t in arguments[0]]
-                    assert store.add_interactions(sent).result() == model.add(arguments[0])
+                    assert store.add_interactions(sent) == model.add(arguments[0])
                 case "put":
                     id, seed = arguments
                     outcome = "replaced" if id in model.content else "created"
-                    assert store.put_content([item(id, seed)]).result() == [outcome]
+                    assert store.put_content([item(id, seed)]) == [outcome]
                     model.content[id] = embedding(seed)
                 case "delete content":
                     existed = model.content.pop(arguments[0], None) is not None
                     model.hidden.discard(arguments[0])
-                    assert store.delete_content(arguments[0]).result() == existed
+                    assert store.delete_content(arguments[0]) == existed
                 case "hide":
                     id, hidden = arguments
-                    assert store.hide_content(id, hidden).result() == (id in model.content)
+                    assert store.hide_content(id, hidden) == (id in model.content)
                     model.hidden = (model.hidden | {id} if hidden else model.hidden - {id}) & model.content.keys()
                 case "undo":
-                    assert store.delete_interaction(arguments[0]).result() == model.undo(arguments[0])
+                    assert store.delete_interaction(arguments[0]) == model.undo(arguments[0])
                 case "delete user":
-                    receipt = store.delete_user(arguments[0]).result()
+                    receipt = store.delete_user(arguments[0])
                     expected = model.delete_user(arguments[0])
                     assert (receipt.users, receipt.interactions, receipt.preferences) == expected
                 case "prefer":
                     user, seed = arguments
-                    store.put_preferences(user, preferences(seed)).result()
+                    store.put_preferences(user, preferences(seed))
                     model.preferences[user] = seed
                     model.known.add(user)
                 case "read":
                     assert_user(store, model, arguments[0])
                 case "restart":
                     store.close()
-                    store = SqliteStore(Path(folder), dimensions=4, decay_per_day=DECAY)
+                    store = open_at(Path(folder), decay_per_day=DECAY)
         assert_same(store, model)
         store.close()
-        store = SqliteStore(Path(folder), dimensions=4, decay_per_day=DECAY)
+        store = open_at(Path(folder), decay_per_day=DECAY)
         assert_same(store, model)
-        assert store.check() == []
+        assert implementation.problems(store.store) == []
         store.close()

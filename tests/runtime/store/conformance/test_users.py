@@ -6,54 +6,52 @@ import pytest
 from runtime.personalization.actions import STRENGTHS
 from runtime.personalization.user_vector import unit_vector
 from runtime.store import StoreError
-from runtime.store.sqlite import user_tables as user_statements
-from runtime.store.sqlite.connection import open_reader
 
 
 def test_outcome_of_each_event(store, item, event):
-    store.put_content([item("barn")]).result()
+    store.put_content([item("barn")])
     outcomes = store.add_interactions(
         [event("1"), event("2", content="nowhere"), event("1", user="bob"), event("3", type="skip")]
-    ).result()
+    )
     assert outcomes == ["stored", "unknown_content", "duplicate", "stored"]
-    assert store.add_interactions([event("1", type="share"), event("2")]).result() == ["duplicate", "stored"]
+    assert store.add_interactions([event("1", type="share"), event("2")]) == ["duplicate", "stored"]
     assert store.get_user("ann").interaction_count == 3
     assert store.get_user("bob") is None
     assert store.get_content("barn").popularity == 2
-    store.delete_content("barn").result()
-    assert store.add_interactions([event("1")]).result() == ["duplicate"]  # a retry is answered as before
+    store.delete_content("barn")
+    assert store.add_interactions([event("1")]) == ["duplicate"]  # a retry is answered as before
 
 
 def test_the_log_keeps_everything_and_its_cursor_never_goes_back(open_store, item, event):
     store = open_store(clock_us=lambda: 77)
-    store.put_content([item("barn")]).result()
+    store.put_content([item("barn")])
     first = event("1", type="share", time_us=-5, duration_ms=1200, device="phone", context=b'{"a":1}')
-    store.add_interactions([first, event("2", user="bob"), event("3", user="bob")]).result()
+    store.add_interactions([first, event("2", user="bob"), event("3", user="bob")])
     logged = store.log()
     assert [entry.event_id for entry in logged] == ["1", "2", "3"]
     for field in first.__struct_fields__:
         assert getattr(logged[0], field) == getattr(first, field)
     assert logged[0].received_us == 77
     assert [entry.event_id for entry in store.log(after=logged[0].sequence, limit=1)] == ["2"]
-    store.delete_user("bob").result()
-    store.add_interactions([event("4")]).result()
+    store.delete_user("bob")
+    store.add_interactions([event("4")])
     assert [entry.event_id for entry in store.log(after=logged[-1].sequence)] == ["4"]
 
 
 def test_last_updated_is_when_an_event_was_accepted_and_never_goes_back(open_store, item, event):
     clock = iter([1, 500, 400])
     store = open_store(clock_us=lambda: next(clock))
-    store.put_content([item("barn")]).result()
-    store.add_interactions([event("1", time_us=123)]).result()
+    store.put_content([item("barn")])
+    store.add_interactions([event("1", time_us=123)])
     assert store.get_user("ann").last_updated_us == 500
-    store.add_interactions([event("2", time_us=124)]).result()  # this machine's clock was set back
+    store.add_interactions([event("2", time_us=124)])  # this machine's clock was set back
     assert store.get_user("ann").last_updated_us == 500
 
 
 def test_preferences(store, preferences):
     assert store.get_preferences("ann") is None
-    store.put_preferences("ann", preferences(1)).result()
-    store.put_preferences("ann", preferences(2, texts=["modern"])).result()
+    store.put_preferences("ann", preferences(1))
+    store.put_preferences("ann", preferences(2, texts=["modern"]))
     found = store.get_preferences("ann")
     assert found.preferences == ["modern"]
     np.testing.assert_array_equal(found.embedding, preferences(2).embedding)
@@ -64,15 +62,15 @@ def test_preferences(store, preferences):
 
 
 def test_a_changed_vector_makes_its_users_stale_and_a_rebuild_cures_it(store, item, event):
-    store.put_content([item("barn", 1), item("hall", 2)]).result()
-    store.add_interactions([event("1"), event("2", content="hall"), event("3", user="bob", content="hall")]).result()
-    store.put_content([item("barn", 1, fields=b"same vector, other fields")]).result()
+    store.put_content([item("barn", 1), item("hall", 2)])
+    store.add_interactions([event("1"), event("2", content="hall"), event("3", user="bob", content="hall")])
+    store.put_content([item("barn", 1, fields=b"same vector, other fields")])
     assert not store.get_user("ann").stale
-    store.put_content([item("barn", 5)]).result()
+    store.put_content([item("barn", 5)])
     assert store.get_user("ann").stale
     assert not store.get_user("bob").stale
-    store.add_interactions([event("4", time_us=2_000_000)]).result()  # counted, though the sums are not to be used
-    rebuilt = store.rebuild_user("ann").result()
+    store.add_interactions([event("4", time_us=2_000_000)])  # counted, though the sums are not to be used
+    rebuilt = store.rebuild_user("ann")
     assert not rebuilt.stale
     assert rebuilt.interaction_count == 3
     expected = (item("barn", 5).embedding.astype(float) * 2 + item("hall", 2).embedding) / 3
@@ -81,62 +79,38 @@ def test_a_changed_vector_makes_its_users_stale_and_a_rebuild_cures_it(store, it
 
 
 def test_a_user_whose_content_is_gone_has_no_usable_history(store, item, event):
-    store.put_content([item("barn")]).result()
-    store.add_interactions([event("1")]).result()
-    store.delete_content("barn").result()
+    store.put_content([item("barn")])
+    store.add_interactions([event("1")])
+    store.delete_content("barn")
     assert store.get_user("ann").stale
-    state = store.rebuild_user("ann").result()
+    state = store.rebuild_user("ann")
     assert (state.sums, state.interaction_count) == (None, 1)
     assert unit_vector(state.sums) is None
-    assert store.rebuild_user("nobody").result() is None
+    assert store.rebuild_user("nobody") is None
 
 
 def test_another_decay_makes_every_history_stale(open_store, item, event):
     store = open_store(decay_per_day=0.01)
-    store.put_content([item("barn", 1), item("hall", 2)]).result()
-    store.add_interactions([event("1", time_us=0), event("2", content="hall", time_us=86_400_000_000)]).result()
+    store.put_content([item("barn", 1), item("hall", 2)])
+    store.add_interactions([event("1", time_us=0), event("2", content="hall", time_us=86_400_000_000)])
     store.close()
     store = open_store(decay_per_day=0.01)
     assert not store.get_user("ann").stale
     store.close()
     store = open_store(decay_per_day=10)
     assert store.get_user("ann").stale
-    assert store.rebuild_user("ann").result().sums.weight == pytest.approx(1 + math.exp(-10))
+    assert store.rebuild_user("ann").sums.weight == pytest.approx(1 + math.exp(-10))
 
 
 def test_other_strengths_make_every_history_stale_and_count_popularity_again(open_store, item, event, monkeypatch):
     store = open_store()
-    store.put_content([item("barn")]).result()
-    store.add_interactions([event("1"), event("2", type="save")]).result()
+    store.put_content([item("barn")])
+    store.add_interactions([event("1"), event("2", type="save")])
     store.close()
     monkeypatch.setitem(STRENGTHS, "view", 2)
     store = open_store()
     assert store.get_user("ann").stale
     assert store.get_content("barn").popularity == 5
-
-
-def test_counts_and_states_cost_the_same_for_any_history(store, item, event):
-    store.put_content([item("barn")]).result()
-    store.add_interactions([event(f"few-{n}", user="few") for n in range(10)]).result()
-    store.add_interactions([event(f"many-{n}", user="many") for n in range(5000)]).result()
-    reader = open_reader(store.path)
-
-    def instructions(read):
-        steps = 0
-
-        def step():
-            nonlocal steps
-            steps += 1
-
-        reader.set_progress_handler(step, 1)
-        read()
-        reader.set_progress_handler(None, 0)
-        return steps
-
-    few = instructions(lambda: user_statements.get(reader, "few", 4))
-    assert few == instructions(lambda: user_statements.get(reader, "many", 4))
-    assert few < 100
-    reader.close()
 
 
 def test_vectors_of_other_dimensions_are_refused_at_start(open_store):
@@ -147,16 +121,16 @@ def test_vectors_of_other_dimensions_are_refused_at_start(open_store):
 
 
 def test_taking_back_an_event_costs_a_rebuild_only_where_little_is_left(store, item, event):
-    store.put_content([item("barn", 1), item("hall", 2)]).result()
+    store.put_content([item("barn", 1), item("hall", 2)])
     day_us = 86_400_000_000
     events = [event("1", type="share"), event("2", content="hall", type="save", time_us=day_us)]
-    store.add_interactions(events).result()
-    assert store.delete_interaction("2").result()
+    store.add_interactions(events)
+    assert store.delete_interaction("2")
     state = store.get_user("ann")
     assert (state.stale, state.interaction_count) == (False, 1)
     np.testing.assert_allclose(state.sums.weighted / state.sums.weight, item("barn", 1).embedding, atol=1e-9)
-    assert store.delete_interaction("1").result()
+    assert store.delete_interaction("1")
     assert store.get_user("ann").stale
-    assert store.rebuild_user("ann").result().sums is None
-    assert not store.delete_interaction("1").result()
+    assert store.rebuild_user("ann").sums is None
+    assert not store.delete_interaction("1")
     assert store.get_content("barn").popularity == 0

@@ -1,0 +1,98 @@
+"""The items of a request that are to be scored: stored content by id, or items that bring their own vector."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.catalog.catalog import Catalog
+from runtime.personalization.ranking import normalised
+
+Vector = NDArray[np.float32]
+
+
+class InvalidVector(ValueError):
+    """A vector of the request has another length than the model's, or points nowhere. `candidate` is the position of
+    the candidate that brought it; None for the query's."""
+
+    def __init__(self, message: str, candidate: int | None = None) -> None:
+        super().__init__(message)
+        self.candidate = candidate
+
+
+class Candidate(NamedTuple):
+    """`embedding`: the candidate's own vector of any length above zero; None for stored content."""
+
+    id: str
+    embedding: Sequence[float] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """n candidates, of which k are known.
+
+    known: positions of the known ones, intp [k], rising. ids: their ids, [k]. rows: of the catalogue, intp [k], −1 for
+    one that brought its own vector. versions: of these rows, uint32 [k]. own: vectors by position in `ids`.
+    Rows hold until the next change of the catalogue: read what they stand for before awaiting anything.
+    """
+
+    all_ids: list[str]
+    known: NDArray[np.intp]
+    ids: list[str]
+    rows: NDArray[np.intp]
+    versions: NDArray[np.uint32]
+    own: dict[int, Vector]
+
+    @property
+    def unknown_ids(self) -> list[str]:
+        """Ids that are not stored, in the order of the candidates."""
+        known = set(self.known.tolist())
+        return [id for n, id in enumerate(self.all_ids) if n not in known]
+
+    async def metadata(self, catalog: Catalog, wanted: NDArray[np.bool_] | None = None) -> Vector:
+        """The content vectors, unit float32 [k, 384], of the known candidates, or of the `wanted` [k] among them."""
+        if not self.own:
+            return await catalog.gather(self.rows if wanted is None else self.rows[wanted])
+        vectors = np.empty((len(self.ids), catalog.dimensions), np.float32)
+        stored = self.rows >= 0
+        if wanted is not None:
+            stored &= wanted
+        vectors[stored] = await catalog.gather(self.rows[stored])
+        for position, vector in self.own.items():
+            vectors[position] = vector
+        return vectors if wanted is None else vectors[wanted]
+
+
+def find(catalog: Catalog, candidates: Sequence[Candidate]) -> Candidates:
+    """The candidates that have a vector. Raises InvalidVector."""
+    all_ids = [one.id for one in candidates]
+    found = catalog.lookup([one.id for one in candidates if one.embedding is None])
+    if len(found.ids) == len(all_ids):  # as nearly always
+        every = np.arange(len(all_ids))
+        return Candidates(all_ids, every, all_ids, found.rows, catalog.versions(found.rows), {})
+    rows_of = dict(zip(found.ids, found.rows.tolist(), strict=True))
+    known: list[int] = []
+    rows: list[int] = []
+    own: dict[int, Vector] = {}
+    for n, one in enumerate(candidates):
+        if one.embedding is not None:
+            own[len(known)] = unit_vector_of(one.embedding, catalog.dimensions, candidate=n)
+        elif one.id not in rows_of:
+            continue
+        known.append(n)
+        rows.append(rows_of[one.id] if one.embedding is None else -1)
+    row_array = np.array(rows, np.intp)
+    versions = catalog.versions(row_array.clip(min=0))  # those of own vectors are not used
+    return Candidates(all_ids, np.array(known, np.intp), [all_ids[n] for n in known], row_array, versions, own)
+
+
+def unit_vector_of(values: Sequence[float], dimensions: int, candidate: int | None = None) -> Vector:
+    """Unit float32 [dimensions] in the direction of `values`. Raises InvalidVector."""
+    if len(values) != dimensions:
+        raise InvalidVector(f"the vector has {len(values)} numbers, the model has {dimensions}", candidate)
+    try:
+        return normalised(np.array(values, np.float64))
+    except ValueError as error:
+        raise InvalidVector(str(error).removeprefix("vector 0 "), candidate) from None

@@ -1,0 +1,134 @@
+"""Candidates in the order of a user's taste, or of a given vector."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.personalization.ranking import cosine_scores, ranked, top_k
+from runtime.personalization.user_vector import Sums
+from runtime.serving.candidates import Candidate, Candidates, find, unit_vector_of
+from runtime.serving.explanations import Reason, explain
+from runtime.serving.resources import Resources
+from runtime.serving.sequence import Served
+from runtime.serving.user_vectors import SIMPLE, sequence_user, user_vector
+
+Model = Literal["simple", "sequence"]
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """Whom or what to rank for: a user, or a vector of the model's length. `device`: for the sequence model."""
+
+    model: Model = "simple"
+    user_id: str | None = None
+    embedding: Sequence[float] | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Ranking:
+    """scores: in the order of the candidates, None for one that is not stored. order: positions, best first; of equals
+    the earlier one. explanations: in that order, None where they were not wanted. fallback: why the simple model ranked
+    where the sequence model was requested."""
+
+    model_version: str
+    source: str
+    scores: list[float | None]
+    order: list[int]
+    unknown: list[str]
+    explanations: list[list[Reason]] | None = None
+    fallback: str | None = None
+
+
+class _Scored(NamedTuple):
+    """`scores`: float32 [k], of the known candidates. By the simple model also their `metadata`, float32 [k, 384], and
+    the user's `sums`, where their vector was made from them."""
+
+    candidates: Candidates
+    scores: Vector
+    model_version: str
+    source: str
+    metadata: Vector | None = None
+    sums: Sums | None = None
+
+
+async def rank(
+    resources: Resources,
+    query: Query,
+    candidates: Sequence[Candidate],
+    *,
+    top: int | None = None,
+    explained: bool = False,
+) -> Ranking:
+    """Score candidates by the cosine with the query's vector, and order the best `top` of them (all by default).
+
+    `explained`: name the interactions of a user that contributed most to each ranked score; by the simple model alone.
+    Raises NoContent, NotInstalled, QueueFull or InvalidVector.
+    """
+    scored, fallback = None, None
+    if query.model == "sequence":
+        scored, fallback = await _by_sequence(resources, query, candidates)
+    if scored is None:
+        scored = await _by_average(resources, query, candidates)
+    found = scored.candidates
+    best = ranked(scored.scores) if top is None else top_k(scored.scores, top)
+    scores: list[float | None] = [None] * len(found.all_ids)
+    for position, score in zip(found.known.tolist(), scored.scores.tolist(), strict=True):
+        scores[position] = score
+    return Ranking(
+        model_version=scored.model_version,
+        source=scored.source,
+        scores=scores,
+        order=found.known[best].tolist(),
+        unknown=found.unknown_ids,
+        explanations=await _explanations(resources, query, scored, best) if explained else None,
+        fallback=fallback,
+    )
+
+
+async def _by_average(resources: Resources, query: Query, candidates: Sequence[Candidate]) -> _Scored:
+    catalog = resources.catalog
+    sums = None
+    if query.embedding is not None:
+        vector, source = unit_vector_of(query.embedding, catalog.dimensions), "embedding"
+    else:
+        assert query.user_id is not None
+        user = await user_vector(resources, query.user_id)
+        vector, source = user.embedding, str(user.source)
+        sums = user.user.sums if user.user and source == "history" else None
+    found = find(catalog, candidates)
+    metadata = await found.metadata(catalog)
+    return _Scored(found, cosine_scores(vector, metadata), SIMPLE, source, metadata, sums)
+
+
+async def _by_sequence(
+    resources: Resources, query: Query, candidates: Sequence[Candidate]
+) -> tuple[_Scored | None, str | None]:
+    """Or None, and why the simple model should rank."""
+    if query.embedding is not None:
+        served: Served = resources.sequence.require()
+        vector, source = unit_vector_of(query.embedding, served.model.dimensions), "embedding"
+    else:
+        assert query.user_id is not None
+        user = await sequence_user(resources, query.user_id, query.device)
+        if user.fallback is not None:
+            return None, user.fallback
+        served, vector, source = user.served, user.now.vector, user.source
+    found = find(resources.catalog, candidates)
+    scores = await resources.sequence.scores(served, vector, found)
+    return _Scored(found, scores, served.model.model_version, source), None
+
+
+async def _explanations(
+    resources: Resources, query: Query, scored: _Scored, best: NDArray[np.intp]
+) -> list[list[Reason]]:
+    """Of the `best` [m] of the known candidates; none where the vector comes from no interactions."""
+    if query.user_id is None or scored.sums is None or scored.metadata is None:
+        return [[] for _ in range(len(best))]
+    decay = resources.settings.decay_per_day
+    async with resources.history_turn:
+        return await explain(resources.store, query.user_id, scored.sums, scored.metadata[best], decay_per_day=decay)

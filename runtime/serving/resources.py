@@ -1,0 +1,25 @@
+"""What the functions of this package work with, built once at start."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from runtime.catalog.catalog import Catalog
+from runtime.models.embedder import Embedder
+from runtime.serving.search import Search
+from runtime.serving.sequence import SequenceServing
+from runtime.settings import Settings
+from runtime.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """Models, the catalogue and the store. Event-loop thread only."""
+
+    settings: Settings
+    embedder: Embedder
+    store: Store
+    catalog: Catalog
+    search: Search
+    sequence: SequenceServing
+    # One user's whole history is read at a time: the memory of one (memory_budget.py) is then all that is needed.
+    history_turn: asyncio.Lock = field(default_factory=asyncio.Lock)

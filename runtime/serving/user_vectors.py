@@ -1,0 +1,95 @@
+"""A user as a vector: by the simple model's average of their history, or by the sequence model."""
+
+import time
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.models.sequence_model import UserNow
+from runtime.personalization.cold_start import POPULAR_ITEMS, popular_vector
+from runtime.personalization.user_vector import unit_vector
+from runtime.serving.resources import Resources
+from runtime.serving.sequence import Served
+from runtime.store import UserState
+
+SIMPLE = "simple-v1"  # the public model_version of the average
+
+Source = Literal["history", "preferences", "popular"]
+Vector = NDArray[np.float32]
+
+
+class NoContent(Exception):
+    """Nothing is known of the user and there is no content to start from."""
+
+
+class UserVector(NamedTuple):
+    """`embedding`: unit float32 [384]. `source`: what it is made of. `user`: the stored state, None if unknown."""
+
+    embedding: Vector
+    source: Source
+    user: UserState | None
+
+
+class SequenceUser(NamedTuple):
+    """What the sequence model makes of a user, of whom it reads `events` events.
+
+    fallback: why another model should answer for them, None where this one does. source: history, preferences or none,
+    what it is made of.
+    """
+
+    served: Served
+    now: UserNow
+    events: int
+    source: str
+    fallback: str | None
+    model_version: str
+
+
+async def user_vector(resources: Resources, user_id: str) -> UserVector:
+    """The user's vector by the first there is of history, preferences and popular content. Raises NoContent."""
+    store = resources.store
+    user = await store.get_user(user_id)
+    if user is not None and user.stale:
+        user = await store.rebuild_user(user_id)
+    if user is not None and (history := unit_vector(user.sums)) is not None:
+        return UserVector(history, "history", user)
+    if (preferred := await preference_embedding(resources, user_id)) is not None:
+        return UserVector(preferred, "preferences", user)
+    if (popular := await _popular(resources)) is not None:
+        return UserVector(popular, "popular", user)
+    raise NoContent("no history, no preferences, no content to start from: store content first")
+
+
+async def sequence_user(resources: Resources, user_id: str, device: str | None) -> SequenceUser:
+    """The user by the sequence model, on a device or else the last one. Raises NotInstalled or QueueFull."""
+    served = resources.sequence.require()
+    model = served.model
+    stored = await resources.store.newest(user_id, model.max_events)
+    history = await resources.sequence.history(served, stored)
+    preferred = await preference_embedding(resources, user_id)
+    now = await resources.sequence.user(served, history, time.time_ns() // 1_000, device, preferred)
+    events = len(history)
+    return SequenceUser(
+        served,
+        now,
+        events,
+        "history" if events else "none" if preferred is None else "preferences",
+        f"{events} of {model.min_events} events" if events < model.min_events else None,
+        model.model_version,
+    )
+
+
+async def preference_embedding(resources: Resources, user_id: str) -> Vector | None:
+    """The vector of the user's onboarding preferences; None without any, or where another bundle made it."""
+    stored = await resources.store.get_preferences(user_id)
+    current = stored is not None and stored.bundle_digest == resources.embedder.encoder.bundle.digest
+    return stored.embedding if stored is not None and current else None
+
+
+async def _popular(resources: Resources) -> Vector | None:
+    catalog = resources.catalog
+    best = [item.id for item in await resources.store.popular(POPULAR_ITEMS) if item.popularity > 0]
+    if not best:  # nobody did anything yet: everything is equally popular
+        return popular_vector(catalog.mean()[np.newaxis])
+    return popular_vector(await catalog.gather(catalog.lookup(best).rows))
