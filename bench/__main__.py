@@ -14,6 +14,7 @@ from bench.runner import default_conditions, run_suites
 from bench.suites import NAMES, OPT_IN, load_suite, module_of
 from bench.table import Row, aligned, missed_gates, rows_of
 from bench.targets import TARGETS_FILE, load_targets
+from runtime.models.installed import PACKAGED
 
 EPILOG = """\
 Each case runs in a fresh process; servers listen on 127.0.0.1 on a free port, with a fresh data folder, pinned to one
@@ -55,8 +56,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--models",
         type=Path,
-        default=Path(os.environ.get("VOWS_MODELS_DIR", "models")),
-        help="folder of the model bundles (default: VOWS_MODELS_DIR or %(default)s)",
+        default=Path(os.environ.get("VOWS_MODELS_DIR", PACKAGED)),
+        help="folder of the model bundles (default: VOWS_MODELS_DIR, or else the package's)",
     )
     parser.add_argument(
         "--mixed-requests",

@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.http_client import Connection
 from bench.texts import TextSource, load_tokenizer
 from bench.traffic import MixedTraffic
+from runtime.models.installed import PACKAGED, TEXT_ENCODER
 
 
 def load(port: int, bundle: Path, requests: int, seed: int, timeout_s: float) -> Counter[str]:
@@ -32,7 +33,7 @@ def main() -> int:
     """Run the command line; 1 when an answer was not as expected."""
     parser = argparse.ArgumentParser(prog="python -m bench.mixed_load", description=__doc__)
     parser.add_argument("port", type=int, help="port on 127.0.0.1 of a server with an empty data folder")
-    parser.add_argument("--bundle", type=Path, default=Path("models/minilm"), help="default: %(default)s")
+    parser.add_argument("--bundle", type=Path, default=PACKAGED / TEXT_ENCODER, help="default: %(default)s")
     parser.add_argument("--requests", type=int, default=500, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
     parser.add_argument("--timeout", type=float, default=60, help="seconds for one answer; default: %(default)s")

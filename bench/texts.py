@@ -26,7 +26,7 @@ def load_tokenizer(bundle: Path) -> Any:
     """
     path = bundle / "tokenizer.json"
     if not path.exists():
-        raise FileNotFoundError(f"{path} is not there; make the bundle with `python -m export minilm --out {bundle}`")
+        raise FileNotFoundError(f"{path} is not there; make the bundle with `vows-edge export minilm --out {bundle}`")
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -14,10 +14,10 @@ tokenizer, recorded vectors for the start-up self-test, and a manifest with dige
 A bundle is written only when it passes its quality gate; a miss is printed with its size, and the exit status is 1."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m export") -> int:
     """Run a subcommand; returns the exit status (0 done, 1 refused or impossible, 2 bad usage)."""
     parser = argparse.ArgumentParser(
-        prog="python -m export", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # Imported here so that each command's options stand beside its code; torch loads only when a command runs.

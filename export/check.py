@@ -1,4 +1,4 @@
-"""`python -m export check`: does this CPU compute a bundle's encodings as they were recorded?"""
+"""`vows-edge export check`: does this CPU compute a bundle's encodings as they were recorded?"""
 
 import argparse
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime.models.bundle import Bundle
+from runtime.models.installed import PACKAGED, TEXT_ENCODER
 from runtime.models.text_encoder import MIN_COSINE_TO_RECORDED, TextEncoder
 
 DESCRIPTION = """\
@@ -22,7 +23,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("bundle", type=Path, nargs="?", default=Path("models/minilm"), help="default: %(default)s")
+    parser.add_argument("bundle", type=Path, nargs="?", default=PACKAGED / TEXT_ENCODER, help="default: %(default)s")
     parser.set_defaults(run=_run)
 
 

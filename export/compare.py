@@ -1,4 +1,4 @@
-"""`python -m export compare`: what each step of the recipe is worth, in cosine to fp32 and in milliseconds."""
+"""`vows-edge export compare`: what each step of the recipe is worth, in cosine to fp32 and in milliseconds."""
 
 import argparse
 import statistics

@@ -15,8 +15,11 @@ from onnx import numpy_helper
 from export.errors import ExportError
 from export.ort_format import in_one_order
 from export.quantise import INTEGER_PRODUCT
+from runtime.models.bundle import sha256_file
+from runtime.models.derived import DerivedFile
 
 _SHIFT = 128
+_MAX_FLIPS = 4096  # a manifest is read at every start; MiniLM needs 216
 
 
 def as_u8(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -33,6 +36,22 @@ def as_u8(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _integers(node: onnx.NodeProto) -> tuple[str, str]:
     return node.input[1], node.input[3]
+
+
+def derivation(source: Path, derived: Path) -> DerivedFile:
+    """How `derived` follows from `source`, byte for byte. Raises ExportError where they are not laid out alike."""
+    before, after = (np.fromfile(file, np.uint8) for file in (source, derived))
+    if len(before) != len(after):
+        raise ExportError(f"{derived.name} has {len(after)} bytes and {source.name} {len(before)}: cannot derive it")
+    mask = before ^ after
+    changes = np.flatnonzero(np.diff(mask)) + 1
+    starts = np.concatenate([[0], changes])
+    ends = np.concatenate([changes, [len(mask)]])
+    flips = [(int(start), int(end - start), int(mask[start])) for start, end in zip(starts, ends, strict=True)]
+    flips = [flip for flip in flips if flip[2]]
+    if len(flips) > _MAX_FLIPS:
+        raise ExportError(f"{derived.name} differs from {source.name} in {len(flips)} places, at most {_MAX_FLIPS}")
+    return DerivedFile(source=source.name, sha256=sha256_file(derived), bytes=len(after), flips=flips)
 
 
 def compile_ort(model: onnx.ModelProto, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""`python -m export minilm`: all-MiniLM-L6-v2, or a BERT encoder like it, to a text-encoder bundle."""
+"""`vows-edge export minilm`: all-MiniLM-L6-v2, or a BERT encoder like it, to a text-encoder bundle."""
 
 import argparse
 import tempfile
@@ -11,7 +11,7 @@ import onnx
 from export.calibration import Ranges, activation_ranges
 from export.corpus import calibration_texts, held_out_texts
 from export.encoder import OPSET, export_with_optimum, fuse, pool_one_text
-from export.encodings import as_u8, compile_ort
+from export.encodings import as_u8, compile_ort, derivation
 from export.equalise import equalised
 from export.errors import ExportError, GateError
 from export.norms import with_light_norms
@@ -24,20 +24,23 @@ from export.tokens import MAX_TOKENS, load_tokenizer, token_ids
 from export.verify import Findings, check_fp32, check_held_out, check_stsb
 from export.write import folder_in_place_of, spread_by_length, write_golden, write_manifest, write_tokenizer
 from runtime.models import bundle
+from runtime.models.derived import DerivedFile
+from runtime.models.installed import PACKAGED, TEXT_ENCODER
 from runtime.models.session import onnxruntime_version
 from runtime.models.text_encoder import TextEncoder
+from runtime.system.host import cpu_name
 
 KIND = "text-encoder"
 MODEL_VERSION = "sentence-bert-v1"
-CANONICAL = "model.onnx"
 GOLDEN_TEXTS = 16
 
-DESCRIPTION = f"""\
+DESCRIPTION = """\
 Export a sentence encoder to a text-encoder bundle: find the weights, trace them with optimum, fuse for BERT, pool and
 normalise inside the graph, quantise, compile to memory-mapped .ort files, verify against the fp32 model, write.
 
-The folder gets manifest.json, {CANONICAL} (canonical), one model.<encoding>.ort per encoding, tokenizer.json and
-golden.json. It replaces an older bundle in one move; when the gate refuses, whatever was there stays as it was."""
+The folder gets manifest.json, model.s8.ort (with --recipe fp32, model.fp32.ort), tokenizer.json and golden.json; the
+manifest says how the server makes model.u8.ort of model.s8.ort. It replaces an older bundle in one move; when the gate
+refuses, whatever was there stays as it was."""
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -48,7 +51,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", metavar="ID_OR_PATH", help=f"folder or hub id (default: the package {PACKAGE})")
-    parser.add_argument("--out", type=Path, default=Path("models/minilm"), help="bundle folder (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=PACKAGED / TEXT_ENCODER, help="default: %(default)s")
     parser.add_argument(
         "--recipe", choices=sorted(RECIPES), default=INT8.name, help="how to quantise (default: %(default)s)"
     )
@@ -77,11 +80,14 @@ def export_text_encoder(model: str | None, out: Path, recipe: Recipe) -> bundle.
     with tempfile.TemporaryDirectory() as scratch, folder_in_place_of(out) as folder:
         graphs = _make_graphs(source, recipe, Path(scratch), progress)
         with progress.step("compile to .ort"):
-            encodings = _write_graphs(graphs, folder)
+            encodings, derived = _write_graphs(graphs, folder, Path(scratch))
             tokenizer = load_tokenizer(source.folder / bundle.TOKENIZER)
             write_tokenizer(tokenizer, folder / bundle.TOKENIZER)
         fp32 = Encoder(graphs.fp32_file, tokenizer, MAX_TOKENS)
-        encoders = {name: Encoder(folder / file, tokenizer, MAX_TOKENS) for name, file in encodings.items()}
+        encoders = {
+            name: Encoder((Path(scratch) if file in derived else folder) / file, tokenizer, MAX_TOKENS)
+            for name, file in encodings.items()
+        }
         # The encoding that is exact on every CPU speaks for the bundle.
         exact = encoders["u8" if recipe.quantise else "fp32"]
         golden = spread_by_length(held_out_texts(), fp32, GOLDEN_TEXTS)
@@ -91,7 +97,7 @@ def export_text_encoder(model: str | None, out: Path, recipe: Recipe) -> bundle.
             raise GateError(f"recipe {recipe.name} misses its gate\n  " + "\n  ".join(findings.misses))
         with progress.step("write the manifest"):
             write_golden(folder / bundle.GOLDEN, golden, fp32, exact)
-            write_manifest(folder, _manifest_fields(source, recipe, encodings, findings))
+            write_manifest(folder, _manifest_fields(source, recipe, encodings, findings) | {"derived": derived})
             loaded = _load_as_runtime(folder, source, encodings, findings)
     progress.note(f"wrote {out} ({_megabytes(loaded)})")
     return loaded.manifest
@@ -120,14 +126,19 @@ def quantised_by(fp32: onnx.ModelProto, recipe: Recipe, ranges: Ranges) -> onnx.
     return quantised(fp32, recipe.per_channel)
 
 
-def _write_graphs(graphs: Graphs, folder: Path) -> dict[str, str]:
-    """Write the canonical graph and every encoding; returns encoding → file name."""
-    canonical = graphs.shipped.get("s8", next(iter(graphs.shipped.values())))
-    onnx.save(canonical, folder / CANONICAL)
+def _write_graphs(graphs: Graphs, folder: Path, scratch: Path) -> tuple[dict[str, str], dict[str, DerivedFile]]:
+    """Compile every encoding: the first into the bundle's folder, others, which follow from it, into `scratch`.
+
+    Returns encoding → file name, and file name → how it follows.
+    """
     encodings = {name: f"model.{name}.ort" for name in graphs.shipped}
+    first, *others = encodings.values()
+    derived = {}
     for name, file in encodings.items():
-        compile_ort(graphs.shipped[name], folder / file)
-    return encodings
+        compile_ort(graphs.shipped[name], (folder if file == first else scratch) / file)
+    for file in others:
+        derived[file] = derivation(folder / first, scratch / file)
+    return encodings, derived
 
 
 def _verify(
@@ -172,6 +183,7 @@ def _manifest_fields(
         "opset": OPSET,
         "recipe": recipe.parameters(),
         "quality": findings.quality,
+        "exported_on": cpu_name(),
     }
 
 
@@ -186,6 +198,8 @@ def _load_as_runtime(
         for encoding in encodings:
             if encoding != "s8" or s8_exact:
                 TextEncoder(loaded, encoding).self_test()
+        for name in loaded.manifest.derived:
+            (folder / name).unlink(missing_ok=True)  # it was made only to be tested
     except bundle.BundleError as error:
         raise ExportError(f"the runtime refuses the bundle that was just made: {error}") from error
     return loaded

@@ -7,7 +7,7 @@ vectorised. The two agree on rows whose mean is zero, so
 
 and the last bias is never added: what reads the norm is either a matrix product, whose own bias can take bias · W, or
 the next residual sum, whose bias can take it as it is. Both are exact up to float rounding.
-`python -m export compare --operators` prints where the time goes.
+`vows-edge export compare --operators` prints where the time goes.
 """
 
 from typing import Any

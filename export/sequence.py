@@ -1,4 +1,4 @@
-"""`python -m export sequence`: a checkpoint of the sequence model to a bundle of three graphs."""
+"""`vows-edge export sequence`: a checkpoint of the sequence model to a bundle of three graphs."""
 
 import argparse
 import statistics
@@ -31,10 +31,11 @@ from export.sequence_quality import (
 )
 from export.write import folder_in_place_of, write_manifest
 from runtime.models import bundle
-from runtime.models.installed import BUNDLES, SEQUENCE, SwitchError, install
+from runtime.models.installed import BUNDLES, DEFAULT
 from runtime.models.sequence_model import SequenceModel, golden_history, load_sequence_model, recorded
 from runtime.models.session import onnxruntime_version
 from runtime.personalization.item_identity import id_hash
+from runtime.system.host import cpu_name
 from training.checkpoint import CONFIG, WEIGHTS, Checkpoint
 from training.errors import TrainingError
 
@@ -48,11 +49,9 @@ GATE = SequenceGate()
 DESCRIPTION = f"""\
 Export a checkpoint of the sequence model: trace the user encoder, the item head and the action head with dynamic
 lengths, compile them to memory-mapped .ort files, compare with PyTorch over the checkpoint's held-out histories and at
-{", ".join(map(str, LENGTHS))} events, write, and make it the bundle that is served.
+{", ".join(map(str, LENGTHS))} events, and write. When the gate refuses, nothing is written.
 
-The bundle gets a folder of its own in {BUNDLES}/ beside the link, which is moved in one step;
-`python -m runtime.models.installed --back` moves it to the bundle before. A running server follows within seconds.
-When the gate refuses, nothing moves."""
+`vows-edge models install FOLDER` serves the bundle, and a running server follows within seconds."""
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -63,7 +62,10 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--checkpoint", type=Path, default=REFERENCE, help="folder (default: %(default)s)")
-    parser.add_argument("--models", type=Path, default=Path("models"), help="where bundles live (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER",
+        help=f"the bundle's folder (default: {DEFAULT / BUNDLES} and the checkpoint's name and digest)",
+    )  # fmt: skip
     parser.add_argument("--compare", action="store_true", help="only print what int8 would give and cost")
     parser.set_defaults(run=_run)
 
@@ -72,19 +74,21 @@ def _run(options: argparse.Namespace) -> int:
     if options.compare:
         print(compared(options.checkpoint))
     else:
-        export_sequence(options.checkpoint, options.models)
+        out = export_sequence(options.checkpoint, options.out)
+        print(f"serve it with: vows-edge models install {out}")
     return 0
 
 
-def export_sequence(folder: Path, models: Path, gate: SequenceGate = GATE) -> Path:
-    """Make a bundle of the checkpoint at `folder` and serve it. Returns the bundle's folder.
+def export_sequence(folder: Path, out: Path | None = None, gate: SequenceGate = GATE) -> Path:
+    """Make a bundle of the checkpoint at `folder` in the folder `out`, or in one among `models/sequences` that is named
+    for its weights. Returns the bundle's folder.
 
-    Raises ExportError, and then what is served is as it was.
+    Raises ExportError, and then nothing was written.
     """
     progress = Progress(4)
     checkpoint = _load(folder)
-    digest = bundle.sha256_file(folder / WEIGHTS)
-    out = models / BUNDLES / f"{checkpoint.recipe.name}-{digest[:12]}"
+    if out is None:
+        out = DEFAULT / BUNDLES / f"{checkpoint.recipe.name}-{bundle.sha256_file(folder / WEIGHTS)[:12]}"
     with folder_in_place_of(out) as made:
         with progress.step("trace and compile the three graphs"):
             graphs = sequence_graphs(checkpoint.model)
@@ -116,15 +120,11 @@ def export_sequence(folder: Path, models: Path, gate: SequenceGate = GATE) -> Pa
                 load_sequence_model(bundle.Bundle.load(made, kind=KIND), CONTENT_MODEL_VERSION)
             except bundle.BundleError as error:
                 raise ExportError(f"the runtime refuses the bundle that was just made: {error}") from error
-    try:
-        install(models, out)
-    except SwitchError as error:
-        raise ExportError(str(error)) from error
     progress.note(
         f"user vectors' cosine to PyTorch {held_out.user_cosine_p5:.6f} at the 5th percentile, probabilities within "
         f"{held_out.probability_difference:.6f}, NDCG@10 {held_out.ndcg:.4f} (PyTorch {held_out.ndcg_torch:.4f})"
     )
-    progress.note(f"wrote {out}; {models / SEQUENCE} points to it")
+    progress.note(f"wrote {out}")
     return out
 
 
@@ -202,10 +202,9 @@ def _compare(
 
 
 def _write_graphs(graphs: dict[str, onnx.ModelProto], folder: Path) -> dict[str, str]:
-    """Write every graph, canonical and compiled; returns name → compiled file."""
+    """Compile every graph; returns name → file."""
     files = {name: f"{name}.ort" for name in graphs}
     for name, graph in graphs.items():
-        onnx.save(graph, folder / f"{name}.onnx")
         compile_ort(graph, folder / files[name])
     return files
 
@@ -253,4 +252,5 @@ def _manifest_fields(folder: Path, checkpoint: Checkpoint, files: dict[str, str]
             "gate": asdict(gate),
         },
         "quality": {},
+        "exported_on": cpu_name(),
     }

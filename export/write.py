@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from tokenizers import Tokenizer
 
 from export.quality import Encoder
 from runtime.models import bundle
+
+_TRIPLE = re.compile(rb"\[\s+(\d+),\s+(\d+),\s+(\d+)\s+\]")  # a run of flipped bits stays on its line
 
 
 @contextmanager
@@ -76,4 +79,5 @@ def write_manifest(folder: Path, fields: dict[str, Any]) -> None:
     }
     manifest = bundle.Manifest(format=bundle.FORMAT, files=files, **fields)
     content = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=2)
+    content = _TRIPLE.sub(rb"[\1, \2, \3]", content)
     (folder / bundle.MANIFEST).write_bytes(content + b"\n")

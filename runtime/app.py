@@ -46,6 +46,7 @@ from runtime.http.server import Application, Options, StartError
 from runtime.http.tracing import Tracing
 from runtime.models.bundle import Bundle, BundleError
 from runtime.models.embedder import Embedder
+from runtime.models.installed import SEQUENCE, TEXT_ENCODER, bundle_folders, find_bundle
 from runtime.models.text_encoder import load_encoder
 from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
@@ -123,7 +124,12 @@ async def create_app(settings: Settings) -> Starlette:
 
 async def build_state(settings: Settings) -> State:
     started = time.monotonic()
-    bundle = Bundle.load(settings.models_dir / "minilm", kind="text-encoder", dimensions=DIMENSIONS)
+    bundle = Bundle.load(
+        find_bundle(settings.models_dir, TEXT_ENCODER),
+        kind="text-encoder",
+        dimensions=DIMENSIONS,
+        cache=settings.derived_dir,
+    )
     encoder, self_test = load_encoder(bundle, settings.encoding)
     pool = WorkerPool(
         encoder.embed,
@@ -132,7 +138,7 @@ async def build_state(settings: Settings) -> State:
         queue_tokens=settings.queue_tokens,
     )
     store = SqliteStore(settings.data_dir, decay_per_day=settings.decay_per_day)
-    sequence = SequenceServing(settings.models_dir, encoder.model_version)
+    sequence = SequenceServing(bundle_folders(settings.models_dir, SEQUENCE), encoder.model_version)
     sequence_model = sequence.load_at_start()
     give_back_freed()  # so that what is found available is
     held = Held(scratches=pool.workers, sequence=sequence_model is not None, items=(await store.counts()).content)

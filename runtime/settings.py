@@ -21,8 +21,11 @@ class SettingsError(Exception):
     """A setting is unknown or has a value that cannot be used. The message names it, the value and what is allowed."""
 
 
-def _setting(default: Any, unit: str, doc: str, *, low: float = -math.inf, high: float = math.inf) -> Any:
-    return field(default=default, metadata={"unit": unit, "doc": doc, "low": low, "high": high})
+def _setting(
+    default: Any, unit: str, doc: str, *, low: float = -math.inf, high: float = math.inf, kind: type | None = None
+) -> Any:
+    kind = kind or type(default)  # what a text in the environment becomes
+    return field(default=default, metadata={"unit": unit, "doc": doc, "low": low, "high": high, "kind": kind})
 
 
 def _automatic(unit: str, doc: str, *, low: int, high: float = math.inf) -> Any:
@@ -37,7 +40,19 @@ class Settings:
     host: str = _setting("127.0.0.1", "address", "Address to listen on.")
     port: int = _setting(8080, "port", "Port to listen on; 0 takes a free one.", low=0, high=65535)
     data_dir: Path = _setting(Path("data"), "folder", "Where the database lives; made when it is not there.")
-    models_dir: Path = _setting(Path("models"), "folder", "Where the model bundles live (`minilm/` inside it).")
+    models_dir: Path | None = _setting(
+        None,
+        "folder",
+        "The model bundles, `minilm/` and `sequence/`; without it those in `models/`, and else the package's own.",
+        kind=Path,
+    )
+    model_cache_dir: Path | None = _setting(
+        None,
+        "folder",
+        "Where the encoding for this CPU is kept if the bundle lacks it and its folder cannot be written; without it "
+        "`model-cache/` in the data folder.",
+        kind=Path,
+    )
     encoding: str = _setting(
         "auto",
         "auto, s8, u8, fp32",
@@ -77,7 +92,7 @@ class Settings:
     api_keys: str = _setting(
         "",
         "name:scopes:digest, …",
-        "Keys that clients must send, as their SHA-256; `python -m runtime key` makes entries. Several between commas.",
+        "Keys that clients must send, as their SHA-256; `vows-edge key` makes entries. Several between commas.",
     )
     auth: str = _setting(
         "loopback",
@@ -119,7 +134,7 @@ class Settings:
         _one_of("log_format", self.log_format, ("auto", "json", "text"))
         _one_of("auth", self.auth, ("required", "loopback", "disabled"))
         if self.auth == "required" and not self.api_keys:
-            raise SettingsError("VOWS_AUTH=required, and VOWS_API_KEYS has no key: `python -m runtime key` makes one")
+            raise SettingsError("VOWS_AUTH=required, and VOWS_API_KEYS has no key: `vows-edge key` makes one")
         if self.auth == "disabled" and self.api_keys:
             raise SettingsError("VOWS_AUTH=disabled contradicts VOWS_API_KEYS: unset one of them")
         try:
@@ -136,6 +151,11 @@ class Settings:
                 f"VOWS_BODY_BUDGET_BYTES={self.body_budget_bytes} is less than "
                 f"VOWS_MAX_BODY_BYTES={self.max_body_bytes}: one large request could never be served"
             )
+
+    @property
+    def derived_dir(self) -> Path:
+        """The folder for encodings that are made on this machine."""
+        return self.data_dir / "model-cache" if self.model_cache_dir is None else self.model_cache_dir
 
     @property
     def allowed_origins(self) -> list[str]:
@@ -156,7 +176,7 @@ class Settings:
                 continue
             if name not in known:
                 near = get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else "; `python -m runtime --help` lists the settings"
+                hint = f"; did you mean {near[0]}?" if near else "; `vows-edge serve --help` lists the settings"
                 raise SettingsError(f"{name} is not a setting{hint}")
             values[known[name].name] = _parse(name, known[name], environ[name])
         if "port" not in values and environ.get("PORT"):
@@ -180,16 +200,16 @@ def settings_table() -> str:
 
 
 def _shown(default: object) -> object:
-    return {"": "none", AUTO: "auto"}.get(default, default) if isinstance(default, str | int) else default
+    return "none" if default in ("", None) else "auto" if default == AUTO else default
 
 
 def _parse(name: str, setting: Any, text: str) -> Any:
-    kind = type(setting.default)
+    kind = setting.metadata["kind"]
     if setting.default == AUTO and text == "auto":
         return AUTO
-    if not isinstance(setting.default, int | float):
+    if kind not in (int, float):
         if not text:
-            raise SettingsError(f"{name} is empty; unset it to use {setting.default}")
+            raise SettingsError(f"{name} is empty; unset it to use {setting.default or 'the default'}")
         return kind(text)
     try:
         value = kind(text)

@@ -16,10 +16,11 @@ import pytest
 from bench.faults.shim import build
 from bench.suite import NotMeasured
 from runtime.models.bundle import Bundle
+from runtime.models.installed import PACKAGED, TEXT_ENCODER
 from runtime.models.text_encoder import TextEncoder, load_encoder
 
 ROOT = Path(__file__).parents[1]
-BUNDLE = Path(os.environ.get("VOWS_MODELS_DIR", ROOT / "models")) / "minilm"
+BUNDLE = Path(os.environ.get("VOWS_MODELS_DIR", PACKAGED)) / TEXT_ENCODER
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Server:
 @pytest.fixture(scope="session")
 def bundle_path() -> Path:
     if not (BUNDLE / "manifest.json").exists():
-        pytest.exit(f"no model bundle at {BUNDLE}: run the tests with `make test`, which exports it", returncode=3)
+        pytest.exit(f"no model bundle at {BUNDLE}: `git checkout` or `make export` brings it back", returncode=3)
     return BUNDLE
 
 

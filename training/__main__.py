@@ -15,10 +15,10 @@ train makes a checkpoint, tune finds a recipe, ablate and incremental measure wh
 worth, evaluate compares contenders under one protocol and writes results and report."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m training") -> int:
     """Run a subcommand; returns the exit status (0 done, 1 impossible, 2 bad usage)."""
     parser = argparse.ArgumentParser(
-        prog="python -m training", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     from training import ablations, incremental, tuning

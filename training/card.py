@@ -13,8 +13,8 @@ tags: [sequential-recommendation, personalisation]
 # Sequence model, recipe {name}
 
 What a user did → a 128-d vector of what they want now, and the probabilities of skip, view, save and share for a
-candidate. Code: `training/model.py`. Made by `python -m training train`, served after
-`python -m export sequence --checkpoint` with this folder. This card is generated.
+candidate. Code: `training/model.py`. Made by `vows-edge train`, served after
+`vows-edge export sequence --checkpoint` with this folder. This card is generated.
 
 | | |
 |---|---|
@@ -27,7 +27,7 @@ candidate. Code: `training/model.py`. Made by `python -m training train`, served
 | seed | {seed} |
 | time | {seconds:,.0f} s in {epochs} epochs; the best was number {best} |
 
-Validation chose the epoch, so these figures flatter it; a test set is measured by `python -m training evaluate`.
+Validation chose the epoch, so these figures flatter it; a test set is measured by `vows-edge evaluate`.
 
 | epoch | loss | action | next item | accuracy of the action | hits in 10 |
 |---|---|---|---|---|---|

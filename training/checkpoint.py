@@ -94,7 +94,7 @@ class Checkpoint:
             sample = load_file(folder / SAMPLE) if (folder / SAMPLE).exists() else {}
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise TrainingError(
-                f"{folder} is not a checkpoint of this program: {error}; train one with `python -m training train`"
+                f"{folder} is not a checkpoint of this program: {error}; train one with `vows-edge train`"
             ) from error
         return cls(
             model=model.eval(),

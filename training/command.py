@@ -1,4 +1,4 @@
-"""`python -m training train`: a checkpoint from simulated worlds, a public set, or a log of your own."""
+"""`vows-edge train`: a checkpoint from simulated worlds, a public set, or a log of your own."""
 
 import argparse
 from dataclasses import replace
@@ -25,10 +25,10 @@ DESCRIPTION = """\
 Train the sequence model, with a bar that says how fast and how long, and a line of validation an epoch. A run that was
 killed goes on when the same command is given again. The best weights so far are always in OUT/best.
 
-  python -m training train --out checkpoints/mine --events data          your server's log
-  python -m training train --out checkpoints/next --events data --from checkpoints/mine/best --since 2026-05-01
+  vows-edge train --out checkpoints/mine --events data          your server's log
+  vows-edge train --out checkpoints/next --events data --from checkpoints/mine/best --since 2026-05-01
                                                                          the same, from an earlier checkpoint
-  python -m training train --out checkpoints/reference                   the simulated worlds of the reference"""
+  vows-edge train --out checkpoints/reference                   the simulated worlds of the reference"""
 
 RECIPE_COSTS = "\n".join(f"{name}: {make.__doc__}" for name, make in RECIPES.items())
 
@@ -79,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     best = options.out / BEST
     (best / "README.md").write_text(checkpoint_card(checkpoint, best), encoding="utf-8")
-    print(f"the best weights are in {best}; serve them with: python -m export sequence --checkpoint {best}")
+    print(f"the best weights are in {best}; serve them with: vows-edge export sequence --checkpoint {best}")
     if options.push:
         print(f"uploaded to {push(best, options.push)}")
     return 0

@@ -222,7 +222,7 @@ class _Encoded:
 
 
 def contender(checkpoint: str, seed: int = 0) -> SequenceContender:
-    """For `python -m training evaluate --contender training.contender:contender=checkpoints/reference`: the recipe of
+    """For `vows-edge evaluate --contender training.contender:contender=checkpoints/reference`: the recipe of
     a checkpoint, or one named in RECIPES, trained on each data set from its own seed."""
     if checkpoint in RECIPES:
         return SequenceContender(replace(RECIPES[checkpoint](), seed=seed), again=True)

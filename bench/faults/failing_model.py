@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from runtime.__main__ import main
+from runtime.cli.main import main
 from runtime.models import text_encoder
 from runtime.models.session import create_session
 
@@ -42,4 +42,4 @@ class FailingSession:
 
 if __name__ == "__main__":
     vars(text_encoder)["create_session"] = lambda model: FailingSession(create_session(model))
-    raise SystemExit(main())
+    raise SystemExit(main(["serve"]))

@@ -36,7 +36,7 @@ READINGS = [field.name for field in fields(ProcessMemory)]
 def measure_both_models(conditions: Conditions, samples: Samples) -> None:
     """Readings after the same load with the sequence model served beside the text encoder."""
     if not (conditions.models / "sequence" / "manifest.json").exists():
-        raise NotMeasured("no sequence model: python -m export sequence")
+        raise NotMeasured("no sequence model: vows-edge export sequence")
     with serving(conditions) as server, server.connect() as connection:
         _warm_up(conditions, connection)
         traffic = _traffic(conditions)

@@ -26,7 +26,7 @@ EVENTS = 200
 DEEP = {"layers": 12, "width": 128, "heads": 8}  # what a model may grow to
 DEEP_EVENTS = 256
 _KINDS: tuple[InteractionType, ...] = ("view", "save", "share", "skip")
-_EXPORT = "python -m export sequence"
+_EXPORT = "vows-edge export sequence"
 READINGS = [field.name for field in fields(ProcessMemory)]
 
 

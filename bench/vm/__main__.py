@@ -19,6 +19,7 @@ from bench.table import aligned, missed_gates, rows_of
 from bench.targets import load_targets
 from bench.vm.guest import Hardware
 from bench.vm.suite import CASE, SUITE, Image, Options, measure
+from runtime.models.installed import PACKAGED
 
 CAVEAT = "Memory figures carry over to a real machine of this size; times of this emulated one do not."
 EPILOG = """\
@@ -64,8 +65,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--models",
         type=Path,
-        default=Path(os.environ.get("VOWS_MODELS_DIR", "models")),
-        help="bundles for a machine without an image (default: VOWS_MODELS_DIR or %(default)s)",
+        default=Path(os.environ.get("VOWS_MODELS_DIR", PACKAGED)),
+        help="bundles for a machine without an image (default: VOWS_MODELS_DIR, or else the package's)",
     )
     command.add_argument("--no-history", action="store_true", help="do not keep this run")
     return command

@@ -19,6 +19,7 @@ from typing import Any
 from bench.machine import ROOT
 from bench.server import IMAGE_ENVIRONMENT
 from bench.suite import NotMeasured
+from runtime.models.installed import TEXT_ENCODER, make_derived
 
 NOBODY = 65534
 PACKAGES, APPLICATION, MODELS, VOLUME = "/opt/packages", "/opt/app", "/opt/models", "/data"
@@ -118,8 +119,10 @@ def assemble_root(root: Path, models: Path) -> Service:
     packages = root / PACKAGES[1:]
     for file in _locked_files():
         _copy(Path(str(file.locate())), packages / file)
-    shutil.copytree(ROOT / "runtime", root / APPLICATION[1:] / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
+    ignored = shutil.ignore_patterns("__pycache__", "bundles")
+    shutil.copytree(ROOT / "runtime", root / APPLICATION[1:] / "runtime", ignore=ignored)
     shutil.copytree(models / "minilm", root / MODELS[1:] / "minilm")
+    make_derived(root / MODELS[1:] / TEXT_ENCODER)  # as in the image: the root file system is read-only
     for folder in (packages, root / APPLICATION[1:]):  # the root file system is read-only
         compileall.compile_dir(folder, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
     loaded = [python, *stdlib.glob("lib-dynload/*.so"), *(Path(str(f.locate())) for f in _locked_files())]

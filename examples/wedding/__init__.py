@@ -1,1 +1,1 @@
-"""A wedding catalogue, a few couples, and what happens to their taste: `python -m examples.wedding.demo`."""
+"""A wedding catalogue, a few couples, and what happens to their taste: `vows-edge demo`."""

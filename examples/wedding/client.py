@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import os
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -9,6 +11,14 @@ from examples.wedding.journeys import Item
 
 TIMEOUT_S = 60.0
 BATCH_ITEMS = 20  # small enough that progress is seen, far below the server's limit of 1,000
+
+
+def own_server(environ: Mapping[str, str] = os.environ) -> str:
+    """The address of the server that `VOWS_HOST` and `VOWS_PORT` start, as this machine reaches it."""
+    host = environ.get("VOWS_HOST") or "127.0.0.1"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    port = environ.get("VOWS_PORT") or environ.get("PORT") or "8080"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class ServerError(Exception):

@@ -10,12 +10,12 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import zip_longest
 
-from examples.wedding.client import BATCH_ITEMS, Client, ServerError
+from examples.wedding.client import BATCH_ITEMS, Client, ServerError, own_server
 from examples.wedding.journeys import Item, Journey, in_style, load_catalogue, load_journeys, mean_place
 
 TOP = 5
@@ -105,14 +105,18 @@ def told(journey: Journey, stages: list[Stage], catalogue: list[Item], width: in
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m examples.wedding.demo") -> int:
     """The program: 0 when the story was told, 1 when the server is not there or refuses, 2 for bad arguments."""
     parser = argparse.ArgumentParser(
-        prog="python -m examples.wedding.demo",
+        prog=prog,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--url", default="http://127.0.0.1:8080", help="address of the server (default: %(default)s)")
+    parser.add_argument(
+        "--url",
+        default=own_server(),
+        help="address of the server (default: %(default)s, from VOWS_HOST and VOWS_PORT)",
+    )
     parser.add_argument("--key", default="", help="API key, where the server asks for one")
     options = parser.parse_args(arguments)
     try:

@@ -1,4 +1,4 @@
-"""`python -m runtime backup` and `restore`: copies of the database; nothing of the model is loaded."""
+"""`vows-edge backup` and `restore`: copies of the database; nothing of the model is loaded."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 from runtime.settings import Settings, SettingsError
 
 
-def add_commands(commands: Any) -> None:
+def add_command(commands: Any) -> None:
     backup = commands.add_parser("backup", help="copy the database to FILE, also while the server runs")
     backup.add_argument("file", type=Path, metavar="FILE", help="where the copy goes; must not exist yet")
     backup.set_defaults(run=_run, command="back up")

@@ -1,4 +1,4 @@
-"""`python -m runtime doctor`: what this machine offers, what the server would take of it, and whether that is safe."""
+"""`vows-edge doctor`: what this machine offers, what the server would take of it, and whether that is safe."""
 
 import argparse
 import os
@@ -36,7 +36,8 @@ class Finding:
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Findings in order. Loads the model as the server would, and writes nothing."""
+    """Findings in order. Loads the model as the server would; writes nothing but the encoding for this CPU, where the
+    bundle does not have it yet."""
     one_heap()  # as the server does
     yield from _machine()
     workers = settings.threads or usable_cores()
@@ -64,11 +65,14 @@ def _models(settings: Settings) -> Generator[Finding, None, list[object]]:
     """
     import runtime.app  # noqa: F401
     from runtime.models.bundle import Bundle, BundleError
+    from runtime.models.installed import SEQUENCE, TEXT_ENCODER, bundle_folders, find_bundle
     from runtime.models.text_encoder import load_encoder
     from runtime.serving.sequence import SequenceServing
 
     try:
-        bundle = Bundle.load(settings.models_dir / "minilm", kind="text-encoder")
+        bundle = Bundle.load(
+            find_bundle(settings.models_dir, TEXT_ENCODER), kind="text-encoder", cache=settings.derived_dir
+        )
         encoder, test = load_encoder(bundle, settings.encoding, longest=None)
     except BundleError as error:
         yield Finding("model", str(error), "unsafe")
@@ -81,7 +85,7 @@ def _models(settings: Settings) -> Generator[Finding, None, list[object]]:
         "variant", f"{encoder.encoding} (this processor is best with {integer_encoding()}); {test.texts} recorded "
         f"texts, cosine at least {test.min_cosine_to_recorded:.6f}", "ok",
     )  # fmt: skip
-    sequence = SequenceServing(settings.models_dir, encoder.model_version)
+    sequence = SequenceServing(bundle_folders(settings.models_dir, SEQUENCE), encoder.model_version)
     model = sequence.load_at_start()
     sequence.close()
     if sequence.problem is not None:

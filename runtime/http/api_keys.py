@@ -1,19 +1,18 @@
-"""API keys: a setting holds their SHA-256, a request brings the key itself; and the command that makes one."""
+"""API keys: a setting holds their SHA-256, a request brings the key itself."""
 
-import argparse
 import hashlib
 import hmac
 import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Scope = Literal["read", "write"]
 
 MAX_KEYS = 64  # every request that brings a key is compared with all of them
 
-_SCOPES: dict[str, frozenset[Scope]] = {
+SCOPES: dict[str, frozenset[Scope]] = {
     "read": frozenset({"read"}),
     "write": frozenset({"write"}),
     "read+write": frozenset({"read", "write"}),
@@ -50,10 +49,10 @@ class ApiKeys:
             if match is None:
                 raise ValueError(
                     f"entry {number} is not name:scopes:digest with the scopes read, write or read+write and a SHA-256 "
-                    "in hex; `python -m runtime key` makes one"
+                    "in hex; `vows-edge key` makes one"
                 )
             name, scopes, digest = match.groups()
-            keys.append(ApiKey(name, _SCOPES[scopes], bytes.fromhex(digest)))
+            keys.append(ApiKey(name, SCOPES[scopes], bytes.fromhex(digest)))
         if len(keys) > MAX_KEYS:
             raise ValueError(f"there are {len(keys)} entries, the limit is {MAX_KEYS}")
         if len({key.digest for key in keys}) < len(keys):
@@ -84,32 +83,3 @@ def entry(name: str, scopes: str, key: str) -> str:
     if not _ENTRY.fullmatch(made):
         raise ValueError(f"the name {name!r} is not 1 to 64 letters, digits, dots, dashes and underscores")
     return made
-
-
-def add_command(commands: Any) -> None:
-    parser = commands.add_parser(
-        "key",
-        help="make an API key and its entry for VOWS_API_KEYS",
-        description="Make an API key. The key goes to the client, the entry into VOWS_API_KEYS, beside those that are "
-        "there, separated by commas; nothing is stored. To change a client's key, keep the old entry until the client "
-        "has the new key, and use one name for both.",
-    )
-    parser.add_argument("--name", default="client", help="who gets it, for logs and metrics (default: %(default)s)")
-    parser.add_argument(
-        "--scopes",
-        default="read+write",
-        choices=_SCOPES,
-        help="read: embed, rank, look up; write: store and forget (default: %(default)s)",
-    )
-    parser.set_defaults(run=_make)
-
-
-def _make(options: argparse.Namespace) -> int:
-    key = make_key()
-    try:
-        made = entry(options.name, options.scopes, key)
-    except ValueError as error:
-        print(f"no key was made: {error}")
-        return 1
-    print(f"key    {key}\nentry  {made}")
-    return 0

@@ -40,7 +40,7 @@ class Gate:
                 401,
                 "invalid_api_key",
                 "this needs an API key that the server knows: send -H 'Authorization: Bearer KEY' or -H 'X-API-Key: "
-                "KEY'; `python -m runtime key` makes one",
+                "KEY'; `vows-edge key` makes one",
                 headers={"www-authenticate": "Bearer"},
             )
         if access not in key.scopes:

@@ -104,7 +104,7 @@ def _check_reach(listener: socket.socket, options: Options) -> None:
         return
     listener.close()
     raise StartError(
-        f"{address} can be reached from outside and there are no API keys. `python -m runtime key` makes one for "
+        f"{address} can be reached from outside and there are no API keys. `vows-edge key` makes one for "
         "VOWS_API_KEYS; or listen on VOWS_HOST=127.0.0.1; or, if whoever reaches this port may read and write "
         "everything, set VOWS_AUTH=disabled"
     )

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from runtime.models.derived import DerivedFile, derived_file
+
 FORMAT = 1
 MANIFEST = "manifest.json"
 GOLDEN = "golden.json"
@@ -40,9 +42,11 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """`manifest.json`. `encodings` maps an integer encoding (s8, u8, fp32) to the `.ort` file that carries it.
+    """`manifest.json`. `encodings` maps an integer encoding (s8, u8, fp32) to the `.ort` file that carries it: one of
+    `files`, or one of `derived`, which is made of one of them.
 
     A sequence model has one encoding and three graphs instead: `graphs` maps user, item and action to their files.
+    `exported_on` is the processor that quantised and recorded: another one may round otherwise.
     """
 
     format: int
@@ -58,6 +62,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     recipe: dict[str, Any]
     quality: dict[str, Any]
     graphs: dict[str, str] = {}
+    derived: dict[str, DerivedFile] = {}
+    exported_on: str = ""
 
 
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,19 +78,17 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @dataclass(frozen=True)
 class Bundle:
     """A bundle whose files are what its manifest says. `digest` is the SHA-256 of the manifest, and so of every file it
-    names."""
+    names. `cache`: the folder for derived files where `path` cannot be written."""
 
     path: Path
     manifest: Manifest
     digest: str
+    cache: Path | None = None
 
     @classmethod
-    def load(cls, path: Path, *, kind: str, dimensions: int | None = None) -> "Bundle":
+    def load(cls, path: Path, *, kind: str, dimensions: int | None = None, cache: Path | None = None) -> "Bundle":
         """Read the bundle at `path` and verify what is read from it; an encoding when it is asked for, since a server
         opens one of them, and reading another takes longer than opening it.
-
-        Files that the manifest names but that are absent are allowed as long as the encodings and the tokenizer
-        are there: the image leaves the canonical `model.onnx` behind.
 
         Raises BundleError when anything does not match.
         """
@@ -92,7 +96,7 @@ class Bundle:
             raw = (path / MANIFEST).read_bytes()
         except OSError as error:
             raise BundleError(
-                f"no model bundle at {path}: {error.strerror}. Make one with `python -m export {_COMMAND[kind]}`"
+                f"no model bundle at {path}: {error.strerror}. Make one with `vows-edge export {_COMMAND[kind]}`"
             ) from error
         try:
             manifest = msgspec.json.decode(raw, type=Manifest)
@@ -102,24 +106,44 @@ class Bundle:
         _expect(path, "kind", manifest.kind, kind)
         if dimensions is not None:
             _expect(path, "dimensions", manifest.dimensions, dimensions)
-        required = set(manifest.encodings.values()) | set(manifest.graphs.values())
+        encodings = set(manifest.encodings.values()) - manifest.derived.keys()
+        encodings |= {entry.source for entry in manifest.derived.values()}
+        required = encodings | set(manifest.graphs.values())
         required |= {TOKENIZER} if kind == "text-encoder" else {GOLDEN, *ID_TABLE}
-        read_now = required - set(manifest.encodings.values()) | {GOLDEN}
+        read_now = required - encodings | {GOLDEN}
         for name in sorted(required - manifest.files.keys()):
             raise BundleError(f"{path / MANIFEST} does not list {name}, which it needs; export the bundle again")
         for name, entry in manifest.files.items():
             if _is_whole(path, name, entry, required=name in required) and name in read_now:
                 _verify(path, name, entry)
-        return cls(path=path, manifest=manifest, digest=hashlib.sha256(raw).hexdigest())
+        for name in manifest.derived:
+            _stays_inside(path, name)
+        return cls(path=path, manifest=manifest, digest=hashlib.sha256(raw).hexdigest(), cache=cache)
 
     def encoding_path(self, encoding: str) -> Path:
-        """The `.ort` file of an encoding, verified. Raises BundleError when the bundle does not carry it whole."""
+        """The `.ort` file of an encoding, verified; a derived one is made the first time. Raises BundleError when the
+        bundle does not carry it whole, or it cannot be made."""
         name = self.manifest.encodings.get(encoding)
         if name is None:
             known = ", ".join(sorted(self.manifest.encodings))
             raise BundleError(f"bundle {self.path} has no encoding {encoding!r}; it has: {known}")
+        if (entry := self.manifest.derived.get(name)) is not None:
+            return self._derived(name, entry)
         _verify(self.path, name, self.manifest.files[name])
         return self.path / name
+
+    def _derived(self, name: str, entry: DerivedFile) -> Path:
+        try:
+            return derived_file(self.path / entry.source, entry, name, self.cache)
+        except ValueError as error:
+            _verify(self.path, entry.source, self.manifest.files[entry.source])
+            raise DamagedFile(f"bundle {self.path}: {error}; export the bundle again") from error
+        except OSError as error:
+            place = f" or in {self.cache}" if self.cache else ""
+            raise BundleError(
+                f"{name} cannot be made beside {self.path / entry.source}{place}: {error}. Make room for "
+                f"{entry.bytes / 1e6:.0f} MB, or set VOWS_MODEL_CACHE_DIR to a folder that can be written"
+            ) from error
 
     def golden(self) -> list[Golden]:
         """The recorded texts of the start-up self-test; empty when the bundle carries none."""
@@ -144,8 +168,7 @@ def _expect(path: Path, what: str, found: object, expected: object) -> None:
 
 def _is_whole(path: Path, name: str, entry: FileEntry, *, required: bool) -> bool:
     """Whether a file is there with the bytes it should have, False where it need not be. Raises BundleError."""
-    if Path(name).name != name:
-        raise BundleError(f"bundle {path}: file name {name!r} leaves the folder")
+    _stays_inside(path, name)
     file = path / name
     if not file.exists():
         if required:
@@ -155,6 +178,11 @@ def _is_whole(path: Path, name: str, entry: FileEntry, *, required: bool) -> boo
     if size != entry.bytes:
         raise DamagedFile(f"bundle {path}: {name} has {size} bytes, the manifest says {entry.bytes}; export again")
     return True
+
+
+def _stays_inside(path: Path, name: str) -> None:
+    if Path(name).name != name:
+        raise BundleError(f"bundle {path}: file name {name!r} leaves the folder")
 
 
 def _verify(path: Path, name: str, entry: FileEntry) -> None:

@@ -1,31 +1,60 @@
-"""Which sequence bundle is served, and back to the one before.
+"""Where bundles are looked for, which sequence bundle is served, and back to the one before.
 
-    models/sequence            link to the bundle that is served; the server looks at it every few seconds
+    models/minilm              a text encoder of your own
+    models/sequence            link to the sequence bundle that is served; the server looks at it every few seconds
     models/sequence.previous   link to the one before
     models/sequences/          the bundles
 
-A link is replaced in one rename, so that a server that looks sees the old bundle or the new one, whole.
+What is not there comes with the package. A link is replaced in one rename, so that a server that looks sees the old
+bundle or the new one, whole.
 """
 
-import argparse
 import os
-import sys
 from pathlib import Path
 
-from runtime.settings import Settings, SettingsError
+from runtime.models.bundle import MANIFEST, Bundle, BundleError
 
-DESCRIPTION = "Show or change which sequence bundle is served; a running server follows within seconds."
+PACKAGED = Path(__file__).parents[1] / "bundles"
+DEFAULT = Path("models")
+TEXT_ENCODER = "minilm"
 SEQUENCE, PREVIOUS, BUNDLES = "sequence", "sequence.previous", "sequences"
+
+
+def bundle_folders(models_dir: Path | None, name: str) -> list[Path]:
+    """Where a bundle is looked for, first to last: in `models_dir` alone when it is set, or else in `models` of the
+    working directory and in the package."""
+    folders = [DEFAULT, PACKAGED] if models_dir is None else [models_dir]
+    return [folder / name for folder in folders]
+
+
+def find_bundle(models_dir: Path | None, name: str) -> Path:
+    """The first of `bundle_folders` that holds a bundle. Raises BundleError, saying where it looked."""
+    folders = bundle_folders(models_dir, name)
+    for folder in folders:
+        if (folder / MANIFEST).exists():
+            return folder
+    looked = " or ".join(str(folder.absolute()) for folder in folders)
+    unset = "" if models_dir is None else "; without VOWS_MODELS_DIR the bundle of the package is served"
+    raise BundleError(f"no model bundle at {looked}: make one with `vows-edge export {name}`{unset}")
 
 
 class SwitchError(Exception):
     """The bundle cannot be switched; the message says what to do."""
 
 
+def make_derived(folder: Path, cache: Path | None = None) -> list[Path]:
+    """Make every encoding of the text encoder in `folder` that follows from another, not only this CPU's: an image is
+    built on one machine and runs on others. Returns their files. Raises BundleError."""
+    bundle = Bundle.load(folder, kind="text-encoder", cache=cache)
+    derived = bundle.manifest.derived
+    return [bundle.encoding_path(name) for name, file in bundle.manifest.encodings.items() if file in derived]
+
+
 def install(models: Path, folder: Path) -> None:
     """Serve the bundle at `folder` from now on, and remember the one before. Raises SwitchError."""
-    if not (folder / "manifest.json").exists():
-        raise SwitchError(f"{folder} is not a bundle: it has no manifest.json")
+    if not (folder / MANIFEST).exists():
+        raise SwitchError(f"{folder} is not a bundle: it has no {MANIFEST}")
+    models.mkdir(parents=True, exist_ok=True)
     current = models / SEQUENCE
     if current.exists() and not current.is_symlink():
         raise SwitchError(f"{current} is a folder, not a link: move it to {models / BUNDLES / 'first'} and link it")
@@ -36,43 +65,24 @@ def install(models: Path, folder: Path) -> None:
     _link(current, target)
 
 
-def back(models: Path) -> Path:
-    """Serve the bundle before the current one, which becomes the one before. Raises SwitchError without one."""
-    previous = models / PREVIOUS
-    if not previous.is_symlink():
+def back(models: Path) -> Path | None:
+    """Serve the bundle before the current one, which becomes the one before; None stands for the package's, which is
+    served where no other was installed. Raises SwitchError without one before."""
+    current, previous = models / SEQUENCE, models / PREVIOUS
+    if not current.is_symlink() and not previous.is_symlink():
         raise SwitchError(f"there is no {previous}: no other bundle was served before")
-    folder = models / os.readlink(previous)
-    install(models, folder)
-    return folder
+    if previous.is_symlink():
+        folder = models / os.readlink(previous)
+        if current.is_symlink():
+            install(models, folder)
+        else:
+            os.replace(previous, current)
+        return folder
+    os.replace(current, previous)
+    return None
 
 
 def _link(link: Path, target: str) -> None:
     made = link.with_name(f".{link.name}-{os.getpid()}")
     made.symlink_to(target)
     os.replace(made, link)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m runtime.models.installed", description=DESCRIPTION)
-    choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--back", action="store_true", help="serve the bundle before the current one again")
-    choice.add_argument("--to", type=Path, metavar="FOLDER", help="serve the bundle in this folder")
-    options = parser.parse_args(arguments)
-    try:
-        models = Settings.from_environment().models_dir
-        if options.back:
-            back(models)
-        elif options.to is not None:
-            install(models, options.to)
-    except (SwitchError, SettingsError) as error:
-        print(f"nothing was switched: {error}", file=sys.stderr)
-        return 1
-    current = models / SEQUENCE
-    print(f"{current} → {os.readlink(current)}" if current.is_symlink() else f"{current}: no sequence bundle")
-    for folder in sorted((models / BUNDLES).glob("*")):
-        print(f"  {folder}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -23,7 +23,7 @@ MIN_COSINE_TO_RECORDED = 0.9999
 MIN_MEAN_COSINE_TO_FP32 = 0.998
 
 # The longest recorded text that a start looks at. The kernels and their remainders are the same in longer ones, which
-# would take most of the test's time, and that is a third of the start; `python -m runtime doctor` looks at all.
+# would take most of the test's time, and that is a third of the start; `vows-edge doctor` looks at all.
 TESTED_AT_START_TOKENS = 64
 
 log = logging.getLogger("vows")

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from runtime.catalog.catalog import Catalog
 from runtime.catalog.item_vectors import ItemVectors, Kept
 from runtime.models.bundle import MANIFEST, Bundle, BundleError
-from runtime.models.installed import SEQUENCE
 from runtime.models.scheduler import QueueFull
 from runtime.models.sequence_model import History, SequenceModel, UserNow, load_sequence_model
 from runtime.personalization.ranking import cosine_scores
@@ -64,10 +63,11 @@ class SequenceServing:
     """Event-loop thread only. `served` is what answers now, None where there is no bundle; `problem` says why a bundle
     that is there is not served."""
 
-    def __init__(self, models_dir: Path, content_model_version: str) -> None:
+    def __init__(self, folders: Sequence[Path], content_model_version: str) -> None:
+        """folders: where the bundle is looked for, first to last."""
         self.served: Served | None = None
         self.problem: str | None = None
-        self._folder = models_dir / SEQUENCE
+        self._folders = folders
         self._catalog: Catalog  # from `start` on
         self._content_model_version = content_model_version
         self._seen = _stamp(self._folder)
@@ -88,7 +88,9 @@ class SequenceServing:
         """What is served. Raises NotInstalled."""
         if self.served is None:
             why = f"the bundle cannot be served: {self.problem}" if self.problem else "no sequence model is installed"
-            raise NotInstalled(f"{why}; make one with `python -m export sequence`, and it is served within seconds")
+            raise NotInstalled(
+                f"{why}; make one with `vows-edge export sequence`, and serve it with `vows-edge models install`"
+            )
         return self.served
 
     @property
@@ -98,6 +100,10 @@ class SequenceServing:
             return 0
         rows = self._catalog.lookup(self._catalog.all_ids()).rows
         return len(rows) - int(self.served.items.missing(rows, self._catalog.versions(rows)).sum())
+
+    @property
+    def _folder(self) -> Path:
+        return next((folder for folder in self._folders if (folder / MANIFEST).exists()), self._folders[-1])
 
     async def history(self, served: Served, stored: UserHistory) -> History:
         """The events of a stored history whose content is in the catalogue, with their vectors. Raises QueueFull."""

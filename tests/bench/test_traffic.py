@@ -41,7 +41,7 @@ def test_a_text_without_room_for_a_word_is_refused(tokenizer):
 
 
 def test_a_missing_bundle_says_how_to_make_one(tmp_path):
-    with pytest.raises(FileNotFoundError, match="python -m export minilm"):
+    with pytest.raises(FileNotFoundError, match="vows-edge export minilm"):
         load_tokenizer(tmp_path)
 
 

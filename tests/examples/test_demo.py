@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.wedding.client import Client, ServerError
+from examples.wedding.client import Client, ServerError, own_server
 from examples.wedding.demo import TOP, Stage, cosine, load, main, play_all
 from examples.wedding.journeys import in_style, load_catalogue, load_journeys, mean_place
 
@@ -155,3 +155,17 @@ def test_the_program_needs_the_standard_library_alone() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "--url" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("environ", "address"),
+    [
+        ({}, "http://127.0.0.1:8080"),
+        ({"VOWS_PORT": "9000"}, "http://127.0.0.1:9000"),
+        ({"VOWS_HOST": "10.0.0.7", "PORT": "81"}, "http://10.0.0.7:81"),
+        ({"VOWS_HOST": "0.0.0.0"}, "http://127.0.0.1:8080"),
+        ({"VOWS_HOST": "::"}, "http://[::1]:8080"),
+    ],
+)
+def test_the_demo_finds_the_server_that_these_settings_start(environ: dict[str, str], address: str) -> None:
+    assert own_server(environ) == address

@@ -1,7 +1,6 @@
 """From a checkpoint to a bundle that the runtime loads, or to a refusal; every length as in PyTorch."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +11,13 @@ from export.errors import GateError
 from export.sequence import _load, export_sequence
 from export.sequence_quality import LENGTHS, Sample, SequenceGate, TorchModel, held_out_agreement, length_agreement
 from runtime.models.bundle import Bundle, BundleError
-from runtime.models.installed import SwitchError, back, install
 from runtime.models.sequence_model import History, SequenceModel, golden_history, load_sequence_model
 
 
 @pytest.fixture(scope="module")
 def models(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    assert main(["sequence", "--checkpoint", str(trained), "--models", str(folder)]) == 0
+    assert main(["sequence", "--checkpoint", str(trained), "--out", str(folder / "sequence")]) == 0
     return folder
 
 
@@ -53,20 +51,19 @@ def test_held_out_histories_are_as_in_pytorch(trained: Path, model: SequenceMode
 def test_a_missed_gate_writes_nothing(trained: Path, tmp_path: Path) -> None:
     impossible = SequenceGate(min_user_cosine_p5=1.1, max_probability_difference=-1.0, max_ndcg_loss=-1.0)
     with pytest.raises(GateError, match="cosine to PyTorch") as refusal:
-        export_sequence(trained, tmp_path, impossible)
+        export_sequence(trained, tmp_path / "sequence", impossible)
     assert "probabilities differ" in str(refusal.value)
     assert "NDCG@10" in str(refusal.value)
-    assert not (tmp_path / "sequence").exists()
-    assert list((tmp_path / "sequences").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_checkpoint_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["sequence", "--checkpoint", str(tmp_path), "--models", str(tmp_path)]) == 1
+    assert main(["sequence", "--checkpoint", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     assert "is not a checkpoint" in capsys.readouterr().err
 
 
 def test_the_same_checkpoint_gives_the_same_bytes(trained: Path, models: Path, tmp_path: Path) -> None:
-    again = export_sequence(trained, tmp_path)
+    again = export_sequence(trained, tmp_path / "again")
     for file in (models / "sequence").iterdir():
         assert (again / file.name).read_bytes() == file.read_bytes(), file.name
 
@@ -109,18 +106,3 @@ def test_the_runtime_refuses_what_is_not_this_bundle(models: Path, tmp_path: Pat
         Bundle.load(models / "sequence", kind="text-encoder")
     with pytest.raises(BundleError, match="export sequence"):
         Bundle.load(tmp_path, kind="sequence")
-
-
-def test_switching_and_back(models: Path, tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / "sequences" / name).mkdir(parents=True)
-        (tmp_path / "sequences" / name / "manifest.json").write_text("{}")
-        install(tmp_path, tmp_path / "sequences" / name)
-    assert os.readlink(tmp_path / "sequence") == "sequences/two"
-    assert back(tmp_path) == tmp_path / "sequences" / "one"
-    assert os.readlink(tmp_path / "sequence") == "sequences/one"
-    assert back(tmp_path).name == "two"
-    with pytest.raises(SwitchError, match="not a bundle"):
-        install(tmp_path, tmp_path)
-    with pytest.raises(SwitchError, match="no other bundle"):
-        back(models)

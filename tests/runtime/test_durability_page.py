@@ -16,5 +16,5 @@ def test_every_operation_that_writes_has_its_sentence():
 
 
 def test_every_command_has_its_sentence():
-    assert "`python -m runtime backup FILE` |" in PAGE
-    assert "`python -m runtime restore FILE` |" in PAGE
+    assert "`vows-edge backup FILE` |" in PAGE
+    assert "`vows-edge restore FILE` |" in PAGE

@@ -154,7 +154,7 @@ def test_a_backup_of_the_running_server_cures_a_corrupted_database(start_server,
     database.write_bytes(damaged)
     result = command(bundle_path=bundle_path, data_dir=server.data_dir)
     assert result.returncode == 1
-    assert "python -m runtime restore FILE --replace" in result.stderr
+    assert "vows-edge restore FILE --replace" in result.stderr
     assert "Traceback" not in result.stderr
     kept = command("restore", tmp_path / "copy", data_dir=server.data_dir)
     assert (kept.returncode, "add --replace" in kept.stderr) == (1, True)

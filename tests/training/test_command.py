@@ -1,4 +1,4 @@
-"""`python -m training train`, from its arguments to a checkpoint with a card."""
+"""`vows-edge train`, from its arguments to a checkpoint with a card."""
 
 from pathlib import Path
 

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.models.bundle import Bundle
+from runtime.models.installed import PACKAGED, TEXT_ENCODER
 from runtime.models.text_encoder import load_encoder
 
-BUNDLE = Path("models/minilm")
+BUNDLE = PACKAGED / TEXT_ENCODER
 CACHE_VARIABLE = "VOWS_CACHE_DIR"
 
 

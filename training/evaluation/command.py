@@ -1,4 +1,4 @@
-"""`python -m training evaluate`: contenders under one protocol, on real sets and on held-out simulated worlds."""
+"""`vows-edge evaluate`: contenders under one protocol, on real sets and on held-out simulated worlds."""
 
 import argparse
 import importlib
@@ -27,12 +27,12 @@ DESCRIPTION = f"""\
 Fit, tune and compare. Each data set is one row of the results file; a row measured again replaces the old one, so a
 long evaluation can be made in pieces. The report and the model card are written from the results file alone.
 
-  python -m training evaluate deskdrop ml-100k             real sets, global time split, baselines alone
-  python -m training evaluate deskdrop --sequence          and the sequence model by its recipe for the set, alone,
+  vows-edge evaluate deskdrop ml-100k             real sets, global time split, baselines alone
+  vows-edge evaluate deskdrop --sequence          and the sequence model by its recipe for the set, alone,
                                                            beside recency, and in the blend of all baselines
-  python -m training evaluate ml-100k --protocol last      leave-last-out
-  python -m training evaluate simulated                    held-out worlds {HELD_OUT_SEEDS}, the whole omega curve
-  python -m training evaluate --report-only                write the report again
+  vows-edge evaluate ml-100k --protocol last      leave-last-out
+  vows-edge evaluate simulated                    held-out worlds {HELD_OUT_SEEDS}, the whole omega curve
+  vows-edge evaluate --report-only                write the report again
 
 A contender is named as module:function=argument; the function is called with the argument and a seed and returns it.
 {{omega}} and {{seed}} in the argument are filled in, so each world can have its own checkpoint."""

@@ -14,7 +14,7 @@ from training.evaluation.trainings import trainings
 _OPENING = """\
 # How well the sequence model foretells
 
-Written by `python -m training evaluate`; every figure comes from `{results}`, from what `tune`, `ablate` and
+Written by `vows-edge evaluate`; every figure comes from `{results}`, from what `tune`, `ablate` and
 `incremental` wrote beside it, and from the reference's own metrics.
 
 What this cannot show: real sets are offline logs of other people's products, so a ranking is judged by what users met

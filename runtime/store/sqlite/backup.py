@@ -78,9 +78,7 @@ def restore(file: Path, data_dir: Path, *, replace: bool) -> Backup:
         raise StoreIOError(f"there is no backup at {file}")
     log = file.with_name(file.name + "-wal")
     if log.exists() and log.stat().st_size:
-        raise StoreError(
-            f"{file} is a database in use, with a log beside it; make a copy with `python -m runtime backup`"
-        )
+        raise StoreError(f"{file} is a database in use, with a log beside it; make a copy with `vows-edge backup`")
     lock = lock_directory(data_dir)
     try:
         database = data_dir / DATABASE

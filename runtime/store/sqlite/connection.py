@@ -129,8 +129,7 @@ def translate(error: sqlite3.Error, doing: str) -> StoreError:
         return StoreIOError(f"{found}; check that the volume is mounted, writable and healthy, then repeat")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return StoreCorrupt(
-            f"{found}; stop the server and restore the database from a backup: "
-            "`python -m runtime restore FILE --replace`"
+            f"{found}; stop the server and restore the database from a backup: `vows-edge restore FILE --replace`"
         )
     if name.startswith("SQLITE_BUSY"):
         return StoreBusy(f"{found}; another program holds the database, stop it or try again")

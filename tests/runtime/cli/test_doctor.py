@@ -53,7 +53,7 @@ def test_the_prediction_holds_for_a_server_that_has_worked(healthy, shared_serve
     ("settings", "finding", "says"),
     [
         ({"catalog_bytes": 1 << 45}, "predicted peak", "Lower VOWS_CATALOG_BYTES"),
-        ({"models_dir": "/nothing"}, "model", "python -m export minilm"),
+        ({"models_dir": "/nothing"}, "model", "vows-edge export minilm"),
         ({"data_dir": "/proc/data"}, "data", "/proc"),
         ({"host": "0.0.0.0"}, "reach", "without API keys"),
         ({"port": "many"}, "settings", "VOWS_PORT='many'"),

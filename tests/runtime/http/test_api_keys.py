@@ -59,4 +59,4 @@ def test_the_command_refuses_a_name_that_the_setting_cannot_hold():
     command = [sys.executable, "-m", "runtime", "key", "--name", "a,b"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
-    assert "'a,b'" in result.stdout
+    assert "'a,b'" in result.stderr

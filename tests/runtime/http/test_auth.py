@@ -189,7 +189,7 @@ def test_a_public_address_without_a_key_stops_the_start(bundle_path, tmp_path, h
     if "cannot listen" in result.stderr:
         pytest.skip(f"{host} cannot be used here")
     assert result.returncode == 1
-    for way_out in ("python -m runtime key", "VOWS_HOST=127.0.0.1", "VOWS_AUTH=disabled"):
+    for way_out in ("vows-edge key", "VOWS_HOST=127.0.0.1", "VOWS_AUTH=disabled"):
         assert way_out in result.stderr
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from export.sequence import export_sequence
 from runtime.models.bundle import Bundle
+from runtime.models.installed import install
 from runtime.models.sequence_model import History, SequenceModel
 from runtime.models.text_encoder import TextEncoder
 from tests.conftest import ROOT, Server
@@ -30,7 +31,7 @@ TEXTS = {f"seq-{n}": text for n, text in enumerate((
 def models(bundle_path: Path, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     (folder / "minilm").symlink_to(bundle_path.resolve())
-    export_sequence(trained, folder)
+    export_sequence(trained, folder / "sequence")
     return folder
 
 
@@ -86,7 +87,7 @@ def test_without_a_bundle_everything_else_works_and_the_model_is_refused(
     ]
     for answer in asked:
         assert (answer.status_code, answer.json()["error"]["code"]) == (409, "no_sequence_model")
-        assert "python -m export sequence" in answer.json()["error"]["message"]
+        assert "vows-edge export sequence" in answer.json()["error"]["message"]
     simple = _answer(server, "/rank", user_id="nobody", candidates=["plain-1"], model="simple")
     assert (simple["model_version"], "fallback" in simple) == ("simple-v1", False)
     assert server.client.get("/info").json()["sequence"] is None
@@ -242,7 +243,8 @@ def test_a_bundle_is_switched_without_dropping_a_request_and_back(
     folder = tmp_path / "models"
     folder.mkdir()
     (folder / "minilm").symlink_to(bundle_path.resolve())
-    first = export_sequence(trained, folder)
+    first = export_sequence(trained, folder / "sequences" / "first")
+    install(folder, first)
     other = _other_bundle(first)
     server = start_server(models_dir=folder)
     _store_catalogue(server)
@@ -264,9 +266,9 @@ def test_a_bundle_is_switched_without_dropping_a_request_and_back(
     asking.start()
     try:
         before = served()
-        _switch(folder, "--to", str(other))
+        _switch(folder, "install", str(other))
         _until(lambda: served() != before)
-        _switch(folder, "--back")
+        _switch(folder, "back")
         _until(lambda: served() == before)
         (folder / "sequence" / "golden.json").write_text("[]")  # a damaged bundle is not taken over
         (folder / "sequence" / "manifest.json").touch()
@@ -294,7 +296,7 @@ def test_a_bundle_that_appears_is_served_and_one_that_is_broken_leaves_the_rest(
     assert refused.status_code == 409
     assert "cannot be served" in refused.json()["error"]["message"]
     shutil.copytree(models / "sequence", folder / "sequences" / "two")
-    _switch(folder, "--to", str(folder / "sequences" / "two"))
+    _switch(folder, "install", str(folder / "sequences" / "two"))
     _until(lambda: server.client.post("/user/x/next-action", json={"candidates": ["a"]}).status_code == 200)
 
 
@@ -309,7 +311,7 @@ def _other_bundle(first: Path) -> Path:
 
 
 def _switch(models: Path, *arguments: str) -> None:
-    command = [sys.executable, "-m", "runtime.models.installed", *arguments]
+    command = [sys.executable, "-m", "runtime", "models", *arguments]
     subprocess.run(command, cwd=ROOT, env={"VOWS_MODELS_DIR": str(models)}, check=True, capture_output=True)
 
 

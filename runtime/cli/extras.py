@@ -1,0 +1,69 @@
+"""Sub-commands that live outside the runtime and need more packages than it: which, and a line that says so.
+
+They are named by strings and imported only to run: the runtime never depends on them.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ExtraCommand:
+    """`module` has `main(arguments, prog) -> exit status`; `arguments` go before those that were typed. `needs` are
+    the modules of the extra that it imports at some point: all are looked for before hours of work begin."""
+
+    help: str
+    module: str
+    arguments: tuple[str, ...] = ()
+    extra: str = ""
+    needs: tuple[str, ...] = ()
+
+
+COMMANDS = {
+    "export": ExtraCommand(
+        "make model bundles from published weights or a checkpoint",
+        "export.__main__",
+        extra="export",
+        needs=("flatbuffers", "onnx", "optimum", "safetensors", "torch", "transformers"),
+    ),
+    "train": ExtraCommand(
+        "train the sequence model on a log, a data set or simulated users",
+        "training.__main__",
+        ("train",),
+        extra="train",
+        needs=("pyarrow", "safetensors", "scipy", "sklearn", "threadpoolctl", "torch"),
+    ),
+    "evaluate": ExtraCommand(
+        "compare recommenders offline under one protocol",
+        "training.__main__",
+        ("evaluate",),
+        extra="train",
+        needs=("implicit", "matplotlib", "pyarrow", "safetensors", "scipy", "sklearn", "threadpoolctl", "torch"),
+    ),
+    "demo": ExtraCommand("load an example catalogue into a running server and play users", "examples.wedding.demo"),
+}
+
+
+def run(name: str, arguments: Sequence[str]) -> int:
+    """Run an extra command; returns its exit status, or 2 after one line where a package that it needs is missing."""
+    command = COMMANDS[name]
+    if any(importlib.util.find_spec(module) is None for module in command.needs):
+        return _missing(name, command)
+    try:
+        main = importlib.import_module(command.module).main
+        prog = "vows-edge" if command.arguments else f"vows-edge {name}"
+        status: int = main([*command.arguments, *arguments], prog)
+    except ModuleNotFoundError as error:
+        if not command.extra:
+            raise
+        print(error, file=sys.stderr)
+        return _missing(name, command)
+    return status
+
+
+def _missing(name: str, command: ExtraCommand) -> int:
+    print(f'vows-edge {name} needs: pip install "vows-edge[{command.extra}]"', file=sys.stderr)
+    return 2

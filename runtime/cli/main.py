@@ -1,0 +1,37 @@
+"""`vows-edge`: one sub-command a module of this package."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from runtime import VERSION
+from runtime.cli import backup, doctor, extras, key, models, serve
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a sub-command; returns the exit status (0 done, 1 refused or impossible, 2 bad usage)."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments and arguments[0] in extras.COMMANDS:  # with options of their own, which are not known here
+        return extras.run(arguments[0], arguments[1:])
+    options = _parser().parse_args(arguments)
+    status: int = options.run(options)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vows-edge",
+        description="Text embeddings, user vectors and rankings over HTTP. `serve --help` lists the settings.",
+    )
+    parser.add_argument("--version", action="version", version=f"vows-edge {VERSION}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in (serve, doctor, key, backup, models):
+        module.add_command(commands)
+    for name, command in extras.COMMANDS.items():
+        commands.add_parser(name, help=command.help, add_help=False)
+    return parser
+
+
+def serve_or_command() -> int:
+    """`python -m runtime`: as `vows-edge`, and without a command it serves."""
+    return main(sys.argv[1:] or ["serve"])

@@ -1,0 +1,49 @@
+"""`vows-edge serve`: settings from the environment → a server."""
+
+import argparse
+import gc
+import logging
+import os
+import sys
+from typing import Any
+
+from runtime.deprecated_settings import replace_deprecated
+from runtime.settings import Settings, SettingsError, settings_table
+from runtime.system import logs
+from runtime.system.allocator import one_heap
+
+
+def add_command(commands: Any) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="serve embeddings, user vectors and rankings over HTTP",
+        description="Serve embeddings, user vectors and rankings over HTTP. Every setting comes from the environment:",
+        epilog=settings_table(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        return _refuse(error)
+    logs.configure(settings.log_level, settings.log_format)
+    for notice in replace_deprecated(os.environ)[1]:
+        logging.getLogger("vows").warning("%s", notice)
+    one_heap()
+    gc.disable()  # until all is loaded: none of it is garbage, and looking for some takes a twentieth of the start
+    from runtime.app import serve  # after the settings, so that a bad one is told at once
+    from runtime.http.server import StartError
+
+    try:
+        serve(settings)
+    except StartError as error:
+        return _refuse(error)
+    return 0
+
+
+def _refuse(error: Exception) -> int:
+    print(f"vows-edge cannot start: {error}", file=sys.stderr)
+    return 1
