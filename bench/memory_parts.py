@@ -7,28 +7,33 @@ then does the worst that its row is about. Growth is the kernel's own high-water
 from __future__ import annotations
 
 import argparse
+import asyncio
 import itertools
 import json
 import os
+import shutil
 import socket
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.http_client import HOST, Connection, build_request
-from bench.process_memory import MB, parse_kilobytes
+from bench.process_memory import MiB, parse_kilobytes
 from bench.runner import default_conditions
 from bench.server import Server, serving
 from bench.suite import Conditions
-from runtime.catalog.catalog import LABELS_PER_ITEM, Catalog
+from runtime.catalog.catalog import Catalog
 from runtime.catalog.vector_matrix import row_bytes
-from runtime.serving.search import Search
+from runtime.serving.search import Found, Search
 
 DIMENSIONS = 384
 ITEMS = 1_000  # of the catalogue that sequences and histories are about
@@ -106,10 +111,6 @@ def sequence_scratch(conditions: Conditions, say: Say) -> None:
 
 def switch(conditions: Conditions, say: Say) -> None:
     """Another sequence bundle is taken over while the first one serves."""
-    import shutil
-    import tempfile
-    from dataclasses import replace
-
     with tempfile.TemporaryDirectory(prefix="vows-bench-") as name:
         folder = Path(name)
         (folder / "minilm").symlink_to((conditions.models / "minilm").resolve())
@@ -133,19 +134,19 @@ def decoding(conditions: Conditions, say: Say) -> None:
     values = 131_000
     bodies: dict[str, tuple[str, str]] = {
         "empty items": ("/embed/batch", '{"items":[' + ",".join(["{}"] * values) + "]}"),
-        "valid items": ("/embed/batch", '{"items":[' + ",".join(['{"text":"a"}'] * values) + "]}"),
-        "ids as strings": ("/rank", '{"user_id":"a","candidates":[' + ",".join(['"ab"'] * 390_000) + "]}"),
-        "long ids": ("/rank", '{"user_id":"a","candidates":[' + ",".join(['"' + "é" * 5 + '"'] * 270_000) + "]}"),
+        "valid items": ("/embed/batch", '{"items":[' + ",".join(['{"text":"a"}'] * 49_000) + "]}"),
+        "ids as strings": ("/rank", '{"user_id":"a","candidates":[' + ",".join(['"ab"'] * 99_000) + "]}"),
+        "long ids": ("/rank", '{"user_id":"a","candidates":[' + ",".join(['"' + "é" * 5 + '"'] * 99_000) + "]}"),
         "candidates with vectors": ("/rank", json.dumps({"user_id": "a", "candidates": [
             {"id": "a", "embedding": [round(x, 6) for x in v]} for v in _random_vectors(1_000)]})),
         "candidates without": ("/rank", '{"user_id":"a","candidates":[' + ",".join(
-            ['{"id":"a","embedding":[]}'] * 150_000) + "]}"),
+            ['{"id":"a","embedding":[]}'] * 33_000) + "]}"),
         "one long vector": ("/rank", '{"candidates":["a"],"embedding":[' + ",".join(["0.5"] * 399_000) + "]}"),
         "raw events": ("/interactions", "[" + ",".join(["{}"] * values) + "]"),
-        "context of many names": ("/interactions", '{"user_id":"a","content_id":"b","type":"view","context":{' + ",".join(
-            f'"{n}":1.5' for n in range(values)) + "}}"),
+        "context of many names": ("/interactions", json.dumps({
+            "user_id": "a", "content_id": "b", "type": "view", "context": {str(n): 1.5 for n in range(99_000)}})),
         "token ids": ("/v1/embeddings", '{"model":"m","input":[' + ",".join(["[999,999]"] * 65_000) + "]}"),
-        "preferences": ("/user/a/preferences", '{"preferences":[' + ",".join(['"a"'] * values) + "]}"),
+        "preferences": ("/user/a/preferences", '{"preferences":[' + ",".join(['"a"'] * 99_000) + "]}"),
     }  # fmt: skip
     for name, (path, body) in bodies.items():
         method = "PUT" if path.endswith("preferences") else "POST"
@@ -154,13 +155,16 @@ def decoding(conditions: Conditions, say: Say) -> None:
             with growth(server.process.pid) as peak:
                 status, answer = connection.ask(build_request(method, path, body.encode()))
             peak.highest -= len(body)
-            say(f"{path}: {name} ({len(body) / MB:.1f} MiB body left out, {status})", peak)
+            say(f"{path}: {name} ({len(body) / MiB:.1f} MiB body left out, {status})", peak)
             del answer
 
 
 def connections(conditions: Conditions, say: Say) -> None:
     """As many connections as are kept, each with as much as it may send ahead."""
-    half = b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n" + b" " * 66_000
+    half = (
+        b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n"
+        + b" " * 66_000
+    )
     head = b"GET /readyz HTTP/1.1\r\nhost: x\r\nx-long: " + b"a" * 31_000
     ahead = build_request("GET", "/healthz") * 16
     for name, data in (("half a body", half), ("half a head", head), ("16 requests ahead", ahead)):
@@ -187,7 +191,7 @@ def store(conditions: Conditions, say: Say) -> None:
         _flood(server, 1, 10, 4)
         with growth(server.process.pid) as peak:
             _flood(server, 6, 225, 6)
-        say("events of 4 KB from 6 clients, bodies of 1 MB and their decoding included", peak)
+        say("events of 4 KB from 6 clients, bodies of 1 MiB and their decoding included", peak)
 
 
 def history(conditions: Conditions, say: Say) -> None:
@@ -198,7 +202,7 @@ def history(conditions: Conditions, say: Say) -> None:
         for _ in range(20):
             _events(connection, "long", 1_000)
         ids = [f"item-{n % ITEMS}" for n in range(2_000)]
-        asks = {
+        asks: dict[str, Callable[[str], bytes]] = {
             "explained ranking of 2,000": lambda user: build_request(
                 "POST", "/rank?explain=true", {"user_id": user, "candidates": ids if user == "long" else ids[:2]}),
             "style of 52 weeks": lambda user: build_request("GET", f"/user/{user}/style?weeks=52&dislikes=true"),
@@ -213,32 +217,35 @@ def history(conditions: Conditions, say: Say) -> None:
 
 
 def catalogue(conditions: Conditions, say: Say) -> None:
-    """Items with the longest usual ids and twelve labels, and searches of them, without a server."""
-    import asyncio
-
+    """Items with ids of 36 bytes and twelve labels, and searches of them. No server: ask for this probe alone."""
     for held in ("float32", "int8"):
-        items = 20_000
-        rng = np.random.default_rng(1)
-        vectors = rng.standard_normal((1_000, DIMENSIONS)).astype(np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        exact = (lambda ids: {id: vectors[int(id[-6:]) % 1_000] for id in ids}) if held == "int8" else None
+        _catalogue_held_as(held, 20_000, say)
+
+
+def _catalogue_held_as(held: str, items: int, say: Say) -> None:
+    vectors = np.random.default_rng(1).standard_normal((1_000, DIMENSIONS)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    async def exact(ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        return {id: vectors[int(id[-6:]) % 1_000] for id in ids}
+
+    with growth(os.getpid()) as peak:
+        catalog = Catalog(DIMENSIONS, items * row_bytes(held, DIMENSIONS), exact if held == "int8" else None)
+        for n in range(items):
+            catalog.put(f"{'i' * 30}{n:06d}", vectors[n % 1_000], [f"label-{(n + k) % 500}" for k in range(12)])
+    beside = peak.kept / items - row_bytes(held, DIMENSIONS)
+    say(f"{items} items as {held}, {beside:.0f} bytes each beside the row", peak)
+    search = Search(catalog)
+    seen = [f"{'i' * 30}{n:06d}" for n in range(items)]
+    asks: dict[str, Callable[[], Coroutine[Any, Any, Found]]] = {
+        "plain": lambda: search.best(vectors[0], 100),
+        "diverse and labelled": lambda: search.best(vectors[0], 100, diversity=0.5, labels=["label-1"]),
+        "all seen": lambda: search.best(vectors[0], 100, excluded=seen),
+    }
+    for name, ask in asks.items():
         with growth(os.getpid()) as peak:
-            catalog = Catalog(DIMENSIONS, items * row_bytes(held, DIMENSIONS), exact)
-            for n in range(items):
-                labels = [f"label-{(n + k) % 500}" for k in range(LABELS_PER_ITEM)]
-                catalog.put(f"{'i' * 30}{n:06d}", vectors[n % 1_000], labels)
-        say(f"{items} items as {held}, {peak.kept / items - row_bytes(held, DIMENSIONS):.0f} bytes each beside the row",
-            peak)  # fmt: skip
-        search = Search(catalog)
-        ask = asyncio.new_event_loop()
-        best = lambda **more: ask.run_until_complete(search.best(vectors[0], 100, **more))  # noqa: E731
-        best()
-        for name, more in (("plain", {}), ("diverse, labelled", {"diversity": 0.5, "labels": ["label-1"]}),
-                           ("20,480 seen", {"excluded": [f"{'i' * 30}{n:06d}" for n in range(20_000)]})):  # fmt: skip
-            with growth(os.getpid()) as peak:
-                best(**more)
-            say(f"search, {name}, of {items} as {held}", peak)
-        del catalog, search
+            asyncio.run(ask())
+        say(f"search, {name}, of {items} as {held}", peak)
 
 
 PROBES = (text_scratch, sequence_scratch, switch, decoding, connections, store, history, catalogue)
@@ -253,9 +260,12 @@ def main() -> int:
     for probe in PROBES:
         if probe.__name__ in chosen:
             print(f"{probe.__name__}: {(probe.__doc__ or '').splitlines()[0]}")
-            probe(conditions, lambda what, peak: print(
-                f"  {peak.highest / MB:7.1f} MiB at most, {peak.kept / MB:6.1f} kept  {what}", flush=True))  # fmt: skip
+            probe(conditions, _print)
     return 0
+
+
+def _print(what: str, peak: Peak) -> None:
+    print(f"  {peak.highest / MiB:7.1f} MiB at most, {peak.kept / MiB:6.1f} kept  {what}", flush=True)
 
 
 def _embed(connection: Connection, words: int) -> None:
@@ -272,7 +282,9 @@ def _random_vectors(count: int) -> list[list[float]]:
 
 def _catalogue(connection: Connection, items: int) -> None:
     for start in range(0, items, 500):
-        some = [{"id": f"item-{n}", "text": f"barn {n}", "tags": ["a", "b"]} for n in range(start, min(items, start + 500))]
+        some = [
+            {"id": f"item-{n}", "text": f"barn {n}", "tags": ["a", "b"]} for n in range(start, min(items, start + 500))
+        ]
         connection.ask_json(build_request("POST", "/content/batch", some))
 
 

@@ -35,7 +35,7 @@ from runtime.api import (
 from runtime.catalog.catalog import Catalog, CatalogFull
 from runtime.catalog.item_fields import labels_of
 from runtime.http import server as http_server
-from runtime.http.admission import Admission
+from runtime.http.admission import IDLE_CONNECTIONS, Admission
 from runtime.http.api_keys import ApiKeys
 from runtime.http.auth import Gate
 from runtime.http.body import BodyBudget
@@ -67,7 +67,6 @@ from runtime.system.metrics import RequestMetrics
 log = logging.getLogger("vows")
 
 DIMENSIONS = 384
-IDLE_CONNECTIONS = 64  # kept open beside those that are served
 ENDPOINTS = [
     *embed.ENDPOINTS,
     *content.ENDPOINTS,

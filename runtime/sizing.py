@@ -11,6 +11,7 @@ from runtime.catalog import label_index
 from runtime.catalog.catalog import ID_BYTES, LABELS_PER_ITEM
 from runtime.catalog.item_vectors import ITEM_BYTES
 from runtime.catalog.vector_matrix import row_bytes
+from runtime.http.admission import IDLE_CONNECTIONS
 from runtime.http.rate_limit import CLIENT_BYTES, CLIENTS
 from runtime.models import sequence_model, text_encoder
 from runtime.models.scheduler import TOKEN_BYTES
@@ -23,11 +24,11 @@ DIMENSIONS = 384
 # Left alone: mapped models and code are read from here, and the system and its page cache live here.
 RESERVE_BYTES = 20 * MiB
 
-# What has no setting and no module of its own.
-_CONNECTION_BYTES = 72 * 1024  # uvicorn buffers up to 64 KiB of a body before it stops reading
-_DECODE_BYTES = 16 * MiB  # one body is decoded at a time: 131,072 values at about 100 bytes
-_HISTORY_BYTES = 4 * MiB  # a page of a history with its vectors, and what it gave to each candidate
-_STORE_BYTES = 12 * MiB  # 8 MiB of queued writes, 2 MiB being committed, two page caches of 1 MiB
+# What has no setting and no module of its own. Measured by `python -m bench.memory_parts` with the name in brackets.
+_CONNECTION_BYTES = 76 * 1024  # 14.3 MiB for 190, each with the 64 KiB that are read ahead [connections]
+_DECODE_BYTES = 16 * MiB  # one body is decoded at a time: at most 15.2 MiB, for 400,000 numbers [decoding]
+_HISTORY_BYTES = 8 * MiB  # 7.5 MiB beside its answer, to explain a ranking of 2,000 [history]
+_STORE_BYTES = 12 * MiB  # what may be queued (8 MiB) and be in a commit (2 MiB), and two page caches of 1 MiB [store]
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,12 @@ class Range:
 STEPS = 1024
 MAX_REQUESTS = 128
 RANGES = {
-    "catalog_bytes": Range(MiB, 8 * MiB, 128 * MiB),
+    "catalog_bytes": Range(MiB, 4 * MiB, 128 * MiB),
     "body_budget_bytes": Range(4 * MiB, 6 * MiB, 6 * MiB),
     "max_requests": Range(32, MAX_REQUESTS, MAX_REQUESTS),
     "cache_bytes": Range(MiB // 2, 2 * MiB, 2 * MiB),
 }
-_UNKNOWN_MEMORY_STEP = STEPS + STEPS // 5  # a catalogue of 32 MiB
+_UNKNOWN_MEMORY_STEP = STEPS + STEPS // 4  # a catalogue of 35 MiB
 
 
 @dataclass(frozen=True)
@@ -122,20 +123,16 @@ def _range(name: str, settings: Settings, held: Held) -> Range:
 def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
     """Bytes by part. What cannot be held at the same time counts once, with the largest."""
     items = settings.catalog_bytes // row_bytes(settings.catalog_vectors, DIMENSIONS)
-    # On the event loop's thread one of these is done at a time, without awaiting anything.
-    in_turn = {
-        "decoding one body": _DECODE_BYTES,
-        "one history": _HISTORY_BYTES,
-        "one search": items * search.ROW_BYTES + search.POOL_BYTES,
-    }
-    largest = max(in_turn, key=lambda name: in_turn[name])
-    others = ", ".join(name for name in in_turn if name != largest)
+    # The event loop's thread does one of these at a time, without awaiting anything.
+    work = max(_DECODE_BYTES, items * search.ROW_BYTES + search.POOL_BYTES)
     parts = {
         "catalogue (VOWS_CATALOG_BYTES, and ids)": settings.catalog_bytes + items * ID_BYTES,
         "labels of the catalogue": items * (LABELS_PER_ITEM * label_index.ENTRY_BYTES + label_index.ROW_BYTES),
-        f"{largest} (the largest of what is done in turn: {others})": in_turn[largest],
+        "decoding one body, or finding the best of one search": work,
+        "scores of one search": items * search.SCORE_BYTES,
+        "one history": _HISTORY_BYTES,
         "bodies and what is decoded of them (2 × VOWS_BODY_BUDGET_BYTES)": 2 * settings.body_budget_bytes,
-        "connections (VOWS_MAX_REQUESTS)": settings.max_requests * _CONNECTION_BYTES,
+        "connections (VOWS_MAX_REQUESTS)": (settings.max_requests + IDLE_CONNECTIONS) * _CONNECTION_BYTES,
         "scratch of the text encoder (VOWS_THREADS)": held.scratches * text_encoder.SCRATCH_BYTES,
         "store": _STORE_BYTES,
         "cache (VOWS_CACHE_BYTES)": settings.cache_bytes,
@@ -145,4 +142,8 @@ def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
     if held.sequence:
         parts["item vectors of the sequence model (VOWS_CATALOG_BYTES)"] = items * ITEM_BYTES
         parts["scratch of the sequence model"] = sequence_model.SCRATCH_BYTES
+        # Both hold the same lock.
+        parts["one request of the sequence model, or loading another bundle"] = max(
+            sequence_model.REQUEST_BYTES, sequence_model.LOADING_BYTES
+        )
     return parts

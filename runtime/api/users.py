@@ -93,7 +93,8 @@ async def get_user_embedding(state: "State", request: Request, query: EmbeddingQ
     user_id = path_id(request)
     fallback = None
     if query.model == "sequence":
-        found = await sequence_user(state, user_id, query.device)
+        async with state.sequence.turn():
+            found = await sequence_user(state, user_id, query.device)
         if found.fallback is None:
             return _embedding(await state.store.get_user(user_id), found.now.vector, found.model_version, "history")
         fallback = found.fallback

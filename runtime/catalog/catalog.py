@@ -11,7 +11,8 @@ from runtime.catalog.label_index import LabelIndex
 from runtime.catalog.vector_matrix import Float32Matrix, Int8Matrix, Matrix, row_bytes
 
 LABELS_PER_ITEM = 12  # on average, there is room for so many
-ID_BYTES = 210  # of an item, beside its vector
+# Of an item, beside its vector and labels: 106 with an id of 36 bytes (`python -m bench.memory_parts catalogue`).
+ID_BYTES = 210
 
 
 # The exact vectors of those of the ids that are stored.

@@ -4,6 +4,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runtime.http.errors import ApiError
 
+IDLE_CONNECTIONS = 64  # kept open beside those that are served
+
 
 class Admission:
     """ASGI middleware: beyond `max_requests` in flight, 503 with Retry-After before anything is read."""

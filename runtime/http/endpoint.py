@@ -38,6 +38,8 @@ log = logging.getLogger("vows")
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
+MAX_STRINGS = 100_000  # in a body, names included
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -242,3 +244,6 @@ def _check_values(body: bytes, limit: int) -> None:
     values = body.count(b",") + 1
     if values > limit:
         raise ApiError(413, "too_many_values", f"the body holds {values} values or more, the limit is {limit}")
+    strings = body.count(b'"') // 2  # numbers take a third of what strings do, and there may be more of them
+    if strings > MAX_STRINGS:
+        raise ApiError(413, "too_many_values", f"the body holds {strings} strings, the limit is {MAX_STRINGS}")

@@ -27,11 +27,11 @@ async def next_actions(
 
     Raises NotInstalled, QueueFull or InvalidVector.
     """
-    user = await sequence_user(resources, user_id, device)
-    found = find(resources.catalog, candidates)
+    async with resources.sequence.turn():
+        user = await sequence_user(resources, user_id, device)
+        found = find(resources.catalog, candidates)
+        rows = (await resources.sequence.actions(user.served, user.now, found)).tolist() if len(found.ids) else []
     probabilities: list[dict[InteractionType, float] | None] = [None] * len(candidates)
-    if len(found.ids):
-        rows = (await resources.sequence.actions(user.served, user.now, found)).tolist()
-        for position, row in zip(found.known.tolist(), rows, strict=True):
-            probabilities[position] = dict(zip(TYPES, row, strict=True))
+    for position, row in zip(found.known.tolist(), rows, strict=True):
+        probabilities[position] = dict(zip(TYPES, row, strict=True))
     return NextActions(user.model_version, user.source, user.events, probabilities, found.unknown_ids)

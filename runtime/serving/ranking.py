@@ -71,7 +71,8 @@ async def rank(
     """
     scored, fallback = None, None
     if query.model == "sequence":
-        scored, fallback = await _by_sequence(resources, query, candidates)
+        async with resources.sequence.turn():
+            scored, fallback = await _by_sequence(resources, query, candidates)
     if scored is None:
         scored = await _by_average(resources, query, candidates)
     found = scored.candidates

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +73,8 @@ class SequenceServing:
         self._seen = _stamp(self._folder)
         self._waiting = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sequence")
+        self._turn = asyncio.Lock()
+        self._in_line = 0
 
     def load_at_start(self) -> SequenceModel | None:
         """The model of the bundle that is there. One that cannot be served is logged, and everything else works."""
@@ -92,6 +94,19 @@ class SequenceServing:
                 f"{why}; make one with `vows-edge export sequence`, and serve it with `vows-edge models install`"
             )
         return self.served
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Hold it from reading a history until the answer: one thread runs the model anyway, and so the memory of one
+        request's vectors is all that many need. Raises QueueFull."""
+        if self._in_line >= MAX_WAITING:
+            raise QueueFull(f"{self._in_line} requests wait for the sequence model, the limit; try again")
+        self._in_line += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._in_line -= 1
 
     @property
     def item_vectors(self) -> int:
@@ -177,12 +192,13 @@ class SequenceServing:
                 continue
             self._seen = stamp
             loop = asyncio.get_running_loop()
-            # Not in the model's own thread: requests are answered by the old bundle meanwhile.
-            if (model := await loop.run_in_executor(None, self._load)) is None:
-                continue
-            before, self.served = self.served, self._beside_catalog(model)
-            if before is not None:
-                before.items.release()  # both do not fit; the new ones take two milliseconds for 256 items
+            async with self._turn:  # requests wait for a moment, so that loading and answering need not fit together
+                # Not in the model's own thread, which computes the vectors of new content meanwhile.
+                if (model := await loop.run_in_executor(None, self._load)) is None:
+                    continue
+                before, self.served = self.served, self._beside_catalog(model)
+                if before is not None:
+                    before.items.release()  # both do not fit; the new ones take two milliseconds for 256 items
             log.info("%s of bundle %s is served", model.model_version, model.bundle.digest[:12])
             del before, model
             await self.fill(self._catalog.all_ids())

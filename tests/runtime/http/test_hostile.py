@@ -170,6 +170,24 @@ def test_preferences_over_their_limits(shared_server_with_large_bodies):
         )
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/rank", b'{"user_id":"u","candidates":[' + b",".join([b'"ab"'] * 399_000) + b"]}"),
+        ("/rank", b'{"user_id":"u","candidates":[' + b",".join([b'{"id":"a","embedding":[]}'] * 100_000) + b"]}"),
+        ("/embed/batch", b'{"items":[' + b",".join([b'{"text":"a"}'] * 131_000) + b"]}"),
+    ],
+    ids=["ids", "candidates", "items"],
+)
+def test_as_many_strings_as_values_are_not_decoded(start_server, path, body):
+    server = start_server()
+    refused(post(server, path, body[:200]))
+    before = memory(server)
+    answer = post(server, path, body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_many_values")
+    assert memory(server)["peak_rss_bytes"] - before["rss_bytes"] < 6 * MB
+
+
 def test_memory_is_flat_over_a_day_of_it(shared_server_with_large_bodies):
     """The same attacks a second time, and a third, take nothing that the first had not taken."""
     bodies = [b"[" * DEEP, b'{"candidates":["a"],"embedding":[' + b"1," * 1_000_000, b'{"text":"' + b"a" * DEEP + b'"}']

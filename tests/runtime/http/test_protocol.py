@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from runtime.app import IDLE_CONNECTIONS
+from runtime.http.admission import IDLE_CONNECTIONS
 
 MB = 1 << 20
 
