@@ -63,28 +63,28 @@ export function stylePlot(chart, items, styles, project, colourOf, onPick) {
   };
 }
 
-const MB = 1 << 20, LINE_MB = 256, TOP_MB = 300;
+const MIB = 1 << 20, LIMIT_MIB = 256, TOP_MIB = 300;
 
-/** Memory over time: anonymous, what files back on top of it, and the line it has to stay under. */
+/** Memory over time: anonymous, file-backed on top of it, and the limit. */
 export function memoryPlot(chart) {
-  const seen = [], y = (mb) => 90 - (Math.min(mb, TOP_MB) / TOP_MB) * 84;
+  const seen = [], y = (mib) => 90 - (Math.min(mib, TOP_MIB) / TOP_MIB) * 84;
   const file = svg("path", { class: "file" }), anonymous = svg("path", { class: "anonymous" });
-  const text = svg("text", { class: "limit-text", x: 2, y: y(LINE_MB) - 4 });
-  text.textContent = "256 MB";
-  chart.append(file, anonymous, svg("path", { class: "limit", d: `M0 ${y(LINE_MB)}h400` }), text, svg("path", { class: "axis", d: "M0 90h400" }));
+  const text = svg("text", { class: "limit-text", x: 2, y: y(LIMIT_MIB) - 4 });
+  text.textContent = "256 MiB";
+  chart.append(file, anonymous, svg("path", { class: "limit", d: `M0 ${y(LIMIT_MIB)}h400` }), text, svg("path", { class: "axis", d: "M0 90h400" }));
   const area = (key) => {
     const step = 400 / 59, start = 400 - (seen.length - 1) * step;
     return `M${start} 90` + seen.map((one, n) => `L${start + n * step} ${y(one[key])}`).join("") + "L400 90z";
   };
   return ({ rss_bytes, anonymous_bytes }) => {
-    seen.push({ rss: rss_bytes / MB, anonymous: anonymous_bytes / MB });
+    seen.push({ rss: rss_bytes / MIB, anonymous: anonymous_bytes / MIB });
     if (seen.length === 1) seen.push(seen[0]);
     if (seen.length > 60) seen.shift();
     file.setAttribute("d", area("rss"));
     anonymous.setAttribute("d", area("anonymous"));
     const { rss, anonymous: own } = seen.at(-1);
-    says(chart, `${rss.toFixed(0)} of 256 MB are resident, ${own.toFixed(0)} MB of them the server's own`);
-    return `${rss.toFixed(0)} MB, of it ${own.toFixed(0)} anonymous`;
+    says(chart, `${rss.toFixed(0)} of 256 MiB are resident, ${own.toFixed(0)} MiB of them anonymous`);
+    return `${rss.toFixed(0)} MiB, of it ${own.toFixed(0)} anonymous`;
   };
 }
 

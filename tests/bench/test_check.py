@@ -44,7 +44,7 @@ def test_check_exits_with_0_when_only_a_time_is_missed(tiny, capfd):
         ("rootless_mib", 1, "size", False),
     ],
 )
-def test_what_fails_a_check(tiny, tiny_run, metric, limit, kind, fails):
+def test_which_targets_fail_a_check(tiny, tiny_run, metric, limit, kind, fails):
     assert missed(tiny, tiny_run, **{metric: (limit, kind)}) == ([f"tiny.{metric}"] if fails else [])
 
 

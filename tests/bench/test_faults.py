@@ -27,7 +27,7 @@ def database(tmp_path):
     return tmp_path / "data" / "vows.db"
 
 
-def test_a_ledger_that_agrees_finds_nothing(database):
+def test_a_ledger_that_agrees_with_the_database_has_no_findings(database):
     found = compare(database, Ledger(sent={"1", "2", "3", "4"}, acknowledged={"1", "2"}), thorough=True)
     assert (found.stored, found.wrong) == (3, False)
 
@@ -40,7 +40,7 @@ def test_a_ledger_that_agrees_finds_nothing(database):
         (Ledger(sent={"1", "2", "3"}, deleted={"ann"}), {"undeleted": 1}),
     ],
 )
-def test_each_broken_promise_is_found(database, ledger, wrong):
+def test_lost_unsent_and_undeleted_data_is_found(database, ledger, wrong):
     found = compare(database, ledger)
     assert found.wrong
     names = ("lost", "duplicated", "unsent", "undeleted")
@@ -61,7 +61,7 @@ def test_growth_is_the_last_quarter_above_the_second():
     assert growth({"soak_anonymous_mib": rising[:7]}) == []
 
 
-def test_p95_is_a_share_of_the_deadline():
+def test_p95_is_relative_to_the_deadline():
     assert p95_to_deadline({"accepted_ms": [OVERLOAD_DEADLINE_S * 500] * 100}) == [0.5]
     assert p95_to_deadline({}) == []
 
@@ -75,7 +75,7 @@ def test_a_few_kills_lose_nothing(conditions):
     assert seen
 
 
-def test_any_run_of_the_model_may_fail(conditions):
+def test_a_failure_of_any_model_run_is_handled(conditions):
     assert fail_each_run(conditions) > 20
 
 

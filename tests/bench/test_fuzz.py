@@ -17,7 +17,7 @@ def port_of(server):
     return int(server.url.rpartition(":")[2])
 
 
-def test_the_server_does_what_its_document_says(start_server):
+def test_the_server_behaves_as_its_openapi_document_says(start_server):
     outcome = check_document(port_of(start_server()), examples=3, seed=1)
     assert outcome.failures == 0, outcome.report
     assert outcome.requests > 200
@@ -76,7 +76,7 @@ def bombardment():
     ("path", "complaint"),
     [("/internal", "500 {'code': 'internal'}"), ("/other", "404 without an error's code"), ("/gone", "no answer")],
 )
-def test_an_answer_that_no_request_deserves_is_wrong(bombardment, path, complaint):
+def test_an_unexpected_status_is_a_finding(bombardment, path, complaint):
     bombardment.send(Request("GET", "/busy"))
     with pytest.raises(Wrong, match=complaint):
         bombardment.send(Request("GET", path))

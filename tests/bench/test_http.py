@@ -46,7 +46,7 @@ def port():
         server.shutdown()
 
 
-def test_one_connection_carries_many_requests_and_large_answers(port):
+def test_one_connection_carries_many_requests_and_large_responses(port):
     with Connection(port) as connection:
         for n in range(3):
             assert connection.ask_json(build_request("POST", "/echo", {"n": n, "text": "é"})) == {"n": n, "text": "é"}
@@ -63,24 +63,24 @@ def test_bytes_are_sent_as_they_are_with_their_type():
     assert b"content-length" not in build_request("GET", "/healthz")
 
 
-def test_a_server_that_goes_away_is_an_error(port):
+def test_a_server_that_disconnects_is_an_error(port):
     with Connection(port) as connection, pytest.raises(ConnectionError):
         connection.ask(build_request("GET", "/close"))
 
 
-def test_a_refusal_is_an_error_where_success_is_needed(port):
+def test_an_error_response_raises_where_success_is_required(port):
     with Connection(port) as connection, pytest.raises(RuntimeError, match="GET /busy answered 503"):
         connection.ask_json(build_request("GET", "/busy"))
 
 
-def test_an_answer_without_length_is_refused():
+def test_a_response_without_content_length_is_rejected():
     assert parse_head(b"HTTP/1.1 200 OK\r\nContent-Length: 12") == (200, 12)
     assert parse_head(b"HTTP/1.1 204 No Content") == (204, 0)
     with pytest.raises(ValueError, match="content-length"):
         parse_head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked")
 
 
-def test_a_closed_loop_asks_every_request_once_whatever_the_number_of_clients(port):
+def test_a_closed_loop_sends_every_request_once_with_any_number_of_clients(port):
     numbers = [json.dumps(n).encode() for n in range(40)]
     shared = iter([build_request("POST", "/echo", number) for number in numbers])
     seconds, answers = closed_loop(port, [shared] * 5, limit_s=20)
@@ -88,7 +88,7 @@ def test_a_closed_loop_asks_every_request_once_whatever_the_number_of_clients(po
     assert 0 < max(answer.elapsed_ms for answer in answers) / 1e3 <= seconds
 
 
-def test_a_closed_loop_counts_refusals_and_broken_connections_as_answers(port):
+def test_a_closed_loop_records_rejections_and_broken_connections(port):
     busy = iter([build_request("GET", "/busy")] * 6)
     broken = iter([build_request("GET", "/close")] * 2)
     _, answers = closed_loop(port, [busy, broken], limit_s=20, pause_s=0)

@@ -16,7 +16,7 @@ def test_sizes_are_read_from_the_lines_that_are_sizes():
     assert parse_kilobytes(text) == {"Rss": 120, "VmHWM": 130}
 
 
-def test_a_reading_tells_anonymous_from_file_backed_memory(tmp_path):
+def test_anonymous_and_file_backed_memory_are_separated(tmp_path):
     before = read_process_memory(os.getpid())
     file = tmp_path / "file"
     file.write_bytes(b"\1" * (20 << 20))
@@ -45,7 +45,7 @@ def allocate(group, megabytes):
     return subprocess.run([sys.executable, "-c", code], preexec_fn=group.join, capture_output=True).returncode
 
 
-def test_the_limit_kills_what_does_not_fit_and_spares_what_does(group):
+def test_a_memory_limit_kills_only_a_process_that_exceeds_it(group):
     assert allocate(group, 8) == 0
     assert group.oom_kills() == 0
     assert allocate(group, 200) != 0
@@ -53,7 +53,7 @@ def test_the_limit_kills_what_does_not_fit_and_spares_what_does(group):
     assert group.peak_mib() is None or 8 < group.peak_mib() <= 48
 
 
-def test_the_group_is_gone_afterwards():
+def test_the_group_is_removed_afterwards():
     try:
         with memory_limit(48) as group:
             assert group.path.is_dir()
@@ -68,7 +68,7 @@ def readings(slope, count=50, jump_at=None):
 
 
 @pytest.mark.parametrize("slope", [0.0, 1.0, 25.0])
-def test_growth_is_the_slope_in_megabytes_a_ten_thousand_requests(slope):
+def test_growth_is_the_slope_per_10000_requests(slope):
     assert growth_per_10000(readings(slope)) == [pytest.approx(slope)]
 
 
@@ -76,7 +76,7 @@ def test_one_outlier_does_not_count_as_growth():
     assert growth_per_10000(readings(0.0, jump_at=30)) == [0.0]
 
 
-def test_what_fills_the_caches_before_does_not_count_as_growth():
+def test_growth_while_caches_fill_is_not_counted():
     assert growth_per_10000({"settling_anonymous_mib": [40.0, 50.0], "flat_anonymous_mib": [60.0, 60.0]}) == [0.0]
 
 

@@ -96,7 +96,7 @@ def test_the_memory_chart_has_the_line_of_the_machine(tmp_path):
     assert "256 MiB machine" in words(tmp_path / "memory.svg")
 
 
-def test_the_same_samples_give_the_same_chart_and_others_another(tmp_path):
+def test_charts_are_reproducible_from_the_samples(tmp_path):
     for name, peak in (("a", 90.0), ("b", 90.0), ("c", 120.0)):
         charts.memory_staircase(memory_result(peak), tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() != (tmp_path / "c").read_bytes()

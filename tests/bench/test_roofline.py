@@ -23,7 +23,7 @@ def test_the_roofline_counts_every_matrix_product_of_the_model(tokens):
     assert encoder_flops(tokens) == MINILM_A_TOKEN * tokens + 9216 * tokens**2
 
 
-def test_another_shape_counts_otherwise():
+def test_the_roofline_depends_on_the_encoder_shape():
     assert encoder_flops(8, EncoderShape(layers=12)) == 2 * encoder_flops(8)
 
 
@@ -31,7 +31,7 @@ def test_roofline_is_flops_over_rate():
     assert roofline_ms(32, encoder_flops(32) * 100.0) == pytest.approx(10.0)
 
 
-def test_the_rate_is_that_of_a_real_product():
+def test_the_matrix_product_rate_is_plausible():
     rate = sgemm_flops_per_s()
     assert np.isfinite(rate)
     assert 1e8 < rate < 1e14

@@ -31,7 +31,7 @@ def test_a_case_whose_process_dies_or_hangs_is_a_result_and_the_others_run(tiny_
     assert cases["cannot"].failed is None
 
 
-def test_a_run_says_on_what_and_in_which_order_it_was_made(tiny_run):
+def test_a_run_records_machine_revision_and_order(tiny_run):
     assert tiny_run.machine["cores"] == len(os.sched_getaffinity(0))
     assert tiny_run.machine["cpu"]
     assert tiny_run.versions["numpy"]

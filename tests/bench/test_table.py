@@ -23,7 +23,7 @@ def test_a_failed_engine_is_a_row_that_says_so(rows):
     assert rows["tiny.dead_mib"].missed
 
 
-def test_what_cannot_be_measured_says_why_and_is_not_missed(rows):
+def test_a_case_that_is_not_measured_says_why_and_misses_no_target(rows):
     assert rows["tiny.rootless_mib"].verdict == "not measured: needs root"
     assert not rows["tiny.rootless_mib"].missed
 
@@ -44,7 +44,7 @@ def test_columns_line_up(rows):
 @pytest.mark.parametrize(
     ("value", "text"), [(12345.6, "12,346"), (128.64, "128.6"), (3.456, "3.46"), (0.5678, "0.5678")]
 )
-def test_figures_are_rounded_to_what_can_be_read(value, text):
+def test_figures_have_about_four_significant_digits(value, text):
     assert figure(value) == text
 
 
@@ -54,20 +54,20 @@ def test_statistics(statistic, value):
     assert metric.measured([1, 2, 100, 3, 5]) == pytest.approx(value)
 
 
-def test_two_series_are_compared_round_by_round_and_a_half_taken_round_is_dropped():
+def test_two_series_are_compared_round_by_round_and_an_incomplete_round_is_dropped():
     series = {"a": [2.0, 9.0, 1.0], "b": [1.0, 3.0]}
     assert ratio("a", "b")(series) == [2.0, 3.0]
     assert difference("a", "b")(series) == [1.0, 6.0]
     assert ratio("a", "absent")(series) == []
 
 
-def test_a_share_of_nothing_is_no_value():
+def test_a_share_of_zero_has_no_value():
     assert share("in", "all")({"in": [3], "all": [4]}) == [0.75]
     assert share("in", "all")({"all": [4]}) == [0.0]
     assert share("in", "all")({}) == []
 
 
-def test_values_measured_before_a_case_broke_do_not_count_as_met(tiny):
+def test_values_of_a_failed_case_meet_no_target(tiny):
     result = {"breaks": CaseResult(series={"broken_mib": [1.0]}, failed="RuntimeError: no")}
     targets = load_targets(tiny.targets(broken_mib=(5, "size")))
     row = next(row for row in rows_of(SUITE, result, targets) if row.metric.name == "tiny.broken_mib")

@@ -23,7 +23,7 @@ def tokenizer():
 
 
 @pytest.mark.parametrize("tokens", [3, 16, 256])
-def test_texts_have_exactly_the_tokens_asked_for(tokenizer, tokens):
+def test_texts_have_exactly_the_requested_number_of_tokens(tokenizer, tokens):
     for text in TextSource(tokenizer, seed=1).texts(tokens, 20):
         assert len(tokenizer.encode(text).ids) == tokens
 
@@ -35,7 +35,7 @@ def test_texts_differ_from_each_other_and_repeat_with_the_seed(tokenizer):
     assert TextSource(tokenizer, seed=2).texts(16, 200) != texts
 
 
-def test_a_text_without_room_for_a_word_is_refused(tokenizer):
+def test_a_text_too_short_for_one_word_is_rejected(tokenizer):
     with pytest.raises(ValueError, match="at least 3"):
         TextSource(tokenizer, seed=1).text(2)
 
@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_bytes(tokenizer):
     assert asked(tokenizer, 5, 100) != asked(tokenizer, 6, 100)
 
 
-def test_every_endpoint_is_asked(tokenizer):
+def test_mixed_traffic_requests_every_endpoint(tokenizer):
     lines = {
         re.sub(r"/(item|user)-\d+", r"/{\1}", ask.request.split(b" HTTP")[0].decode())
         for ask in asked(tokenizer, 1, 500)
@@ -69,7 +69,7 @@ def test_every_endpoint_is_asked(tokenizer):
     }  # fmt: skip
 
 
-def test_the_expected_status_follows_what_was_stored(tokenizer):
+def test_the_expected_status_depends_on_what_was_stored(tokenizer):
     """A naive store replayed beside the stream agrees about every content request."""
     stored: set[str] = set()
     seen = Counter()

@@ -20,8 +20,9 @@ WAIT_MS = 30_000
 DONE = {"save": "Saved", "share": "Shared", "skip": "Skipped"}
 
 
-def test_it_stays_small_and_whole():
+def test_the_page_stays_small():
     files = [path for path in FOLDER.iterdir() if path.is_file()]
+    assert {"index.html", "page.js"} <= {path.name for path in files}
     assert sum(path.stat().st_size for path in files) <= 50_000
     for path in files:
         text = path.read_text()
@@ -84,18 +85,23 @@ def until(page, condition):
         page.wait_for_timeout(50)
 
 
+def settle(page):
+    """Wait until no animation runs."""
+    until(page, lambda: page.evaluate("document.getAnimations().every((a) => a.playState !== 'running')"))
+
+
 def act(page, card, what):
     """Click, and wait until the page has said so, which it does last, and the feed is in its new order."""
     done = f"{DONE[what]} {card.locator('h3').inner_text()}"
     card.locator(f"[data-type={what}]").click()
     until(page, lambda: page.inner_text("#say").startswith(done))
-    until(page, lambda: page.evaluate("document.getAnimations().every((a) => a.playState !== 'running')"))
+    settle(page)
 
 
 def keep(page, name):
     if KEPT:
         page.mouse.move(5, 500)
-        page.wait_for_timeout(800)
+        settle(page)
         page.screenshot(path=Path(KEPT) / name, type="jpeg", quality=82)
 
 
@@ -126,7 +132,7 @@ def test_clicks_move_the_ranking_and_the_plot(visit, shared_demo_server):
     keep(page, "page.jpg")
 
 
-def test_words_are_read_and_order_the_feed(visit, shared_demo_server):
+def test_a_text_is_embedded_and_ranks_the_feed(visit, shared_demo_server):
     page = visit(shared_demo_server)
     page.wait_for_selector(".card")
     page.fill("#text", "a ballroom with chandeliers, black tie and champagne")
@@ -139,14 +145,14 @@ def test_words_are_read_and_order_the_feed(visit, shared_demo_server):
     assert "black tie" in page.locator(".card").first.inner_text()
 
 
-def test_memory_and_latency_are_seen_against_the_line(visit, shared_demo_server):
+def test_memory_and_latency_charts_show_the_limit(visit, shared_demo_server):
     page = visit(shared_demo_server)
     page.wait_for_selector(".card")
-    until(page, lambda: "MB" in page.inner_text("#memory"))
-    rss = int(re.match(r"(\d+) MB", page.inner_text("#memory"))[1])
+    until(page, lambda: "MiB" in page.inner_text("#memory"))
+    rss = int(re.match(r"(\d+) MiB", page.inner_text("#memory"))[1])
     assert 50 < rss < 256
-    assert page.locator(".limit-text").text_content() == "256 MB"
-    assert "of 256 MB" in page.locator("#memory-plot title").text_content()
+    assert page.locator(".limit-text").text_content() == "256 MiB"
+    assert "of 256 MiB" in page.locator("#memory-plot title").text_content()
     assert re.search(r"[\d.]+ of [\d.]+ ms in the server", page.inner_text("#latency"))
     assert page.locator("#latency-plot rect").count() >= 4
 
@@ -165,7 +171,7 @@ def test_an_item_opens_and_closes_by_keyboard_and_counts_as_a_view(visit, shared
     until(page, lambda: viewed.get_attribute("aria-pressed") == "true")
 
 
-def test_another_visitor_and_being_forgotten(visit, shared_demo_server):
+def test_switching_users_and_deleting_one(visit, shared_demo_server):
     page = visit(shared_demo_server, color_scheme="dark")
     page.wait_for_selector(".card")
     page.fill("#user", "demo-hannah-joel")
@@ -182,12 +188,14 @@ def test_another_visitor_and_being_forgotten(visit, shared_demo_server):
     assert shared_demo_server.client.get("/user/to-be-forgotten/embedding").json()["interaction_count"] == 0
 
 
-def test_a_phone(visit, shared_demo_server):
+def test_the_page_fits_a_phone(visit, shared_demo_server):
     page = visit(shared_demo_server, color_scheme="light", reduced_motion="reduce")
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_selector(".card")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    for button in page.locator(".card").first.locator(".acts button").all():
+    buttons = page.locator(".card").first.locator(".acts button").all()
+    assert len(buttons) == 4  # view, save, share, skip
+    for button in buttons:
         box = button.bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 390
@@ -196,9 +204,10 @@ def test_a_phone(visit, shared_demo_server):
     keep(page, "page-phone.jpg")
 
 
-def test_everything_that_can_be_used_has_a_name(visit, shared_demo_server):
+def test_every_control_has_an_accessible_name(visit, shared_demo_server):
     page = visit(shared_demo_server)
     page.wait_for_selector(".card")
+    assert page.locator("button, input, [role=img]").count() > 20
     unnamed = page.evaluate(
         """[...document.querySelectorAll("button, input, [role=img], dialog[open]")].filter((e) => !(
             e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.textContent.trim()
@@ -226,7 +235,7 @@ def test_a_server_with_keys_asks_for_one(visit, start_server):
     act(page, page.locator(".card").first, "save")
 
 
-def test_what_others_stored_is_text_and_never_markup(visit, start_server):
+def test_stored_content_is_shown_as_text_never_as_markup(visit, start_server):
     server = start_server()
     evil = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
     for n in range(3):
@@ -241,7 +250,7 @@ def test_what_others_stored_is_text_and_never_markup(visit, start_server):
     assert page.title().startswith("vows-edge")
 
 
-def test_the_policy_is_strict(shared_demo_server):
+def test_the_content_security_policy_is_strict(shared_demo_server):
     for path in ("/", "/page/page.js", "/docs"):
         answer = shared_demo_server.client.get(path)
         policy = answer.headers["content-security-policy"]
@@ -254,7 +263,7 @@ def test_the_policy_is_strict(shared_demo_server):
 @pytest.mark.parametrize(
     "name", ["nothing.js", "..%2Fapp.py", "..%2f..%2fsettings.py", "%2Fetc%2Fpasswd", "page.js%00"]
 )
-def test_nothing_but_the_page_is_served(shared_server, name):
+def test_only_files_of_the_page_are_served(shared_server, name):
     assert shared_server.client.get(f"/page/{name}").status_code == 404
 
 

@@ -80,11 +80,11 @@ def journey_problems(journeys: list[Journey], catalogue: list[Item]) -> list[str
     return problems
 
 
-def test_catalogue_is_sound() -> None:
+def test_catalogue_is_valid() -> None:
     assert catalogue_problems(CATALOGUE) == []
 
 
-def test_journeys_are_sound() -> None:
+def test_journeys_are_valid() -> None:
     assert journey_problems(JOURNEYS, CATALOGUE) == []
 
 
@@ -109,7 +109,7 @@ def test_descriptions_are_written_not_generated() -> None:
     assert lengths[-1] > 45
 
 
-def test_journeys_cover_the_ways_a_taste_is_known() -> None:
+def test_journeys_cover_every_source_of_a_user_vector() -> None:
     assert len(JOURNEYS) >= 5
     assert any(journey.preferences and not journey.events for journey in JOURNEYS)
     assert any(len(journey.chapters) > 1 for journey in JOURNEYS)
@@ -129,7 +129,7 @@ def test_journeys_cover_the_ways_a_taste_is_known() -> None:
         (lambda items: items[3].update(images=["https://somewhere.test/a.jpg"]), "image"),
     ],
 )
-def test_a_spoilt_catalogue_is_noticed(spoil: Callable[[list[Item]], object], complaint: str) -> None:
+def test_an_invalid_catalogue_is_noticed(spoil: Callable[[list[Item]], object], complaint: str) -> None:
     items = copy.deepcopy(CATALOGUE)
     spoil(items)
     assert complaint in "; ".join(catalogue_problems(items))
@@ -145,7 +145,7 @@ def test_a_spoilt_catalogue_is_noticed(spoil: Callable[[list[Item]], object], co
         ({"event_id": JOURNEYS[0].events[0].event_id}, "occurs 2 times"),
     ],
 )
-def test_a_spoilt_journey_is_noticed(change: dict[str, object], complaint: str) -> None:
+def test_an_invalid_journey_is_noticed(change: dict[str, object], complaint: str) -> None:
     first, *others = JOURNEYS
     chapter = first.chapters[-1]
     events = (*chapter.events[:-1], replace(chapter.events[-1], **change))
@@ -153,6 +153,6 @@ def test_a_spoilt_journey_is_noticed(change: dict[str, object], complaint: str) 
     assert complaint in "; ".join(journey_problems([spoilt, *others], CATALOGUE))
 
 
-def test_a_journey_without_anything_to_go_by_is_noticed() -> None:
+def test_a_journey_without_preferences_or_events_is_noticed() -> None:
     silent = replace(JOURNEYS[0], chapters=(), preferences=())
     assert "neither events nor preferences" in "; ".join(journey_problems([silent], CATALOGUE))

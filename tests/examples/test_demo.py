@@ -39,7 +39,7 @@ def test_a_second_load_changes_nothing(shared_client: Client) -> None:
     assert load(shared_client, CATALOGUE) == {"unchanged": len(CATALOGUE)}
 
 
-def test_everyone_starts_from_what_is_popular(stages: dict[str, list[Stage]]) -> None:
+def test_every_couple_starts_with_popular_items(stages: dict[str, list[Stage]]) -> None:
     starts = [couple[0] for couple in stages.values()]
     assert {start.source for start in starts} == {"popular"}
     for start in starts[1:]:
@@ -47,7 +47,9 @@ def test_everyone_starts_from_what_is_popular(stages: dict[str, list[Stage]]) ->
 
 
 def test_every_candidate_is_ranked_once_best_first(stages: dict[str, list[Stage]]) -> None:
+    assert stages.keys() == JOURNEYS.keys()
     for user_id, couple in stages.items():
+        assert couple
         for stage in couple:
             assert sorted(stage.ids) == sorted(JOURNEYS[user_id].unseen(CATALOGUE))
             scores = [score for _, score in stage.ranked]
@@ -94,11 +96,11 @@ def test_preferences_alone_bring_the_matching_style_first(stages: dict[str, list
     assert cosine(start.embedding, end.embedding) < 0.9
 
 
-def test_history_takes_the_place_of_preferences(stages: dict[str, list[Stage]]) -> None:
+def test_history_replaces_preferences(stages: dict[str, list[Stage]]) -> None:
     assert [stage.source for stage in stages["demo-saoirse-ben"]] == ["popular", "preferences", "history"]
 
 
-def test_a_taste_that_drifts_is_followed(stages: dict[str, list[Stage]]) -> None:
+def test_a_ranking_follows_changing_interests(stages: dict[str, list[Stage]]) -> None:
     _, spring, autumn = stages["demo-camille-andre"]
     assert mean_place(spring.ids, FORMAL) + 20 < place(spring, "industrial")
     assert place(autumn, "industrial") < mean_place(autumn.ids, FORMAL)
@@ -108,6 +110,7 @@ def test_a_taste_that_drifts_is_followed(stages: dict[str, list[Stage]]) -> None
 
 
 def test_couples_differ(stages: dict[str, list[Stage]]) -> None:
+    assert len(stages) == len(JOURNEYS) > 1
     for one, other in combinations(stages.values(), 2):
         assert one[-1].ids[:TOP] != other[-1].ids[:TOP]
         assert cosine(one[-1].embedding, other[-1].embedding) < 0.9
@@ -136,12 +139,12 @@ def test_without_a_server_the_program_says_so(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1", "http://127.0.0.1:port"])
-def test_an_address_that_is_none_is_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_address_is_rejected(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--url", url]) == 1
     assert url in capsys.readouterr().err
 
 
-def test_a_refusal_reaches_the_reader(shared_client: Client) -> None:
+def test_a_rejected_request_is_reported_to_the_user(shared_client: Client) -> None:
     event = {"user_id": "demo-nobody", "content_id": "no-such-item", "type": "save", "event_id": "demo-nobody-01"}
     with pytest.raises(ServerError, match="demo-nobody-01"):
         shared_client.add_interactions([event])

@@ -18,9 +18,17 @@ class Gate:
     def __init__(self) -> None:
         self.open = threading.Event()
         self.open.set()
+        self.entered = 0
         self.ran: list[int] = []
 
+    async def until_entered(self, times=1):
+        """Wait until so many runs have begun."""
+        async with asyncio.timeout(10):
+            while self.entered < times:
+                await asyncio.sleep(0.001)
+
     def embed(self, ids):
+        self.entered += 1  # by the one worker
         self.open.wait(10)
         self.ran.append(int(ids[0]))
         if ids[0] == 13:
@@ -59,7 +67,7 @@ def test_a_cancelled_text_is_never_run(pool, gate):
     async def use():
         gate.open.clear()
         running, waiting, kept = (pool.submit([text(n)], bulk=False, timeout_s=5)[0] for n in (1, 2, 3))
-        await asyncio.sleep(0.05)
+        await gate.until_entered()
         waiting.cancel()
         await asyncio.sleep(0)
         gate.open.set()
@@ -89,7 +97,7 @@ def test_a_full_queue_is_refused_at_once_and_takes_work_again(pool, gate):
     async def use():
         gate.open.clear()
         accepted = [pool.submit([text(n, 200)], bulk=False, timeout_s=5)[0] for n in range(1, 6)]
-        await asyncio.sleep(0.05)  # the first is taken out of the queue and runs
+        await gate.until_entered()  # the first is taken out of the queue and runs
         accepted += pool.submit([text(6, 200)], bulk=False, timeout_s=5)
         with pytest.raises(QueueFull):
             pool.submit([text(9, 200)], bulk=False, timeout_s=5)
