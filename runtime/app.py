@@ -32,6 +32,7 @@ from runtime.api import (
 from runtime.api import (
     operations as ops,
 )
+from runtime.api.problems import problem
 from runtime.catalog.catalog import Catalog, CatalogFull
 from runtime.catalog.item_fields import labels_of
 from runtime.http import server as http_server
@@ -108,7 +109,7 @@ async def create_app(settings: Settings) -> Starlette:
     # /content/{id}/similar before /content/{id}: the first that matches answers.
     routed = sorted(ENDPOINTS, key=lambda endpoint: endpoint.path.endswith("}"))
     app = Starlette(
-        routes=routes(routed, state),
+        routes=routes(routed, state, problem),
         middleware=[
             Middleware(Tracing, metrics=state.metrics),
             *_cors(settings.allowed_origins),

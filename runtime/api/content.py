@@ -2,7 +2,7 @@
 
 from asyncio import shield
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 from starlette.requests import Request
@@ -14,12 +14,9 @@ from runtime.http.endpoint import Endpoint
 from runtime.http.errors import not_found
 from runtime.http.ids import Id, path_id
 from runtime.models.embedder import EmbeddedText, Gone
+from runtime.state import State
 from runtime.store import Content as StoredContent
 from runtime.store import ContentItem, PutOutcome
-
-if TYPE_CHECKING:
-    from runtime.state import State
-
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _fields = msgspec.json.Encoder()
@@ -73,7 +70,7 @@ class ContentChanged(msgspec.Struct, frozen=True):
     hidden: bool
 
 
-async def put_content(state: "State", request: Request, content: Content) -> Response | ContentStored:
+async def put_content(state: State, request: Request, content: Content) -> Response | ContentStored:
     id = path_id(request)
     text, used = text_of(content)
     fields = _fields.encode(content)
@@ -85,7 +82,7 @@ async def put_content(state: "State", request: Request, content: Content) -> Res
     return _stored(item, outcome, used, content)
 
 
-async def get_content(state: "State", request: Request) -> ContentResponse:
+async def get_content(state: State, request: Request) -> ContentResponse:
     id = path_id(request)
     stored = await state.store.get_content(id)
     if stored is None:
@@ -102,7 +99,7 @@ async def get_content(state: "State", request: Request) -> ContentResponse:
     )
 
 
-async def patch_content(state: "State", request: Request, body: ContentChange) -> ContentChanged:
+async def patch_content(state: State, request: Request, body: ContentChange) -> ContentChanged:
     """Hide an item, or show it again. A hidden one leaves search, recommendations and rankings at once (where it counts
     as unknown) and can still be read, replaced and deleted; tastes it shaped stay as they are."""
     id = path_id(request)
@@ -111,7 +108,7 @@ async def patch_content(state: "State", request: Request, body: ContentChange) -
     return ContentChanged(id, body.hidden)
 
 
-async def delete_content(state: "State", request: Request) -> Response:
+async def delete_content(state: State, request: Request) -> Response:
     """The item leaves every answer at once. Interactions with it stay counted and move no vector any more."""
     id = path_id(request)
     if not await shield(_forget(state, id)):
@@ -119,12 +116,12 @@ async def delete_content(state: "State", request: Request) -> Response:
     return Response(status_code=204)
 
 
-async def keep(state: "State", items: list[ContentItem]) -> list[PutOutcome]:
+async def keep(state: State, items: list[ContentItem]) -> list[PutOutcome]:
     """Make items durable and rank with them from then on; both happen even if the request is cancelled between."""
     return await shield(_keep(state, items))
 
 
-async def _keep(state: "State", items: list[ContentItem]) -> list[PutOutcome]:
+async def _keep(state: State, items: list[ContentItem]) -> list[PutOutcome]:
     labels = [labels_of(item.fields) for item in items]
     with state.catalog.room_for([item.id for item in items], sum(map(len, labels))):
         outcomes = await state.store.put_content(items)
@@ -136,7 +133,7 @@ async def _keep(state: "State", items: list[ContentItem]) -> list[PutOutcome]:
     return outcomes
 
 
-async def _hide(state: "State", id: str, hidden: bool) -> bool:
+async def _hide(state: State, id: str, hidden: bool) -> bool:
     before = await state.store.get_content(id)
     labels = () if before is None else labels_of(before.fields)
     with state.catalog.room_for([] if hidden else [id], 0 if hidden else len(labels)):
@@ -149,7 +146,7 @@ async def _hide(state: "State", id: str, hidden: bool) -> bool:
     return existed
 
 
-async def _forget(state: "State", id: str) -> bool:
+async def _forget(state: State, id: str) -> bool:
     existed = await state.store.delete_content(id)
     state.catalog.delete(id)
     return existed
@@ -159,7 +156,7 @@ def utc(time_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=time_us)  # exact, which a float of seconds is not
 
 
-async def store_items(state: "State", items: list[tuple[str, bytes, str]], gone: Gone) -> list[str]:
+async def store_items(state: State, items: list[tuple[str, bytes, str]], gone: Gone) -> list[str]:
     """Embed and store (id, fields, text); the status of each, in order."""
     before = {stored.id: stored for stored in await state.store.get_contents([id for id, _, _ in items])}
     changed = [n for n, (id, fields, _) in enumerate(items) if id not in before or not _same(state, before[id], fields)]
@@ -176,7 +173,7 @@ async def store_items(state: "State", items: list[tuple[str, bytes, str]], gone:
     return statuses
 
 
-def _item(state: "State", id: str, fields: bytes, embedded: EmbeddedText) -> ContentItem:
+def _item(state: State, id: str, fields: bytes, embedded: EmbeddedText) -> ContentItem:
     encoder = state.embedder.encoder
     return ContentItem(
         id=id,
@@ -189,7 +186,7 @@ def _item(state: "State", id: str, fields: bytes, embedded: EmbeddedText) -> Con
     )
 
 
-def _same(state: "State", stored: StoredContent, fields: bytes) -> bool:
+def _same(state: State, stored: StoredContent, fields: bytes) -> bool:
     return stored.fields == fields and stored.bundle_digest == state.embedder.encoder.bundle.digest
 
 
@@ -213,7 +210,7 @@ EXAMPLE = {
     "tags": ["rustic", "barn"],
 }
 
-ENDPOINTS = [
+ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "PUT", "/content/{id:path}", put_content, "Store an item with its embedding",
         request=Content, response=ContentStored, errors=(400, 413, 415, 422, 503, 507), example=EXAMPLE,

@@ -1,6 +1,6 @@
 """Many items in one request: up to a thousand in one answer, any number as a stream."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -13,9 +13,7 @@ from runtime.http.batch import decode_items
 from runtime.http.endpoint import JSON, NDJSON, Endpoint
 from runtime.http.errors import ApiError, Error
 from runtime.http.ids import check_id
-
-if TYPE_CHECKING:
-    from runtime.state import State
+from runtime.state import State
 
 MAX_BATCH = 1_000
 _SLICE = 256  # items embedded and stored together: an answerable bound on memory and on one transaction
@@ -37,7 +35,7 @@ class ContentBatchResponse(msgspec.Struct, frozen=True):
     rejected: int
 
 
-async def post_content_batch(state: "State", request: Request, body: bytes) -> ContentBatchResponse:
+async def post_content_batch(state: State, request: Request, body: bytes) -> ContentBatchResponse:
     """A JSON array, or one JSON object a line (application/x-ndjson). A bad item is reported, the others are stored.
 
     With `Accept: application/x-ndjson` the lines may be any number and are stored as they come in, behind interactive
@@ -67,7 +65,7 @@ async def post_content_batch(state: "State", request: Request, body: bytes) -> C
     return ContentBatchResponse(outcomes, len(good), rejected)
 
 
-ENDPOINTS = [
+ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "POST", "/content/batch", post_content_batch, "Store up to 1,000 items, or stream any number",
         request=Annotated[list[IdentifiedContent], Meta(min_length=1, max_length=MAX_BATCH)],

@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.requests import Request
 
 from runtime.api.content import IdentifiedContent, decode_identified, fields_of, store_items
 from runtime.api.embed import text_of
+from runtime.api.problems import problem
 from runtime.http.batch import decode_one
 from runtime.http.endpoint import refused
 from runtime.http.errors import ApiError, Error, invalid
@@ -17,10 +17,8 @@ from runtime.http.ids import check_id
 from runtime.http.stream import LineStream, numbered_lines
 from runtime.models.embedder import never_disconnected
 from runtime.models.scheduler import QueueFull
+from runtime.state import State
 from runtime.store import StoreBusy
-
-if TYPE_CHECKING:
-    from runtime.state import State
 
 # Held by one stream: a line that is not complete, a slice of lines, and what they were decoded to.
 STREAM_BYTES = 3 << 19
@@ -68,7 +66,7 @@ class Failed(Counts, tag="failed", kw_only=True):
 ContentProgress = Rejected | Counts | Done | Failed
 
 
-async def stream_content(state: "State", request: Request) -> LineStream:
+async def stream_content(state: State, request: Request) -> LineStream:
     """The answer begins once the first lines were read, and goes on while the rest of the body comes in."""
     slices = _slices(request, state.settings.batch_timeout_s)
     first = await anext(slices, None)
@@ -78,7 +76,7 @@ async def stream_content(state: "State", request: Request) -> LineStream:
 
 
 async def _progress(
-    state: "State", lines: list[tuple[int, bytes]] | None, slices: AsyncIterator[list[tuple[int, bytes]]]
+    state: State, lines: list[tuple[int, bytes]] | None, slices: AsyncIterator[list[tuple[int, bytes]]]
 ) -> AsyncIterator[bytes]:
     """The lines of the answer. `lines` are the first slice."""
     counts, reported = Counts(), 0
@@ -94,7 +92,7 @@ async def _progress(
                 yield _encode(counts)
             lines = await anext(slices, None)
     except Exception as error:
-        refusal = refused(error)
+        refusal = refused(error, problem)
         refusal.note()
         yield _encode(Failed(**msgspec.structs.asdict(counts), error=refusal.error))
     else:
@@ -114,7 +112,7 @@ async def _slices(request: Request, stalled_s: float) -> AsyncIterator[list[tupl
         yield lines
 
 
-async def _store(state: "State", lines: list[tuple[int, bytes]], counts: Counts) -> list[Rejected]:
+async def _store(state: State, lines: list[tuple[int, bytes]], counts: Counts) -> list[Rejected]:
     """Store what can be, count it, and tell what cannot."""
     rejected: list[Rejected] = []
     items: list[tuple[str, bytes, str]] = []
@@ -131,7 +129,7 @@ async def _store(state: "State", lines: list[tuple[int, bytes]], counts: Counts)
     return rejected
 
 
-async def _patiently(state: "State", items: list[tuple[str, bytes, str]]) -> list[str]:
+async def _patiently(state: State, items: list[tuple[str, bytes, str]]) -> list[str]:
     """Store as bulk work, which waits where other requests would be refused. Raises as they do, in the end."""
     deadline = time.monotonic() + state.settings.batch_timeout_s
     while True:

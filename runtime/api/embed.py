@@ -2,7 +2,7 @@
 
 import time
 from base64 import b64encode
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -14,9 +14,7 @@ from runtime.http.endpoint import Endpoint
 from runtime.http.errors import invalid
 from runtime.models.embedder import EmbeddedText
 from runtime.models.vectors import Vector, octets
-
-if TYPE_CHECKING:
-    from runtime.state import State
+from runtime.state import State
 
 MAX_BATCH = 256
 
@@ -62,7 +60,7 @@ class EmbedBatchResponse(msgspec.Struct, frozen=True):
     latency_ms: float
 
 
-async def post_embed(state: "State", request: Request, body: EmbedRequest) -> EmbedResponse | Response:
+async def post_embed(state: State, request: Request, body: EmbedRequest) -> EmbedResponse | Response:
     """With `Accept: application/octet-stream` the answer is the vector alone, 384 little-endian float32."""
     started = time.monotonic()
     text, used = text_of(body)
@@ -81,7 +79,7 @@ async def post_embed(state: "State", request: Request, body: EmbedRequest) -> Em
     )
 
 
-async def post_embed_batch(state: "State", request: Request, body: EmbedBatchRequest) -> EmbedBatchResponse | Response:
+async def post_embed_batch(state: State, request: Request, body: EmbedBatchRequest) -> EmbedBatchResponse | Response:
     """Each text runs alone, so its vector is the one that /embed gives. `Accept` as there: one row an item."""
     started = time.monotonic()
     texts = [text_of(content, f"$.items[{n}]") for n, content in enumerate(body.items)]
@@ -126,7 +124,7 @@ def _octets(embedded: list[EmbeddedText], version: str) -> Response:
 
 _EXAMPLE = {"text": "a rustic barn with string lights", "tags": ["rustic", "venue"]}
 
-ENDPOINTS = [
+ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "POST", "/embed", post_embed, "Embed one piece of content",
         request=EmbedRequest, response=EmbedResponse, access="read", errors=(400, 413, 415, 422, 503), example=_EXAMPLE,

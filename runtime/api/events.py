@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -13,10 +13,8 @@ from starlette.responses import StreamingResponse
 from runtime.api.content import utc
 from runtime.http.endpoint import NDJSON, Endpoint
 from runtime.personalization.actions import InteractionType
+from runtime.state import State
 from runtime.store import LoggedInteraction
-
-if TYPE_CHECKING:
-    from runtime.state import State
 
 # Events held at once: 50 KB where they are plain, and where each has the largest context what is reserved.
 _PAGE_EVENTS = 128
@@ -48,7 +46,7 @@ class ExportedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     context: msgspec.Raw | None = None
 
 
-async def get_events_export(state: "State", request: Request, query: ExportQuery) -> StreamingResponse:
+async def get_events_export(state: State, request: Request, query: ExportQuery) -> StreamingResponse:
     """One JSON object a line, in the order of the log, up to its end. The last line's `sequence` is where the next
     export goes on; an answer that breaks off is continued in the same way. Deleted users and undone events are not
     there."""
@@ -57,7 +55,7 @@ async def get_events_export(state: "State", request: Request, query: ExportQuery
     return StreamingResponse(_lines(state, query, first), media_type=NDJSON)
 
 
-async def _lines(state: "State", query: ExportQuery, page: list[LoggedInteraction]) -> AsyncIterator[bytes]:
+async def _lines(state: State, query: ExportQuery, page: list[LoggedInteraction]) -> AsyncIterator[bytes]:
     left = query.limit
     while page:
         yield b"".join(_encode.encode(_event(one)) + b"\n" for one in page)
@@ -87,7 +85,7 @@ def _event(event: LoggedInteraction) -> ExportedEvent:
     )
 
 
-ENDPOINTS = [
+ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "GET", "/events/export", get_events_export, "The interaction log, as a stream",
         query=ExportQuery, response=ExportedEvent, response_media=NDJSON, errors=(400, 422, 503),

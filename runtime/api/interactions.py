@@ -3,7 +3,7 @@
 import time
 import uuid
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -15,10 +15,8 @@ from runtime.http.endpoint import Endpoint, decode_json
 from runtime.http.errors import ApiError, Error, invalid, not_found
 from runtime.http.ids import Id, check_id, path_id
 from runtime.personalization.actions import InteractionType
+from runtime.state import State
 from runtime.store import Interaction
-
-if TYPE_CHECKING:
-    from runtime.state import State
 
 MAX_BATCH = 1_000
 MAX_CONTEXT_BYTES = 4_096
@@ -57,7 +55,7 @@ class InteractionsResponse(msgspec.Struct, frozen=True):
     rejected: int
 
 
-async def post_interactions(state: "State", request: Request, body: bytes) -> InteractionsResponse:
+async def post_interactions(state: State, request: Request, body: bytes) -> InteractionsResponse:
     """One event or an array of up to 1,000. A bad event in an array is rejected alone; the others are stored."""
     now_us = time.time_ns() // 1_000
     outcomes: list[InteractionOutcome] = []
@@ -92,7 +90,7 @@ async def post_interactions(state: "State", request: Request, body: bytes) -> In
     )
 
 
-async def delete_interaction(state: "State", request: Request) -> Response:
+async def delete_interaction(state: State, request: Request) -> Response:
     """Undo: the event leaves the log, the counts and the user's vector, as if it had never come."""
     id = path_id(request)
     if not await state.store.delete_interaction(id):
@@ -100,7 +98,7 @@ async def delete_interaction(state: "State", request: Request) -> Response:
     return Response(status_code=204)
 
 
-def _event(state: "State", item: InteractionRequest, path: str, now_us: int) -> Interaction:
+def _event(state: State, item: InteractionRequest, path: str, now_us: int) -> Interaction:
     check_id(item.user_id, f"{path}.user_id")
     check_id(item.content_id, f"{path}.content_id")
     if item.event_id is not None:
@@ -142,7 +140,7 @@ _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _context = msgspec.json.Encoder()
 _decode = msgspec.json.Decoder(InteractionRequest).decode
 
-ENDPOINTS = [
+ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "POST", "/interactions", post_interactions, "Record what users did",
         request=InteractionRequest | Annotated[list[InteractionRequest], Meta(min_length=1, max_length=MAX_BATCH)],

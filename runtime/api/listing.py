@@ -1,6 +1,6 @@
 """The catalogue from its first item to its last, a page at a time."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -10,9 +10,7 @@ from runtime.api.content import ContentResponse, utc
 from runtime.api.embed import EncodingFormat, encoded
 from runtime.catalog.item_fields import Content
 from runtime.http.endpoint import Endpoint
-
-if TYPE_CHECKING:
-    from runtime.state import State
+from runtime.state import State
 
 # A page ends early where its items are long, so that a page of the longest ones does not hold megabytes.
 PAGE_BYTES = 512 * 1024
@@ -40,7 +38,7 @@ class ContentPage(msgspec.Struct, frozen=True):
     next: int | None
 
 
-async def get_contents(state: "State", request: Request, query: ListingQuery) -> ContentPage:
+async def get_contents(state: State, request: Request, query: ListingQuery) -> ContentPage:
     """Stored items with their vectors. A page can hold fewer than `limit` items where they are long."""
     stored, following = await state.store.list_content(after=query.after, limit=query.limit, max_bytes=PAGE_BYTES)
     items = []
@@ -60,7 +58,7 @@ async def get_contents(state: "State", request: Request, query: ListingQuery) ->
     return ContentPage(items, following)
 
 
-ENDPOINTS = [
+ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "GET", "/content", get_contents, "The catalogue, page by page",
         query=ListingQuery, response=ContentPage, errors=(400, 422, 503), example={"limit": 2},

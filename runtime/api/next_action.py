@@ -1,6 +1,6 @@
 """What a user would do with each candidate, by the sequence model."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -11,9 +11,7 @@ from runtime.api.users import Device
 from runtime.http.endpoint import Endpoint
 from runtime.http.ids import Id, path_id
 from runtime.serving.next_action import next_actions
-
-if TYPE_CHECKING:
-    from runtime.state import State
+from runtime.state import State
 
 MAX_CANDIDATES = 500
 
@@ -46,7 +44,7 @@ class NextActionResponse(msgspec.Struct, frozen=True):
     unknown: list[str]
 
 
-async def post_next_action(state: "State", request: Request, body: NextActionRequest) -> NextActionResponse:
+async def post_next_action(state: State, request: Request, body: NextActionRequest) -> NextActionResponse:
     """The probabilities of each action, should the candidate be shown now."""
     found = await next_actions(state, path_id(request), checked(body.candidates), body.device)
     actions = [
@@ -56,7 +54,7 @@ async def post_next_action(state: "State", request: Request, body: NextActionReq
     return NextActionResponse(found.model_version, found.source, found.events, actions, found.unknown)
 
 
-ENDPOINTS = [
+ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "POST", "/user/{id:path}/next-action", post_next_action, "Probabilities of what a user does with candidates",
         request=NextActionRequest, response=NextActionResponse, access="read",

@@ -1,6 +1,6 @@
 """Embeddings for clients that speak OpenAI's API: the same vectors as /embed, in its shapes and with its errors."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -14,9 +14,7 @@ from runtime.http.ids import path_id
 from runtime.models.bundle import MANIFEST
 from runtime.models.embedder import EmbeddedText
 from runtime.models.vectors import Vector, shortened
-
-if TYPE_CHECKING:
-    from runtime.state import State
+from runtime.state import State
 
 # Names under which clients know the model that is served. No name of a model that is not.
 ALIASES = ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
@@ -105,7 +103,7 @@ def _render(refusal: ApiError) -> tuple[int, OpenAIErrorBody]:
 OPENAI_ERRORS = ErrorShape(OpenAIErrorBody, _render)
 
 
-async def post_v1_embeddings(state: "State", request: Request, body: EmbeddingsRequest) -> EmbeddingsResponse:
+async def post_v1_embeddings(state: State, request: Request, body: EmbeddingsRequest) -> EmbeddingsResponse:
     """OpenAI-compatible. `model` is sentence-bert-v1 or all-MiniLM-L6-v2."""
     _check_model(state, body.model)
     dimensions = body.dimensions or state.embedder.encoder.dimensions
@@ -123,17 +121,17 @@ async def post_v1_embeddings(state: "State", request: Request, body: EmbeddingsR
     return EmbeddingsResponse("list", data, state.embedder.encoder.model_version, Usage(read, read))
 
 
-async def get_v1_models(state: "State", request: Request) -> ModelList:
+async def get_v1_models(state: State, request: Request) -> ModelList:
     return ModelList("list", [_model(state)])
 
 
-async def get_v1_model(state: "State", request: Request) -> Model:
+async def get_v1_model(state: State, request: Request) -> Model:
     """Also by the names all-MiniLM-L6-v2 and sentence-transformers/all-MiniLM-L6-v2."""
     _check_model(state, path_id(request))
     return _model(state)
 
 
-async def _embed(state: "State", request: Request, given: str | list[Any]) -> list[EmbeddedText]:
+async def _embed(state: State, request: Request, given: str | list[Any]) -> list[EmbeddedText]:
     """The vector of each input. A single input goes ahead of batches, however it is wrapped."""
     if isinstance(given, str):
         return [await state.embedder.embed(_text(given, "$.input"), request.is_disconnected)]
@@ -168,7 +166,7 @@ def _shortened(vector: Vector, dimensions: int) -> Vector:
         raise invalid(str(error), "$.dimensions") from None
 
 
-def _check_model(state: "State", name: str) -> None:
+def _check_model(state: State, name: str) -> None:
     served = state.embedder.encoder.model_version
     if name not in (served, *ALIASES):
         raise ApiError(
@@ -179,7 +177,7 @@ def _check_model(state: "State", name: str) -> None:
         )
 
 
-def _model(state: "State") -> Model:
+def _model(state: State) -> Model:
     bundle = state.embedder.encoder.bundle
     created = int((bundle.path / MANIFEST).stat().st_mtime)
     return Model(bundle.manifest.model_version, "model", created, "vows-edge")
@@ -190,7 +188,7 @@ def _answer_bytes(body: EmbeddingsRequest) -> int:
     return ANSWER_BYTES * (1 if one else len(body.input))
 
 
-ENDPOINTS = [
+ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "POST", "/v1/embeddings", post_v1_embeddings, "Embed texts, for OpenAI clients",
         request=EmbeddingsRequest, response=EmbeddingsResponse, errors=(400, 404, 413, 415, 503),

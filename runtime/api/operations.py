@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -12,11 +12,9 @@ from starlette.responses import PlainTextResponse
 from runtime import VERSION
 from runtime.http.endpoint import Endpoint
 from runtime.models.session import onnxruntime_version
+from runtime.state import State
 from runtime.system.host import INTEGER_FLAGS, cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
 from runtime.system.metrics import Sample, family, renamed_family
-
-if TYPE_CHECKING:
-    from runtime.state import State
 
 _STARTED = time.time()
 
@@ -85,16 +83,16 @@ class Info(msgspec.Struct, frozen=True):
     stored: dict[str, int]
 
 
-async def get_healthz(state: "State", request: Request) -> Health:
+async def get_healthz(state: State, request: Request) -> Health:
     return Health("alive")
 
 
-async def get_readyz(state: "State", request: Request) -> Health:
+async def get_readyz(state: State, request: Request) -> Health:
     """The port opens only after the model embedded its recorded texts and the database was opened and checked."""
     return Health("ready")
 
 
-async def get_info(state: "State", request: Request) -> Info:
+async def get_info(state: State, request: Request) -> Info:
     encoder, settings, memory = state.embedder.encoder, state.settings, process_memory()
     manifest = encoder.bundle.manifest
     return Info(
@@ -132,7 +130,7 @@ async def get_info(state: "State", request: Request) -> Info:
     )
 
 
-def _sequence(state: "State") -> SequenceInfo | None:
+def _sequence(state: State) -> SequenceInfo | None:
     served = state.sequence.served
     if served is None:
         return None
@@ -151,11 +149,11 @@ def _sequence(state: "State") -> SequenceInfo | None:
     )
 
 
-async def stored_counts(state: "State") -> dict[str, int]:
+async def stored_counts(state: State) -> dict[str, int]:
     return msgspec.structs.asdict(await state.store.counts())
 
 
-async def get_metrics(state: "State", request: Request) -> PlainTextResponse:
+async def get_metrics(state: State, request: Request) -> PlainTextResponse:
     """For Prometheus: requests, latencies, rejections, stages, cache, queue, memory, disk, rows stored, versions."""
     cache, memory, manifest = state.embedder.cache, process_memory(), state.embedder.encoder.bundle.manifest
     version = {"model_version": manifest.model_version, "bundle": state.embedder.encoder.bundle.digest[:12]}
@@ -198,7 +196,7 @@ async def get_metrics(state: "State", request: Request) -> PlainTextResponse:
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 
 
-def _free_bytes(state: "State") -> float:
+def _free_bytes(state: State) -> float:
     try:
         found = os.statvfs(state.settings.data_dir)
     except OSError:  # the volume is gone, which is worth a metric and no more
@@ -206,7 +204,7 @@ def _free_bytes(state: "State") -> float:
     return found.f_bavail * found.f_frsize
 
 
-ENDPOINTS = [
+ENDPOINTS: list[Endpoint[State]] = [
     Endpoint("GET", "/healthz", get_healthz, "The process is alive", response=Health, access="health"),
     Endpoint("GET", "/readyz", get_readyz, "The service can answer", response=Health, access="health"),
     Endpoint("GET", "/info", get_info, "Models, machine, memory and limits in force", response=Info),

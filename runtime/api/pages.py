@@ -5,7 +5,7 @@ from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -16,9 +16,7 @@ from runtime.http.endpoint import JSON, Endpoint
 from runtime.http.errors import not_found
 from runtime.http.ids import path_id
 from runtime.http.security_schemes import guarded
-
-if TYPE_CHECKING:
-    from runtime.state import State
+from runtime.state import State
 
 FOLDER = Path(__file__).parents[1] / "page"
 OPENAPI_FILE = Path(__file__).with_name("openapi.json")
@@ -47,26 +45,26 @@ def _files() -> dict[str, tuple[bytes, str]]:
     return {path.name: (path.read_bytes(), KINDS[path.suffix]) for path in FOLDER.iterdir() if path.suffix in KINDS}
 
 
-async def get_page(state: "State", request: Request) -> Response:
+async def get_page(state: State, request: Request) -> Response:
     """Embed a text, browse the catalogue, and see what a click does to a ranking."""
     return _response("index.html")
 
 
-async def get_page_file(state: "State", request: Request) -> Response:
+async def get_page_file(state: State, request: Request) -> Response:
     """Scripts and styles of the page at `/`."""
     return _response(path_id(request))
 
 
-async def get_openapi(state: "State", request: Request) -> Response | dict[str, Any]:
+async def get_openapi(state: State, request: Request) -> Response | dict[str, Any]:
     document = _document(state)
     return Response(document, media_type=JSON) if isinstance(document, bytes) else document
 
 
-async def get_docs(state: "State", request: Request) -> HTMLResponse:
+async def get_docs(state: State, request: Request) -> HTMLResponse:
     return HTMLResponse(docs_page(_decoded(_document(state))), headers=_DOCS)
 
 
-def _document(state: "State") -> bytes | dict[str, Any]:
+def _document(state: State) -> bytes | dict[str, Any]:
     """Read when it is asked for: a page of the system's cache costs this process nothing."""
     content, settings = OPENAPI_FILE.read_bytes(), state.settings
     if not settings.api_keys and not settings.rate_per_s:
@@ -88,7 +86,7 @@ def _response(name: str) -> Response:
     return Response(found[0], headers=_PAGE, media_type=found[1])
 
 
-ENDPOINTS = [
+ENDPOINTS: list[Endpoint[State]] = [
     Endpoint("GET", "/", get_page, "A page to try it on", access="open"),
     Endpoint("GET", "/page/{id}", get_page_file, "A part of that page", errors=(404, 422), access="open"),
     Endpoint("GET", "/openapi.json", get_openapi, "This API as an OpenAPI document", access="open"),

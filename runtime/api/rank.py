@@ -1,7 +1,7 @@
 """Candidates in the order of a user's taste."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -16,9 +16,7 @@ from runtime.personalization.actions import InteractionType
 from runtime.serving.candidates import Candidate as GivenCandidate
 from runtime.serving.explanations import Reason
 from runtime.serving.ranking import Query, rank
-
-if TYPE_CHECKING:
-    from runtime.state import State
+from runtime.state import State
 
 MAX_CANDIDATES = 2_000
 
@@ -93,7 +91,7 @@ class RankResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     fallback: str | None = None
 
 
-async def post_rank(state: "State", request: Request, body: RankRequest, query: RankQuery) -> RankResponse:
+async def post_rank(state: State, request: Request, body: RankRequest, query: RankQuery) -> RankResponse:
     """Cosine of the user's vector (or the given one) to each candidate. Unknown ids get no score and are listed."""
     if (body.user_id is None) == (body.embedding is None):
         raise invalid("give either user_id or embedding", "$")
@@ -149,7 +147,7 @@ def checked(candidates: list[str | Candidate]) -> list[GivenCandidate]:
     ]
 
 
-ENDPOINTS = [
+ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "POST", "/rank", post_rank, "Rank candidates for a user",
         request=RankRequest, query=RankQuery, response=RankResponse, access="read",

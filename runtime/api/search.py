@@ -1,7 +1,7 @@
 """Discovery over the whole catalogue: by words, by an item, by a user's taste."""
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -13,9 +13,7 @@ from runtime.http.errors import ApiError, invalid, not_found
 from runtime.http.ids import path_id
 from runtime.serving.search import Found
 from runtime.serving.user_vectors import SIMPLE, user_vector
-
-if TYPE_CHECKING:
-    from runtime.state import State
+from runtime.state import State
 
 MAX_RESULTS = 100
 _MAX_TAGS = 16
@@ -87,7 +85,7 @@ class Recommendations(Results, frozen=True):
     source: str
 
 
-async def post_search(state: "State", request: Request, body: SearchRequest) -> SearchResults:
+async def post_search(state: State, request: Request, body: SearchRequest) -> SearchResults:
     """Exact: the text is embedded and compared with every item that passes the filters."""
     text = body.text.strip()
     if not text:
@@ -99,7 +97,7 @@ async def post_search(state: "State", request: Request, body: SearchRequest) -> 
     return SearchResults(_results(found), found.matched, version, embedded.tokens, embedded.truncated)
 
 
-async def get_similar(state: "State", request: Request, query: SimilarQuery) -> Results:
+async def get_similar(state: State, request: Request, query: SimilarQuery) -> Results:
     """The items closest to a stored one, itself left out. An id that itself ends in "/similar" is read from
     /content/{id} with that slash as %2F."""
     id = path_id(request)
@@ -116,7 +114,7 @@ async def get_similar(state: "State", request: Request, query: SimilarQuery) -> 
     return Results(_results(found), found.matched, state.embedder.encoder.model_version)
 
 
-async def get_recommendations(state: "State", request: Request, query: RecommendationsQuery) -> Recommendations:
+async def get_recommendations(state: State, request: Request, query: RecommendationsQuery) -> Recommendations:
     """Exact: the user's vector compared with every item that passes. With `diversity` the results are chosen one by
     one from the best 100 (or four times `top_k`), each by (1 − diversity) · score − diversity · its closest cosine to
     those before it (maximal marginal relevance)."""
@@ -130,7 +128,7 @@ async def get_recommendations(state: "State", request: Request, query: Recommend
     return Recommendations(_results(found), found.matched, SIMPLE, vector.source)
 
 
-async def _seen(state: "State", user_id: str) -> list[str]:
+async def _seen(state: State, user_id: str) -> list[str]:
     ids: dict[str, None] = {}
     before = None
     for _ in range(SEEN_INTERACTIONS // _SEEN_STEP):
@@ -151,7 +149,7 @@ def _results(found: Found) -> list[Result]:
     return [Result(hit.id, hit.score) for hit in found.hits]
 
 
-ENDPOINTS = [
+ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "POST", "/search", post_search, "Find content by words",
         request=SearchRequest, response=SearchResults, access="read", errors=(400, 413, 415, 422, 503),

@@ -2,7 +2,7 @@
 
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -15,9 +15,7 @@ from runtime.http.endpoint import Endpoint
 from runtime.http.ids import path_id
 from runtime.serving.taste_drift import Neighbourhood, around, neighbourhood, weeks_of
 from runtime.serving.user_vectors import SIMPLE
-
-if TYPE_CHECKING:
-    from runtime.state import State
+from runtime.state import State
 
 Vector = NDArray[np.float32] | None
 
@@ -77,7 +75,7 @@ class Style(msgspec.Struct, frozen=True, omit_defaults=True):
     dislikes: Dislikes | None = None
 
 
-async def get_style(state: "State", request: Request, query: StyleQuery) -> Style:
+async def get_style(state: State, request: Request, query: StyleQuery) -> Style:
     """The user's vector week by week, from their last 20,480 interactions. Without a history there is no taste yet."""
     user_id = path_id(request)
     store, now_us = state.store, time.time_ns() // 1_000
@@ -106,7 +104,7 @@ async def get_style(state: "State", request: Request, query: StyleQuery) -> Styl
     )  # fmt: skip
 
 
-async def _taste(state: "State", vector: Vector, at_us: int, k: int) -> Taste | None:
+async def _taste(state: State, vector: Vector, at_us: int, k: int) -> Taste | None:
     if vector is None:
         return None
     return Taste(utc(at_us), *_named(await around(state.store, state.search, vector, k)))
@@ -120,7 +118,7 @@ def _cosine(one: Vector, other: Vector) -> float | None:
     return None if one is None or other is None else float(np.clip(np.vdot(one, other), -1, 1))
 
 
-ENDPOINTS = [
+ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "GET", "/user/{id:path}/style", get_style, "How a user's taste moved",
         query=StyleQuery, response=Style, errors=(400, 422, 503), example={"weeks": 8, "dislikes": True},

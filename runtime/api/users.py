@@ -1,7 +1,7 @@
 """Users: onboarding preferences, the vector of their taste, and being forgotten."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -15,10 +15,8 @@ from runtime.http.endpoint import Endpoint
 from runtime.http.errors import invalid
 from runtime.http.ids import path_id
 from runtime.serving.user_vectors import SIMPLE, sequence_user, user_vector
+from runtime.state import State
 from runtime.store import DeletedUser, Preferences, UserState
-
-if TYPE_CHECKING:
-    from runtime.state import State
 
 Model = Literal["simple", "sequence"]
 Device = Annotated[str, Meta(max_length=64)]
@@ -65,7 +63,7 @@ class UserDeleted(msgspec.Struct, frozen=True):
     deleted: DeletedUser
 
 
-async def put_preferences(state: "State", request: Request, body: PreferencesRequest) -> PreferencesResponse:
+async def put_preferences(state: State, request: Request, body: PreferencesRequest) -> PreferencesResponse:
     """Embedded as one text, and used until there is a history."""
     user_id = path_id(request)
     text = preferences_text(body.preferences)
@@ -86,7 +84,7 @@ async def put_preferences(state: "State", request: Request, body: PreferencesReq
     return PreferencesResponse(user_id, body.preferences, embedded.tokens, embedded.truncated)
 
 
-async def get_user_embedding(state: "State", request: Request, query: EmbeddingQuery) -> UserEmbedding:
+async def get_user_embedding(state: State, request: Request, query: EmbeddingQuery) -> UserEmbedding:
     """The decayed average of what the user did, at the same cost for any length of history; or, with model=sequence,
     what the trained model makes of their newest events. Users too new for that get the former, and `fallback` says so.
     """
@@ -115,7 +113,7 @@ def _embedding(
     )
 
 
-async def delete_user(state: "State", request: Request) -> UserDeleted:
+async def delete_user(state: State, request: Request) -> UserDeleted:
     """Every trace of the user goes: events, preferences, vector, weight in popularity, bytes in files, entry in the
     cache."""
     user_id = path_id(request)
@@ -126,7 +124,7 @@ async def delete_user(state: "State", request: Request) -> UserDeleted:
     return UserDeleted(user_id, deleted)
 
 
-ENDPOINTS = [
+ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "PUT", "/user/{id:path}/preferences", put_preferences, "Set onboarding preferences",
         request=PreferencesRequest, response=PreferencesResponse, errors=(400, 413, 415, 422, 503),

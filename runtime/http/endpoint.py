@@ -5,7 +5,7 @@ import re
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Concatenate, Generic, Protocol, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -14,24 +14,12 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from runtime.catalog.catalog import CatalogFull
-from runtime.http.auth import Access
-from runtime.http.body import HeldBytes
-from runtime.http.errors import ERRORS, ApiError, ErrorShape, from_validation, invalid
+from runtime.http.auth import Access, Gate
+from runtime.http.body import BodyBudget, HeldBytes
+from runtime.http.errors import ERRORS, ApiError, ErrorShape, from_validation
 from runtime.http.json import json_response
 from runtime.http.query import decode_query
-from runtime.models.embedder import ClientGone
-from runtime.models.scheduler import QueueFull
-from runtime.models.text_encoder import ModelFailed
-from runtime.models.worker_pool import DeadlineExceeded
-from runtime.serving.candidates import InvalidVector
-from runtime.serving.sequence import NotInstalled
-from runtime.serving.user_vectors import NoContent
-from runtime.store import StoreBusy, StoreError
 from runtime.system.trace import current
-
-if TYPE_CHECKING:
-    from runtime.state import State
 
 log = logging.getLogger("vows")
 
@@ -41,8 +29,25 @@ NDJSON = "application/x-ndjson"
 MAX_STRINGS = 100_000  # in a body, names included
 
 
+# The answer to an exception that the application knows; None for any other.
+Problem = Callable[[BaseException], ApiError | None]
+
+
+class HttpState(Protocol):
+    """What serving needs of the application's state; the rest is the handlers'."""
+
+    @property
+    def gate(self) -> Gate: ...
+
+    @property
+    def bodies(self) -> BodyBudget: ...
+
+
+S = TypeVar("S", bound=HttpState)
+
+
 @dataclass(frozen=True)
-class Endpoint:
+class Endpoint(Generic[S]):
     """`handler(state, request[, body][, query])` returns `response` (sent as JSON with `status`) or a ready Response
     (of `response_media`; as NDJSON, `response` is a line).
 
@@ -58,7 +63,7 @@ class Endpoint:
 
     method: str
     path: str
-    handler: Callable[..., Awaitable[Any]]
+    handler: Callable[Concatenate[S, Request, ...], Awaitable[Any]]
     summary: str
     request: Any = None
     query: Any = None
@@ -71,7 +76,7 @@ class Endpoint:
     media: Sequence[str] = (JSON,)
     example: Any = None
     access: Access | None = None
-    stream: Callable[..., Awaitable[Response]] | None = None
+    stream: Callable[[S, Request], Awaitable[Response]] | None = None
     stream_line: Any = None
     stream_bytes: int = 0
     max_values: int = 131_072
@@ -83,8 +88,8 @@ class Endpoint:
         return self.access or ("read" if self.method == "GET" else "write")
 
 
-def routes(endpoints: Sequence[Endpoint], state: "State") -> list[Route]:
-    """The Starlette routes of endpoints."""
+def routes(endpoints: Sequence[Endpoint[S]], state: S, problem: Problem) -> list[Route]:
+    """The Starlette routes of endpoints; `problem` knows the exceptions of the application."""
     parents: dict[str, set[bytes]] = {}
     for endpoint in endpoints:
         parent, _, last = endpoint.path.rpartition("/")
@@ -92,7 +97,7 @@ def routes(endpoints: Sequence[Endpoint], state: "State") -> list[Route]:
     return [
         _Route(
             endpoint.path,
-            _Serve(endpoint, state),
+            _Serve(endpoint, state, problem),
             methods=[endpoint.method],
             name=f"{endpoint.method} {endpoint.path}",
             children=frozenset(parents.get(endpoint.path, ())),
@@ -125,12 +130,13 @@ class _Route(Route):
         return super().matches(scope)
 
 
-class _Serve:
+class _Serve(Generic[S]):
     """An endpoint as an ASGI application. The share of the body budget is held until the answer is sent."""
 
-    def __init__(self, endpoint: Endpoint, state: "State") -> None:
+    def __init__(self, endpoint: Endpoint[S], state: S, problem: Problem) -> None:
         self._endpoint = endpoint
         self._state = state
+        self._problem = problem
         typed = endpoint.request is not None and not endpoint.raw
         self._name = f"{endpoint.method} {endpoint.path.replace(':path', '')}"
         self._decode = msgspec.json.Decoder(endpoint.request).decode if typed else None
@@ -170,7 +176,7 @@ class _Serve:
                 held.grow_by(endpoint.answer_bytes(body, *query))
                 reply = await endpoint.handler(state, request, body, *query)
         except (Exception, CancelledError) as error:
-            return refused(error).response(endpoint.error_shape)
+            return refused(error, self._problem).response(endpoint.error_shape)
         return reply if isinstance(reply, Response) else json_response(reply, status=endpoint.status)
 
 
@@ -189,38 +195,16 @@ def decode_json(decode: Callable[[bytes], Any], content: bytes, prefix: str = "$
         raise ApiError(400, "malformed_json", "the JSON is nested too deeply", field=prefix) from None
 
 
-def refused(error: BaseException) -> ApiError:
-    """The one place where what went wrong below becomes a status."""
-    match error:
-        case ApiError():
-            return error
-        case QueueFull():
-            return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="queue_full")
-        case DeadlineExceeded():
-            return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="deadline")
-        case StoreBusy():
-            return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="writes_full")
-        case CatalogFull():
-            return ApiError(507, "catalog_full", str(error))
-        case StoreError():
-            log.error("storage: %s", error)
-            return ApiError(503, "storage_unavailable", str(error), retry_after_s=5)
-        case NoContent():
-            return ApiError(404, "no_content", str(error))
-        case InvalidVector():
-            brought_by = "$" if error.candidate is None else f"$.candidates[{error.candidate}]"
-            return invalid(str(error), f"{brought_by}.embedding")
-        case NotInstalled():
-            return ApiError(409, "no_sequence_model", str(error))
-        case ModelFailed():
-            log.error("model: %s", error)
-            return ApiError(503, "model_failed", str(error), retry_after_s=5)
-        case CancelledError():  # nobody but the server cancels a request: when its time to end is over
-            return ApiError(
-                503, "shutting_down", "the server is shutting down; repeat the request after the start", retry_after_s=1
-            )
-        case ClientGone():
-            return ApiError(499, "client_gone", "the client left before the answer")  # seen in /metrics alone
+def refused(error: BaseException, problem: Problem) -> ApiError:
+    """The answer to whatever was raised while a request was served."""
+    if isinstance(error, ApiError):
+        return error
+    if (known := problem(error)) is not None:
+        return known
+    if isinstance(error, CancelledError):  # nobody but the server cancels a request: when its time to end is over
+        return ApiError(
+            503, "shutting_down", "the server is shutting down; repeat the request after the start", retry_after_s=1
+        )
     log.error("this is a bug", exc_info=error)
     return ApiError(500, "internal", "an unexpected error happened; the server's log says more")
 

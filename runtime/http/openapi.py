@@ -18,7 +18,7 @@ _SCHEMAS = "#/components/schemas/"
 _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 
 
-def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+def openapi_document(endpoints: Sequence[Endpoint[Any]]) -> dict[str, Any]:
     """OpenAPI 3.1 for `endpoints`; path parameters are ids of 1 to 256 bytes.
 
     `x-needs` says what a key must allow: see `runtime/http/security_schemes.py` for servers that ask for one.
@@ -50,7 +50,7 @@ def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     }
 
 
-def _operation(endpoint: Endpoint, by_type: dict[int, Any]) -> dict[str, Any]:
+def _operation(endpoint: Endpoint[Any], by_type: dict[int, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": endpoint.handler.__name__,
         "summary": endpoint.summary,
@@ -88,12 +88,12 @@ def _operation(endpoint: Endpoint, by_type: dict[int, Any]) -> dict[str, Any]:
     return operation
 
 
-def _example(endpoint: Endpoint, parameter: str) -> dict[str, Any]:
+def _example(endpoint: Endpoint[Any], parameter: str) -> dict[str, Any]:
     example = endpoint.example or {}
     return {"example": example[parameter]} if parameter in example else {}
 
 
-def _success(endpoint: Endpoint, by_type: dict[int, Any]) -> dict[str, Any]:
+def _success(endpoint: Endpoint[Any], by_type: dict[int, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}
     if endpoint.response is not None:
         answer["content"] = {endpoint.response_media: {"schema": by_type[id(endpoint.response)]}}

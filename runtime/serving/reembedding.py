@@ -1,15 +1,12 @@
 """After a new bundle is installed: embed again, in the background, what another bundle had embedded."""
 
 import logging
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from runtime.catalog.item_fields import Content, embedding_text, labels_of, preferences_text
+from runtime.serving.resources import Resources
 from runtime.store import ContentItem, Preferences
-
-if TYPE_CHECKING:
-    from runtime.state import State
 
 log = logging.getLogger("vows")
 
@@ -17,16 +14,16 @@ _decode = msgspec.json.Decoder(Content).decode
 _ROWS = 64  # a slice that the scheduler interleaves with requests
 
 
-async def reembed(state: "State") -> None:
+async def reembed(resources: Resources) -> None:
     """Replace every vector of another bundle, as bulk work. Until its turn an item is in no ranking: a vector of one
     model says nothing beside a vector of another. Logs a failure and leaves the rest to the next start."""
-    encoder = state.embedder.encoder
+    encoder = resources.embedder.encoder
     digest, version = encoder.bundle.digest, encoder.model_version
     done = 0
     try:
-        while stale := await state.store.content_of_other_bundles(digest, limit=_ROWS):
+        while stale := await resources.store.content_of_other_bundles(digest, limit=_ROWS):
             texts = [embedding_text(_decode(item.fields))[0] for item in stale]
-            embedded = await state.embedder.embed_batch(texts)
+            embedded = await resources.embedder.embed_batch(texts)
             items = [
                 ContentItem(
                     id=old.id, fields=old.fields, embedding=new.vector, model_version=version, bundle_digest=digest,
@@ -34,16 +31,16 @@ async def reembed(state: "State") -> None:
                 )
                 for old, new in zip(stale, embedded, strict=True)
             ]  # fmt: skip
-            await state.store.put_content(items)
-            hidden = await state.store.hidden([item.id for item in items])
+            await resources.store.put_content(items)
+            hidden = await resources.store.hidden([item.id for item in items])
             for item in items:
                 if item.id not in hidden:
-                    state.catalog.put(item.id, item.embedding, labels_of(item.fields))
-            await state.sequence.fill([item.id for item in items])
+                    resources.catalog.put(item.id, item.embedding, labels_of(item.fields))
+            await resources.sequence.fill([item.id for item in items])
             done += len(items)
             log.info("embedded %d items again for bundle %s", done, digest[:12])
-        while users := await state.store.preferences_of_other_bundles(digest, limit=_ROWS):
-            embedded = await state.embedder.embed_batch(
+        while users := await resources.store.preferences_of_other_bundles(digest, limit=_ROWS):
+            embedded = await resources.embedder.embed_batch(
                 [preferences_text(user.preferences.preferences) for user in users]
             )
             for user, new in zip(users, embedded, strict=True):
@@ -51,6 +48,6 @@ async def reembed(state: "State") -> None:
                     preferences=user.preferences.preferences, embedding=new.vector, model_version=version,
                     bundle_digest=digest,
                 )  # fmt: skip
-                await state.store.put_preferences(user.user_id, preferences)
+                await resources.store.put_preferences(user.user_id, preferences)
     except Exception:
         log.exception("embedding again stopped after %d items; the next start goes on", done)

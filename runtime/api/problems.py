@@ -1,0 +1,45 @@
+"""The one place where what goes wrong below becomes an answer."""
+
+import logging
+
+from runtime.catalog.catalog import CatalogFull
+from runtime.http.errors import ApiError, invalid
+from runtime.models.embedder import ClientGone
+from runtime.models.scheduler import QueueFull
+from runtime.models.text_encoder import ModelFailed
+from runtime.models.worker_pool import DeadlineExceeded
+from runtime.serving.candidates import InvalidVector
+from runtime.serving.sequence import NotInstalled
+from runtime.serving.user_vectors import NoContent
+from runtime.store import StoreBusy, StoreError
+
+log = logging.getLogger("vows")
+
+
+def problem(error: BaseException) -> ApiError | None:
+    """The answer to an exception of the domain; None for any other."""
+    match error:
+        case QueueFull():
+            return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="queue_full")
+        case DeadlineExceeded():
+            return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="deadline")
+        case StoreBusy():
+            return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="writes_full")
+        case CatalogFull():
+            return ApiError(507, "catalog_full", str(error))
+        case StoreError():
+            log.error("storage: %s", error)
+            return ApiError(503, "storage_unavailable", str(error), retry_after_s=5)
+        case NoContent():
+            return ApiError(404, "no_content", str(error))
+        case InvalidVector():
+            brought_by = "$" if error.candidate is None else f"$.candidates[{error.candidate}]"
+            return invalid(str(error), f"{brought_by}.embedding")
+        case NotInstalled():
+            return ApiError(409, "no_sequence_model", str(error))
+        case ModelFailed():
+            log.error("model: %s", error)
+            return ApiError(503, "model_failed", str(error), retry_after_s=5)
+        case ClientGone():
+            return ApiError(499, "client_gone", "the client left before the answer")  # seen in /metrics alone
+    return None
