@@ -1,4 +1,4 @@
-# Two commands matter: `make run` and `make test`. `make` alone lists the rest.
+# `make run` serves, `make test` runs the tests, `make` lists the rest.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS ?=# passed to every pip install
@@ -16,7 +16,7 @@ help: ## this list
 run: .venv/.runtime ## install the server and serve on 127.0.0.1:8080; VOWS_PORT and every other setting pass through
 	@$(MAKE) --no-print-directory serve
 
-# Docstrings and asserts stay out of the server's memory: 2 MB, most of it numpy's manual.
+# Docstrings and asserts stay out of the server's memory: 2 MiB, most of it numpy's documentation.
 serve: ## serve without checking installs
 	@exec env PYTHONOPTIMIZE=2 $(BIN)/vows-edge serve
 
@@ -38,13 +38,13 @@ format: .venv/.test ## format the code and sort its imports
 docs: .venv/.test ## write the references that are made from the code
 	@$(BIN)/python -m docs.generate
 
-demo: ## load the wedding catalogue into the running server (VOWS_PORT, VOWS_HOST) and watch tastes move
+demo: ## load the wedding example into the running server (VOWS_PORT, VOWS_HOST) and show how rankings change
 	@$(BIN)/vows-edge demo
 
-bench: .venv/.bench ## measure every promise against its target
+bench: .venv/.bench ## run the benchmarks and compare them with their targets
 	@$(BIN)/python -m bench
 
-vm-check: .venv/.runtime ## boot a 256 MB machine; ROOT=folder CONFIG=file of an image: python -m bench.vm --help
+vm-check: .venv/.runtime ## boot a virtual machine of 256 MiB; ROOT=folder CONFIG=file of an image: python -m bench.vm --help
 	@$(BIN)/python -m bench.vm $(if $(ROOT),--root $(ROOT) --config $(CONFIG))
 
 export: .venv/.export .venv/.stsb ## make the bundles in runtime/bundles again

@@ -87,13 +87,13 @@ def _write_limit(path: Path, version: int, limit: int) -> None:
 
 
 def _remove(path: Path) -> None:
-    for _ in range(_REMOVE_TRIES):  # the kernel lets go of ended processes a moment later
+    for _ in range(_REMOVE_TRIES):  # the kernel releases ended processes a moment later
         try:
             path.rmdir()
             return
         except OSError:
             time.sleep(0.05)
-    raise RuntimeError(f"cannot remove {path}: a process still lives in it")
+    raise RuntimeError(f"cannot remove {path}: a process in it still runs")
 
 
 def forget_cached(roots: Iterable[Path]) -> None:

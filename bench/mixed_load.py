@@ -18,7 +18,7 @@ def load(port: int, bundle: Path, requests: int, seed: int, timeout_s: float) ->
     """Ask `requests` mixed requests and one batch of 32 texts of 256 tokens; how many answers were as expected.
 
     Keys: "as expected", and one for each wrong answer, saying what was asked and the status. The server has to be empty
-    at the start. Raises ConnectionError when it goes away.
+    at the start. Raises ConnectionError when it disconnects.
     """
     traffic = MixedTraffic(TextSource(load_tokenizer(bundle), seed), seed)
     outcomes: Counter[str] = Counter()

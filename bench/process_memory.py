@@ -1,4 +1,4 @@
-"""What a process holds, read from /proc: resident, proportional, anonymous and file-backed memory, and its peak."""
+"""Memory of a process, read from /proc: resident, proportional, anonymous, file-backed, and its peak."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def parse_kilobytes(text: str) -> dict[str, int]:
 
 
 def read_process_memory(pid: int) -> ProcessMemory:
-    """A reading of one process (Linux 4.14 or newer). Raises OSError when it is gone."""
+    """A reading of one process (Linux 4.14 or newer). Raises OSError when it has ended."""
     rollup = parse_kilobytes(Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii", errors="replace"))
     status = parse_kilobytes(Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace"))
     rss, anonymous = rollup["Rss"] / 1024, rollup["Anonymous"] / 1024

@@ -29,7 +29,7 @@ _LOG_TAIL = 600
 
 
 class ServerError(Exception):
-    """The server did not come up, or died; the message ends with what it last wrote."""
+    """The server did not start, or ended; the message ends with its last output."""
 
 
 @dataclass(frozen=True)
@@ -46,24 +46,24 @@ class Server:
         return Connection(self.port, timeout_s, awake=awake)
 
     def memory(self) -> ProcessMemory:
-        """What its process holds now. Raises ServerError when it is gone."""
+        """Memory of its process now. Raises ServerError when it has ended."""
         try:
             return read_process_memory(self.process.pid)
         except OSError as error:
-            raise ServerError(self.obituary()) from error
+            raise ServerError(self.exit_report()) from error
 
     def cpu_ms(self) -> float:
         """Milliseconds that its threads have run so far: other work on the machine hardly changes what a request adds.
 
-        Raises ServerError when it is gone.
+        Raises ServerError when it has ended.
         """
         try:
             tasks = list(Path(f"/proc/{self.process.pid}/task").iterdir())
             return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
         except OSError as error:
-            raise ServerError(self.obituary()) from error
+            raise ServerError(self.exit_report()) from error
 
-    def obituary(self) -> str:
+    def exit_report(self) -> str:
         """How it ended, with the end of its log."""
         code = self.process.poll()
         how = "still runs" if code is None else f"ended with {code if code >= 0 else signal.Signals(-code).name}"
@@ -72,11 +72,11 @@ class Server:
     def first_answer(self, request: bytes, limit_s: float = READY_S) -> float:
         """Seconds from the start of the process to the first 200 for `request`, asked again every 2 ms until then.
 
-        Raises ServerError when it dies or does not answer in time.
+        Raises ServerError when it ends or does not answer in time.
         """
         while time.monotonic() - self.started < limit_s:
             if self.process.poll() is not None:
-                raise ServerError(self.obituary())
+                raise ServerError(self.exit_report())
             try:
                 with self.connect() as connection:
                     status, _ = connection.ask(request)
@@ -86,7 +86,7 @@ class Server:
             if status == 200:
                 return time.monotonic() - self.started
             time.sleep(_POLL_S)
-        raise ServerError(f"no answer within {limit_s:g} s; {self.obituary()}")
+        raise ServerError(f"no answer within {limit_s:g} s; {self.exit_report()}")
 
 
 def free_port() -> int:

@@ -48,7 +48,9 @@ PENDING = (
     "docs/decisions/01",
 )
 TEXT = {".py", ".md", ".toml", ".txt", ".c", ".sh", ".js", ".css", ".html", ".json", ".ipynb", ".svg", ".yml", ""}
-DATA = re.compile(r"requirements\.lock|.*\.jsonl|.*/texts/.*|examples/wedding/.*\.json|training/results\.json")
+DATA = re.compile(
+    r"requirements.*\.lock|runtime/bundles/.*|.*\.jsonl|.*/texts/.*|examples/wedding/.*\.json|training/results\.json"
+)
 UNCLEAR_MODULES = {"util", "utils", "helper", "helpers", "common", "misc", "stuff", "lib", "shared"}
 
 

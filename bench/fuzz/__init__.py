@@ -1,1 +1,1 @@
-"""Requests that nobody wrote: drawn from the OpenAPI document, and mutated from requests that work."""
+"""Generated requests: drawn from the OpenAPI document, and mutated from valid requests."""

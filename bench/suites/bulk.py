@@ -26,8 +26,8 @@ CASE = f"{ITEMS:,} items, limit {LIMIT_MIB} MiB"
 
 
 class Stream(threading.Thread):
-    """One `POST /content/batch` of `items` lines. After it: `progress`, how many lines told of it, and `last`, the last
-    line; `error` where there is none."""
+    """One `POST /content/batch` of `items` lines. After it: `progress`, the number of progress lines; `last`, the last
+    line; `error`, set when the stream failed."""
 
     def __init__(self, port: int, items: int) -> None:
         super().__init__(daemon=True)

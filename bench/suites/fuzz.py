@@ -1,4 +1,4 @@
-"""Requests that nobody wrote: none may bring a 500, a hang or a lost event."""
+"""Generated requests: none may cause a 500, a hang or a lost event."""
 
 from __future__ import annotations
 
