@@ -81,7 +81,7 @@ clean: ## remove what was installed and built, but neither data/ nor models/
 
 .venv/.runtime: .venv/bin/python requirements.lock pyproject.toml
 	@echo "installing the server (locked, with hashes)"
-	@$(PIP) --no-deps --require-hashes -r requirements.lock
+	@$(PIP) --no-compile --no-deps --require-hashes -r requirements.lock
 	@$(PIP) --no-deps --editable .
 	@touch $@
 
