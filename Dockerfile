@@ -1,32 +1,39 @@
-# Three stages: the model bundle (needs torch), the runtime's packages (need pip), and what serves (needs neither).
+# What serves needs neither pip nor PyTorch. Stages: the model bundles, the runtime's packages, and the image itself.
 #
 #   docker build -t vows-edge .
 #   docker run --memory 256m --read-only -p 8080:8080 -v vows-data:/data -e VOWS_API_KEYS=<entry> vows-edge
 #
-# `python -m runtime key` makes the entry. Without one the server refuses to listen where others can reach it, unless
-# -e VOWS_AUTH=disabled lets everyone in.
+# `vows-edge key` makes the entry. Without one the server refuses to listen where others can reach it, unless
+# -e VOWS_AUTH=disabled says that they may.
 #
-# PIP_FLAGS goes to every pip install, for instance to choose PyTorch's CPU build on Linux, which saves gigabytes of
-# download in the first stage and changes nothing in the image.
+# The bundles are those of the repository; --build-arg BUNDLES=exported makes them again with PyTorch.
+# --build-arg PIP_FLAGS=... goes to every pip install.
 ARG PYTHON_IMAGE=python:3.11-slim
+ARG BUNDLES=committed
 
-# --- the model bundle ----------------------------------------------------------------------------
-FROM ${PYTHON_IMAGE} AS bundle
+# --- the model bundles: of the repository, or made again -----------------------------------------
+FROM scratch AS committed
+COPY runtime/bundles /bundles
+
+FROM ${PYTHON_IMAGE} AS exported
 ARG PIP_FLAGS=""
 ENV ORT_DISABLE_TELEMETRY=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-# Packages first, while the project is still empty: they are installed again only when pyproject.toml changes.
-COPY pyproject.toml README.md LICENSE ./
-RUN pip install ${PIP_FLAGS} '.[export]'
+# Packages first, while the project is still empty: they are installed again only when one of these changes.
+COPY pyproject.toml requirements-dev.lock README.md LICENSE ./
+COPY runtime/__init__.py runtime/
+COPY export/torch_index.py export/stsb.py export/
+RUN pip install ${PIP_FLAGS} $(python export/torch_index.py) --constraint requirements-dev.lock '.[export]'
 COPY runtime runtime
 COPY export export
 COPY training training
 COPY checkpoints checkpoints
 RUN pip install ${PIP_FLAGS} --no-deps "$(python -c 'from export import stsb; print(stsb.REQUIREMENT)')"
-RUN python -m export minilm --out models/minilm \
-    && python -m export sequence \
-    # The image loads compiled graphs; the canonical ones stay here.
-    && rm models/minilm/model.onnx models/sequences/*/*.onnx
+RUN rm -r runtime/bundles \
+    && python -m export minilm --out /bundles/minilm \
+    && python -m export sequence --out /bundles/sequence
+
+FROM ${BUNDLES} AS bundles
 
 # --- the runtime's packages ----------------------------------------------------------------------
 FROM ${PYTHON_IMAGE} AS packages
@@ -51,6 +58,9 @@ RUN cd /opt/vows/lib/python3*/site-packages \
         \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.[cha]' \) -delete \
     && strip --strip-unneeded uvloop/*.so httptools/parser/*.so tokenizers/*.so
 COPY runtime /opt/app/runtime
+RUN rm -r /opt/app/runtime/bundles && printf '%s\n' '#!/opt/vows/bin/python' 'import sys' \
+        'sys.path.insert(0, "/opt/app")' 'from runtime.cli.main import main' 'raise SystemExit(main())' \
+        > /opt/vows/bin/vows-edge && chmod +x /opt/vows/bin/vows-edge
 # Compiled once, here, with what the standard library lends (its image comes uncompiled): the server starts without
 # compiling and never writes beside its code. Unchecked, because nothing in an image changes. Loading it all is also the
 # proof that nothing was taken away that it needs.
@@ -62,13 +72,16 @@ import runtime.http.server, uvicorn.lifespan.on, uvicorn.loops.uvloop, uvicorn.p
 files = {getattr(module, "__file__", None) or "" for module in sys.modules.values()} | {"/opt/app/runtime/__main__.py"}; \
 unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH; \
 [py_compile.compile(file, doraise=True, optimize=2, invalidation_mode=unchecked) for file in files if file.endswith(".py")]'
+# Every encoding, whichever CPU builds: a small machine with a read-only root has nothing to make at its first start.
+COPY --from=bundles /bundles /opt/models
+RUN cd /opt/app && VOWS_MODELS_DIR=/opt/models ORT_DISABLE_TELEMETRY=1 /opt/vows/bin/python -B -m runtime models prepare
 
 # --- what serves ---------------------------------------------------------------------------------
 FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin vows \
     && install --directory --owner vows --group vows /data
 COPY --from=packages /opt/vows /opt/vows
-COPY --from=bundle /build/models /opt/models
+COPY --from=packages /opt/models /opt/models
 COPY --from=packages /opt/app /opt/app
 COPY --from=packages /opt/pycache /opt/pycache
 ENV PATH=/opt/vows/bin:$PATH \

@@ -57,6 +57,16 @@ def test_the_last_stage_installs_nothing_and_runs_unprivileged():
     assert re.search(r'^CMD \["python", "-m", "runtime"\]$', FINAL_STAGE, re.MULTILINE)
 
 
-@pytest.mark.parametrize("file", ["Dockerfile", "fly.toml", "requirements.lock", ".dockerignore"])
+@pytest.mark.parametrize("file", ["Dockerfile", "fly.toml", "requirements.lock", "requirements-dev.lock"])
 def test_no_package_host_is_named(file):
     assert not re.search(r"https?://(?!127\.0\.0\.1)", (ROOT / file).read_text())
+
+
+def test_the_bundles_are_those_of_the_repository_unless_the_build_says_otherwise():
+    assert re.search(r"^ARG BUNDLES=committed$", DOCKERFILE, re.MULTILINE)
+    assert FLY["build"]["args"]["BUNDLES"] == "committed"
+    stages = {stage.splitlines()[0].split(" AS ")[-1]: stage for stage in DOCKERFILE.split("\nFROM ")[1:]}
+    assert set(stages) >= {"committed", "exported", "bundles", "packages"}
+    assert stages["bundles"].startswith("${BUNDLES} AS bundles")
+    needs_torch = {name for name, stage in stages.items() if "torch_index" in stage}
+    assert needs_torch == {"exported"}
