@@ -1,4 +1,4 @@
-"""A database with a catalogue of any size in it, written without asking the model for every item."""
+"""A database with a catalogue of any size in it, written without running the model for every item."""
 
 from __future__ import annotations
 

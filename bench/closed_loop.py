@@ -1,4 +1,4 @@
-"""Many clients at once, each asking again as soon as it is answered; bounded in number and time."""
+"""Many clients at once, each sending its next request after a response; bounded in number and time."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def parse_head(head: bytes) -> tuple[int, int]:
 
 
 class Connection:
-    """One connection; `ask` sends a request and waits for the whole answer. Closed by `with`.
+    """One connection; `send` sends a request and waits for the whole response. Closed by `with`.
 
     `awake`: wait for the answer without sleeping. A core that sleeps takes 0.1 to 0.4 ms to wake in a virtual machine,
     the longer it slept the more, and that is the client's time, not the server's. It needs a core of its own.
@@ -52,7 +52,7 @@ class Connection:
         self._socket = socket.create_connection((HOST, port), timeout=timeout_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def ask(self, request: bytes) -> tuple[int, bytes]:
+    def send(self, request: bytes) -> tuple[int, bytes]:
         """Status and body of the answer. Raises ConnectionError when the server closes first."""
         self._socket.sendall(request)
         received = self._receive()
@@ -68,12 +68,12 @@ class Connection:
     def timed(self, request: bytes) -> tuple[float, int]:
         """Milliseconds from the first byte sent to the last received, and the status."""
         start = time.perf_counter_ns()
-        status, _ = self.ask(request)
+        status, _ = self.send(request)
         return (time.perf_counter_ns() - start) / 1e6, status
 
-    def ask_json(self, request: bytes) -> Any:
+    def request_json(self, request: bytes) -> Any:
         """The decoded body of a 2xx answer. Raises RuntimeError with the answer otherwise."""
-        status, body = self.ask(request)
+        status, body = self.send(request)
         if status >= 300:
             raise RuntimeError(f"{request.split(b' HTTP', 1)[0].decode()} answered {status}: {body[:300]!r}")
         return json.loads(body) if body else None

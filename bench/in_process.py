@@ -22,7 +22,7 @@ from bench.suite import Conditions
 
 
 class EncoderProcess:
-    """The asking side. Raises RuntimeError when the process has ended."""
+    """The client of the process. Raises RuntimeError when the process has ended."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -30,14 +30,14 @@ class EncoderProcess:
 
     def flops_per_s(self) -> float:
         """The best matrix-product rate of its core, now."""
-        return float(self._ask({"roofline": True})["flops_per_s"])
+        return float(self._request({"roofline": True})["flops_per_s"])
 
     def embed_ms(self, texts: list[str]) -> tuple[list[float], list[float]]:
         """Milliseconds a text, from text to vector, and of these in the model."""
-        answer = self._ask({"texts": texts})
+        answer = self._request({"texts": texts})
         return answer["text_ms"], answer["model_ms"]
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _request(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()

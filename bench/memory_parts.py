@@ -151,9 +151,9 @@ def decoding(conditions: Conditions, say: Say) -> None:
     for name, (path, body) in bodies.items():
         method = "PUT" if path.endswith("preferences") else "POST"
         with serving(conditions, settings=SMALL) as server, server.connect() as connection:
-            connection.ask(build_request(method, path, body[:200].encode()))
+            connection.send(build_request(method, path, body[:200].encode()))
             with growth(server.process.pid) as peak:
-                status, answer = connection.ask(build_request(method, path, body.encode()))
+                status, answer = connection.send(build_request(method, path, body.encode()))
             peak.highest -= len(body)
             say(f"{path}: {name} ({len(body) / MiB:.1f} MiB body left out, {status})", peak)
             del answer
@@ -170,7 +170,7 @@ def connections(conditions: Conditions, say: Say) -> None:
     for name, data in (("half a body", half), ("half a head", head), ("16 requests ahead", ahead)):
         with serving(conditions, settings=SMALL | {"VOWS_MAX_REQUESTS": "128"}) as server:
             with server.connect() as connection:
-                connection.ask(build_request("POST", "/embed", {"text": "a"}))
+                connection.send(build_request("POST", "/embed", {"text": "a"}))
             open_ones: list[socket.socket] = []
             with growth(server.process.pid) as peak:
                 for _ in range(190):
@@ -210,9 +210,9 @@ def history(conditions: Conditions, say: Say) -> None:
                 "GET", f"/user/{user}/recommendations?top_k=100&diversity=0.3"),
         }  # fmt: skip
         for name, ask in asks.items():
-            connection.ask_json(ask("short"))
+            connection.request_json(ask("short"))
             with growth(server.process.pid) as peak:
-                connection.ask_json(ask("long"))
+                connection.request_json(ask("long"))
             say(f"{name}, 20,000 events", peak)
 
 
@@ -269,11 +269,11 @@ def _print(what: str, peak: Peak) -> None:
 
 
 def _embed(connection: Connection, words: int) -> None:
-    connection.ask_json(build_request("POST", "/embed", {"text": "barn " * words}))
+    connection.request_json(build_request("POST", "/embed", {"text": "barn " * words}))
 
 
 def _must(connection: Connection, path: str, body: dict[str, object]) -> None:
-    connection.ask_json(build_request("POST", path, body))
+    connection.request_json(build_request("POST", path, body))
 
 
 def _random_vectors(count: int) -> list[list[float]]:
@@ -285,7 +285,7 @@ def _catalogue(connection: Connection, items: int) -> None:
         some = [
             {"id": f"item-{n}", "text": f"barn {n}", "tags": ["a", "b"]} for n in range(start, min(items, start + 500))
         ]
-        connection.ask_json(build_request("POST", "/content/batch", some))
+        connection.request_json(build_request("POST", "/content/batch", some))
 
 
 _number = itertools.count()
@@ -294,13 +294,13 @@ _number = itertools.count()
 def _events(connection: Connection, user: str, events: int) -> None:
     body = [{"user_id": user, "content_id": f"item-{n % ITEMS}", "type": "save", "event_id": f"e-{next(_number)}"}
             for n in range(events)]  # fmt: skip
-    connection.ask_json(build_request("POST", "/interactions", body))
+    connection.request_json(build_request("POST", "/interactions", body))
 
 
 def _together(server: Server, asks: Sequence[bytes]) -> None:
     def send(ask: bytes) -> None:
         with server.connect() as connection:
-            connection.ask(ask)
+            connection.send(ask)
 
     threads = [threading.Thread(target=send, args=(ask,)) for ask in asks]
     for thread in threads:
@@ -315,7 +315,7 @@ def _flood(server: Server, clients: int, events: int, rounds: int) -> None:
             for _ in range(rounds):
                 body = [{"user_id": f"user-{client}-{n}", "content_id": "item-1", "type": "view",
                          "context": {"x": "a" * 4_000}} for n in range(events)]  # fmt: skip
-                connection.ask(build_request("POST", "/interactions", body))
+                connection.send(build_request("POST", "/interactions", body))
 
     threads = [threading.Thread(target=send, args=(n,)) for n in range(clients)]
     for thread in threads:

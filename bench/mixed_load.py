@@ -15,17 +15,17 @@ from runtime.models.installed import PACKAGED, TEXT_ENCODER
 
 
 def load(port: int, bundle: Path, requests: int, seed: int, timeout_s: float) -> Counter[str]:
-    """Ask `requests` mixed requests and one batch of 32 texts of 256 tokens; how many answers were as expected.
+    """Send `requests` mixed requests and one batch of 32 texts of 256 tokens; how many responses were as expected.
 
-    Keys: "as expected", and one for each wrong answer, saying what was asked and the status. The server has to be empty
+    Keys: "as expected", and one for each wrong answer, with the request and the status. The server has to be empty
     at the start. Raises ConnectionError when it disconnects.
     """
     traffic = MixedTraffic(TextSource(load_tokenizer(bundle), seed), seed)
     outcomes: Counter[str] = Counter()
     with Connection(port, timeout_s) as connection:
-        for ask in itertools.chain(itertools.islice(iter(traffic), requests), [traffic.large_batch()]):
-            status, _ = connection.ask(ask.request)
-            outcomes["as expected" if status in ask.expected else f"{ask.name} answered {status}"] += 1
+        for checked in itertools.chain(itertools.islice(iter(traffic), requests), [traffic.large_batch()]):
+            status, _ = connection.send(checked.request)
+            outcomes["as expected" if status in checked.expected else f"{checked.name} answered {status}"] += 1
     return outcomes
 
 

@@ -70,7 +70,7 @@ class Server:
         return f"the server {how}: {self.log.read_text(errors='replace')[-_LOG_TAIL:].strip()}"
 
     def first_answer(self, request: bytes, limit_s: float = READY_S) -> float:
-        """Seconds from the start of the process to the first 200 for `request`, asked again every 2 ms until then.
+        """Seconds from the start of the process to the first 200 for `request`, repeated every 2 ms until then.
 
         Raises ServerError when it ends or does not answer in time.
         """
@@ -79,7 +79,7 @@ class Server:
                 raise ServerError(self.exit_report())
             try:
                 with self.connect() as connection:
-                    status, _ = connection.ask(request)
+                    status, _ = connection.send(request)
             except OSError:  # not listening yet
                 time.sleep(_POLL_S)
                 continue

@@ -23,7 +23,7 @@ class NotMeasured(Exception):
 class Conditions:
     """What one run is measured under; recorded with its samples.
 
-    server_core: the core the server (or the in-process encoder) is pinned to; client_core: the one that asks.
+    server_core: the core the server (or the in-process encoder) is pinned to; client_core: the client's.
     mixed_requests: length of the traffic over which memory has to stay flat. quick: few rounds, for a smoke run.
     kills, soak_s, fuzz_requests: how often the server is killed, how long it is kept busy, and how many mutated
     requests it gets, in the suites that are about that.

@@ -44,7 +44,7 @@ class TextSource:
     def text(self, tokens: int) -> str:
         """A text of exactly `tokens` tokens, [CLS] and [SEP] included. Raises ValueError below 3."""
         if tokens <= SPECIAL_TOKENS:
-            raise ValueError(f"a text has at least {SPECIAL_TOKENS + 1} tokens, {tokens} were asked for")
+            raise ValueError(f"a text has at least {SPECIAL_TOKENS + 1} tokens, {tokens} were requested")
         text = " ".join(self._random.choices(self._words, k=tokens - SPECIAL_TOKENS))
         found = self._count(text)
         if found != tokens:

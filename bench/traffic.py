@@ -17,7 +17,7 @@ CONTENTS, USERS = 120, 60  # pools that ids are drawn from, so that what is kept
 
 
 @dataclass(frozen=True)
-class Ask:
+class CheckedRequest:
     """A request and the statuses that are right for it."""
 
     name: str
@@ -35,7 +35,7 @@ class MixedTraffic:
         self._random = random.Random(seed)
         self._source = source
         self._stored: set[str] = set()
-        self._weights: dict[Callable[[], Ask], int] = {
+        self._weights: dict[Callable[[], CheckedRequest], int] = {
             self._embed: 30,
             self._embed_batch: 4,
             self._put_content: 14,
@@ -59,18 +59,18 @@ class MixedTraffic:
             self._operations: 3,
         }
 
-    def __iter__(self) -> Iterator[Ask]:
+    def __iter__(self) -> Iterator[CheckedRequest]:
         yield self._content_json()
-        for ask in self._weights:
-            yield ask()
+        for draw in self._weights:
+            yield draw()
         while True:
             yield self._random.choices(list(self._weights), list(self._weights.values()))[0]()
 
-    def large_batch(self, items: int = 32, tokens: int = LONGEST_TOKENS) -> Ask:
+    def large_batch(self, items: int = 32, tokens: int = LONGEST_TOKENS) -> CheckedRequest:
         """The one batch that decides about peak memory."""
         texts = self._source.texts(tokens, items)
         body = {"items": [{"type": "content", "text": text} for text in texts]}
-        return Ask("embed/batch", build_request("POST", "/embed/batch", body), frozenset({200}))
+        return CheckedRequest("embed/batch", build_request("POST", "/embed/batch", body), frozenset({200}))
 
     def _text(self) -> str:
         low, high = math.log(SHORTEST_TOKENS), math.log(LONGEST_TOKENS)
@@ -99,107 +99,107 @@ class MixedTraffic:
     def _user(self) -> str:
         return f"user-{self._random.randrange(USERS)}"
 
-    def _embed(self) -> Ask:
-        return _ask("embed", "POST", "/embed", self._fields())
+    def _embed(self) -> CheckedRequest:
+        return _checked("embed", "POST", "/embed", self._fields())
 
-    def _embed_batch(self) -> Ask:
+    def _embed_batch(self) -> CheckedRequest:
         items = [self._fields() for _ in range(self._random.randint(2, 6))]
-        return _ask("embed/batch", "POST", "/embed/batch", {"items": items})
+        return _checked("embed/batch", "POST", "/embed/batch", {"items": items})
 
-    def _put_content(self) -> Ask:
+    def _put_content(self) -> CheckedRequest:
         content = self._content_id()
         self._stored.add(content)
-        return _ask("content put", "PUT", f"/content/{content}", self._fields())
+        return _checked("content put", "PUT", f"/content/{content}", self._fields())
 
-    def _get_content(self) -> Ask:
+    def _get_content(self) -> CheckedRequest:
         content = self._content_id()
-        return _ask("content get", "GET", f"/content/{content}", expected=200 if content in self._stored else 404)
+        return _checked("content get", "GET", f"/content/{content}", expected=200 if content in self._stored else 404)
 
-    def _delete_content(self) -> Ask:
+    def _delete_content(self) -> CheckedRequest:
         content = self._content_id()
         expected = 204 if content in self._stored else 404
         self._stored.discard(content)
-        return _ask("content delete", "DELETE", f"/content/{content}", expected=expected)
+        return _checked("content delete", "DELETE", f"/content/{content}", expected=expected)
 
     def _items(self) -> list[dict[str, object]]:
         ids = [self._content_id() for _ in range(self._random.randint(2, 6))]
         self._stored.update(ids)
         return [{"id": content, **self._fields()} for content in dict.fromkeys(ids)]
 
-    def _content_json(self) -> Ask:
-        return _ask("content/batch json", "POST", "/content/batch", self._items())
+    def _content_json(self) -> CheckedRequest:
+        return _checked("content/batch json", "POST", "/content/batch", self._items())
 
-    def _content_ndjson(self) -> Ask:
+    def _content_ndjson(self) -> CheckedRequest:
         lines = "\n".join(json.dumps(item) for item in self._items()).encode()
         request = build_request("POST", "/content/batch", lines, content_type="application/x-ndjson")
-        return Ask("content/batch ndjson", request, frozenset({200}))
+        return CheckedRequest("content/batch ndjson", request, frozenset({200}))
 
-    def _interactions(self) -> Ask:
+    def _interactions(self) -> CheckedRequest:
         kinds = ("view", "view", "view", "save", "share", "skip")
         events = [
             {"user_id": self._user(), "content_id": content, "type": self._random.choice(kinds)}
             for content in self._stored_ids(5)
         ]
-        return _ask("interactions", "POST", "/interactions", events or [self._orphan()])
+        return _checked("interactions", "POST", "/interactions", events or [self._orphan()])
 
     def _orphan(self) -> dict[str, str]:
         return {"user_id": self._user(), "content_id": "never-stored", "type": "view"}
 
-    def _preferences(self) -> Ask:
+    def _preferences(self) -> CheckedRequest:
         preferences = {"preferences": [self._source.text(5), self._source.text(4)]}
-        return _ask("preferences", "PUT", f"/user/{self._user()}/preferences", preferences)
+        return _checked("preferences", "PUT", f"/user/{self._user()}/preferences", preferences)
 
-    def _user_embedding(self) -> Ask:
-        return _ask("user embedding", "GET", f"/user/{self._user()}/embedding")
+    def _user_embedding(self) -> CheckedRequest:
+        return _checked("user embedding", "GET", f"/user/{self._user()}/embedding")
 
-    def _delete_user(self) -> Ask:
-        return _ask("user delete", "DELETE", f"/user/{self._user()}")
+    def _delete_user(self) -> CheckedRequest:
+        return _checked("user delete", "DELETE", f"/user/{self._user()}")
 
-    def _rank_user(self) -> Ask:
+    def _rank_user(self) -> CheckedRequest:
         candidates = [*self._stored_ids(40), "never-stored"]
-        return _ask("rank user", "POST", "/rank", {"user_id": self._user(), "candidates": candidates, "top_k": 10})
+        return _checked("rank user", "POST", "/rank", {"user_id": self._user(), "candidates": candidates, "top_k": 10})
 
-    def _rank_embedding(self) -> Ask:
+    def _rank_embedding(self) -> CheckedRequest:
         candidates: list[object] = [*self._stored_ids(10), {"id": "given", "embedding": self._vector()}]
-        return _ask("rank embedding", "POST", "/rank", {"embedding": self._vector(), "candidates": candidates})
+        return _checked("rank embedding", "POST", "/rank", {"embedding": self._vector(), "candidates": candidates})
 
-    def _rank_explained(self) -> Ask:
+    def _rank_explained(self) -> CheckedRequest:
         body = {"user_id": self._user(), "candidates": [*self._stored_ids(10), "never-stored"]}
-        return _ask("rank explained", "POST", "/rank?explain=true", body)
+        return _checked("rank explained", "POST", "/rank?explain=true", body)
 
-    def _search(self) -> Ask:
+    def _search(self) -> CheckedRequest:
         filters = self._random.choice(({}, {"tags": ["rustic"]}, {"vendor": "Hollow Oak", "tags": ["outdoor"]}))
-        return _ask("search", "POST", "/search", {"text": self._text(), "filters": filters, "top_k": 10})
+        return _checked("search", "POST", "/search", {"text": self._text(), "filters": filters, "top_k": 10})
 
-    def _similar(self) -> Ask:
+    def _similar(self) -> CheckedRequest:
         content = self._content_id()
         expected = 200 if content in self._stored else 404
-        return _ask("similar", "GET", f"/content/{content}/similar?top_k=5", expected=expected)
+        return _checked("similar", "GET", f"/content/{content}/similar?top_k=5", expected=expected)
 
-    def _recommendations(self) -> Ask:
+    def _recommendations(self) -> CheckedRequest:
         query = self._random.choice(("", "?diversity=0.4", "?exclude_seen=false&tag=rustic"))
-        return _ask("recommendations", "GET", f"/user/{self._user()}/recommendations{query}")
+        return _checked("recommendations", "GET", f"/user/{self._user()}/recommendations{query}")
 
-    def _style(self) -> Ask:
-        return _ask("style", "GET", f"/user/{self._user()}/style?weeks=8&dislikes=true")
+    def _style(self) -> CheckedRequest:
+        return _checked("style", "GET", f"/user/{self._user()}/style?weeks=8&dislikes=true")
 
-    def _hide(self) -> Ask:
+    def _hide(self) -> CheckedRequest:
         content = self._content_id()
         expected = 200 if content in self._stored else 404
-        return _ask("hide", "PATCH", f"/content/{content}", {"hidden": False}, expected=expected)
+        return _checked("hide", "PATCH", f"/content/{content}", {"hidden": False}, expected=expected)
 
-    def _undo(self) -> Ask:
-        return _ask("undo", "DELETE", "/interactions/never-stored", expected=404)
+    def _undo(self) -> CheckedRequest:
+        return _checked("undo", "DELETE", "/interactions/never-stored", expected=404)
 
     def _vector(self) -> list[float]:
         values = [self._random.gauss(0, 1) for _ in range(DIMENSIONS)]
         norm = math.sqrt(sum(value * value for value in values))
         return [value / norm for value in values]
 
-    def _operations(self) -> Ask:
+    def _operations(self) -> CheckedRequest:
         path = self._random.choice(("/healthz", "/readyz", "/info", "/openapi.json", "/docs"))
-        return _ask(path[1:], "GET", path)
+        return _checked(path[1:], "GET", path)
 
 
-def _ask(name: str, method: str, path: str, body: object = None, expected: int = 200) -> Ask:
-    return Ask(name, build_request(method, path, body), frozenset({expected}))
+def _checked(name: str, method: str, path: str, body: object = None, expected: int = 200) -> CheckedRequest:
+    return CheckedRequest(name, build_request(method, path, body), frozenset({expected}))

@@ -38,12 +38,10 @@ ALLOWED = {
     "tests/runtime/system/test_metrics.py",
 }
 PENDING = (
-    "bench/REPORT.md",
     "training/",
     "tests/training/",
     "checkpoints/",
     "export/",
-    "bench/vm/",
     "runtime/store/",
     "docs/decisions/01",
 )

@@ -60,7 +60,7 @@ def _load_until_killed(server: Server, number: int, ledger: Ledger, draw: random
     if number == 0:
         items = [{"id": f"item-{n}", "text": f"a barn with {n} windows"} for n in range(CONTENTS)]
         with server.connect() as connection:
-            connection.ask_json(build_request("POST", "/content/batch", items))
+            connection.request_json(build_request("POST", "/content/batch", items))
     doubtful = sorted(ledger.in_doubt)
     clients = [
         threading.Thread(
@@ -93,7 +93,7 @@ def _write_until_killed(server: Server, name: str, doubtful: list[str], ledger: 
                 _store(connection, ids, ledger, draw)
                 if draw.random() < 0.03:
                     content = {"text": f"a barn with {draw.randrange(100)} doors"}
-                    connection.ask(build_request("PUT", f"/content/item-{draw.randrange(CONTENTS)}", content))
+                    connection.send(build_request("PUT", f"/content/item-{draw.randrange(CONTENTS)}", content))
                 if draw.random() < 0.03:
                     _create_and_delete_user(connection, f"{name}-{n}-guest", ledger)
     except (OSError, RuntimeError):  # killed, or in time refused what it could not finish
@@ -111,7 +111,7 @@ def _store(connection: Connection, ids: list[str], ledger: Ledger, draw: random.
         for id in ids
     ]
     ledger.sent.update(ids)
-    answer = connection.ask_json(build_request("POST", "/interactions", events))
+    answer = connection.request_json(build_request("POST", "/interactions", events))
     outcomes = {result["event_id"] for result in answer["results"] if result["status"] in ("stored", "duplicate")}
     if outcomes != set(ids):
         ledger.unexpected_responses.append(f"an event was rejected: {json.dumps(answer)[:300]}")
@@ -120,8 +120,8 @@ def _store(connection: Connection, ids: list[str], ledger: Ledger, draw: random.
 
 def _create_and_delete_user(connection: Connection, user: str, ledger: Ledger) -> None:
     preferences = {"preferences": ["a barn"]}
-    connection.ask_json(build_request("PUT", f"/user/{user}/preferences", preferences))
-    connection.ask_json(build_request("DELETE", f"/user/{user}"))
+    connection.request_json(build_request("PUT", f"/user/{user}/preferences", preferences))
+    connection.request_json(build_request("DELETE", f"/user/{user}"))
     ledger.deleted.add(user)
 
 

@@ -22,17 +22,17 @@ def fail_each_run(conditions: Conditions) -> int:
         with launched(conditions, settings=settings, module="bench.faults.failing_model") as server:
             server.first_answer(build_request("GET", "/readyz"))
             with server.connect() as connection:
-                right = _ask_everything(connection, "whole", {})
+                right = _request_everything(connection, "whole", {})
                 for how in ("", " for good"):
                     nth, fired = 1, True
                     while fired:
                         (folder / "fired").unlink(missing_ok=True)
                         _tell(folder, f"{nth}{how}")
-                        _ask_everything(connection, f"{nth}{how}", right)
+                        _request_everything(connection, f"{nth}{how}", right)
                         _tell(folder, "")
                         fired = (folder / "fired").exists()
                         met += len((folder / "fired").read_text()) if fired else 0
-                        _ask_everything(connection, f"{nth}{how} and after", right, all_right=True)
+                        _request_everything(connection, f"{nth}{how} and after", right, all_right=True)
                         nth += 1
         return met
 
@@ -42,7 +42,7 @@ def _tell(folder: Path, what: str) -> None:
     (folder / "next").rename(folder / "run")
 
 
-def _ask_everything(connection: Connection, round: str, right: Vectors, *, all_right: bool = False) -> Vectors:
+def _request_everything(connection: Connection, round: str, right: Vectors, *, all_right: bool = False) -> Vectors:
     """Everything that runs the model, with content of this round's own; the vectors that came back.
 
     Each answer has to be a success with the vectors of `right`, or 503 `model_failed`; and what was refused must not be
@@ -51,8 +51,8 @@ def _ask_everything(connection: Connection, round: str, right: Vectors, *, all_r
     found: Vectors = {}
     barn, hall, loft = {"text": "a barn"}, {"text": "a ballroom"}, {"text": "a loft above the marina"}
 
-    def ask(method: str, path: str, body: Any) -> Any:
-        status, answer = connection.ask(build_request(method, path, body))
+    def call(method: str, path: str, body: Any) -> Any:
+        status, answer = connection.send(build_request(method, path, body))
         if status < 300:
             return json.loads(answer)
         if all_right or status != 503 or json.loads(answer)["error"]["code"] != "model_failed":
@@ -64,25 +64,25 @@ def _ask_everything(connection: Connection, round: str, right: Vectors, *, all_r
         if right and right[name] != vector:
             raise RuntimeError(f"round {round}: {name} has another vector than without faults")
 
-    if answer := ask("POST", "/embed", barn):
+    if answer := call("POST", "/embed", barn):
         keep("one", answer["embedding"])
-    if answer := ask("POST", "/embed/batch", {"items": [barn, hall, loft]}):
+    if answer := call("POST", "/embed/batch", {"items": [barn, hall, loft]}):
         for n, one in enumerate(answer["results"]):
             keep(f"batch {n}", one["embedding"])
-    if answer := ask("POST", "/v1/embeddings", {"model": "sentence-bert-v1", "input": ["a barn", "a loft"]}):
+    if answer := call("POST", "/v1/embeddings", {"model": "sentence-bert-v1", "input": ["a barn", "a loft"]}):
         for n, one in enumerate(answer["data"]):
             keep(f"openai {n}", one["embedding"])
     stored = []
     for id, content in ((f"{round} barn", barn), (f"{round} hall", hall)):
-        if ask("PUT", f"/content/{id}".replace(" ", "%20"), content):
+        if call("PUT", f"/content/{id}".replace(" ", "%20"), content):
             stored.append(id)
     items = [{"id": f"{round} {n}", **content} for n, content in enumerate((barn, hall, loft))]
-    answer = ask("POST", "/content/batch", items)
+    answer = call("POST", "/content/batch", items)
     if answer:
         stored += [result["id"] for result in answer["results"]]
-    ask("PUT", "/user/ada/preferences", {"preferences": ["rustic"]})
+    call("PUT", "/user/ada/preferences", {"preferences": ["rustic"]})
     ids = [f"{round} barn", f"{round} hall", *(item["id"] for item in items)]
-    ranked = connection.ask_json(build_request("POST", "/rank", {"user_id": "ada", "candidates": ids}))
+    ranked = connection.request_json(build_request("POST", "/rank", {"user_id": "ada", "candidates": ids}))
     if set(ids) - set(ranked["unknown"]) != set(stored):
         raise RuntimeError(f"round {round}: stored {stored}, but unknown are {ranked['unknown']}")
     return found

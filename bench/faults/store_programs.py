@@ -145,7 +145,7 @@ def _write(run: Path) -> Promise:
     wrote = {1: {"1", "2"}, 2: {"3"}, 6: {"4"}}
     for number, step in enumerate(steps):
         if number == 3:
-            promise.events.discard("2")  # its deletion is asked for: from here on it may be there or not
+            promise.events.discard("2")  # its deletion is requested: from here on it may be there or not
         try:
             result = step()  # a hang ends at the limit of whoever runs this
         except StoreError:

@@ -37,7 +37,7 @@ class Bombardment:
     def send(self, request: Request) -> None:
         """Send it and look at the answer. Raises Wrong."""
         try:
-            status, content = self._ask(request.to_bytes(), has_body=request.method != "HEAD")
+            status, content = self._send(request.to_bytes(), has_body=request.method != "HEAD")
         except OSError as error:
             raise Wrong(f"{request}: no answer, {type(error).__name__} {error}") from error
         self.statuses[status] += 1
@@ -56,7 +56,7 @@ class Bombardment:
         id = f"anchor-{len(self._ledger.sent)}"
         self._ledger.sent.add(id)
         event = {"user_id": "anchor", "content_id": "anchor", "type": "view", "event_id": id}
-        status, content = self._ask(build_request("POST", "/interactions", event))
+        status, content = self._send(build_request("POST", "/interactions", event))
         if status != 200 or json.loads(content)["stored"] != 1:
             raise Wrong(f"a plain event was answered {status}: {content[:200]!r}")
         self._ledger.acknowledged.add(id)
@@ -67,7 +67,7 @@ class Bombardment:
             self._socket.close()
             self._socket = None
 
-    def _ask(self, request: bytes, *, has_body: bool = True) -> tuple[int, bytes]:
+    def _send(self, request: bytes, *, has_body: bool = True) -> tuple[int, bytes]:
         """Status and content; on a new connection where the server closed the last one without an answer."""
         for fresh in (self._socket is None, True):
             if fresh:
@@ -141,8 +141,8 @@ def bombard(port: int, ledger: Ledger, *, count: int, first_seed: int, progress:
     bombardment = Bombardment(port, ledger)
     number = 0
 
-    def one(asked: list[Request]) -> None:
-        for request in asked:
+    def one(requests: list[Request]) -> None:
+        for request in requests:
             bombardment.send(request)
         bombardment.remember()
 

@@ -1,4 +1,4 @@
-"""An engine as a running server: started on one core, asked over HTTP, put to sleep while others are asked."""
+"""An engine as a running server: started on one core, called over HTTP, stopped while others are measured."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Dialect:
-    """How an engine's server is started and asked."""
+    """How an engine's server is started and called."""
 
     command: Callable[[Path, Path, int], list[str]]  # interpreter, model folder, port
     environment: Callable[[Path, int, Path], dict[str, str]]  # model folder, port, a fresh folder
@@ -76,7 +76,7 @@ class Peer:
     def embed(self, texts: list[str]) -> Vectors:
         """Unit vectors float32 [n, 384], over a connection of its own. Raises RuntimeError on any answer but that."""
         with self.server.connect() as connection:
-            status, body = connection.ask(self.dialect.request(texts))
+            status, body = connection.send(self.dialect.request(texts))
         if status != 200:
             raise RuntimeError(f"answered {status}: {body[:200]!r}")
         vectors = self.dialect.vectors(body)

@@ -57,7 +57,7 @@ class Stream(threading.Thread):
 
 
 def measure(conditions: Conditions, samples: Samples) -> None:
-    """Ask for new texts alone, then a few times a second while the stream runs."""
+    """Request new texts on an idle server, then a few times a second while the stream runs."""
     items = conditions.rounds(full=ITEMS, quick=1_500)
     source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
     settings = {"VOWS_CATALOG_VECTORS": "int8", "VOWS_CATALOG_BYTES": str(max(1 << 20, items * _ROW_BYTES))}
@@ -68,7 +68,7 @@ def measure(conditions: Conditions, samples: Samples) -> None:
         server.connect() as connection,
     ):
 
-        def ask(series: str) -> None:
+        def embed(series: str) -> None:
             text = {"type": "content", "text": source.texts(TEXT_TOKENS, 1)[0]}
             elapsed_ms, status = connection.timed(build_request("POST", "/embed", text))
             samples.count("requests")
@@ -76,19 +76,19 @@ def measure(conditions: Conditions, samples: Samples) -> None:
             samples.add(series, elapsed_ms)
 
         for _ in range(conditions.rounds(full=IDLE_TEXTS, quick=5)):
-            ask("idle_ms")
+            embed("idle_ms")
             time.sleep(ASK_EVERY_S if not conditions.quick else 0)
         stream = Stream(server.port, items)
         started = time.monotonic()
         stream.start()
         while stream.is_alive():
-            ask("concurrent_ms")
+            embed("concurrent_ms")
             stream.join(ASK_EVERY_S)
         samples.add("items_per_s", items / (time.monotonic() - started))
         if stream.error is not None or stream.last.get("event") != "done":
             raise RuntimeError(f"the stream ended with {stream.error or stream.last}")
         samples.count("sent", items)
-        samples.count("stored", connection.ask_json(build_request("GET", "/info"))["stored"]["content"])
+        samples.count("stored", connection.request_json(build_request("GET", "/info"))["stored"]["content"])
         samples.add("progress_lines", stream.progress)
         memory = server.memory()
         samples.add("anonymous_mib", memory.anonymous_mib)

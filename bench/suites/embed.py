@@ -34,7 +34,7 @@ def measure(conditions: Conditions, samples: Samples) -> None:
         for tokens in LENGTHS:
             for text in source.texts(tokens, WARM_UP_TEXTS):
                 encoder.embed_ms([text])
-                connection.ask_json(_request(text))
+                connection.request_json(_request(text))
         for _ in range(conditions.rounds(full=40, quick=2)):
             flops_per_s = encoder.flops_per_s()
             samples.add("gflops", flops_per_s / 1e9)

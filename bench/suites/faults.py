@@ -76,15 +76,15 @@ def measure_stops(conditions: Conditions, samples: Samples) -> None:
     for _ in range(conditions.rounds(full=STOPS, quick=1)):
         with serving(conditions, settings={"VOWS_SHUTDOWN_S": "1"} if conditions.quick else {}) as server:
             _load_catalogue(server)
-            clients = [threading.Thread(target=_ask_until_it_ends, args=(server, batch)) for _ in range(2)]
-            clients += [threading.Thread(target=_ask_until_it_ends, args=(server, event)) for _ in range(4)]
+            clients = [threading.Thread(target=_send_until_disconnected, args=(server, batch)) for _ in range(2)]
+            clients += [threading.Thread(target=_send_until_disconnected, args=(server, event)) for _ in range(4)]
             for client in clients:
                 client.start()
             time.sleep(1)
-            asked = time.monotonic()
+            terminated = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
             samples.add("exit_status", server.process.wait(timeout=60))
-            samples.add("stop_s", time.monotonic() - asked)
+            samples.add("stop_s", time.monotonic() - terminated)
             for client in clients:
                 client.join()
 
@@ -122,18 +122,18 @@ def measure_soak(conditions: Conditions, samples: Samples) -> None:
     source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
     with serving(conditions) as server, server.connect() as connection:
         next_reading = time.monotonic()
-        for ask in MixedTraffic(source, conditions.seed):
+        for checked in MixedTraffic(source, conditions.seed):
             now = time.monotonic()
             if now >= next_reading:
                 samples.add("soak_anonymous_mib", server.memory().anonymous_mib)
                 next_reading += every
             if now >= end:
                 break
-            status, body = connection.ask(ask.request)
+            status, body = connection.send(checked.request)
             samples.count("requests")
-            samples.count("expected_status", int(status in ask.expected))
-            if status not in ask.expected:
-                samples.note(f"unexpected.{ask.name}", f"{status}: {body[:200]!r}")
+            samples.count("expected_status", int(status in checked.expected))
+            if status not in checked.expected:
+                samples.note(f"unexpected.{checked.name}", f"{status}: {body[:200]!r}")
         samples.add("soak_peak_rss_mib", server.memory().peak_rss_mib)
     samples.note("soak_s", conditions.soak_s)
 
@@ -156,7 +156,7 @@ def p95_to_deadline(series: Series) -> Sequence[float]:
 def _load_catalogue(server: Server) -> None:
     items = [{"id": f"item-{n}", "text": f"a barn with {n} windows"} for n in range(CATALOGUE)]
     with server.connect() as connection:
-        connection.ask_json(build_request("POST", "/content/batch", items))
+        connection.request_json(build_request("POST", "/content/batch", items))
 
 
 def _overload_requests(source: TextSource, seed: int, client: int) -> Iterator[bytes]:
@@ -178,11 +178,11 @@ def _overload_requests(source: TextSource, seed: int, client: int) -> Iterator[b
                 yield build_request("GET", f"/user/user-{client}/embedding")
 
 
-def _ask_until_it_ends(server: Server, request: bytes) -> None:
+def _send_until_disconnected(server: Server, request: bytes) -> None:
     try:
         with server.connect() as connection:
             while True:
-                status, body = connection.ask(request)
+                status, body = connection.send(request)
                 if status != 200 and json.loads(body)["error"]["code"] not in ("shutting_down", "overloaded"):
                     return
     except OSError:

@@ -39,7 +39,7 @@ def measure_throughput(conditions: Conditions, samples: Samples) -> None:
 
 
 def measure_cached(conditions: Conditions, samples: Samples) -> None:
-    """Closed loop of 8 clients that all ask for the same few texts, which the server has embedded before."""
+    """Closed loop of 8 clients that all send the same few texts, which the server has embedded before."""
     source = _source(conditions)
     known = [_single(source) for _ in range(CACHED_TEXTS)]
     requests = conditions.rounds(full=4000, quick=200)

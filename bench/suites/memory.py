@@ -20,7 +20,7 @@ from bench.server import Server, ServerError, serving, text_encoder_alone
 from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite, raw, share
 from bench.suites.embed import LENGTHS
 from bench.texts import TextSource, load_tokenizer
-from bench.traffic import Ask, MixedTraffic
+from bench.traffic import CheckedRequest, MixedTraffic
 
 STEPS = ("start", "warm", "load")
 LOAD_REQUESTS = 500  # mixed requests over every endpoint, then one batch of 32 texts of 256 tokens
@@ -40,8 +40,8 @@ def measure_both_models(conditions: Conditions, samples: Samples) -> None:
     with serving(conditions) as server, server.connect() as connection:
         _warm_up(conditions, connection)
         traffic = _traffic(conditions)
-        _ask_all(connection, itertools.islice(iter(traffic), conditions.rounds(full=LOAD_REQUESTS, quick=60)), samples)
-        _ask_all(connection, [traffic.large_batch()], samples)
+        _send_all(connection, itertools.islice(iter(traffic), conditions.rounds(full=LOAD_REQUESTS, quick=60)), samples)
+        _send_all(connection, [traffic.large_batch()], samples)
         _read(server, "both", samples)
 
 
@@ -56,15 +56,15 @@ def measure_steps(conditions: Conditions, samples: Samples) -> None:
             _warm_up(conditions, connection)
             _read(server, "warm", samples)
             requests = conditions.rounds(full=LOAD_REQUESTS, quick=60)
-            _ask_all(connection, itertools.islice(stream, requests), samples)
-            _ask_all(connection, [traffic.large_batch()], samples)
+            _send_all(connection, itertools.islice(stream, requests), samples)
+            _send_all(connection, [traffic.large_batch()], samples)
             _read(server, "load", samples)
             for phase, count in (
                 ("settling", conditions.rounds(full=SETTLING_REQUESTS, quick=READ_EVERY)),
                 ("flat", conditions.rounds(full=conditions.mixed_requests, quick=2 * READ_EVERY)),
             ):
                 for _ in range(count // READ_EVERY):
-                    _ask_all(connection, itertools.islice(stream, READ_EVERY), samples)
+                    _send_all(connection, itertools.islice(stream, READ_EVERY), samples)
                     reading = server.memory()
                     samples.add(f"{phase}_anonymous_mib", reading.anonymous_mib)
                     samples.add(f"{phase}_rss_mib", reading.rss_mib)
@@ -80,14 +80,14 @@ def measure_limit(limit_mib: int, conditions: Conditions, samples: Samples) -> N
                 traffic = _traffic(conditions)
                 with server.connect() as connection:
                     _warm_up(conditions, connection)
-                    _ask_all(connection, itertools.islice(iter(traffic), wanted - 1), samples)
-                    _ask_all(connection, [traffic.large_batch()], samples)
+                    _send_all(connection, itertools.islice(iter(traffic), wanted - 1), samples)
+                    _send_all(connection, [traffic.large_batch()], samples)
                 samples.add("charged_anonymous_mib", group.anonymous_mib())
         except (ServerError, ConnectionError) as error:
             samples.note("ended", str(error)[-300:])
         samples.count(
             "requests", wanted - int(sum(samples.series.get("requests", ())))
-        )  # what was not asked was not answered
+        )  # requests that were not sent count as failed
         samples.add("oom_kills", group.oom_kills())
 
 
@@ -123,16 +123,18 @@ def _warm_up(conditions: Conditions, connection: Connection) -> None:
     source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed + 1)
     traffic = MixedTraffic(source, conditions.seed + 1)
     for tokens in LENGTHS:
-        connection.ask_json(traffic.large_batch(items=1, tokens=tokens).request)
+        connection.request_json(traffic.large_batch(items=1, tokens=tokens).request)
 
 
-def _ask_all(connection: Connection, asks: Iterator[Ask] | Sequence[Ask], samples: Samples) -> None:
-    for ask in asks:
+def _send_all(
+    connection: Connection, checked_requests: Iterator[CheckedRequest] | Sequence[CheckedRequest], samples: Samples
+) -> None:
+    for checked in checked_requests:
         samples.count("requests")
-        status, body = connection.ask(ask.request)
-        samples.count("expected_status", int(status in ask.expected))
-        if status not in ask.expected:
-            samples.note(f"unexpected.{ask.name}", f"{status}: {body[:200]!r}")
+        status, body = connection.send(checked.request)
+        samples.count("expected_status", int(status in checked.expected))
+        if status not in checked.expected:
+            samples.note(f"unexpected.{checked.name}", f"{status}: {body[:200]!r}")
 
 
 def _read(server: Server, step: str, samples: Samples) -> None:

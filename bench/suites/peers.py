@@ -92,11 +92,11 @@ class Turns:
             self._peers.pop(name, None)
             self._samples.note(f"failed.{name}", f"{type(error).__name__}: {error}"[:400])
 
-    def each(self, draw: random.Random, ask: Callable[[Peer], None]) -> None:
+    def each(self, draw: random.Random, measure: Callable[[Peer], None]) -> None:
         """Measure every engine that has not failed, in a new random order."""
         for name in draw.sample(sorted(self._peers), len(self._peers)):
             with self.noting(name), self._peers[name].awake():
-                ask(self._peers[name])
+                measure(self._peers[name])
 
 
 def _compare(conditions: Conditions, samples: Samples, peer: Peer) -> None:
@@ -196,7 +196,7 @@ SUITE = Suite(
     name="peers",
     purpose="comparison with other engines that serve the same model",
     reading="Every Python engine stands behind the same minimal HTTP front, in an environment of its own; llama.cpp "
-    "and our server are also asked as they are, with JSON. One thread each, all pinned to one core, one awake at a "
+    "and our server are also measured as they are, with JSON. One thread each, all pinned to one core, one awake at a "
     "time; every round gives each the same new texts in an order drawn anew. Times are medians of rounds with "
     "their minimum and maximum. Requests/s: 8 clients, texts of 32 tokens; the front passes one request at a time to "
     "an engine that is not asynchronous. Cosine: over 200 sentences of STS-B test, to the float32 weights on torch. "

@@ -23,7 +23,7 @@ def measure(conditions: Conditions, samples: Samples) -> None:
     with serving(conditions) as server, server.connect() as connection:
         load_catalogue(connection, ids, source)
         events = [{"user_id": "ana", "content_id": content, "type": "save"} for content in ids[:5]]
-        connection.ask_json(build_request("POST", "/interactions", events))
+        connection.request_json(build_request("POST", "/interactions", events))
         for _ in range(conditions.rounds(full=60, quick=3)):
             for size in draw.sample(CANDIDATES, len(CANDIDATES)):
                 body = {"user_id": "ana", "candidates": draw.sample(ids, size)}
@@ -42,7 +42,7 @@ def load_catalogue(connection: Connection, ids: list[str], source: TextSource) -
             {"id": content, "type": "content", "text": source.text(TEXT_TOKENS)}
             for content in ids[start : start + ITEMS_A_REQUEST]
         ]
-        rejected = connection.ask_json(build_request("POST", "/content/batch", items))["rejected"]
+        rejected = connection.request_json(build_request("POST", "/content/batch", items))["rejected"]
         if rejected:
             raise RuntimeError(f"{rejected} of {len(items)} items were rejected")
 

@@ -52,7 +52,7 @@ SIZES = (Size(20_000, "float32"), Size(20_000, "int8"), Size(100_000, "int8"), S
 
 
 def measure(size: Size, conditions: Conditions, samples: Samples) -> None:
-    """Fill a database, start a server on it, and ask in interleaved rounds with and without a search."""
+    """Fill a database, start a server on it, and send interleaved requests with and without a search."""
     items = QUICK_ITEMS if conditions.quick else size.items
     with tempfile.TemporaryDirectory(prefix="vows-bench-") as folder, ExitStack() as stack:
         vectors = fill(Path(folder), conditions, items)
@@ -74,7 +74,7 @@ def measure(size: Size, conditions: Conditions, samples: Samples) -> None:
         history = [
             {"user_id": "ana", "content_id": item_id(draw.randrange(items)), "type": "save"} for _ in range(HISTORY)
         ]
-        connection.ask_json(build_request("POST", "/interactions", history))
+        connection.request_json(build_request("POST", "/interactions", history))
         for _ in range(conditions.rounds(full=40 if size.limited else 120, quick=5)):
             _round(server, connection, draw, items, vectors, samples)
         memory = server.memory()
@@ -89,10 +89,10 @@ def _round(
 ) -> None:
     text = {"text": f"a venue for {draw.randrange(10**6)} guests"}
     embed = build_request("POST", "/embed", {**text, "encoding_format": "base64"})
-    connection.ask_json(embed)  # from here on the text is in the cache: what is timed is not the model
+    connection.request_json(embed)  # from here on the text is in the cache: what is timed is not the model
     filters = {"category": f"category-{draw.randrange(8)}"}
     user = "/user/ana/embedding"
-    asked = [
+    requests = [
         ("embed", embed),
         ("search", build_request("POST", "/search", {**text, "top_k": RESULTS})),
         ("filtered", build_request("POST", "/search", {**text, "top_k": RESULTS, "filters": filters})),
@@ -103,7 +103,7 @@ def _round(
             "user_id": "ana", "candidates": [item_id(n) for n in draw.sample(range(items), RANKED)], "top_k": RESULTS,
         })),
     ]  # fmt: skip
-    for name, request in draw.sample(asked, len(asked)):
+    for name, request in draw.sample(requests, len(requests)):
         ran_ms = server.cpu_ms()
         elapsed_ms, status = connection.timed(request)
         if status != 200:
@@ -112,7 +112,7 @@ def _round(
         samples.add(f"{name}_cpu_ms", server.cpu_ms() - ran_ms)
     n = draw.randrange(items)
     path = f"/content/{item_id(n)}/similar?top_k={RESULTS}"
-    found = [one["id"] for one in connection.ask_json(build_request("GET", path))["results"]]
+    found = [one["id"] for one in connection.request_json(build_request("GET", path))["results"]]
     scores = vectors @ vectors[n]
     scores[n] = -np.inf
     exact = {item_id(one) for one in np.argpartition(-scores, RESULTS)[:RESULTS].tolist()}

@@ -105,7 +105,7 @@ def measure_deep(conditions: Conditions, samples: Samples) -> None:
 
 
 def measure_change(conditions: Conditions, samples: Samples) -> None:
-    """Over HTTP: an event of a user with `EVENTS` of them is stored, and the ranking asked for; both answered."""
+    """Over HTTP: an event of a user with `EVENTS` of them is stored, and a ranking requested; the time of both."""
     require_bundle(conditions.models)
     draw = random.Random(conditions.seed)
     ids = [f"item-{n}" for n in range(500)]
@@ -113,10 +113,10 @@ def measure_change(conditions: Conditions, samples: Samples) -> None:
     with serving(conditions) as server, server.connect() as connection:
         load_catalogue(connection, ids, source)
         past = [{"user_id": "ana", "content_id": draw.choice(ids), "type": draw.choice(_KINDS)} for _ in range(EVENTS)]
-        connection.ask_json(build_request("POST", "/interactions", past))
+        connection.request_json(build_request("POST", "/interactions", past))
         body = {"user_id": "ana", "candidates": ids[:CANDIDATES], "model": "sequence"}
         rank = build_request("POST", "/rank", body)
-        before = connection.ask_json(rank)
+        before = connection.request_json(rank)
         if before["model_version"] == "simple-v1":
             raise RuntimeError(f"the simple model answered: {before.get('fallback')}")
         for _ in range(conditions.rounds(full=100, quick=3)):
@@ -128,7 +128,7 @@ def measure_change(conditions: Conditions, samples: Samples) -> None:
             samples.add("stored_ms", stored_ms)
             samples.add("ranked_ms", ranked_ms)
             samples.add("event_to_ranking_ms", stored_ms + ranked_ms)
-            after = connection.ask_json(rank)
+            after = connection.request_json(rank)
             samples.count("requests")
             samples.count("changed", int(after["scores"] != before["scores"]))
             before = after
@@ -155,11 +155,11 @@ def measure_memory(with_sequence: bool, conditions: Conditions, samples: Samples
                 for model in ("simple", "sequence") if with_sequence else ("simple",):
                     body = {"user_id": "ana", "candidates": [f"item-{n}" for n in range(candidates)], "model": model}
                     for _ in range(3):
-                        connection.ask_json(build_request("POST", "/rank", body))
+                        connection.request_json(build_request("POST", "/rank", body))
             if with_sequence:
                 body = {"candidates": [f"item-{n}" for n in range(CANDIDATES)]}
-                connection.ask_json(build_request("POST", "/user/ana/next-action", body))
-            connection.ask_json(build_request("POST", "/embed", {"text": "a barn with string lights " * 80}))
+                connection.request_json(build_request("POST", "/user/ana/next-action", body))
+            connection.request_json(build_request("POST", "/embed", {"text": "a barn with string lights " * 80}))
             for name, value in zip(READINGS, astuple(server.memory()), strict=True):
                 samples.add(name, value)
 
@@ -206,7 +206,7 @@ def _until_complete(connection: Connection) -> None:
     """Wait until every item has its vector. Raises RuntimeError after a minute."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        info = connection.ask_json(build_request("GET", "/info"))
+        info = connection.request_json(build_request("GET", "/info"))
         if info["sequence"]["item_vectors"] == info["stored"]["content"]:
             return
         time.sleep(0.1)

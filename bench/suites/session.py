@@ -44,7 +44,7 @@ def create(models: Path, options: dict[str, bool]) -> Callable[[int, random.Rand
 
 
 def measure_times(conditions: Conditions, samples: Samples) -> None:
-    """All options in one process, asked in turn in a new order each round."""
+    """All options in one process, run in turn, in a new order each round."""
     os.sched_setaffinity(0, {conditions.server_core})
     draw = random.Random(conditions.seed)
     sessions = {name: create(conditions.models, options) for name, options in OPTIONS.items()}

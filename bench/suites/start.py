@@ -8,7 +8,7 @@ from bench.suite import Case, Conditions, Metric, Samples, Suite, raw
 
 
 def measure(conditions: Conditions, samples: Samples) -> None:
-    """Start a server and ask it to embed until it does, again and again; files are in the page cache.
+    """Start a server and request an embedding until it returns one, several times; files are in the page cache.
 
     The first start is left out: it compiles Python and fills the cache.
     """

@@ -16,11 +16,11 @@ _KINDS = ("view", "save", "share", "skip")
 
 
 def measure(conditions: Conditions, samples: Samples) -> None:
-    """Store histories of each length, then ask for the users' vectors in interleaved rounds."""
+    """Store histories of each length, then request the users' vectors in interleaved rounds."""
     draw = random.Random(conditions.seed)
     with serving(conditions) as server, server.connect() as connection:
         items = [{"id": f"item-{n}", "type": "content", "text": f"garden venue number {n}"} for n in range(CONTENTS)]
-        connection.ask_json(build_request("POST", "/content/batch", items))
+        connection.request_json(build_request("POST", "/content/batch", items))
         for length in HISTORIES:
             store_history(connection, f"user-{length}", length, draw)
         for _ in range(conditions.rounds(full=100, quick=5)):
@@ -30,7 +30,7 @@ def measure(conditions: Conditions, samples: Samples) -> None:
                 samples.add(f"get_ms.{length}", *times)
                 samples.add(f"round_get_ms.{length}", times[GETS_A_ROUND // 2])
         for length in HISTORIES:
-            found = connection.ask_json(build_request("GET", f"/user/user-{length}/embedding"))["interaction_count"]
+            found = connection.request_json(build_request("GET", f"/user/user-{length}/embedding"))["interaction_count"]
             if found != length:
                 raise RuntimeError(f"user-{length} has {found} interactions, {length} were stored")
 
@@ -42,7 +42,7 @@ def store_history(connection: Connection, user: str, length: int, draw: random.R
             {"user_id": user, "content_id": f"item-{draw.randrange(CONTENTS)}", "type": draw.choice(_KINDS)}
             for _ in range(min(EVENTS_A_REQUEST, length - start))
         ]
-        answer = connection.ask_json(build_request("POST", "/interactions", events))
+        answer = connection.request_json(build_request("POST", "/interactions", events))
         if answer["stored"] != len(events):
             raise RuntimeError(f"{answer['stored']} of {len(events)} interactions were stored")
 

@@ -1,1 +1,1 @@
-"""Boots the image's file system as a small virtual machine and loads it: what really is left of 256 MB."""
+"""Boots the image's file system as a small virtual machine and loads it: what really is left of 256 MiB."""

@@ -1,4 +1,4 @@
-"""`python -m bench.vm`: boot the image as a machine of 256 MB, load it, and check what memory is left."""
+"""`python -m bench.vm`: boot the image as a machine of 256 MiB, load it, and check what memory is left."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     command.add_argument("--root", type=Path, metavar="FOLDER", help="an image's files (default: what is installed)")
     command.add_argument("--config", type=Path, metavar="FILE", help="the image's configuration as JSON")
-    command.add_argument("--memory-mb", type=int, default=256, help="memory of the machine (default: %(default)s)")
+    command.add_argument("--memory-mib", type=int, default=256, help="memory of the machine (default: %(default)s)")
     command.add_argument(
         "--cpu", default="max", help="CPU model as qemu names it, e.g. Haswell (default: all it can emulate)"
     )
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
         if path is not None and not path.exists():
             command.error(f"{path} is not there; python -m bench.vm --help says how to make it")
     image = None if chosen.root is None else Image(chosen.root.resolve(), chosen.config.resolve())
-    hardware = Hardware(memory_mb=chosen.memory_mb, cpu=chosen.cpu)
+    hardware = Hardware(memory_mib=chosen.memory_mib, cpu=chosen.cpu)
     options = Options(image, chosen.parts, hardware, chosen.requests, chosen.batch_items)
     try:
         run = measured(options, chosen.models, chosen.seed)

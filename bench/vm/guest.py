@@ -21,7 +21,7 @@ from bench.vm.readings import GuestLog, parse_log
 from bench.vm.root import Service
 
 QEMU = "qemu-system-x86_64"
-VOLUME_MB = 64
+VOLUME_MIB = 64
 STOP_S = 10.0
 _POLL_S = 0.5
 _TAIL_LINES = 25
@@ -31,18 +31,18 @@ KERNEL_OPTIONS = "console=ttyS0 loglevel=4 panic=-1 mitigations=off random.trust
 
 @dataclass(frozen=True)
 class Hardware:
-    """Memory of the machine in MB of 2^20 bytes, and its one CPU, by the name the emulator has for it.
+    """Memory of the machine in MiB, and its one CPU, by the name the emulator has for it.
 
     cpu: "max" is all that software emulation offers (up to AVX2, so no VNNI).
     """
 
-    memory_mb: int = 256
+    memory_mib: int = 256
     cpu: str = "max"
 
     def options(self) -> list[str]:
         """The emulator's options for it: emulated in software, so that it is the same machine everywhere."""
         cpu = "max,la57=off" if self.cpu == "max" else self.cpu  # 5-level page tables cost a level and gain nothing
-        return ["-machine", "pc", "-accel", "tcg", "-cpu", cpu, "-smp", "1", "-m", str(self.memory_mb)]
+        return ["-machine", "pc", "-accel", "tcg", "-cpu", cpu, "-smp", "1", "-m", str(self.memory_mib)]
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,14 @@ class Guest:
                 break
             try:
                 with self.connect(timeout_s=20) as connection:
-                    if connection.ask(build_request("GET", "/readyz"))[0] == 200:
+                    if connection.send(build_request("GET", "/readyz"))[0] == 200:
                         return time.monotonic() - start
             except (OSError, ValueError):  # the emulator accepts before anybody listens in the guest
                 pass
             time.sleep(_POLL_S)
-        raise ServerError(f"not ready within {limit_s:g} s; {self.obituary()}")
+        raise ServerError(f"not ready within {limit_s:g} s; {self.exit_report()}")
 
-    def obituary(self) -> str:
+    def exit_report(self) -> str:
         """How the service and the emulator ended, with the end of what they wrote."""
         ended, code = self.log().ended, self.process.poll()
         how = "still runs" if ended is None else f"ended with {ended}"
@@ -96,8 +96,8 @@ def booted(root: Path, service: Service, parts: GuestParts, hardware: Hardware) 
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="guest-") as name:
         folder, port = Path(name), free_port()
-        make_disk(folder / "root.img", _disk_mb(root), root)
-        make_disk(folder / "volume.img", VOLUME_MB)
+        make_disk(folder / "root.img", _disk_mib(root), root)
+        make_disk(folder / "volume.img", VOLUME_MIB)
         (folder / "initramfs").write_bytes(initramfs(parts, service))
         for log in ("console", "readings"):
             (folder / log).touch()
@@ -122,12 +122,12 @@ def require_programs() -> None:
             raise NotMeasured(f"{program} is not installed; on Debian or Ubuntu: apt-get install {package}")
 
 
-def make_disk(image: Path, size_mb: int, content: Path | None = None) -> None:
+def make_disk(image: Path, size_mib: int, content: Path | None = None) -> None:
     """An ext4 disk image, filled with the files under `content` with their owners. Raises NotMeasured if it fails."""
     command = [_program("mke2fs") or "mke2fs", "-q", "-F", "-t", "ext4", "-m", "0"]
     if content is not None:
         command += ["-d", str(content)]
-    done = subprocess.run([*command, str(image), f"{size_mb}M"], capture_output=True, text=True)
+    done = subprocess.run([*command, str(image), f"{size_mib}M"], capture_output=True, text=True)
     if done.returncode:
         raise NotMeasured(f"mke2fs cannot make a disk of {content or 'nothing'}: {done.stderr.strip()[-300:]}")
 
@@ -136,8 +136,8 @@ def _program(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
 
 
-def _disk_mb(root: Path) -> int:
-    """Room for the files in blocks of 4 KiB, an eighth more for the file system's own, and 64 MB."""
+def _disk_mib(root: Path) -> int:
+    """Room for the files in blocks of 4 KiB, an eighth more for the file system's own, and 64 MiB."""
     files = [path for path in root.rglob("*") if not path.is_symlink() and path.is_file()]
     blocks = sum(-(-path.stat().st_size // 4096) for path in files)
     return blocks * 4096 * 9 // 8 // MiB + 64

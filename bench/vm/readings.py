@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PAGE_MB = 4096 / (1 << 20)
+PAGE_MIB = 4096 / (1 << 20)
 _END = "end"
 _ENDED = "ended"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One reading, in MB of 2^20 bytes, of the whole guest and, once it runs, of the service in it.
+    """One reading, in MiB, of the whole guest and, once it runs, of the service in it.
 
     total: what the guest's kernel leaves of the machine; available: MemAvailable; oom_kills, major_faults and
     refaulted (file pages read again after they were given up) count from the boot. peak_rss is VmHWM, exact between
     readings too; the service's figures are None before it starts and after it ends.
     """
 
-    total_mb: float
-    available_mb: float
+    total_mib: float
+    available_mib: float
     oom_kills: int
     major_faults: int
-    refaulted_mb: float
-    rss_mb: float | None = None
-    anonymous_mb: float | None = None
-    peak_rss_mb: float | None = None
+    refaulted_mib: float
+    rss_mib: float | None = None
+    anonymous_mib: float | None = None
+    peak_rss_mib: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,18 @@ def parse_log(text: str) -> GuestLog:
 def _reading(values: dict[str, int]) -> Reading:
     try:
         return Reading(
-            total_mb=values["MemTotal"] / 1024,
-            available_mb=values["MemAvailable"] / 1024,
+            total_mib=values["MemTotal"] / 1024,
+            available_mib=values["MemAvailable"] / 1024,
             oom_kills=values["oom_kill"],
             major_faults=values["pgmajfault"],
-            refaulted_mb=values["workingset_refault_file"] * PAGE_MB,
-            rss_mb=_mb(values, "VmRSS"),
-            anonymous_mb=_mb(values, "RssAnon"),
-            peak_rss_mb=_mb(values, "VmHWM"),
+            refaulted_mib=values["workingset_refault_file"] * PAGE_MIB,
+            rss_mib=_mib(values, "VmRSS"),
+            anonymous_mib=_mib(values, "RssAnon"),
+            peak_rss_mib=_mib(values, "VmHWM"),
         )
     except KeyError as missing:
         raise ValueError(f"the guest's reading has no {missing}; it has {sorted(values)}") from None
 
 
-def _mb(values: dict[str, int], name: str) -> float | None:
+def _mib(values: dict[str, int], name: str) -> float | None:
     return values[name] / 1024 if name in values else None

@@ -27,7 +27,7 @@ NOT_SERVED = {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", 
 # Emulation is many times slower than the machine it stands for: deadlines that guard people's patience go up.
 PATIENCE = {"VOWS_REQUEST_TIMEOUT_S": "300", "VOWS_BATCH_TIMEOUT_S": "3600"}
 # Its network ends at this machine, and what is measured needs no key.
-NO_KEYS = {"VOWS_WITHOUT_KEYS": "anyone-may-call"}
+NO_KEYS = {"VOWS_AUTH": "disabled"}
 
 
 @dataclass(frozen=True)

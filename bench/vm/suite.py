@@ -1,4 +1,4 @@
-"""The suite: the wedding catalogue, mixed requests and a large batch in a machine of 256 MB."""
+"""The suite: the wedding catalogue, mixed requests and a large batch in a machine of 256 MiB."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from bench.http_client import build_request
 from bench.server import ServerError
 from bench.suite import Case, Conditions, Metric, Samples, Suite, raw, share
 from bench.texts import TextSource, load_tokenizer
-from bench.traffic import Ask, MixedTraffic
+from bench.traffic import CheckedRequest, MixedTraffic
 from bench.vm.guest import Guest, Hardware, booted, require_programs
 from bench.vm.parts import CACHE, guest_parts
 from bench.vm.root import Service, assemble_root, image_service
 from examples.wedding.journeys import load_catalogue, load_journeys
 
-CASE = "256 MB machine"
+CASE = "256 MiB machine"
 READY_S = 900.0
 PROGRESS_S = 20.0
 CATALOGUE_ITEMS = 8  # in one request: emulation is slow, and progress should be seen
 SETTLED_READINGS = 3  # further readings after the last answer
-AS_EXPECTED = share("as_expected", "asked")
+EXPECTED_STATUS_SHARE = share("expected_status", "requests")
 Progress = Callable[[str], None]
 
 
@@ -40,7 +40,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Options:
-    """What to boot, on what, and how much to ask of it.
+    """What to boot, on what, and how many requests to send.
 
     image: None assembles a root file system of what is installed here; parts: folder of kernel and busybox, None for
     the cache; requests: mixed requests between the catalogue and the batch of `batch_items` texts of 256 tokens.
@@ -54,7 +54,7 @@ class Options:
 
 
 def measure(options: Options, conditions: Conditions, samples: Samples, progress: Progress) -> None:
-    """Boot, wait until it is ready, ask everything of it once, and keep every reading."""
+    """Boot, wait until it is ready, send every request once, and keep every reading."""
     require_programs()
     parts = guest_parts(options.parts)
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -67,70 +67,70 @@ def measure(options: Options, conditions: Conditions, samples: Samples, progress
             service = image_service(root, options.image.config)
         samples.note("root", "packages of this machine" if options.image is None else "image")
         samples.note("cpu", options.hardware.cpu)
-        samples.note("memory_mb", options.hardware.memory_mb)
-        asks = list(_asks(root, service, options, conditions.seed))
-        progress(f"booting {root} with {options.hardware.memory_mb} MB")
+        samples.note("memory_mib", options.hardware.memory_mib)
+        checked_requests = list(_requests(root, service, options, conditions.seed))
+        progress(f"booting {root} with {options.hardware.memory_mib} MiB")
         with booted(root, service, parts, options.hardware) as guest:
             try:
-                _load(guest, asks, samples, progress)
+                _load(guest, checked_requests, samples, progress)
             except (ServerError, OSError) as error:
-                reason = str(error) if isinstance(error, ServerError) else f"{error}; {guest.obituary()}"
+                reason = str(error) if isinstance(error, ServerError) else f"{error}; {guest.exit_report()}"
                 progress(reason)
                 samples.note("ended", reason[-600:])
-                samples.count("asked", len(asks) - int(sum(samples.series.get("asked", ()))))
+                samples.count("requests", len(checked_requests) - int(sum(samples.series.get("requests", ()))))
             finally:
                 _keep_readings(guest, samples)
 
 
-def demo_asks() -> Iterator[Ask]:
+def demo_requests() -> Iterator[CheckedRequest]:
     """The wedding catalogue and its couples: preferences, events, and after each chapter a ranking."""
     catalogue, now = load_catalogue(), datetime.now(UTC)
     for start in range(0, len(catalogue), CATALOGUE_ITEMS):
-        yield _ask("catalogue", "POST", "/content/batch", catalogue[start : start + CATALOGUE_ITEMS])
+        yield _checked("catalogue", "POST", "/content/batch", catalogue[start : start + CATALOGUE_ITEMS])
     for journey in load_journeys():
         if journey.preferences:
             told = {"preferences": list(journey.preferences)}
-            yield _ask("preferences", "PUT", f"/user/{journey.user_id}/preferences", told)
+            yield _checked("preferences", "PUT", f"/user/{journey.user_id}/preferences", told)
         for chapter in journey.chapters:
             events = [event.interaction(journey.user_id, now) for event in chapter.events]
-            yield _ask("interactions", "POST", "/interactions", events)
-            yield _ask("user embedding", "GET", f"/user/{journey.user_id}/embedding")
+            yield _checked("interactions", "POST", "/interactions", events)
+            yield _checked("user embedding", "GET", f"/user/{journey.user_id}/embedding")
             candidates = {"user_id": journey.user_id, "candidates": journey.unseen(catalogue), "top_k": 5}
-            yield _ask("rank", "POST", "/rank", candidates)
+            yield _checked("rank", "POST", "/rank", candidates)
 
 
-def _asks(root: Path, service: Service, options: Options, seed: int) -> Iterator[Ask]:
+def _requests(root: Path, service: Service, options: Options, seed: int) -> Iterator[CheckedRequest]:
     source = TextSource(load_tokenizer(root / service.models[1:] / "minilm"), seed)
     traffic = MixedTraffic(source, seed)
     return itertools.chain(
-        demo_asks(), itertools.islice(iter(traffic), options.requests), [traffic.large_batch(options.batch_items)]
+        demo_requests(), itertools.islice(iter(traffic), options.requests), [traffic.large_batch(options.batch_items)]
     )
 
 
-def _load(guest: Guest, asks: list[Ask], samples: Samples, progress: Progress) -> None:
+def _load(guest: Guest, checked_requests: list[CheckedRequest], samples: Samples, progress: Progress) -> None:
     seconds = guest.until_ready(READY_S)
     progress(f"ready after {seconds:.0f} s of emulation")
     samples.add("readings_before_ready", len(guest.log().readings))
     told = time.monotonic()
     with guest.connect() as connection:
-        for number, ask in enumerate(asks, start=1):
-            if number == len(asks) or time.monotonic() - told > PROGRESS_S:
-                told, available = time.monotonic(), guest.log().readings[-1].available_mb
-                progress(f"request {number} of {len(asks)} ({ask.name}), {available:.0f} MB available")
-            samples.count("asked")
-            status, body = connection.ask(ask.request)
-            samples.count("as_expected", int(status in ask.expected))
-            if status not in ask.expected:
-                samples.note(f"unexpected.{ask.name}", f"{status}: {body[:200]!r}")
+        for number, checked in enumerate(checked_requests, start=1):
+            if number == len(checked_requests) or time.monotonic() - told > PROGRESS_S:
+                told, available = time.monotonic(), guest.log().readings[-1].available_mib
+                progress(f"request {number} of {len(checked_requests)} ({checked.name}), {available:.0f} MiB available")
+            samples.count("requests")
+            status, body = connection.send(checked.request)
+            samples.count("expected_status", int(status in checked.expected))
+            if status not in checked.expected:
+                samples.note(f"unexpected.{checked.name}", f"{status}: {body[:200]!r}")
         wanted = len(guest.log().readings) + SETTLED_READINGS
-        info = connection.ask_json(build_request("GET", "/info"))
+        info = connection.request_json(build_request("GET", "/info"))
         model = info["models"][0]
         samples.note("encoding", model["encoding"])
         for name, value in model["self_test"].items():
             samples.note(f"self_test.{name}", value)
         samples.note("content_stored", info["stored"]["content"])
         while len(guest.log().readings) < wanted and guest.process.poll() is None:
-            connection.ask(build_request("GET", "/healthz"))
+            connection.send(build_request("GET", "/healthz"))
 
 
 def _keep_readings(guest: Guest, samples: Samples) -> None:
@@ -139,20 +139,20 @@ def _keep_readings(guest: Guest, samples: Samples) -> None:
     if not readings:
         return
     ready = int(sum(samples.series.pop("readings_before_ready", [len(readings)])))
-    samples.add("total_mb", readings[0].total_mb)
-    samples.add("available_before_mb", readings[0].available_mb)
+    samples.add("total_mib", readings[0].total_mib)
+    samples.add("available_before_mib", readings[0].available_mib)
     if readings[ready:]:
-        samples.add("available_ready_mb", readings[ready].available_mb)
-    samples.add("available_mb", *(reading.available_mb for reading in readings[ready:]))
-    samples.add("anonymous_mb", *(one for one in (reading.anonymous_mb for reading in readings) if one is not None))
-    samples.add("peak_rss_mb", max((reading.peak_rss_mb or 0.0 for reading in readings), default=0.0))
+        samples.add("available_ready_mib", readings[ready].available_mib)
+    samples.add("available_mib", *(reading.available_mib for reading in readings[ready:]))
+    samples.add("anonymous_mib", *(one for one in (reading.anonymous_mib for reading in readings) if one is not None))
+    samples.add("peak_rss_mib", max((reading.peak_rss_mib or 0.0 for reading in readings), default=0.0))
     samples.add("oom_kills", readings[-1].oom_kills)
     samples.add("major_faults", readings[-1].major_faults)
-    samples.add("refaulted_mb", readings[-1].refaulted_mb)
+    samples.add("refaulted_mib", readings[-1].refaulted_mib)
 
 
-def _ask(name: str, method: str, path: str, body: object = None) -> Ask:
-    return Ask(name, build_request(method, path, body), frozenset({200}))
+def _checked(name: str, method: str, path: str, body: object = None) -> CheckedRequest:
+    return CheckedRequest(name, build_request(method, path, body), frozenset({200}))
 
 
 def _to_stderr(line: str) -> None:
@@ -166,22 +166,22 @@ def _measure_here(conditions: Conditions, samples: Samples) -> None:
 
 SUITE = Suite(
     name="vm",
-    purpose="what a virtual machine of 256 MB has left while it serves",
-    reading="A virtual machine with one CPU, 256 MB and no swap boots the image's files (`make vm-check`): the wedding "
-    "catalogue and its couples, mixed requests over every endpoint, one batch of 32 texts of 256 tokens. `total` is "
-    "what the guest's kernel leaves of the machine, `available` its MemAvailable, read twice a second of its time. "
+    purpose="memory that a virtual machine of 256 MiB has left while it serves",
+    reading="A virtual machine with one CPU, 256 MiB and no swap boots the image's files (`make vm-check`): the "
+    "wedding catalogue and its couples, mixed requests over every endpoint, a batch of 32 texts of 256 tokens. `total` "
+    "is what the guest's kernel leaves of the machine, `available` its MemAvailable, read twice a second of its time. "
     "The machine is emulated in software: memory figures carry over to a real machine, times would not, so none are "
-    "given. MB are 2^20 bytes.",
+    "given.",
     cases=(Case(CASE, _measure_here, limit_s=3600),),
     metrics=(
-        Metric("vm.total_mb", CASE, "MB", "lower", raw("total_mb")),
-        Metric("vm.available_before_mb", CASE, "MB", "lower", raw("available_before_mb")),
-        Metric("vm.available_ready_mb", CASE, "MB", "lower", raw("available_ready_mb")),
-        Metric("vm.available_min_mb", CASE, "MB", "lower", raw("available_mb"), "min"),
-        Metric("vm.peak_rss_mb", CASE, "MB", "higher", raw("peak_rss_mb"), "max"),
-        Metric("vm.anonymous_mb", CASE, "MB", "higher", raw("anonymous_mb"), "max"),
-        Metric("vm.refaulted_mb", CASE, "MB", "higher", raw("refaulted_mb"), "max"),
+        Metric("vm.total_mib", CASE, "MiB", "lower", raw("total_mib")),
+        Metric("vm.available_before_mib", CASE, "MiB", "lower", raw("available_before_mib")),
+        Metric("vm.available_ready_mib", CASE, "MiB", "lower", raw("available_ready_mib")),
+        Metric("vm.available_min_mib", CASE, "MiB", "lower", raw("available_mib"), "min"),
+        Metric("vm.peak_rss_mib", CASE, "MiB", "higher", raw("peak_rss_mib"), "max"),
+        Metric("vm.anonymous_mib", CASE, "MiB", "higher", raw("anonymous_mib"), "max"),
+        Metric("vm.refaulted_mib", CASE, "MiB", "higher", raw("refaulted_mib"), "max"),
         Metric("vm.oom_kills", CASE, "processes", "higher", raw("oom_kills"), "max"),
-        Metric("vm.answered", CASE, "share", "lower", AS_EXPECTED),
+        Metric("vm.expected_status_share", CASE, "share", "lower", EXPECTED_STATUS_SHARE),
     ),
 )

@@ -49,10 +49,13 @@ def port():
 def test_one_connection_carries_many_requests_and_large_responses(port):
     with Connection(port) as connection:
         for n in range(3):
-            assert connection.ask_json(build_request("POST", "/echo", {"n": n, "text": "é"})) == {"n": n, "text": "é"}
-            status, body = connection.ask(build_request("GET", "/large"))
+            assert connection.request_json(build_request("POST", "/echo", {"n": n, "text": "é"})) == {
+                "n": n,
+                "text": "é",
+            }
+            status, body = connection.send(build_request("GET", "/large"))
             assert (status, len(body)) == (200, 300_000)
-            assert connection.ask(build_request("GET", "/empty")) == (204, b"")
+            assert connection.send(build_request("GET", "/empty")) == (204, b"")
 
 
 def test_bytes_are_sent_as_they_are_with_their_type():
@@ -65,12 +68,12 @@ def test_bytes_are_sent_as_they_are_with_their_type():
 
 def test_a_server_that_disconnects_is_an_error(port):
     with Connection(port) as connection, pytest.raises(ConnectionError):
-        connection.ask(build_request("GET", "/close"))
+        connection.send(build_request("GET", "/close"))
 
 
 def test_an_error_response_raises_where_success_is_required(port):
     with Connection(port) as connection, pytest.raises(RuntimeError, match="GET /busy answered 503"):
-        connection.ask_json(build_request("GET", "/busy"))
+        connection.request_json(build_request("GET", "/busy"))
 
 
 def test_a_response_without_content_length_is_rejected():

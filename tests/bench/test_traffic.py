@@ -45,19 +45,19 @@ def test_a_missing_bundle_says_how_to_make_one(tmp_path):
         load_tokenizer(tmp_path)
 
 
-def asked(tokenizer, seed, count):
+def requests_of(tokenizer, seed, count):
     return list(itertools.islice(iter(MixedTraffic(TextSource(tokenizer, seed), seed)), count))
 
 
 def test_the_same_seed_gives_the_same_bytes(tokenizer):
-    assert asked(tokenizer, 5, 100) == asked(tokenizer, 5, 100)
-    assert asked(tokenizer, 5, 100) != asked(tokenizer, 6, 100)
+    assert requests_of(tokenizer, 5, 100) == requests_of(tokenizer, 5, 100)
+    assert requests_of(tokenizer, 5, 100) != requests_of(tokenizer, 6, 100)
 
 
 def test_mixed_traffic_requests_every_endpoint(tokenizer):
     lines = {
-        re.sub(r"/(item|user)-\d+", r"/{\1}", ask.request.split(b" HTTP")[0].decode())
-        for ask in asked(tokenizer, 1, 500)
+        re.sub(r"/(item|user)-\d+", r"/{\1}", checked.request.split(b" HTTP")[0].decode())
+        for checked in requests_of(tokenizer, 1, 500)
     }
     assert lines >= {
         "POST /embed", "POST /embed/batch", "PUT /content/{item}", "GET /content/{item}", "DELETE /content/{item}",
@@ -73,28 +73,28 @@ def test_the_expected_status_depends_on_what_was_stored(tokenizer):
     """A naive store replayed beside the stream agrees about every content request."""
     stored: set[str] = set()
     seen = Counter()
-    for ask in asked(tokenizer, 3, 800):
-        head, _, body = ask.request.partition(b"\r\n\r\n")
+    for checked in requests_of(tokenizer, 3, 800):
+        head, _, body = checked.request.partition(b"\r\n\r\n")
         method, path = head.split(b" ")[:2]
         content = path.decode().removeprefix("/content/")
-        match ask.name:
+        match checked.name:
             case "content put":
-                assert ask.expected == {200}
+                assert checked.expected == {200}
                 stored.add(content)
             case "content get" | "content delete":
-                assert ask.expected == {404} if content not in stored else ask.expected <= {200, 204}
+                assert checked.expected == {404} if content not in stored else checked.expected <= {200, 204}
                 if method == b"DELETE":
                     stored.discard(content)
             case "content/batch json":
                 stored |= {item["id"] for item in json.loads(body)}
             case "content/batch ndjson":
                 stored |= {json.loads(line)["id"] for line in body.splitlines()}
-        seen[ask.name, *ask.expected] += 1
+        seen[checked.name, *checked.expected] += 1
     kinds = [("content put", 200), ("content delete", 204), ("content delete", 404)]
     assert all(seen[kind] for kind in kinds)
 
 
 def test_the_large_batch_is_32_texts_of_256_tokens(tokenizer):
-    ask = MixedTraffic(TextSource(tokenizer, 1), 1).large_batch()
-    items = json.loads(ask.request.partition(b"\r\n\r\n")[2])["items"]
+    checked = MixedTraffic(TextSource(tokenizer, 1), 1).large_batch()
+    items = json.loads(checked.request.partition(b"\r\n\r\n")[2])["items"]
     assert [len(tokenizer.encode(item["text"]).ids) for item in items] == [256] * 32

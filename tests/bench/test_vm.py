@@ -1,4 +1,4 @@
-"""The check of a 256 MB machine: its archive, its readings, what it refuses, and two machines that really boot."""
+"""The check of a 256 MiB machine: its archive, its readings, what it refuses, and two machines that really boot."""
 
 import json
 import shlex
@@ -18,7 +18,7 @@ from bench.vm.initramfs import archive, service_script
 from bench.vm.parts import CACHE, GuestParts
 from bench.vm.readings import parse_log
 from bench.vm.root import Service, image_service
-from bench.vm.suite import CASE, SUITE, demo_asks
+from bench.vm.suite import CASE, SUITE, demo_requests
 from examples.wedding.journeys import load_catalogue
 from runtime.settings import Settings
 
@@ -50,8 +50,8 @@ def test_readings_are_parsed_and_an_unfinished_one_is_left_out():
     log = parse_log(text)
     before, during = log.readings
     assert log.ended == 137
-    assert (before.available_mb, before.oom_kills, before.anonymous_mb, before.peak_rss_mb) == (180, 0, None, None)
-    assert (during.available_mb, during.oom_kills, during.anonymous_mb, during.peak_rss_mb) == (100, 1, 60, 116)
+    assert (before.available_mib, before.oom_kills, before.anonymous_mib, before.peak_rss_mib) == (180, 0, None, None)
+    assert (during.available_mib, during.oom_kills, during.anonymous_mib, during.peak_rss_mib) == (100, 1, 60, 116)
     assert parse_log("").readings == []
 
 
@@ -115,7 +115,7 @@ def test_the_longer_deadlines_are_settings(image):
 
 
 def test_the_demo_s_requests_hold_the_whole_catalogue():
-    bodies = [ask.request.partition(b"\r\n\r\n")[2] for ask in demo_asks() if ask.name == "catalogue"]
+    bodies = [checked.request.partition(b"\r\n\r\n")[2] for checked in demo_requests() if checked.name == "catalogue"]
     assert [item for body in bodies for item in json.loads(body)] == load_catalogue()
 
 
@@ -141,14 +141,20 @@ def test_an_image_that_is_not_there_is_wrong_use(tmp_path, capsys):
     [
         ({}, set()),
         ({"oom_kills": [1]}, {"vm.oom_kills"}),
-        ({"available_mb": [90, 1, 90]}, {"vm.available_min_mb"}),
-        ({"as_expected": [99]}, {"vm.answered"}),
+        ({"available_mib": [90, 1, 90]}, {"vm.available_min_mib"}),
+        ({"expected_status": [99]}, {"vm.expected_status_share"}),
     ],
 )
 def test_a_kill_too_little_memory_and_a_wrong_answer_fail_the_check(change, missed):
-    good = {"available_mb": [90.0, 80.0], "oom_kills": [0], "asked": [100], "as_expected": [100], "total_mb": [218]}
-    same = {name: [1.0] for name in ("available_before_mb", "available_ready_mb", "peak_rss_mb", "anonymous_mb")}
-    result = CaseResult({**same, "refaulted_mb": [0.0], **good, **change})
+    good = {
+        "available_mib": [90.0, 80.0],
+        "oom_kills": [0],
+        "requests": [100],
+        "expected_status": [100],
+        "total_mib": [218],
+    }
+    same = {name: [1.0] for name in ("available_before_mib", "available_ready_mib", "peak_rss_mib", "anonymous_mib")}
+    result = CaseResult({**same, "refaulted_mib": [0.0], **good, **change})
     rows = rows_of(SUITE, {CASE: result}, load_targets())
     assert {row.metric.name for row in missed_gates(rows)} == missed
 
@@ -168,7 +174,7 @@ def tiny_machine(tmp_path):
 
     def boot(*command):
         service = Service(("/bin/busybox", *command), {"VOWS_PORT": "8080"}, 65534, 65534, "/", "/data")
-        return booted(tmp_path, service, parts, Hardware(memory_mb=96))
+        return booted(tmp_path, service, parts, Hardware(memory_mib=96))
 
     return boot
 
@@ -179,9 +185,9 @@ def test_a_machine_boots_its_files_and_tells_its_memory(tiny_machine):
     with tiny_machine("sh", "-c", script) as guest:  # the volume can be written, the root cannot
         guest.until_ready(120)
         first, *_, last = guest.log().readings
-    assert 96 > first.total_mb > first.available_mb > 10
-    assert first.anonymous_mb is None
-    assert last.anonymous_mb is not None
+    assert 96 > first.total_mib > first.available_mib > 10
+    assert first.anonymous_mib is None
+    assert last.anonymous_mib is not None
     assert last.oom_kills == 0
 
 
