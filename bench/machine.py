@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+from runtime.system.host import cpu_model
+
 VECTOR_FLAGS = ("avx", "avx2", "fma", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp")
 PACKAGES = ("numpy", "onnxruntime", "tokenizers", "starlette", "uvicorn", "uvloop", "httptools", "msgspec")
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,11 +44,8 @@ def read_machine() -> Machine:
     """This machine, from /proc (Linux only)."""
     cpu = _cpu_fields()
     present = set(cpu.get("flags", cpu.get("Features", "")).split())
-    model = cpu.get("model name", platform.machine())
-    if "cpu family" in cpu:  # virtual machines often hide the model's name; family and model still tell it
-        model += f" (family {cpu['cpu family']}, model {cpu.get('model', '?')})"
     return Machine(
-        cpu=model,
+        cpu=cpu_model(),
         flags=tuple(flag for flag in VECTOR_FLAGS if flag in present),
         cores=len(os.sched_getaffinity(0)),
         memory_mib=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20,

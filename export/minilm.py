@@ -28,7 +28,7 @@ from runtime.models.derived import DerivedFile
 from runtime.models.installed import PACKAGED, TEXT_ENCODER
 from runtime.models.session import onnxruntime_version
 from runtime.models.text_encoder import TextEncoder
-from runtime.system.host import cpu_name
+from runtime.system.host import cpu_model
 
 KIND = "text-encoder"
 MODEL_VERSION = "sentence-bert-v1"
@@ -183,7 +183,7 @@ def _manifest_fields(
         "opset": OPSET,
         "recipe": recipe.parameters(),
         "quality": findings.quality,
-        "exported_on": cpu_name(),
+        "exported_on": cpu_model(),
     }
 
 

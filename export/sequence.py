@@ -35,7 +35,7 @@ from runtime.models.installed import BUNDLES, DEFAULT
 from runtime.models.sequence_model import SequenceModel, golden_history, load_sequence_model, recorded
 from runtime.models.session import onnxruntime_version
 from runtime.personalization.item_identity import id_hash
-from runtime.system.host import cpu_name
+from runtime.system.host import cpu_model
 from training.checkpoint import CONFIG, WEIGHTS, Checkpoint
 from training.errors import TrainingError
 
@@ -252,5 +252,5 @@ def _manifest_fields(folder: Path, checkpoint: Checkpoint, files: dict[str, str]
             "gate": asdict(gate),
         },
         "quality": {},
-        "exported_on": cpu_name(),
+        "exported_on": cpu_model(),
     }

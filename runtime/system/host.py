@@ -47,6 +47,16 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def cpu_model() -> str:
+    """The CPU's name with its family and model: virtual machines often hide the name, and these still tell it."""
+    fields: dict[str, str] = {}
+    for line in _lines(Path("/proc/cpuinfo")):
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip(), value.strip())
+    family = f" (family {fields['cpu family']}, model {fields.get('model', '?')})" if "cpu family" in fields else ""
+    return cpu_name() + family
+
+
 def integer_encoding() -> str:
     """The encoding of int8 weights whose kernel is exact and fastest here: "s8" or "u8".
 
