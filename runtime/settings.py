@@ -39,7 +39,7 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "address", "Address to listen on.")
     port: int = _setting(8080, "port", "Port to listen on; 0 takes a free one.", low=0, high=65535)
-    data_dir: Path = _setting(Path("data"), "folder", "Where the database lives; made when it is not there.")
+    data_dir: Path = _setting(Path("data"), "folder", "Folder of the database; created if it does not exist.")
     models_dir: Path | None = _setting(
         None,
         "folder",
@@ -98,7 +98,7 @@ class Settings:
         "loopback",
         "required, loopback, disabled",
         "Who may call. required: clients with a key, and without keys the server does not start. loopback: the same "
-        "where there are keys; without any, it listens on a loopback address only. disabled: whoever reaches the port.",
+        "where there are keys; without any, it listens on a loopback address only. disabled: anyone.",
     )
     rate_per_s: float = _setting(
         0.0,

@@ -42,7 +42,6 @@ PENDING = (
     "tests/training/",
     "checkpoints/",
     "export/",
-    "runtime/store/",
     "docs/decisions/01",
 )
 TEXT = {".py", ".md", ".toml", ".txt", ".c", ".sh", ".js", ".css", ".html", ".json", ".ipynb", ".svg", ".yml", ""}

@@ -1,5 +1,5 @@
 """Pages for people, the same on every server: the one to try it on, and the documentation. Nothing of them is fetched
-from elsewhere, and a browser that shows them is told to fetch nothing from elsewhere."""
+from elsewhere, and a browser that shows them may fetch nothing from elsewhere."""
 
 from base64 import b64encode
 from functools import cache

@@ -37,7 +37,7 @@ class Catalog:
     Memory: 1,536 bytes an item of 384 dimensions as float32, 392 as int8, out of `max_bytes`; and about 210 bytes an
     item for its id and up to 150 for its labels. As int8 the exact vectors are asked for where they are needed: `exact`
     reads them from where they are stored.
-    The whole matrix is reserved at start, but the system hands out memory only as rows are first written, so it grows
+    The whole matrix is reserved at start, but the system allocates memory only as rows are first written, so it grows
     in place, is never copied, and a small catalogue stays small. Rows of deleted items are used again.
     """
 

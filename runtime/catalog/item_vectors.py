@@ -19,7 +19,7 @@ class ItemVectors:
     """Unit vectors of catalogue rows, each with the version of the row that it was computed from.
 
     A vector is there as long as its row's version is still that one, so nothing has to be done when content changes.
-    Memory: 2 · dimensions + 4 bytes an item, handed out by the system as rows are first written. Half precision moves a
+    Memory: 2 · dimensions + 4 bytes an item, allocated by the system as rows are first written. Half precision moves a
     cosine by less than 0.001, and both models have to fit.
     """
 

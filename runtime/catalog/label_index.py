@@ -16,7 +16,7 @@ class LabelIndex:
     Memory: 12 bytes a label and 5 a row; a dictionary of sets takes ten times as much. Finding a label is one pass over
     all entries (2 MB for 22,000 items of 12 labels), which costs less than scoring them. Nothing of the text is kept:
     two labels are the same when their hashes are, which for a million different labels happens once in 30 million
-    catalogues. The arrays are reserved at once, but the system hands out their memory as it is written.
+    catalogues. The arrays are reserved at once, but the system allocates their memory as it is written.
     """
 
     def __init__(self, rows: int, capacity: int) -> None:

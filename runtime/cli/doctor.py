@@ -151,7 +151,7 @@ def _reach(settings: Settings) -> Finding:
     if settings.host in ("127.0.0.1", "::1", "localhost"):
         return Finding("reach", f"{settings.host}:{settings.port}, this machine alone", "ok")
     if settings.auth == "disabled":
-        return Finding("reach", f"{settings.host}:{settings.port}, whoever reaches it (VOWS_AUTH=disabled)", "ok")
+        return Finding("reach", f"{settings.host}:{settings.port}, anyone who reaches it (VOWS_AUTH=disabled)", "ok")
     return Finding("reach", f"{settings.host} without API keys: the server will not start", "unsafe")
 
 

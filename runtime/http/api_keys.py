@@ -24,8 +24,8 @@ _ENTRY = re.compile(r"([A-Za-z0-9_.-]{1,64}):(read|write|read\+write):([0-9a-f]{
 class ApiKey:
     """`name` is for logs, metrics and the rate limit; while a client changes its key, the old and the new one share it.
 
-    `digest`: SHA-256 of the key, 32 bytes. No salt and no slow hash: a key is 256 random bits, which no list holds and
-    nobody can try out.
+    `digest`: SHA-256 of the key, 32 bytes. No salt and no slow hash: a key is 256 random bits, which cannot be
+    guessed or listed.
     """
 
     name: str

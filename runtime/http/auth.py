@@ -17,7 +17,7 @@ ANYONE = "anyone"  # in logs and metrics, where no key was asked for
 
 
 class Gate:
-    """Checks each request once, before its body is read. Without keys everybody may do everything.
+    """Checks each request once, before its body is read. Without keys every request is allowed.
 
     `rate`: None for no limit. A client is the name of a key, or else an address: behind a proxy, the proxy's.
     """

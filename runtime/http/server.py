@@ -105,7 +105,7 @@ def _check_reach(listener: socket.socket, options: Options) -> None:
     listener.close()
     raise StartError(
         f"{address} can be reached from outside and there are no API keys. `vows-edge key` makes one for "
-        "VOWS_API_KEYS; or listen on VOWS_HOST=127.0.0.1; or, if whoever reaches this port may read and write "
+        "VOWS_API_KEYS; or listen on VOWS_HOST=127.0.0.1; or, if anyone who reaches this port may read and write "
         "everything, set VOWS_AUTH=disabled"
     )
 

@@ -81,7 +81,7 @@ def _is_whole(file: Path, entry: DerivedFile) -> bool:
 
 
 def _make(source: Path, entry: DerivedFile, file: Path) -> None:
-    """Written under another name, synced and renamed: it appears whole or not at all, also when the machine dies."""
+    """Written under another name, synced and renamed: it appears whole or not at all, also when the machine fails."""
     partial = file.with_name(f".{file.name}.partial")
     while True:
         # One name for all processes, so that what a killed one left is written over and not left for good.

@@ -14,7 +14,7 @@ POPULAR_ITEMS = 20
 def popular_vector(embeddings: NDArray[np.floating]) -> Vector | None:
     """Unit vector of the plain average of popular items, [n, 384] → float32 [384]; None for no items or no direction.
 
-    Plain, not weighted by popularity: one item that everybody saw should not be every newcomer's taste.
+    Plain, not weighted by popularity: one very popular item should not define every new user.
     """
     if len(embeddings) == 0:
         return None

@@ -123,7 +123,7 @@ def _copy(source: sqlite3.Connection, to: Path) -> Backup:
 
 
 def _checked(path: Path, *, for_this_version: bool = False) -> Backup:
-    """What is in a database that nobody uses, after reading every page of it. Writes nothing. Raises StoreError."""
+    """Contents of a database that is not in use, after reading every page. Writes nothing. Raises StoreError."""
     # immutable: no log or shared-memory file is made beside it
     uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
     with translated(f"checking {path}"), closing(sqlite3.connect(uri, uri=True)) as connection:

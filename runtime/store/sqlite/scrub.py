@@ -44,7 +44,9 @@ class Scrubber:
         os.close(self._file)
 
     def run(self, connection: sqlite3.Connection) -> str | None:
-        """Pay what is owed (see `owe`), outside a transaction. What was in the way, if anything; then it stays owed.
+        """Scrub the file if a scrub is pending (see `request_scrub`), outside a transaction.
+
+        Returns what prevented it, if anything; the scrub then stays pending.
 
         Raises sqlite3.Error or OSError.
         """
@@ -52,7 +54,7 @@ class Scrubber:
             return None
         if (problem := empty_log(connection)) is not None:
             return problem
-        connection.execute("BEGIN IMMEDIATE")  # from here on nobody writes to the log, so nobody moves it to the file
+        connection.execute("BEGIN IMMEDIATE")  # from here on no connection writes to the log or moves it to the file
         try:
             if self._log.stat().st_size:
                 return "another program wrote to the log"
@@ -68,13 +70,13 @@ class Scrubber:
         return None
 
 
-def owe(connection: sqlite3.Connection) -> None:
-    """Note, in the transaction that deletes, that the file is to be scrubbed: also after a crash. Always writes."""
+def request_scrub(connection: sqlite3.Connection) -> None:
+    """Record a pending scrub in the transaction that deletes, so that it also follows a crash. Always writes."""
     connection.execute("INSERT INTO scrub_owed VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET times = times + 1")
 
 
 def empty_log(connection: sqlite3.Connection) -> str | None:
-    """Move every page from the log into the database and cut the log to nothing. What was in the way, if anything."""
+    """Move every page from the log into the database and truncate the log. Returns what prevented it, if anything."""
     busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return "a reader is in the way" if busy else None
 

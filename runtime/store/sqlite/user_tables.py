@@ -77,7 +77,7 @@ def delete(connection: sqlite3.Connection, user_id: str) -> DeletedUser:
             (STRENGTHS[TYPES[code]] * events, content_key),
         )
         forget_unused_id(connection, content_key)
-    scrub.owe(connection)
+    scrub.request_scrub(connection)
     for name in ("interactions", "preferences", "users"):
         totals.change(connection, name, -deleted[name])
     return DeletedUser(**deleted)

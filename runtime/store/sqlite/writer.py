@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from runtime.store.errors import StoreBusy, StoreClosed, StoreError
 from runtime.store.sqlite.connection import translate
-from runtime.store.sqlite.scrub import Scrubber, empty_log, owe
+from runtime.store.sqlite.scrub import Scrubber, empty_log, request_scrub
 from runtime.system.trace import current
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class Writer:
         """Queue `apply`; the future completes after the commit that holds its changes was synced.
 
         `apply` runs inside a savepoint: when it raises, its changes alone are undone and its future gets the error.
-        `scrub`: the future also waits until what it deleted is gone from the bytes of the files.
+        `scrub`: the future also waits until the deleted bytes are erased from the files.
 
         Raises StoreBusy or StoreClosed.
         """
@@ -138,12 +138,12 @@ class Writer:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             if self._unsettled:
-                owe(self._connection)
+                request_scrub(self._connection)
             for write in live:
                 self._apply(write)
             self._connection.execute("COMMIT")
             self._unsettled = False
-        except BaseException as error:  # an answer to everyone in this transaction; the thread lives on
+        except BaseException as error:  # every waiter of this transaction gets it; the thread continues
             failure = translate(error, "committing") if isinstance(error, sqlite3.Error) else error
             for write in live:
                 write.error = failure
