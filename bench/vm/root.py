@@ -19,7 +19,8 @@ from typing import Any
 from bench.machine import ROOT
 from bench.server import IMAGE_ENVIRONMENT
 from bench.suite import NotMeasured
-from runtime.models.installed import TEXT_ENCODER, make_derived
+from runtime.models.bundle import MANIFEST
+from runtime.models.installed import PACKAGED, SEQUENCE, TEXT_ENCODER, make_derived
 
 NOBODY = 65534
 PACKAGES, APPLICATION, MODELS, VOLUME = "/opt/packages", "/opt/app", "/opt/models", "/data"
@@ -107,21 +108,25 @@ def _entry(file: Path, wanted: str) -> list[str] | None:
 
 
 def assemble_root(root: Path, models: Path) -> Service:
-    """Fill the empty folder `root` with this Python, the locked packages, the runtime and the bundle; their service.
+    """Fill the empty folder `root` with what the image holds: Python, the locked packages, the runtime and the bundles
+    of both models, from `models` or else from the package. Returns their service.
 
-    Raises NotMeasured when a locked package is not installed here or the bundle is not there.
+    Raises NotMeasured when a locked package is not installed here.
     """
-    if not (models / "minilm" / "manifest.json").exists():
-        raise NotMeasured(f"no model bundle in {models / 'minilm'}: make export")
     python, stdlib = Path(sys.executable).resolve(), Path(sysconfig.get_path("stdlib"))
-    _copy(python, root / str(python)[1:])
-    shutil.copytree(stdlib, root / str(stdlib)[1:], ignore=_not_served)
+    # Both below one prefix, wherever links lead to: that is where Python looks for its library.
+    home = Path(sys.base_prefix)
+    command = home / "bin" / python.name
+    _copy(python, root / str(command)[1:])
+    shutil.copytree(stdlib, root / str(home / "lib" / stdlib.name)[1:], ignore=_not_served)
     packages = root / PACKAGES[1:]
     for file in _locked_files():
         _copy(Path(str(file.locate())), packages / file)
     ignored = shutil.ignore_patterns("__pycache__", "bundles")
     shutil.copytree(ROOT / "runtime", root / APPLICATION[1:] / "runtime", ignore=ignored)
-    shutil.copytree(models / "minilm", root / MODELS[1:] / "minilm")
+    for name in (TEXT_ENCODER, SEQUENCE):
+        found = next(folder for folder in (models / name, PACKAGED / name) if (folder / MANIFEST).exists())
+        shutil.copytree(found, root / MODELS[1:] / name)
     make_derived(root / MODELS[1:] / TEXT_ENCODER)  # as in the image: the root file system is read-only
     for folder in (packages, root / APPLICATION[1:]):  # the root file system is read-only
         compileall.compile_dir(folder, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
@@ -132,6 +137,7 @@ def assemble_root(root: Path, models: Path) -> Service:
         (root / name).mkdir(parents=True, exist_ok=True)
     environment = {
         "PATH": "/usr/bin:/bin",
+        "PYTHONHOME": str(home),
         "PYTHONPATH": f"{PACKAGES}:{APPLICATION}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "VOWS_HOST": "0.0.0.0",
@@ -140,7 +146,7 @@ def assemble_root(root: Path, models: Path) -> Service:
         "VOWS_MODELS_DIR": MODELS,
     }
     return Service(
-        command=(str(python), "-m", "runtime"),
+        command=(str(command), "-m", "runtime"),
         environment={**environment, **IMAGE_ENVIRONMENT, **PATIENCE, **NO_KEYS},
         uid=NOBODY,
         gid=NOBODY,

@@ -97,6 +97,10 @@ def demo_requests() -> Iterator[CheckedRequest]:
             yield _checked("user embedding", "GET", f"/user/{journey.user_id}/embedding")
             candidates = {"user_id": journey.user_id, "candidates": journey.unseen(catalogue), "top_k": 5}
             yield _checked("rank", "POST", "/rank", candidates)
+            # Refused where the sequence model is not served: a figure is one of both models, or it is none.
+            yield _checked("rank by sequence", "POST", "/rank", {**candidates, "model": "sequence"})
+            next_action = {"candidates": candidates["candidates"]}
+            yield _checked("next action", "POST", f"/user/{journey.user_id}/next-action", next_action)
 
 
 def _requests(root: Path, service: Service, options: Options, seed: int) -> Iterator[CheckedRequest]:
@@ -126,6 +130,12 @@ def _load(guest: Guest, checked_requests: list[CheckedRequest], samples: Samples
         info = connection.request_json(build_request("GET", "/info"))
         model = info["models"][0]
         samples.note("encoding", model["encoding"])
+        samples.note("text_encoder", f"{model['model_version']}, bundle {model['bundle_sha256'][:12]}")
+        sequence = info["sequence"]
+        samples.note("sequence_model", "none is served" if sequence is None else
+                     f"{sequence['model_version']}, bundle {sequence['bundle_sha256'][:12]}")  # fmt: skip
+        for name, value in info["limits"].items():
+            samples.note(f"limits.{name}", value)
         for name, value in model["self_test"].items():
             samples.note(f"self_test.{name}", value)
         samples.note("content_stored", info["stored"]["content"])
