@@ -9,7 +9,7 @@ from pathlib import Path
 # CPU features that decide how fast, and in which encoding, integers are multiplied.
 INTEGER_FLAGS = frozenset({"avx2", "avx512f", "avx512_vnni", "avx_vnni", "asimddp", "i8mm", "sve"})
 
-_CGROUP = Path("/sys/fs/cgroup")
+_ROOT = Path("/")  # below it: proc, and sys/fs/cgroup
 _UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a huge page-aligned number
 
 
@@ -23,24 +23,24 @@ class Memory:
     peak: int
 
 
-def usable_cores() -> int:
+def usable_cores(root: Path = _ROOT) -> int:
     """Cores this process may use: CPU affinity, cut by the cgroup's quota (rounded up), at least one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cpu_quota()
+    quota = cpu_quota(root)
     return max(1, min(cores, math.ceil(quota) if quota else cores))
 
 
-def cpu_flags() -> frozenset[str]:
+def cpu_flags(root: Path = _ROOT) -> frozenset[str]:
     """CPU feature flags as Linux names them; empty where /proc/cpuinfo does not list any."""
-    for line in _lines(Path("/proc/cpuinfo")):
+    for line in _lines(root / "proc/cpuinfo"):
         name, _, value = line.partition(":")
         if name.strip() in ("flags", "Features"):
             return frozenset(value.split())
     return frozenset()
 
 
-def cpu_name() -> str:
-    for line in _lines(Path("/proc/cpuinfo")):
+def cpu_name(root: Path = _ROOT) -> str:
+    for line in _lines(root / "proc/cpuinfo"):
         name, _, value = line.partition(":")
         if name.strip() == "model name":
             return value.strip()
@@ -68,58 +68,62 @@ def integer_encoding() -> str:
     return "s8" if cpu_flags() & {"avx512_vnni", "avx_vnni"} else "u8"
 
 
-def memory_limit() -> int | None:
+def memory_limit(root: Path = _ROOT) -> int | None:
     """Bytes this process may use: the smaller of the machine's memory and its cgroup's limit; None if unknown."""
-    limits = [_number(path) for path in _cgroup_files("memory.max", "memory", "memory.limit_in_bytes")]
-    limits += [int(line.split()[1]) * 1024 for line in _lines(Path("/proc/meminfo")) if line.startswith("MemTotal:")]
+    limits = [_number(path) for path in _cgroup_files(root, "memory.max", "memory", "memory.limit_in_bytes")]
+    limits += [int(line.split()[1]) * 1024 for line in _lines(root / "proc/meminfo") if line.startswith("MemTotal:")]
     known = [limit for limit in limits if limit is not None and limit < _UNLIMITED]
     return min(known, default=None)
 
 
-def available_memory() -> int | None:
+def available_memory(root: Path = _ROOT) -> int | None:
     """Bytes this process may still take before something must give way; None if unknown.
 
     The smaller of what the kernel calls available and what its cgroup leaves, page cache counted as free.
     """
-    rooms = [int(line.split()[1]) * 1024 for line in _lines(Path("/proc/meminfo")) if line.startswith("MemAvailable:")]
-    for limit_path in _cgroup_files("memory.max", "memory", "memory.limit_in_bytes"):
+    rooms = [int(line.split()[1]) * 1024 for line in _lines(root / "proc/meminfo") if line.startswith("MemAvailable:")]
+    for limit_path in _cgroup_files(root, "memory.max", "memory", "memory.limit_in_bytes"):
         limit = _number(limit_path)
         if limit is None or limit >= _UNLIMITED:
             continue
         stat = dict(line.split() for line in _lines(limit_path.with_name("memory.stat")))
-        in_use = int(stat.get("anon", stat.get("total_rss", stat.get("rss", 0)))) + int(stat.get("shmem", 0))
+        # Version 2 counts children too; version 1 does so under names with "total_".
+        anonymous = stat.get("anon", stat.get("total_rss", stat.get("rss", 0)))
+        in_use = int(anonymous) + int(stat.get("total_shmem", stat.get("shmem", 0)))
         rooms.append(limit - in_use)
     return min(rooms, default=None)
 
 
-def process_memory() -> Memory:
+def process_memory(root: Path = _ROOT) -> Memory:
     """Resident memory of this process from /proc; zeros where there is no /proc."""
     found = {"VmRSS": 0, "RssAnon": 0, "RssFile": 0, "VmHWM": 0}
-    for line in _lines(Path("/proc/self/status")):
+    for line in _lines(root / "proc/self/status"):
         name, _, value = line.partition(":")
         if name in found:
             found[name] = int(value.split()[0]) * 1024
     return Memory(rss=found["VmRSS"], anonymous=found["RssAnon"], file=found["RssFile"], peak=found["VmHWM"])
 
 
-def _cpu_quota() -> float | None:
-    """CPU quota of the cgroup in cores; None without one."""
-    for path in _cgroup_files("cpu.max", "cpu", "cpu.cfs_quota_us"):
+def cpu_quota(root: Path = _ROOT) -> float | None:
+    """Cores that the cgroup and its ancestors allow, the smallest; None without a quota."""
+    quotas: list[float] = []
+    for path in _cgroup_files(root, "cpu.max", "cpu", "cpu.cfs_quota_us"):
         words = " ".join(_lines(path)).split()
-        if path.name == "cpu.max" and len(words) == 2 and words[0] != "max":
-            return int(words[0]) / int(words[1])
-        if path.name == "cpu.cfs_quota_us" and words and int(words[0]) > 0:
-            period = _number(path.with_name("cpu.cfs_period_us"))
-            return int(words[0]) / period if period else None
-    return None
+        if path.name == "cpu.cfs_quota_us":
+            words.append(str(_number(path.with_name("cpu.cfs_period_us")) or 0))
+        quota, period = (int(word) if word.isdigit() else 0 for word in (*words, "", "")[:2])
+        if quota and period:
+            quotas.append(quota / period)
+    return min(quotas, default=None)
 
 
-def _cgroup_files(v2: str, controller: str, v1: str) -> list[Path]:
+def _cgroup_files(root: Path, v2: str, controller: str, v1: str) -> list[Path]:
     """Files that hold a limit of this process's cgroup and its ancestors, innermost first (v2 and v1 layouts)."""
     found: list[Path] = []
-    for line in _lines(Path("/proc/self/cgroup")):
+    groups = root / "sys/fs/cgroup"
+    for line in _lines(root / "proc/self/cgroup"):
         _, controllers, group = line.split(":", 2)
-        base, name = (_CGROUP, v2) if not controllers else (_CGROUP / controller, v1)
+        base, name = (groups, v2) if not controllers else (groups / controller, v1)
         if controllers and controller not in controllers.split(","):
             continue
         folder = base / group.lstrip("/")
