@@ -89,8 +89,8 @@ def demo_requests() -> Iterator[CheckedRequest]:
         yield _checked("catalogue", "POST", "/content/batch", catalogue[start : start + CATALOGUE_ITEMS])
     for journey in load_journeys():
         if journey.preferences:
-            told = {"preferences": list(journey.preferences)}
-            yield _checked("preferences", "PUT", f"/user/{journey.user_id}/preferences", told)
+            preferences = {"preferences": list(journey.preferences)}
+            yield _checked("preferences", "PUT", f"/user/{journey.user_id}/preferences", preferences)
         for chapter in journey.chapters:
             events = [event.interaction(journey.user_id, now) for event in chapter.events]
             yield _checked("interactions", "POST", "/interactions", events)
@@ -115,11 +115,11 @@ def _load(guest: Guest, checked_requests: list[CheckedRequest], samples: Samples
     seconds = guest.until_ready(READY_S)
     progress(f"ready after {seconds:.0f} s of emulation")
     samples.add("readings_before_ready", len(guest.log().readings))
-    told = time.monotonic()
+    reported = time.monotonic()
     with guest.connect() as connection:
         for number, checked in enumerate(checked_requests, start=1):
-            if number == len(checked_requests) or time.monotonic() - told > PROGRESS_S:
-                told, available = time.monotonic(), guest.log().readings[-1].available_mib
+            if number == len(checked_requests) or time.monotonic() - reported > PROGRESS_S:
+                reported, available = time.monotonic(), guest.log().readings[-1].available_mib
                 progress(f"request {number} of {len(checked_requests)} ({checked.name}), {available:.0f} MiB available")
             samples.count("requests")
             status, body = connection.send(checked.request)

@@ -1,1 +1,1 @@
-"""A wedding catalogue, a few couples, and what happens to their taste: `vows-edge demo`."""
+"""A wedding catalogue, the journeys of six couples, and how their rankings change: `vows-edge demo`."""

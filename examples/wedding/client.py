@@ -94,14 +94,16 @@ class Client:
         return vector
 
     def rank(self, user_id: str, candidates: list[str]) -> tuple[str, list[tuple[str, float]]]:
-        """Where the user's vector came from, and the candidates with their scores, best first."""
+        """The source of the user's vector, and the candidates with their scores, best first."""
         answer = self.request("POST", "/rank", {"user_id": user_id, "candidates": candidates})
         if answer["unknown"]:
-            raise ServerError(f"the server does not know {', '.join(answer['unknown'][:3])}: was the catalogue loaded?")
+            raise ServerError(
+                f"the server has not stored {', '.join(answer['unknown'][:3])}: was the catalogue loaded?"
+            )
         return answer["source"], [(one["id"], one["score"]) for one in answer["ranked"]]
 
-    def forget(self, user_id: str) -> None:
-        """Remove everything the server knows about the user."""
+    def delete_user(self, user_id: str) -> None:
+        """Delete everything that the server stores about the user."""
         self.request("DELETE", f"/user/{quote(user_id, safe='')}")
 
 

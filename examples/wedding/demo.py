@@ -1,8 +1,8 @@
 """Load a wedding catalogue into a running server, play a few couples' journeys and watch their top five move.
 
-Everything goes over HTTP, with the standard library alone. The couples are forgotten first and the same events are
+Everything goes over HTTP, with the standard library alone. The couples are deleted first and the same events are
 played again, so a second run shows the same picture. Each couple ranks only items that they never meet in their
-journey: what moves is their taste, not what they have already clicked.
+journey: a change in the ranking comes from their vector, not from items they have already clicked.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from examples.wedding.journeys import Item, Journey, in_style, load_catalogue, l
 
 TOP = 5
 MARKS = "*+"  # of a couple's first and second style
-SOURCES = {"popular": "what is popular", "preferences": "what they told", "history": "what they did"}
+SOURCES = {"popular": "popular items", "preferences": "their preferences", "history": "their interactions"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Stage:
 
 
 def load(client: Client, catalogue: list[Item], progress: Callable[[int], None] = lambda done: None) -> Counter[str]:
-    """Store the catalogue; how many items were created, replaced, unchanged. `progress` hears how many are done."""
+    """Store the catalogue; how many items were created, replaced, unchanged. `progress` gets the number done."""
     outcomes: Counter[str] = Counter()
     for start in range(0, len(catalogue), BATCH_ITEMS):
         outcomes.update(client.put_items(catalogue[start : start + BATCH_ITEMS]))
@@ -53,11 +53,11 @@ def look(client: Client, journey: Journey, catalogue: list[Item], title: str) ->
 
 
 def play(client: Client, journey: Journey, catalogue: list[Item], now: datetime) -> list[Stage]:
-    """Tell the server the couple's preferences and then each chapter's events; the stage after each of them."""
+    """Send the couple's preferences and then each chapter's events; the stage after each of them."""
     stages = []
     if journey.preferences:
         client.put_preferences(journey.user_id, list(journey.preferences))
-        stages.append(look(client, journey, catalogue, "wishes told at sign-up"))
+        stages.append(look(client, journey, catalogue, "preferences at sign-up"))
     for chapter in journey.chapters:
         client.add_interactions([event.interaction(journey.user_id, now) for event in chapter.events])
         stages.append(look(client, journey, catalogue, chapter.title))
@@ -67,11 +67,11 @@ def play(client: Client, journey: Journey, catalogue: list[Item], now: datetime)
 def play_all(client: Client, journeys: list[Journey], catalogue: list[Item]) -> dict[str, list[Stage]]:
     """Every couple's stages by user id, the first one before anybody did anything.
 
-    All are forgotten and looked at before the first event: events make items popular, and that would show in the
+    All are deleted and ranked before the first event: events make items popular, and that would show in the
     start of the couples that come later.
     """
     for journey in journeys:
-        client.forget(journey.user_id)
+        client.delete_user(journey.user_id)
     stages = {journey.user_id: [look(client, journey, catalogue, "start")] for journey in journeys}
     now = datetime.now(UTC)
     for journey in journeys:
@@ -84,7 +84,7 @@ def cosine(a: list[float], b: list[float]) -> float:
     return sum(x * y for x, y in zip(a, b, strict=True))
 
 
-def told(journey: Journey, stages: list[Stage], catalogue: list[Item], width: int) -> str:
+def story(journey: Journey, stages: list[Stage], catalogue: list[Item], width: int) -> str:
     """A couple's story as lines of at most `width` characters: one column a stage."""
     styles = {name: in_style(catalogue, tags) for name, tags in journey.styles.items()}
     gap = 3
@@ -106,7 +106,7 @@ def told(journey: Journey, stages: list[Stage], catalogue: list[Item], width: in
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m examples.wedding.demo") -> int:
-    """The program: 0 when the story was told, 1 when the server is not there or refuses, 2 for bad arguments."""
+    """The program: 0 when every journey was shown, 1 without a server or at its error, 2 for bad arguments."""
     parser = argparse.ArgumentParser(
         prog=prog,
         description=__doc__,
@@ -135,17 +135,17 @@ def _run(client: Client, url: str) -> None:
     client.check_ready()
     outcomes = load(client, catalogue, _progress_line(f"Loading {len(catalogue)} items into {url}"))
     print(f"Catalogue at {url}: " + ", ".join(f"{count} {status}" for status, count in sorted(outcomes.items())))
-    print(f"Forgetting {len(journeys)} couples, then playing their journeys from the start ...")
+    print(f"Deleting {len(journeys)} couples, then playing their journeys from the start ...")
     stages = play_all(client, journeys, catalogue)
     width = shutil.get_terminal_size((112, 24)).columns
     print(
-        f"\nEach column is a couple's top {TOP} among the items they never meet in their story: only the taste moves.\n"
+        f"\nEach column is a couple's top {TOP} among items that are not in their story: only the vector changes.\n"
         "The score is the cosine of the couple's vector and the item's. * and + mark styles named below each story.\n"
         "Weights: view 1, save 3, share 5, skip 0, fading with age. Where nobody has clicked anything yet, the first\n"
         "items of the catalogue stand for what is popular."
     )
     for journey in journeys:
-        print(f"\n{'─' * min(width, 112)}\n{told(journey, stages[journey.user_id], catalogue, width)}")
+        print(f"\n{'─' * min(width, 112)}\n{story(journey, stages[journey.user_id], catalogue, width)}")
 
 
 def _progress_line(what: str) -> Callable[[int], None]:
@@ -174,7 +174,7 @@ def _course(what: str, values: list[float], form: str) -> str:
 def _deeds(journey: Journey) -> str:
     """Counted events: "9 events over 56 days: 2 view, 4 save"."""
     if not journey.events:
-        return f"no clicks, {len(journey.preferences)} wishes: {'; '.join(journey.preferences)}"
+        return f"no clicks, {len(journey.preferences)} preferences: {'; '.join(journey.preferences)}"
     counts = Counter(event.type for event in journey.events)
     kinds = ", ".join(f"{counts[kind]} {kind}" for kind in ("view", "save", "share", "skip") if counts[kind])
     days = journey.events[0].days_ago - journey.events[-1].days_ago

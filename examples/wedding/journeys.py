@@ -68,7 +68,7 @@ def load_catalogue(path: Path = FOLDER / "catalogue.json") -> list[Item]:
 
 
 def load_journeys(path: Path = FOLDER / "journeys.json") -> list[Journey]:
-    """The couples, in the order they are told."""
+    """The couples, in file order."""
     return [_journey(raw) for raw in json.loads(path.read_text(encoding="utf-8"))]
 
 

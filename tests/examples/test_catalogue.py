@@ -52,7 +52,7 @@ def catalogue_problems(catalogue: list[Item]) -> list[str]:
 
 
 def journey_problems(journeys: list[Journey], catalogue: list[Item]) -> list[str]:
-    """What is wrong with the couples: events that cannot be stored, told out of order, or styles without candidates."""
+    """What is wrong with the couples: events that cannot be stored or out of order, or styles without candidates."""
     known = {item["id"] for item in catalogue}
     problems = []
     for field, values in (

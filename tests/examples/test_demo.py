@@ -1,4 +1,4 @@
-"""The whole loop on real input: catalogue and journeys over HTTP to a real server, and tastes that move as told."""
+"""The whole loop on real input: catalogue and journeys over HTTP to a real server, and rankings that change."""
 
 import subprocess
 import sys
