@@ -9,13 +9,11 @@
 # The bundles are those of the repository; --build-arg BUNDLES=exported makes them again with PyTorch.
 # --build-arg PIP_FLAGS=... goes to every pip install.
 ARG PYTHON_IMAGE=python:3.11-slim
-ARG BUNDLES=committed
 
 # --- the model bundles: of the repository, or made again -----------------------------------------
-FROM scratch AS committed
-COPY runtime/bundles /bundles
-
-FROM ${PYTHON_IMAGE} AS exported
+# One stage and not two to choose from, because not every builder chooses by an argument.
+FROM ${PYTHON_IMAGE} AS bundles
+ARG BUNDLES=committed
 ARG PIP_FLAGS=""
 ENV ORT_DISABLE_TELEMETRY=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
@@ -23,17 +21,20 @@ WORKDIR /build
 COPY pyproject.toml requirements-dev.lock README.md LICENSE ./
 COPY runtime/__init__.py runtime/
 COPY export/torch_index.py export/stsb.py export/
-RUN pip install ${PIP_FLAGS} $(python export/torch_index.py) --constraint requirements-dev.lock '.[export]'
+RUN case "${BUNDLES}" in committed) ;; \
+    exported) python -m venv /opt/export \
+        && /opt/export/bin/pip install ${PIP_FLAGS} $(python export/torch_index.py) --constraint requirements-dev.lock \
+            '.[export]' \
+        && /opt/export/bin/pip install ${PIP_FLAGS} --no-deps \
+            "$(/opt/export/bin/python -c 'from export import stsb; print(stsb.REQUIREMENT)')" ;; \
+    *) echo "BUNDLES=${BUNDLES} is neither committed nor exported" >&2; exit 1 ;; esac
 COPY runtime runtime
 COPY export export
 COPY training training
 COPY checkpoints checkpoints
-RUN pip install ${PIP_FLAGS} --no-deps "$(python -c 'from export import stsb; print(stsb.REQUIREMENT)')"
-RUN rm -r runtime/bundles \
-    && python -m export minilm --out /bundles/minilm \
-    && python -m export sequence --out /bundles/sequence
-
-FROM ${BUNDLES} AS bundles
+RUN if [ "${BUNDLES}" = exported ]; then rm -r runtime/bundles \
+    && /opt/export/bin/python -m export minilm \
+    && /opt/export/bin/python -m export sequence --out runtime/bundles/sequence; fi
 
 # --- the runtime's packages ----------------------------------------------------------------------
 FROM ${PYTHON_IMAGE} AS packages
@@ -73,7 +74,7 @@ files = {getattr(module, "__file__", None) or "" for module in sys.modules.value
 unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH; \
 [py_compile.compile(file, doraise=True, optimize=2, invalidation_mode=unchecked) for file in files if file.endswith(".py")]'
 # Every encoding, whichever CPU builds: a small machine with a read-only root has nothing to make at its first start.
-COPY --from=bundles /bundles /opt/models
+COPY --from=bundles /build/runtime/bundles /opt/models
 RUN cd /opt/app && VOWS_MODELS_DIR=/opt/models ORT_DISABLE_TELEMETRY=1 /opt/vows/bin/python -B -m runtime models prepare
 
 # --- what serves ---------------------------------------------------------------------------------
