@@ -1,5 +1,6 @@
 """The one fixture file: real servers with the real model, on free ports, with a database of their own."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -21,6 +22,16 @@ from runtime.models.text_encoder import TextEncoder, load_encoder
 
 ROOT = Path(__file__).parents[1]
 BUNDLE = Path(os.environ.get("VOWS_MODELS_DIR", PACKAGED)) / TEXT_ENCODER
+
+# What a machine that only serves leaves out, with the reason in the report's first lines.
+NEED_TORCH = ["export", "training", "runtime/serving/test_sequence.py"]
+WITHOUT_TORCH = importlib.util.find_spec("torch") is None
+collect_ignore = NEED_TORCH if WITHOUT_TORCH else []
+
+
+def pytest_report_header() -> list[str]:
+    left_out = ", ".join(f"tests/{path}" for path in NEED_TORCH)
+    return [f"PyTorch is not installed (`make install` brings it): left out {left_out}"] if WITHOUT_TORCH else []
 
 
 @dataclass
@@ -55,7 +66,7 @@ def encoder(bundle_path: Path) -> TextEncoder:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a checkpoint: a sequence model of four narrow layers, trained for two epochs on a small world."""
-    import torch
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: make install")
 
     from tests.small_world import small_world, split
     from training.recipes import tiny

@@ -16,7 +16,7 @@ _DOMAIN = {"catalog", "models", "store", "personalization"}
 _SERVING = {"serving", *_DOMAIN, "settings", "system"}
 _API = {"state", "http", "deprecated_settings", *_SERVING}
 RUNTIME = {
-    "__main__": {"cli", "app", *_API},
+    "__main__": {"cli"},
     "cli": {"app", "api", "sizing", *_API},
     "app": {"api", "sizing", *_API},
     "api": _API,
@@ -24,7 +24,7 @@ RUNTIME = {
     "sizing": {"http", *_SERVING},
     "serving": _SERVING - {"serving"},
     "catalog": {"personalization", "system"},
-    "models": {"personalization", "settings", "system"},  # settings: `installed` is a command
+    "models": {"personalization", "system"},
     "store": {"personalization", "system"},
     "personalization": set(),
     "settings": {"deprecated_settings", "http", "system"},
