@@ -32,8 +32,7 @@ from bench.texts import TextSource, load_tokenizer
 from bench.traffic import MixedTraffic
 
 PROGRAMS = ("fail_each_call_of_writes", "fail_each_call_of_copies")
-OVERLOAD_CLIENTS, OVERLOAD_S, OVERLOAD_MIB, OVERLOAD_DEADLINE_S = 64, 60.0, 192, 10.0
-OVERLOAD_CATALOG_BYTES = 16 * 2**20  # half of the default: both models beside it do not fit
+OVERLOAD_CLIENTS, OVERLOAD_S, OVERLOAD_MIB, OVERLOAD_DEADLINE_S = 64, 60.0, 180, 10.0
 CATALOGUE = 60
 READ_EVERY_S = 5.0
 STOPS = 10
@@ -93,10 +92,9 @@ def measure_overload(conditions: Conditions, samples: Samples) -> None:
     """64 clients on one core, in a memory cgroup: every response is 200, or 429 or 503 with Retry-After."""
     seconds = conditions.rounds(full=int(OVERLOAD_S), quick=3)
     with memory_limit(OVERLOAD_MIB) as group:
-        forget_cached([conditions.models / "minilm"])
+        forget_cached([conditions.models])
         deadline = str(OVERLOAD_DEADLINE_S)
         settings = {"VOWS_REQUEST_TIMEOUT_S": deadline, "VOWS_BATCH_TIMEOUT_S": deadline}
-        settings |= {"VOWS_CATALOG_BYTES": str(OVERLOAD_CATALOG_BYTES)}
         with serving(conditions, group, settings) as server:
             _load_catalogue(server)
             source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
@@ -192,7 +190,7 @@ def _send_until_disconnected(server: Server, request: bytes) -> None:
 _EXPECTED_STATUS_SHARE = share("expected_status", "requests")
 SUITE = Suite(
     name="faults",
-    purpose="SIGKILL, storage and model faults, overload in 192 MiB, a long load",
+    purpose="SIGKILL, storage and model faults, overload in 180 MiB, a long load",
     reading="`kills`: SIGKILL at random moments while eight clients write, also while starting and stopping; `lost` "
     "are events that were acknowledged and not stored, `duplicated` events stored or counted twice. `calls`: the N-th "
     "write, sync, truncation or rename of the store, and the N-th run of the model, fails once and for good, until a "
