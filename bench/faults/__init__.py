@@ -1,1 +1,1 @@
-"""What is done to the server on purpose: killed at any moment, refused call by call, kept busy for long."""
+"""Fault injection: SIGKILL at any time, failing system calls and model runs, overload, a long load."""

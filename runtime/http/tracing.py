@@ -79,7 +79,7 @@ def _log(method: str, trace: Trace, status: int, total_s: float) -> None:
         fields["trace_id"], fields["parent_id"] = trace.traceparent[3:35], trace.traceparent[36:52]
     for stage, seconds in trace.seconds.items():
         fields[f"{stage}_ms"] = round(seconds * 1e3, 3)
-    request_line(log, level, trace.endpoint or f"{method} of nothing that is served", fields)
+    request_line(log, level, trace.endpoint or f"{method} (unmatched route)", fields)
 
 
 def _level(endpoint: str | None, status: int) -> int:

@@ -76,7 +76,7 @@ def test_refusals_carry_an_id_too(shared_server):
         assert answer.status_code == 404
         assert answer.headers["x-request-id"].startswith("refused.")
     found = {line["request_id"]: line for line in requests(shared_server)}
-    assert found["refused.nothing"]["message"] == "GET of nothing that is served"
+    assert found["refused.nothing"]["message"] == "GET (unmatched route)"
     assert found["refused.content.missing"]["reason"] == "unknown_content"
 
 
