@@ -24,7 +24,7 @@ from bench.traffic import CheckedRequest, MixedTraffic
 
 STEPS = ("start", "warm", "load")
 LOAD_REQUESTS = 500  # mixed requests over every endpoint, then one batch of 32 texts of 256 tokens
-LIMITS_MIB = (180, 256)  # 180: what a machine of 256 MB leaves beside its kernel
+LIMITS_MIB = (180, 256)  # 180: what a machine of 256 MiB leaves beside its kernel
 READ_EVERY = 100  # requests between two readings while flatness is measured
 SETTLING_REQUESTS = 3000  # before that: long enough for the bounded caches to fill, so that only a leak still grows
 EXPECTED_STATUS_SHARE = share(

@@ -1,4 +1,4 @@
-"""A machine of 256 MB, for which a hard limit of 180 MiB stands: everything installed, default settings, cold files."""
+"""A machine of 256 MiB, for which a hard limit of 180 MiB stands: all models, default settings, cold files."""
 
 import itertools
 import threading
