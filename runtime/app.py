@@ -36,12 +36,14 @@ from runtime.api.problems import problem
 from runtime.catalog.catalog import Catalog, CatalogFull
 from runtime.catalog.item_fields import labels_of
 from runtime.http import server as http_server
-from runtime.http.admission import IDLE_CONNECTIONS, Admission
+from runtime.http.admission import Admission
 from runtime.http.api_keys import ApiKeys
 from runtime.http.auth import Gate
 from runtime.http.body import BodyBudget
+from runtime.http.connections import ConnectionLimits, Connections
 from runtime.http.endpoint import routes
 from runtime.http.errors import ApiError
+from runtime.http.paths import TrailingSlash
 from runtime.http.rate_limit import TokenBuckets
 from runtime.http.server import Application, Options, StartError
 from runtime.http.tracing import Tracing
@@ -85,6 +87,8 @@ ENDPOINTS = [
     *pages.ENDPOINTS,
 ]
 
+_HEALTH = frozenset(endpoint.path for endpoint in ENDPOINTS if endpoint.access == "health")
+
 
 async def create_app(settings: Settings) -> Starlette:
     """Build everything and return the ASGI application, ready to answer.
@@ -111,14 +115,17 @@ async def create_app(settings: Settings) -> Starlette:
     app = Starlette(
         routes=routes(routed, state, problem),
         middleware=[
+            Middleware(TrailingSlash),
             Middleware(Tracing, metrics=state.metrics),
             *_cors(settings.allowed_origins),
-            Middleware(Admission, max_requests=state.settings.max_requests),
+            Middleware(Admission, max_requests=state.settings.max_requests, exempt=_HEALTH),
         ],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False
     app.state.settings = state.settings  # those in force
+    app.state.connections = state.connections
     return app
 
 
@@ -156,6 +163,9 @@ async def build_state(settings: Settings) -> State:
         "%s (%s) ready in %.2f s; %d items, %d worker threads",
         encoder.model_version, encoder.encoding, time.monotonic() - started, len(catalog), pool.workers,
     )  # fmt: skip
+    connections = Connections(_connection_limits(settings))
+    bodies = BodyBudget(max_body_bytes=settings.max_body_bytes, total_bytes=settings.body_budget_bytes)
+    bodies.make_room = lambda: connections.make_memory(asyncio.get_running_loop().time())
     return State(
         settings=settings,
         embedder=Embedder(
@@ -168,7 +178,8 @@ async def build_state(settings: Settings) -> State:
         store=store,
         catalog=catalog,
         search=Search(catalog),
-        bodies=BodyBudget(max_body_bytes=settings.max_body_bytes, total_bytes=settings.body_budget_bytes),
+        bodies=bodies,
+        connections=connections,
         gate=_gate(settings),
         metrics=RequestMetrics(),
         self_test=self_test,
@@ -184,7 +195,7 @@ def serve(settings: Settings) -> None:
             app = await create_app(settings)
         except (BundleError, CatalogFull, MemoryBudgetError, StoreError, OSError) as error:
             raise StartError(str(error)) from error
-        return Application(app, app.state.settings.max_requests + IDLE_CONNECTIONS)
+        return Application(app, app.state.connections)
 
     http_server.serve(
         create,
@@ -210,6 +221,19 @@ def _cors(origins: list[str]) -> list[Middleware]:
             expose_headers=("retry-after", "server-timing", "x-request-id"),
         )
     ]
+
+
+def _connection_limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(
+        max_connections=settings.max_connections,
+        max_head_bytes=settings.max_head_bytes,
+        header_timeout_s=settings.header_timeout_s,
+        keep_alive_s=settings.keep_alive_s,
+        body_timeout_s=settings.body_timeout_s,
+        write_timeout_s=settings.write_timeout_s,
+        min_bytes_per_s=settings.min_bytes_per_s,
+        health_paths=frozenset(path.encode() for path in _HEALTH),
+    )
 
 
 def _gate(settings: Settings) -> Gate:

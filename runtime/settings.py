@@ -78,6 +78,38 @@ class Settings:
         high=256 * MiB,
     )
     max_requests: int = _automatic("requests", "Requests served at once; beyond it: 503.", low=1, high=10_000)
+    max_connections: int = _automatic(
+        "connections",
+        "Connections open at once; beyond it the one that idles longest is closed, and where none idles: 503.",
+        low=8,
+        high=20_000,
+    )
+    max_head_bytes: int = _setting(
+        32 * 1024,
+        "bytes",
+        "Longest request line with headers, and longest trailers; beyond it: 431.",
+        low=1024,
+        high=MiB,
+    )
+    header_timeout_s: float = _setting(
+        10.0, "seconds", "Time for a request's headers, and for a connection's first request.", low=0.1, high=600
+    )
+    keep_alive_s: float = _setting(
+        75.0, "seconds", "Time that a connection may idle after an answer; longer than a proxy's.", low=0.1, high=3600
+    )
+    body_timeout_s: float = _setting(
+        20.0, "seconds", "How far a body may fall behind VOWS_MIN_BYTES_PER_S; beyond it: 408.", low=0.1, high=3600
+    )
+    write_timeout_s: float = _setting(
+        20.0,
+        "seconds",
+        "How far a client may fall behind VOWS_MIN_BYTES_PER_S with reading its answer; then it is cut off.",
+        low=0.1,
+        high=3600,
+    )
+    min_bytes_per_s: int = _setting(
+        4096, "bytes/s", "Slowest rate at which clients may send bodies and read answers.", low=1, high=MiB
+    )
     catalog_bytes: int = _automatic(
         "bytes",
         "Memory for the vectors of the catalogue; an item takes 1,536 as float32, 392 as int8.",

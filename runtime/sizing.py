@@ -11,7 +11,7 @@ from runtime.catalog import label_index
 from runtime.catalog.catalog import ID_BYTES, LABELS_PER_ITEM
 from runtime.catalog.item_vectors import ITEM_BYTES
 from runtime.catalog.vector_matrix import row_bytes
-from runtime.http.admission import IDLE_CONNECTIONS
+from runtime.http.protocol import WRITE_BUFFER_BYTES
 from runtime.http.rate_limit import CLIENT_BYTES, CLIENTS
 from runtime.models import sequence_model, text_encoder
 from runtime.models.scheduler import TOKEN_BYTES
@@ -25,7 +25,7 @@ DIMENSIONS = 384
 RESERVE_BYTES = 20 * MiB
 
 # What has no setting and no module of its own. Measured by `python -m bench.memory_parts` with the name in brackets.
-_CONNECTION_BYTES = 76 * 1024  # 14.3 MiB for 190, each with the 64 KiB that are read ahead [connections]
+_CONNECTION_BYTES = 76 * 1024 + WRITE_BUFFER_BYTES  # 14.3 MiB for 190, each with 64 KiB read ahead [connections]
 _DECODE_BYTES = 16 * MiB  # one body is decoded at a time: at most 15.2 MiB, for 400,000 numbers [decoding]
 _HISTORY_BYTES = 8 * MiB  # 7.5 MiB beside its answer, to explain a ranking of 2,000 [history]
 _STORE_BYTES = 12 * MiB  # what may be queued (8 MiB) and be in a commit (2 MiB), and two page caches of 1 MiB [store]
@@ -47,10 +47,12 @@ class Range:
 
 STEPS = 1024
 MAX_REQUESTS = 128
+MAX_CONNECTIONS = 192
 RANGES = {
     "catalog_bytes": Range(MiB, 4 * MiB, 128 * MiB),
     "body_budget_bytes": Range(4 * MiB, 6 * MiB, 6 * MiB),
     "max_requests": Range(32, MAX_REQUESTS, MAX_REQUESTS),
+    "max_connections": Range(64, 152, MAX_CONNECTIONS),
     "cache_bytes": Range(MiB // 2, 2 * MiB, 2 * MiB),
 }
 _UNKNOWN_MEMORY_STEP = STEPS + STEPS // 4  # a catalogue of 35 MiB
@@ -132,7 +134,7 @@ def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
         "scores of one search": items * search.SCORE_BYTES,
         "one history": _HISTORY_BYTES,
         "bodies and what is decoded of them (2 × VOWS_BODY_BUDGET_BYTES)": 2 * settings.body_budget_bytes,
-        "connections (VOWS_MAX_REQUESTS)": (settings.max_requests + IDLE_CONNECTIONS) * _CONNECTION_BYTES,
+        "connections (VOWS_MAX_CONNECTIONS)": settings.max_connections * _CONNECTION_BYTES,
         "scratch of the text encoder (VOWS_THREADS)": held.scratches * text_encoder.SCRATCH_BYTES,
         "store": _STORE_BYTES,
         "cache (VOWS_CACHE_BYTES)": settings.cache_bytes,

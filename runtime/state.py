@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from runtime.http.auth import Gate
 from runtime.http.body import BodyBudget
+from runtime.http.connections import Connections
 from runtime.models.text_encoder import SelfTest
 from runtime.serving.resources import Resources
 from runtime.system.metrics import RequestMetrics
@@ -14,6 +15,7 @@ class State(Resources):
     """The resources of `serving`, and what belongs to HTTP: keys, limits, metrics."""
 
     bodies: BodyBudget
+    connections: Connections
     gate: Gate
     metrics: RequestMetrics
     self_test: SelfTest

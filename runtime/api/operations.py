@@ -14,6 +14,7 @@ from runtime.http.endpoint import Endpoint
 from runtime.models.session import onnxruntime_version
 from runtime.state import State
 from runtime.system.host import INTEGER_FLAGS, cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
+from runtime.system.logs import dropped_lines
 from runtime.system.metrics import Sample, family, renamed_family
 
 _STARTED = time.time()
@@ -121,6 +122,7 @@ async def get_info(state: State, request: Request) -> Info:
             "max_body_bytes": settings.max_body_bytes,
             "body_budget_bytes": settings.body_budget_bytes,
             "max_requests": settings.max_requests,
+            "max_connections": settings.max_connections,
             "catalog_bytes": settings.catalog_bytes,
             "cache_bytes": settings.cache_bytes,
             "request_timeout_s": settings.request_timeout_s,
@@ -178,10 +180,15 @@ async def get_metrics(state: State, request: Request) -> PlainTextResponse:
         ("vows_queue_tokens_limit", "gauge", "Tokens that may wait.", state.settings.queue_tokens),
         ("vows_writes_waiting", "gauge", "Writes that wait for the disk.", state.store.waiting_writes()),
         ("vows_volume_free_bytes", "gauge", "Room on the volume of the database.", _free_bytes(state)),
+        ("http_connections", "gauge", "Connections that are open.", len(state.connections)),
+        ("log_lines_dropped_total", "counter", "Log lines that nobody read in time.", dropped_lines()),
         ("process_cpu_seconds_total", "counter", "Processor time.", time.process_time()),
         ("process_start_time_seconds", "gauge", "When the process began, since 1970.", _STARTED),
     ]
     lines = state.metrics.text()
+    dropped: list[Sample] = [("", {"reason": reason}, n) for reason, n in state.connections.dropped.items()]
+    lines += family("http_connections_dropped_total", "counter", "Connections closed for their client's fault, or for "
+                    "room.", dropped)  # fmt: skip
     for name, kind, help, value in singles:
         lines += family(name, kind, help, [("", {}, value)])
     lines += renamed_family(

@@ -9,7 +9,9 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.settings import MiB, Settings, SettingsError
+from runtime.http.connections import SPARE_CONNECTIONS
+from runtime.settings import AUTO, MiB, Settings, SettingsError
+from runtime.sizing import MAX_CONNECTIONS
 from runtime.system.allocator import give_back_freed, one_heap
 from runtime.system.host import (
     INTEGER_FLAGS,
@@ -139,7 +141,8 @@ def _volume(settings: Settings) -> Finding:
 
 def _files(settings: Settings) -> Finding:
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    needed = settings.max_requests + 64 + 32  # connections, and what the process itself keeps open
+    connections = MAX_CONNECTIONS if settings.max_connections == AUTO else settings.max_connections
+    needed = connections + SPARE_CONNECTIONS + 32  # and what the process itself keeps open
     if allowed != resource.RLIM_INFINITY and allowed < needed:
         return Finding("open files", f"{allowed}, {needed} are needed: raise `ulimit -n`", "unsafe")
     return Finding("open files", str(allowed), "ok")

@@ -27,6 +27,7 @@ JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
 MAX_STRINGS = 100_000  # in a body, names included
+_SMALL_ANSWER_BYTES = 4 * 1024  # counted with its connection
 
 
 # The answer to an exception that the application knows; None for any other.
@@ -145,6 +146,11 @@ class _Serve(Generic[S]):
         held = HeldBytes(self._state.bodies)
         try:
             response = await self._answer(Request(scope, receive), held)
+            if len(body := getattr(response, "body", b"")) > _SMALL_ANSWER_BYTES:
+                try:
+                    await held.become(len(body))  # until it is written, however long its reader takes
+                except ApiError as error:
+                    response = error.response(self._endpoint.error_shape)
             await response(scope, receive, send)
         finally:
             held.release()
@@ -161,11 +167,11 @@ class _Serve(Generic[S]):
                 raise ApiError(400, "bad_request", "the path is not valid UTF-8")
             query = () if endpoint.query is None else (decode_query(request, endpoint.query),)
             if endpoint.request is None:
-                held.grow_by(endpoint.answer_bytes(*query))
+                await held.grow_by(endpoint.answer_bytes(*query))
                 reply = await endpoint.handler(state, request, *query)
             elif endpoint.stream is not None and request.headers.get("accept") == NDJSON:
                 _check_media(request, (NDJSON,))
-                held.grow_by(endpoint.stream_bytes)
+                await held.grow_by(endpoint.stream_bytes)
                 reply = await endpoint.stream(state, request)
             else:
                 _check_media(request, endpoint.media)
@@ -173,7 +179,7 @@ class _Serve(Generic[S]):
                 _check_values(body, endpoint.max_values)
                 if self._decode is not None:
                     body = decode_json(self._decode, body)
-                held.grow_by(endpoint.answer_bytes(body, *query))
+                await held.grow_by(endpoint.answer_bytes(body, *query))
                 reply = await endpoint.handler(state, request, body, *query)
         except (Exception, CancelledError) as error:
             return refused(error, self._problem).response(endpoint.error_shape)

@@ -4,8 +4,9 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -13,7 +14,9 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from runtime.http.protocol import BoundedHttpProtocol
+from runtime.http.connections import Connections
+from runtime.http.listener import ListenError, listen
+from runtime.http.protocol import HttpProtocol
 from runtime.system.allocator import give_back_freed
 
 log = logging.getLogger("vows")
@@ -39,10 +42,10 @@ class Options:
 
 
 class Application(NamedTuple):
-    """`max_connections`: beyond it: 503. What is beyond the requests that it takes at once, it refuses itself."""
+    """`connections`: those that it will be served on, with their limits."""
 
     app: ASGIApp
-    max_connections: int
+    connections: Connections
 
 
 def serve(create_app: Callable[[], Awaitable[Application]], options: Options) -> None:
@@ -54,57 +57,51 @@ def serve(create_app: Callable[[], Awaitable[Application]], options: Options) ->
     # uvicorn listens for these while it serves, and raises the one that stopped it once more when it has shut down.
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, _exit)
-    listener = _listen(options.host, options.port)
-    _check_reach(listener, options)
-    uvloop.run(_serve(create_app, options, listener))
+    try:
+        listeners = listen(options.host, options.port)
+    except ListenError as error:
+        raise StartError(str(error)) from error
+    _check_reach(listeners, options)
+    uvloop.run(_serve(create_app, options, listeners))
 
 
-async def _serve(create_app: Callable[[], Awaitable[Application]], options: Options, listener: socket.socket) -> None:
-    app, max_connections = await create_app()
+async def _serve(
+    create_app: Callable[[], Awaitable[Application]], options: Options, listeners: list[socket.socket]
+) -> None:
+    app, connections = await create_app()
     give_back_freed()
     gc.freeze()  # what was loaded stays, and no collection has to walk through it
     gc.enable()
     config = uvicorn.Config(
         app,
-        http=BoundedHttpProtocol,
+        http=partial(HttpProtocol, connections=connections),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # an address that the client may write itself is no address
-        limit_concurrency=max_connections,
         timeout_graceful_shutdown=options.shutdown_s,
     )
-    host, port = listener.getsockname()[:2]
+    host, port = listeners[0].getsockname()[:2]
     _announce(f"http://{f'[{host}]' if ':' in host else host}:{port}", text=options.text)
-    await uvicorn.Server(config).serve(sockets=[listener])
+    await uvicorn.Server(config).serve(sockets=listeners)
 
 
 def _exit(*_: object) -> None:
     raise SystemExit(0)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}; set VOWS_PORT to another port") from error
-    return listener
-
-
-def _check_reach(listener: socket.socket, options: Options) -> None:
+def _check_reach(listeners: Sequence[socket.socket], options: Options) -> None:
     """Nothing has been accepted yet. Raises StartError where others could reach a server that asks for no key."""
-    address = listener.getsockname()[0]
-    if options.open_to_all or ip_address(address).is_loopback:
+    addresses = [listener.getsockname()[0] for listener in listeners]
+    reachable = [address for address in addresses if not ip_address(address).is_loopback]
+    if options.open_to_all or not reachable:
         return
-    listener.close()
+    for listener in listeners:
+        listener.close()
     raise StartError(
-        f"{address} can be reached from outside and there are no API keys. `vows-edge key` makes one for "
+        f"{reachable[0]} can be reached from outside and there are no API keys. `vows-edge key` makes one for "
         "VOWS_API_KEYS; or listen on VOWS_HOST=127.0.0.1; or, if anyone who reaches this port may read and write "
         "everything, set VOWS_AUTH=disabled"
     )

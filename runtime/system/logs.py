@@ -7,7 +7,9 @@ and the places in the code, not the message, which may quote a value.
 import contextlib
 import logging
 import os
+import select
 import sys
+import threading
 import time
 import traceback
 from functools import lru_cache
@@ -25,8 +27,8 @@ _encoder = msgspec.json.Encoder()
 
 def configure(level: str, form: str) -> None:
     """Log to standard output from now on. `form`: json, text, or auto, which is text for a terminal."""
-    handler = logging.StreamHandler(sys.stdout) if is_text(form) else JsonHandler(sys.stdout.fileno())
-    handler.setFormatter(TextFormatter() if is_text(form) else JsonFormatter())
+    text = is_text(form)
+    handler = LineHandler(sys.stdout.fileno(), TextFormatter() if text else JsonFormatter(), text=text)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
@@ -40,28 +42,72 @@ def request_line(log: logging.Logger, level: int, message: str, fields: dict[str
     if not log.isEnabledFor(level):
         return
     for handler in logging.root.handlers:
-        if isinstance(handler, JsonHandler):
+        if isinstance(handler, LineHandler) and not handler.text:
             handler.write(_line(time.time(), logging.getLevelName(level), log.name, message) | fields)
         elif level >= handler.level:
             handler.handle(log.makeRecord(log.name, level, "", 0, message, (), None, extra={FIELDS: fields}))
 
 
-class JsonHandler(logging.Handler):
-    """Lines to a file descriptor, each in one write. What cannot be written is lost: a log must not fail a request."""
+class LineHandler(logging.Handler):
+    """Lines to a file descriptor. A line that its reader has no room for is dropped and counted: a log must neither
+    fail a request nor make it wait.
 
-    def __init__(self, descriptor: int) -> None:
+    The descriptor stays as it is (O_NONBLOCK would be set for whoever shares it, such as a shell). It is asked whether
+    it takes PIPE_BUF bytes, which a pipe, a socket and a terminal then do at once, and is given no more at a time.
+    """
+
+    def __init__(self, descriptor: int, formatter: logging.Formatter, *, text: bool = False) -> None:
         super().__init__()
+        self.setFormatter(formatter)
+        self.text = text
+        self.dropped = 0  # lines, since the start
+        self._told = 0  # of them, in lines of their own
         self._descriptor = descriptor
+        self._rest = b""  # of a line that was written in part
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+        self._one_writer = threading.Lock()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._put(self.format(record).encode())
+        self._put(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
 
     def write(self, line: dict[str, Any]) -> None:
-        self._put(_encoder.encode(line))
+        self._put(_encoder.encode(line) + b"\n")
 
     def _put(self, line: bytes) -> None:
-        with contextlib.suppress(OSError):
-            os.write(self._descriptor, line + b"\n")
+        with self._one_writer, contextlib.suppress(OSError):
+            if self._rest:
+                self._rest = self._written(self._rest)
+            if self._rest:
+                self.dropped += 1
+                return
+            if self._told < self.dropped and self._takes():
+                line = self._loss() + line
+            rest = self._written(line)
+            if len(rest) == len(line):
+                self.dropped += 1
+            else:
+                self._rest, self._told = rest, self.dropped
+
+    def _written(self, data: bytes) -> bytes:
+        """Write what can be written now; returns the rest."""
+        while data and self._takes():
+            data = data[os.write(self._descriptor, data[: select.PIPE_BUF]) :]
+        return data
+
+    def _takes(self) -> bool:
+        found = self._poll.poll(0)
+        return bool(found) and bool(found[0][1] & select.POLLOUT)
+
+    def _loss(self) -> bytes:
+        message = f"{self.dropped - self._told} log lines were dropped: whoever reads the log did not keep up"
+        record = logging.makeLogRecord({"name": "vows", "levelname": "WARNING", "msg": message})
+        return self.format(record).encode() + b"\n"
+
+
+def dropped_lines() -> int:
+    """Log lines that were dropped since the start."""
+    return sum(handler.dropped for handler in logging.root.handlers if isinstance(handler, LineHandler))
 
 
 def _line(at: float, level: str, logger: str, message: str) -> dict[str, Any]:

@@ -131,11 +131,13 @@ def test_other_errors_have_openais_shape_too(shared_server, start_server):
         400: shared_server.client.post("/v1/embeddings", content=b"{"),
         413: shared_server.client.post("/v1/embeddings", content=b"[" + b"1," * 200_000 + b"1]"),
         415: shared_server.client.post("/v1/embeddings", content=b"{}", headers={"content-type": "text/plain"}),
-        503: start_server(body_budget_bytes=1 << 20, max_body_bytes=1 << 20).client.post(
-            "/v1/embeddings", json={"model": MODEL, "input": ["a"] * 256}
+        503: start_server(batch_timeout_s=0.1, threads=1, cache_bytes=0).client.post(
+            "/v1/embeddings", json={"model": MODEL, "input": [f"a barn {n} " * 80 for n in range(200)]}
         ),
     }
-    for status, answer in answers.items():
+    small = start_server(body_budget_bytes=1 << 20, max_body_bytes=1 << 20)
+    never = small.client.post("/v1/embeddings", json={"model": MODEL, "input": ["a"] * 256})
+    for status, answer in [*answers.items(), (413, never)]:
         assert answer.status_code == status, answer.text
         assert answer.json()["error"]["type"] == ("server_error" if status >= 500 else "invalid_request_error")
     assert int(answers[503].headers["retry-after"]) >= 1

@@ -7,6 +7,8 @@ import socket
 import httpx
 import pytest
 
+from tests.raw_http import request
+
 VECTOR = [1.0] + [0.0] * 383
 
 
@@ -105,8 +107,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(shared_server):
     limit = shared_server.client.get("/info").json()["limits"]["max_body_bytes"]
     host, port = shared_server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
-        head = f"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {int(limit) + 1}"
-        connection.sendall(f"{head}\r\n\r\n".encode())
+        connection.sendall(request("POST", "/embed", length=int(limit) + 1))
         assert b" 413 " in connection.recv(4096).split(b"\r\n")[0]
 
     def chunks():

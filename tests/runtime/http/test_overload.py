@@ -1,5 +1,6 @@
 """More work than fits: refused with a reason and a time to come back, and the server goes on."""
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -9,6 +10,8 @@ import time
 
 import httpx
 import pytest
+
+from tests.raw_http import connect, request, until
 
 LONG = "a long walk through the garden " * 60
 
@@ -51,8 +54,7 @@ def test_a_client_that_hangs_up_takes_its_batch_with_it(start_server):
     body = json.dumps({"items": [{"text": LONG}] * 128}).encode()
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
-        head = f"POST /embed/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-        connection.sendall(head.encode() + b"\r\n\r\n" + body)
+        connection.sendall(request("POST", "/embed/batch", body))
         deadline = time.monotonic() + 30
         while tokens_waiting(server) == 0 and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -92,27 +94,25 @@ def test_a_deadline_is_kept(start_server):
     assert "deadline" in answer.json()["error"]["message"]
 
 
-def test_bodies_in_flight_are_bounded_together(start_server):
-    """Three clients that each promise a large body and send nothing: the third is refused, then all leave."""
+def test_bodies_that_are_promised_keep_nobody_out(start_server):
+    """Only what has come is held, and a client that stops sending loses its place to one that needs it."""
     server = start_server(max_body_bytes=1 << 20, body_budget_bytes=2 << 20)
-    host, port = server.url.removeprefix("http://").split(":")
-    head = f"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {1 << 20}\r\n\r\n"
-    waiting = [socket.create_connection((host, int(port)), timeout=10) for _ in range(2)]
-    try:
-        for connection in waiting:
-            connection.sendall(head.encode() + b"{")
-        deadline = time.monotonic() + 30
-        while f"http_request_body_reserved_bytes {2 << 20}\n" not in server.client.get("/metrics").text:
-            assert time.monotonic() < deadline
-        status = server.client.post("/embed", json={"text": "a"}).status_code
-        assert status == 503
-    finally:
-        for connection in waiting:
-            connection.close()
-    deadline = time.monotonic() + 10
-    while status == 503 and time.monotonic() < deadline:
-        status = server.client.post("/embed", json={"text": "a"}).status_code
-    assert status == 200
+    body = json.dumps({"items": [{"text": "a " * 10_000}] * 40}).encode()
+    for sent in (b"{", body[:-1], b" " * (len(body) - 1)):
+        with contextlib.ExitStack() as stack:
+            for _ in range(8):
+                with contextlib.suppress(ConnectionError):
+                    stack.enter_context(connect(server)).sendall(request("POST", "/embed", sent, length=len(body)))
+            assert server.client.post("/embed", json={"text": "a"}).status_code == 200
+            until(lambda: server.client.post("/embed/batch", content=body).status_code == 200)
+
+
+def test_what_can_never_fit_is_not_told_to_come_again(start_server):
+    server = start_server(max_body_bytes=1 << 20, body_budget_bytes=1 << 20)
+    answer = server.client.get("/content", params={"limit": 100})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+    assert "retry-after" not in answer.headers
+    assert "1048576" in answer.json()["error"]["message"]
 
 
 def test_many_tiny_values_are_refused_before_they_are_decoded(shared_server):

@@ -70,7 +70,9 @@ def test_a_stop_finishes_or_refuses_checkpoints_and_exits_with_0(start_server):
     host, port = server.url.removeprefix("http://").split(":")
     idle = socket.create_connection((host, int(port)), timeout=10)
     half = socket.create_connection((host, int(port)), timeout=10)
-    half.sendall(b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+    half.sendall(
+        b"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    )
     writers = Writers(server.url)
     writers.until(40)
     server.process.send_signal(signal.SIGTERM)

@@ -2,12 +2,15 @@
 
 import json
 import logging
+import os
 import re
+import subprocess
 import sys
 
+import httpx
 import pytest
 
-from runtime.system.logs import FIELDS, JsonFormatter, TextFormatter
+from runtime.system.logs import FIELDS, JsonFormatter, LineHandler, TextFormatter
 from runtime.system.trace import Trace, current
 
 SECRET = "quiet-elopement-on-the-cliffs"
@@ -162,3 +165,62 @@ def test_text_on_request(start_server):
     text = server.log.read_text()
     assert "vows-edge on http://" in text
     assert re.search(r"INFO vows.request: GET /info request_id=told-in-text status=200 ms=[\d.]+", text)
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_log_that_nobody_reads_holds_up_nothing(bundle_path, tmp_path, form):
+    """Not one answer, and not the end. What is dropped is counted, and said once somebody reads again."""
+    settings = {"PORT": 0, "DATA_DIR": tmp_path, "MODELS_DIR": bundle_path.parent, "LOG_FORMAT": form}
+    environ = os.environ | {f"VOWS_{name}": str(value) for name, value in settings.items()}
+    process = subprocess.Popen([sys.executable, "-m", "runtime"], env=environ, stdout=subprocess.PIPE)
+    try:
+        log = process.stdout.fileno()
+        received = os.read(log, 1 << 16)
+        while not (url := re.search(r'vows-edge on (http://[^\s"]+)', received.decode())):
+            received += os.read(log, 1 << 16)
+        with httpx.Client(base_url=url.group(1), timeout=60) as client:
+            for _ in range(1_500):
+                assert client.get("/content/of-nobody").status_code == 404
+            dropped = int(re.search(r"^log_lines_dropped_total (\d+)", client.get("/metrics").text, re.M).group(1))
+            assert dropped > 100
+            received = os.read(log, 1 << 20)
+            client.get("/content/of-nobody")
+            received += os.read(log, 1 << 20)
+            told = re.findall(r"(\d+) log lines were dropped", received.decode())
+            assert [int(number) >= dropped for number in told] == [True]
+            for _ in range(1_500):
+                client.get("/content/of-nobody")
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_line_longer_than_the_pipe_takes_is_not_cut():
+    read, write = os.pipe()
+    handler = LineHandler(write, JsonFormatter())
+    message = "x" * 200_000
+    record = logging.makeLogRecord({"name": "vows", "levelname": "INFO", "msg": message})
+    handler.emit(record)
+    handler.emit(record)
+    assert handler.dropped == 1  # the first waits for its reader
+    received = os.read(read, 1 << 20)
+    os.set_blocking(read, False)
+    while b"\n" not in received:
+        handler.emit(record)
+        received += os.read(read, 1 << 20)
+    assert json.loads(received.split(b"\n")[0])["message"] == message
+    for descriptor in (read, write):
+        os.close(descriptor)
+
+
+def test_a_closed_log_fails_no_request():
+    read, write = os.pipe()
+    handler = LineHandler(write, JsonFormatter())
+    os.close(read)
+    handler.emit(logging.makeLogRecord({"name": "vows", "levelname": "INFO", "msg": "nobody is there"}))
+    os.close(write)
+    handler.emit(logging.makeLogRecord({"name": "vows", "levelname": "INFO", "msg": "nobody is there"}))
+    assert handler.dropped >= 1

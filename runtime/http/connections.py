@@ -1,0 +1,147 @@
+"""All connections of the server: how many there are, which of them wait for their client, and who has to go.
+
+A connection either works for its client or waits for it: for a request (idle), for the rest of a request's head, for
+more of a body, or for the client to read an answer. Only those that wait can be dropped. Event-loop thread only.
+"""
+
+import asyncio
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runtime.http.protocol import HttpProtocol
+
+# Connections over the limit that are kept until their head tells whether they ask for health.
+SPARE_CONNECTIONS = 32
+# A client this far behind `min_bytes_per_s` is dropped where others need the memory it holds, or its connection.
+LATE_FOR_MEMORY_S, LATE_FOR_CONNECTION_S = 0.25, 0.05
+# After a refusal so much of what the client still sends is read: closing at once could destroy the refusal.
+LINGER_S, LINGER_BYTES = 2.0, 1 << 20
+
+_SWEEP_EVERY_S = 1.0
+_PRESSURE_EVERY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Bytes and seconds that a client may take: see the settings of the same names."""
+
+    max_connections: int = 192
+    max_head_bytes: int = 32 * 1024
+    header_timeout_s: float = 10.0
+    keep_alive_s: float = 75.0
+    body_timeout_s: float = 20.0
+    write_timeout_s: float = 20.0
+    min_bytes_per_s: int = 4096
+    # Paths that are answered although everything else is refused.
+    health_paths: frozenset[bytes] = frozenset()
+
+
+class Connections:
+    """The open connections. `dropped` counts those that were closed for their client's fault or for room, by reason."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self.limits = limits
+        self.dropped: Counter[str] = Counter()
+        self._open: dict[HttpProtocol, None] = {}
+        # Those without a complete request head, oldest first: new ones, and ones that had an answer before.
+        self._new: OrderedDict[HttpProtocol, None] = OrderedDict()
+        self._idle: OrderedDict[HttpProtocol, None] = OrderedDict()
+        self._ending: OrderedDict[HttpProtocol, None] = OrderedDict()  # refused, and not closed yet
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._pressed_at = 0.0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def overfull(self) -> bool:
+        """More are open than may be: only health is answered on a new one."""
+        return len(self._open) > self.limits.max_connections
+
+    def opened(self, connection: "HttpProtocol") -> None:
+        """Count a new connection. One that waits for its client is dropped where there would be too many."""
+        self._open[connection] = None
+        self._new[connection] = None
+        if self._sweeping is None:
+            self._sweeping = connection.loop.call_later(_SWEEP_EVERY_S, self._sweep, connection.loop)
+        if not self.overfull or self._drop_idle(connection) or self.make_way(connection.loop.time()):
+            return
+        if len(self._open) > self.limits.max_connections + SPARE_CONNECTIONS:
+            self.drop(connection, "limit")
+
+    def closed(self, connection: "HttpProtocol") -> None:
+        self._open.pop(connection, None)
+        self._ending.pop(connection, None)
+        self.works(connection)
+
+    def idles(self, connection: "HttpProtocol") -> None:
+        """It has answered, and waits for its client's next request."""
+        if connection in self._open:
+            self._idle[connection] = None
+
+    def ends(self, connection: "HttpProtocol") -> None:
+        """It was refused, and waits for its client to take that in."""
+        self.works(connection)
+        if connection in self._open:
+            self._ending[connection] = None
+
+    def begins(self, connection: "HttpProtocol") -> None:
+        """A part of a head came: it is no longer among the oldest."""
+        for group in (self._new, self._idle):
+            if connection in group:
+                group.move_to_end(connection)
+
+    def works(self, connection: "HttpProtocol") -> None:
+        """A request's head is complete."""
+        self._new.pop(connection, None)
+        self._idle.pop(connection, None)
+
+    def drop(self, connection: "HttpProtocol", reason: str) -> None:
+        """Close it now, whatever was not sent yet."""
+        self.dropped[reason] += 1
+        self.closed(connection)
+        connection.transport.abort()
+
+    def make_memory(self, now: float) -> bool:
+        """Drop the connection whose client is furthest behind, to have what its request holds. Often asked in vain."""
+        if now - self._pressed_at < _PRESSURE_EVERY_S:
+            return False
+        self._pressed_at = now
+        return self._drop_late(now, LATE_FOR_MEMORY_S)
+
+    def make_way(self, now: float) -> bool:
+        """Drop the connection whose client is furthest behind, for another connection."""
+        return self._drop_late(now, LATE_FOR_CONNECTION_S)
+
+    def _drop_late(self, now: float, least_s: float) -> bool:
+        """Of clients that a request waits for: with its body, or with reading its answer."""
+        late_s, latest = max(
+            ((one.late_s(now), one) for one in self._open), key=lambda pair: pair[0], default=(0, None)
+        )
+        if latest is None or late_s < least_s:
+            return False
+        self.drop(latest, "late")
+        return True
+
+    def _drop_idle(self, newcomer: "HttpProtocol") -> bool:
+        """Drop the oldest that has no request: new ones may fill a quarter, else those with an answer before go first.
+
+        A flood of connections that send nothing then only replaces itself, and cannot close those of proven clients;
+        and many proven ones that idle cannot keep a new client from having its moment.
+        """
+        group = self._new if len(self._new) > max(1, self.limits.max_connections // 4) else self._idle
+        group = self._ending or group or self._new
+        oldest = next(iter(group), None)
+        if oldest is None or oldest is newcomer:
+            return False
+        self.drop(oldest, "idle")
+        return True
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for connection in list(self._open):
+            connection.check(now)
+        again = bool(self._open)
+        self._sweeping = loop.call_later(_SWEEP_EVERY_S, self._sweep, loop) if again else None
