@@ -101,7 +101,7 @@ async def get_content(state: State, request: Request) -> ContentResponse:
 
 async def patch_content(state: State, request: Request, body: ContentChange) -> ContentChanged:
     """Hide an item, or show it again. A hidden one leaves search, recommendations and rankings at once (where it counts
-    as unknown) and can still be read, replaced and deleted; tastes it shaped stay as they are."""
+    as unknown) and can still be read, replaced and deleted; user vectors keep it."""
     id = path_id(request)
     if not await shield(_hide(state, id, body.hidden)):
         raise not_found("content", id)
@@ -109,7 +109,7 @@ async def patch_content(state: State, request: Request, body: ContentChange) -> 
 
 
 async def delete_content(state: State, request: Request) -> Response:
-    """The item leaves every answer at once. Interactions with it stay counted and move no vector any more."""
+    """The item is removed from every response at once. Interactions with it stay counted but affect no vector."""
     id = path_id(request)
     if not await shield(_forget(state, id)):
         raise not_found("content", id)

@@ -44,7 +44,7 @@ class Rejected(msgspec.Struct, frozen=True, tag_field="event", tag="rejected", o
 
 
 class Counts(msgspec.Struct, tag_field="event", tag="progress"):
-    """What became of the lines so far; all of it is durable."""
+    """Outcomes of the lines so far; all of it is durable."""
 
     lines: int = 0
     created: int = 0
@@ -58,7 +58,7 @@ class Done(Counts, tag="done"):
 
 
 class Failed(Counts, tag="failed", kw_only=True):
-    """The last line: it stopped. What the counts say is stored; sending the same body again goes on."""
+    """The last line: it stopped. What was counted is stored; sending the same body again continues."""
 
     error: Error
 

@@ -26,7 +26,7 @@ OCTETS = "application/octet-stream"
 
 
 class EmbedRequest(Content, frozen=True, kw_only=True):
-    """As stored content; `encoding_format` base64 gives the vector as little-endian float32 in base64."""
+    """The fields of an item; `encoding_format` base64 gives the vector as little-endian float32 in base64."""
 
     encoding_format: EncodingFormat = "float"
 
@@ -80,7 +80,7 @@ async def post_embed(state: State, request: Request, body: EmbedRequest) -> Embe
 
 
 async def post_embed_batch(state: State, request: Request, body: EmbedBatchRequest) -> EmbedBatchResponse | Response:
-    """Each text runs alone, so its vector is the one that /embed gives. `Accept` as there: one row an item."""
+    """Each text runs alone, so its vector equals that of /embed. `Accept` as there: one row an item."""
     started = time.monotonic()
     texts = [text_of(content, f"$.items[{n}]") for n, content in enumerate(body.items)]
     embedded = await state.embedder.embed_batch([text for text, _ in texts], request.is_disconnected)

@@ -31,8 +31,8 @@ class ExportQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ExportedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An event as it was sent, with when it came (`received_at`) and its place in the log. `sequence` rises and is
-    never used twice; `context` is the JSON that was sent."""
+    """An event as it was sent, with its time of arrival (`received_at`) and position in the log. `sequence` rises and
+    is never used twice; `context` is the JSON that was sent."""
 
     sequence: int
     event_id: str
@@ -48,8 +48,8 @@ class ExportedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 
 async def get_events_export(state: State, request: Request, query: ExportQuery) -> StreamingResponse:
     """One JSON object a line, in the order of the log, up to its end. The last line's `sequence` is where the next
-    export goes on; an answer that breaks off is continued in the same way. Deleted users and undone events are not
-    there."""
+    export continues; an interrupted response is continued in the same way. Deleted users and undone events are not
+    included."""
     # A failure is an answer, before the stream begins.
     first = await state.store.log(after=query.after, limit=_page(query.limit))
     return StreamingResponse(_lines(state, query, first), media_type=NDJSON)
@@ -87,7 +87,7 @@ def _event(event: LoggedInteraction) -> ExportedEvent:
 
 ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
-        "GET", "/events/export", get_events_export, "The interaction log, as a stream",
+        "GET", "/events/export", get_events_export, "Export the interaction log",
         query=ExportQuery, response=ExportedEvent, response_media=NDJSON, errors=(400, 422, 503),
         answer_bytes=lambda query: _PAGE_BYTES,
     ),

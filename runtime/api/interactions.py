@@ -23,7 +23,7 @@ MAX_CONTEXT_BYTES = 4_096
 
 
 class InteractionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One event. `timestamp` defaults to now; `event_id` makes a retry safe and is made up where it is not given.
+    """One event. `timestamp` defaults to now; `event_id` makes a retry safe and is generated if absent.
 
     `context` is for the sequence model, such as {"days_to_wedding": 120}: names to numbers, strings, booleans, nulls.
     """
@@ -91,7 +91,7 @@ async def post_interactions(state: State, request: Request, body: bytes) -> Inte
 
 
 async def delete_interaction(state: State, request: Request) -> Response:
-    """Undo: the event leaves the log, the counts and the user's vector, as if it had never come."""
+    """Undo: the event is removed from the log, the counts and the user's vector."""
     id = path_id(request)
     if not await state.store.delete_interaction(id):
         raise not_found("interaction", id)
@@ -142,7 +142,7 @@ _decode = msgspec.json.Decoder(InteractionRequest).decode
 
 ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
-        "POST", "/interactions", post_interactions, "Record what users did",
+        "POST", "/interactions", post_interactions, "Record interactions",
         request=InteractionRequest | Annotated[list[InteractionRequest], Meta(min_length=1, max_length=MAX_BATCH)],
         response=InteractionsResponse, raw=True,
         errors=(400, 413, 415, 422, 503),

@@ -34,8 +34,8 @@ class ActionProbabilities(msgspec.Struct, frozen=True):
 
 
 class NextActionResponse(msgspec.Struct, frozen=True):
-    """`events`: how many of the user's newest events were read. `source`: what was gone by, history, preferences (no
-    event yet), or none (what people do on the whole)."""
+    """`events`: how many of the user's newest events were read. `source`: history, preferences (no
+    event yet), or none (average over all users)."""
 
     model_version: str
     source: str
@@ -45,7 +45,7 @@ class NextActionResponse(msgspec.Struct, frozen=True):
 
 
 async def post_next_action(state: State, request: Request, body: NextActionRequest) -> NextActionResponse:
-    """The probabilities of each action, should the candidate be shown now."""
+    """The probability of each action if the candidate is shown now."""
     found = await next_actions(state, path_id(request), checked(body.candidates), body.device)
     actions = [
         ActionProbabilities(id, **probabilities) if probabilities else ActionProbabilities(id, None, None, None, None)
@@ -56,7 +56,7 @@ async def post_next_action(state: State, request: Request, body: NextActionReque
 
 ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
-        "POST", "/user/{id:path}/next-action", post_next_action, "Probabilities of what a user does with candidates",
+        "POST", "/user/{id:path}/next-action", post_next_action, "Predict a user's next action on candidates",
         request=NextActionRequest, response=NextActionResponse, access="read",
         errors=(400, 409, 413, 415, 422, 503),
         example={"candidates": ["hollow-oak-barn", "grand-ballroom"]},

@@ -46,7 +46,7 @@ def _files() -> dict[str, tuple[bytes, str]]:
 
 
 async def get_page(state: State, request: Request) -> Response:
-    """Embed a text, browse the catalogue, and see what a click does to a ranking."""
+    """Embed a text, browse the catalogue, and see how a click changes a ranking."""
     return _response("index.html")
 
 
@@ -87,8 +87,8 @@ def _response(name: str) -> Response:
 
 
 ENDPOINTS: list[Endpoint[State]] = [
-    Endpoint("GET", "/", get_page, "A page to try it on", access="open"),
-    Endpoint("GET", "/page/{id}", get_page_file, "A part of that page", errors=(404, 422), access="open"),
+    Endpoint("GET", "/", get_page, "Demo page", access="open"),
+    Endpoint("GET", "/page/{id}", get_page_file, "A file of the demo page", errors=(404, 422), access="open"),
     Endpoint("GET", "/openapi.json", get_openapi, "This API as an OpenAPI document", access="open"),
-    Endpoint("GET", "/docs", get_docs, "This API as a page", access="open"),
+    Endpoint("GET", "/docs", get_docs, "API reference as a page", access="open"),
 ]

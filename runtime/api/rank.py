@@ -29,7 +29,7 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Exactly one of `user_id` and `embedding`. An id among the candidates means stored content.
+    """Exactly one of `user_id` and `embedding`. A candidate that is an id is stored content.
 
     `model`: simple, or sequence for the trained model's vector of what the user wants now, on `device` or else the last
     one they used; `embedding` has its length then.
@@ -79,7 +79,7 @@ class RankResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     """`scores` in the order of the candidates, `ranked` best first (ties keep the candidates' order). `explanations`,
     where asked for, in the order of `ranked`; none where the vector comes from no interactions (see `source`).
 
-    `fallback`: why the simple model answers where the sequence model was asked; `model_version` says which did.
+    `fallback`: why the simple model was used although sequence was requested; `model_version` names the one used.
     """
 
     model_version: str

@@ -26,8 +26,8 @@ TopK = Annotated[int, Meta(ge=1, le=MAX_RESULTS)]
 
 
 class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An item passes that has every one of `tags`, is by `vendor` (its `vendor_name`) and of `category`, each in full;
-    case and extra spaces make no difference."""
+    """An item passes that has every one of `tags`, is by `vendor` (its `vendor_name`) and of `category`, compared as a
+    whole; case and extra spaces make no difference."""
 
     tags: Annotated[list[Tag], Meta(max_length=_MAX_TAGS)] = []
     vendor: ShortText | None = None
@@ -51,7 +51,7 @@ class SimilarQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class RecommendationsQuery(SimilarQuery, frozen=True, forbid_unknown_fields=True):
     """`tag` can be given several times; filters are as in /search. `exclude_seen` leaves out what the user's last
-    4,096 interactions were with, skips included. `diversity`, from 0 to 1, gives up relevance for variety."""
+    4,096 interactions were with, skips included. `diversity`, from 0 to 1, trades relevance for variety."""
 
     exclude_seen: bool = True
     diversity: Annotated[float, Meta(ge=0, le=1)] = 0.0
@@ -151,16 +151,16 @@ def _results(found: Found) -> list[Result]:
 
 ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
-        "POST", "/search", post_search, "Find content by words",
+        "POST", "/search", post_search, "Search content by text",
         request=SearchRequest, response=SearchResults, access="read", errors=(400, 413, 415, 422, 503),
         example={"text": "somewhere to dance under the stars", "filters": {"category": "venue"}, "top_k": 3},
     ),
     Endpoint(
-        "GET", "/content/{id:path}/similar", get_similar, "Items like a stored one",
+        "GET", "/content/{id:path}/similar", get_similar, "Items similar to a stored one",
         query=SimilarQuery, response=Results, errors=(400, 404, 422, 503), example={"top_k": 3, "category": "venue"},
     ),
     Endpoint(
-        "GET", "/user/{id:path}/recommendations", get_recommendations, "What a user may like and has not seen",
+        "GET", "/user/{id:path}/recommendations", get_recommendations, "Recommend items to a user",
         query=RecommendationsQuery, response=Recommendations, errors=(400, 404, 422, 503),
         example={"top_k": 3, "tag": ["rustic"], "diversity": 0.3},
     ),

@@ -29,7 +29,7 @@ class StyleQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Named(msgspec.Struct, frozen=True):
-    """`items` of the nearest ones carry the name; `share` is their part of the nearness of all."""
+    """`items` of the nearest ones carry the name; `share` is their part of the similarity of all."""
 
     name: str
     items: int
@@ -64,7 +64,7 @@ class Week(msgspec.Struct, frozen=True):
 
 
 class Style(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`drift`: the cosine of the first vector of these weeks, `then`, with `now`: 1 where the taste has not moved."""
+    """`drift`: the cosine of the first vector of these weeks, `then`, with `now`: 1 if the vector has not changed."""
 
     user_id: str
     drift: float | None
@@ -76,7 +76,7 @@ class Style(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 async def get_style(state: State, request: Request, query: StyleQuery) -> Style:
-    """The user's vector week by week, from their last 20,480 interactions. Without a history there is no taste yet."""
+    """The user's vector week by week, from their last 20,480 interactions. Empty without a history."""
     user_id = path_id(request)
     store, now_us = state.store, time.time_ns() // 1_000
     decay = state.settings.decay_per_day
@@ -120,7 +120,7 @@ def _cosine(one: Vector, other: Vector) -> float | None:
 
 ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
-        "GET", "/user/{id:path}/style", get_style, "How a user's taste moved",
+        "GET", "/user/{id:path}/style", get_style, "How a user's preferences changed",
         query=StyleQuery, response=Style, errors=(400, 422, 503), example={"weeks": 8, "dislikes": True},
     ),
 ]  # fmt: skip

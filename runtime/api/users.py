@@ -23,7 +23,7 @@ Device = Annotated[str, Meta(max_length=64)]
 
 
 class PreferencesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a couple told at onboarding, in their words."""
+    """Preferences stated at onboarding, in free text."""
 
     preferences: Annotated[list[Annotated[str, Meta(min_length=1, max_length=500)]], Meta(min_length=1, max_length=64)]
 
@@ -45,7 +45,7 @@ class EmbeddingQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class UserEmbedding(msgspec.Struct, frozen=True, omit_defaults=True):
     """`source`: history, preferences (no usable history), or popular (neither). `embedding` has unit length.
 
-    `fallback`: why the simple model answers where the sequence model was asked; `model_version` says which did.
+    `fallback`: why the simple model was used although sequence was requested; `model_version` names the one used.
     """
 
     embedding: list[float]
@@ -85,8 +85,8 @@ async def put_preferences(state: State, request: Request, body: PreferencesReque
 
 
 async def get_user_embedding(state: State, request: Request, query: EmbeddingQuery) -> UserEmbedding:
-    """The decayed average of what the user did, at the same cost for any length of history; or, with model=sequence,
-    what the trained model makes of their newest events. Users too new for that get the former, and `fallback` says so.
+    """The decayed average of the user's items, at the same cost for any length of history; or, with model=sequence,
+    the trained model's vector of their latest events. New users get the former, and `fallback` says so.
     """
     user_id = path_id(request)
     fallback = None
@@ -114,8 +114,8 @@ def _embedding(
 
 
 async def delete_user(state: State, request: Request) -> UserDeleted:
-    """Every trace of the user goes: events, preferences, vector, weight in popularity, bytes in files, entry in the
-    cache."""
+    """Everything of the user is deleted: events, preferences, vector, weight in popularity, bytes in files, entry in
+    the cache."""
     user_id = path_id(request)
     told = await state.store.get_preferences(user_id)
     deleted = await state.store.delete_user(user_id)
@@ -131,11 +131,11 @@ ENDPOINTS: list[Endpoint[State]] = [
         example={"preferences": ["rustic barn", "wildflowers", "outdoor ceremony"]},
     ),
     Endpoint(
-        "GET", "/user/{id:path}/embedding", get_user_embedding, "The vector of a user's taste",
+        "GET", "/user/{id:path}/embedding", get_user_embedding, "A user's vector",
         query=EmbeddingQuery, response=UserEmbedding, errors=(404, 409, 422, 503), example={"model": "simple"},
     ),
     Endpoint(
-        "DELETE", "/user/{id:path}", delete_user, "Forget a user",
+        "DELETE", "/user/{id:path}", delete_user, "Delete a user",
         response=UserDeleted, errors=(422, 503),
     ),
 ]  # fmt: skip

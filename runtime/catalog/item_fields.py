@@ -13,7 +13,7 @@ Url = Annotated[str, Meta(min_length=1, max_length=2_048)]
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The fields of one item. At least one of the text fields must say something; `images` are kept, never fetched,
+    """The fields of one item. At least one text field must not be empty; `images` are stored, never fetched,
     and `category` is for filters."""
 
     type: Literal["content"] = "content"
