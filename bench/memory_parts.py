@@ -33,7 +33,7 @@ from bench.server import Server, serving
 from bench.suite import Conditions
 from runtime.catalog.catalog import Catalog
 from runtime.catalog.vector_matrix import row_bytes
-from runtime.serving.search import Found, Search
+from runtime.serving.catalog_search import Found, Search
 
 DIMENSIONS = 384
 ITEMS = 1_000  # of the catalogue that sequences and histories are about

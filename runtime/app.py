@@ -53,8 +53,8 @@ from runtime.models.installed import SEQUENCE, TEXT_ENCODER, bundle_folders, fin
 from runtime.models.text_encoder import load_encoder
 from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
+from runtime.serving.catalog_search import Search
 from runtime.serving.reembedding import reembed
-from runtime.serving.search import Search
 from runtime.serving.sequence import SequenceServing
 from runtime.settings import Settings
 from runtime.sizing import Held, size

@@ -15,7 +15,7 @@ from runtime.http.protocol import WRITE_BUFFER_BYTES
 from runtime.http.rate_limit import CLIENT_BYTES, CLIENTS
 from runtime.models import sequence_model, text_encoder
 from runtime.models.scheduler import TOKEN_BYTES
-from runtime.serving import search
+from runtime.serving import catalog_search as search
 from runtime.settings import AUTO, MiB, Settings, variable
 from runtime.system.memory_budget import MemoryBudget
 

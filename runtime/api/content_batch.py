@@ -6,13 +6,11 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 
-from runtime.api.content import EXAMPLE, IdentifiedContent, decode_identified, fields_of, store_items
+from runtime.api.content import EXAMPLE, READER, IdentifiedContent
 from runtime.api.content_stream import STREAM_BYTES, ContentProgress, stream_content
-from runtime.api.embed import text_of
-from runtime.http.batch import decode_items
 from runtime.http.endpoint import JSON, NDJSON, Endpoint
 from runtime.http.errors import ApiError, Error
-from runtime.http.ids import check_id
+from runtime.serving.content import NewItem, store_items
 from runtime.state import State
 
 MAX_BATCH = 1_000
@@ -44,25 +42,20 @@ async def post_content_batch(state: State, request: Request, body: bytes) -> Con
     """
     lines = request.headers.get("content-type", JSON).partition(";")[0].strip().lower() == NDJSON
     outcomes: list[ContentOutcome] = []
-    good: list[tuple[int, IdentifiedContent, str]] = []  # position in `outcomes`, item, text
-    for path, item in decode_items(body, decode_identified, limit=MAX_BATCH, lines=lines):
-        try:
-            if isinstance(item, ApiError):
-                raise item
-            check_id(item.id, f"{path}.id")
-            good.append((len(outcomes), item, text_of(item, path)[0]))
-            outcomes.append(ContentOutcome(item.id, "pending"))
-        except ApiError as error:
-            id = None if isinstance(item, ApiError) else item.id
-            outcomes.append(ContentOutcome(id, "rejected", error.error))
+    good: list[tuple[int, NewItem]] = []  # with their positions in `outcomes`
+    for one in READER.batch(body, limit=MAX_BATCH, lines=lines):
+        id = None if one.decoded is None else one.decoded.id
+        if isinstance(one.result, ApiError):
+            outcomes.append(ContentOutcome(id, "rejected", one.result.error))
+        else:
+            good.append((len(outcomes), one.result))
+            outcomes.append(ContentOutcome(id, "pending"))
     for start in range(0, len(good), _SLICE):
         part = good[start : start + _SLICE]
-        items = [(item.id, fields_of(item), text) for _, item, text in part]
-        statuses = await store_items(state, items, request.is_disconnected)
-        for (position, item, _), status in zip(part, statuses, strict=True):
+        statuses = await store_items(state, [item for _, item in part], request.is_disconnected)
+        for (position, item), status in zip(part, statuses, strict=True):
             outcomes[position] = ContentOutcome(item.id, status)
-    rejected = len(outcomes) - len(good)
-    return ContentBatchResponse(outcomes, len(good), rejected)
+    return ContentBatchResponse(outcomes, len(good), len(outcomes) - len(good))
 
 
 ENDPOINTS: list[Endpoint[State]] = [

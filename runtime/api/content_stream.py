@@ -7,16 +7,14 @@ from collections.abc import AsyncIterator
 import msgspec
 from starlette.requests import Request
 
-from runtime.api.content import IdentifiedContent, decode_identified, fields_of, store_items
-from runtime.api.embed import text_of
+from runtime.api.content import READER
 from runtime.api.problems import problem
-from runtime.http.batch import decode_one
 from runtime.http.endpoint import refused
 from runtime.http.errors import ApiError, Error, invalid
-from runtime.http.ids import check_id
 from runtime.http.stream import LineStream, numbered_lines
 from runtime.models.embedder import never_disconnected
 from runtime.models.scheduler import QueueFull
+from runtime.serving.content import NewItem, Status, store_items
 from runtime.state import State
 from runtime.store import StoreBusy
 
@@ -113,23 +111,21 @@ async def _slices(request: Request, stalled_s: float) -> AsyncIterator[list[tupl
 
 
 async def _store(state: State, lines: list[tuple[int, bytes]], counts: Counts) -> list[Rejected]:
-    """Store what can be, count it, and tell what cannot."""
+    """Store what can be, count it, and return what cannot."""
     rejected: list[Rejected] = []
-    items: list[tuple[str, bytes, str]] = []
+    items: list[NewItem] = []
     for number, line in lines:
-        item = decode_one(line, decode_identified, "$")
-        try:
-            if isinstance(item, ApiError):
-                raise item
-            items.append((check_id(item.id, "$.id"), fields_of(item), text_of(item)[0]))
-        except ApiError as error:
-            rejected.append(Rejected(number, _id(item), error.error))
+        one = READER.one(line, "$")
+        if isinstance(one.result, ApiError):
+            rejected.append(Rejected(number, None if one.decoded is None else one.decoded.id, one.result.error))
+        else:
+            items.append(one.result)
     for status in await _patiently(state, items):
         setattr(counts, status, getattr(counts, status) + 1)
     return rejected
 
 
-async def _patiently(state: State, items: list[tuple[str, bytes, str]]) -> list[str]:
+async def _patiently(state: State, items: list[NewItem]) -> list[Status]:
     """Store as bulk work, which waits where other requests would be refused. Raises as they do, in the end."""
     deadline = time.monotonic() + state.settings.batch_timeout_s
     while True:
@@ -139,7 +135,3 @@ async def _patiently(state: State, items: list[tuple[str, bytes, str]]) -> list[
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(_RETRY_S)
-
-
-def _id(item: IdentifiedContent | ApiError) -> str | None:
-    return None if isinstance(item, ApiError) else item.id

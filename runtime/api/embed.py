@@ -9,11 +9,12 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runtime.catalog.item_fields import Content, embedding_text, ignored_fields
+from runtime.catalog.item_fields import Content, ignored_fields
 from runtime.http.endpoint import Endpoint
 from runtime.http.errors import invalid
 from runtime.models.embedder import EmbeddedText
 from runtime.models.vectors import Vector, octets
+from runtime.serving.content import BlankContent, content_text
 from runtime.state import State
 
 MAX_BATCH = 256
@@ -63,7 +64,7 @@ class EmbedBatchResponse(msgspec.Struct, frozen=True):
 async def post_embed(state: State, request: Request, body: EmbedRequest) -> EmbedResponse | Response:
     """With `Accept: application/octet-stream` the answer is the vector alone, 384 little-endian float32."""
     started = time.monotonic()
-    text, used = text_of(body)
+    text, used = content_text(body)
     embedded = await state.embedder.embed(text, request.is_disconnected)
     version = state.embedder.encoder.model_version
     if request.headers.get("accept") == OCTETS:
@@ -82,7 +83,7 @@ async def post_embed(state: State, request: Request, body: EmbedRequest) -> Embe
 async def post_embed_batch(state: State, request: Request, body: EmbedBatchRequest) -> EmbedBatchResponse | Response:
     """Each text runs alone, so its vector equals that of /embed. `Accept` as there: one row an item."""
     started = time.monotonic()
-    texts = [text_of(content, f"$.items[{n}]") for n, content in enumerate(body.items)]
+    texts = [_text_of(content, f"$.items[{n}]") for n, content in enumerate(body.items)]
     embedded = await state.embedder.embed_batch([text for text, _ in texts], request.is_disconnected)
     version = state.embedder.encoder.model_version
     if request.headers.get("accept") == OCTETS:
@@ -94,12 +95,11 @@ async def post_embed_batch(state: State, request: Request, body: EmbedBatchReque
     return EmbedBatchResponse(results, version, elapsed_ms(started))
 
 
-def text_of(content: Content, field: str = "$") -> tuple[str, list[str]]:
-    """`embedding_text`, refusing content that says nothing."""
-    text, used = embedding_text(content)
-    if not text:
-        raise invalid("one of text, title, description, vendor_name or tags must say something", field)
-    return text, used
+def _text_of(content: Content, field: str) -> tuple[str, list[str]]:
+    try:
+        return content_text(content)
+    except BlankContent as error:
+        raise invalid(str(error), field) from None
 
 
 def elapsed_ms(started: float) -> float:

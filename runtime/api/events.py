@@ -1,6 +1,5 @@
 """The interaction log as training reads it."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated
@@ -13,11 +12,11 @@ from starlette.responses import StreamingResponse
 from runtime.api.content import utc
 from runtime.http.endpoint import NDJSON, Endpoint
 from runtime.personalization.actions import InteractionType
+from runtime.serving.interactions import export
 from runtime.state import State
 from runtime.store import LoggedInteraction
 
-# Events held at once: 50 KB where they are plain, and where each has the largest context what is reserved.
-_PAGE_EVENTS = 128
+# Reserved for a page of events that each have the largest context.
 _PAGE_BYTES = 1 << 20
 
 _encode = msgspec.json.Encoder()
@@ -50,24 +49,21 @@ async def get_events_export(state: State, request: Request, query: ExportQuery) 
     """One JSON object a line, in the order of the log, up to its end. The last line's `sequence` is where the next
     export continues; an interrupted response is continued in the same way. Deleted users and undone events are not
     included."""
-    # A failure is an answer, before the stream begins.
-    first = await state.store.log(after=query.after, limit=_page(query.limit))
-    return StreamingResponse(_lines(state, query, first), media_type=NDJSON)
+    pages = export(state, after=query.after, limit=query.limit)
+    first: list[LoggedInteraction] = await anext(pages, [])  # a failure is an answer, before the stream begins
+    return StreamingResponse(_lines(first, pages), media_type=NDJSON)
 
 
-async def _lines(state: State, query: ExportQuery, page: list[LoggedInteraction]) -> AsyncIterator[bytes]:
-    left = query.limit
-    while page:
-        yield b"".join(_encode.encode(_event(one)) + b"\n" for one in page)
-        left = None if left is None else left - len(page)
-        if len(page) < _PAGE_EVENTS or left == 0:
-            break
-        await asyncio.sleep(0)
-        page = await state.store.log(after=page[-1].sequence, limit=_page(left))
+async def _lines(
+    first: list[LoggedInteraction], others: AsyncIterator[list[LoggedInteraction]]
+) -> AsyncIterator[bytes]:
+    yield _encoded(first)
+    async for page in others:
+        yield _encoded(page)
 
 
-def _page(left: int | None) -> int:
-    return _PAGE_EVENTS if left is None else min(_PAGE_EVENTS, left)
+def _encoded(page: list[LoggedInteraction]) -> bytes:
+    return b"".join(_encode.encode(_event(one)) + b"\n" for one in page)
 
 
 def _event(event: LoggedInteraction) -> ExportedEvent:

@@ -1,7 +1,6 @@
 """What users did: appended to the log, durable before it is acknowledged."""
 
 import time
-import uuid
 from datetime import datetime
 from typing import Annotated
 
@@ -10,16 +9,16 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runtime.http.batch import decode_items
-from runtime.http.endpoint import Endpoint, decode_json
+from runtime.http.batch import Reader
+from runtime.http.endpoint import Endpoint
 from runtime.http.errors import ApiError, Error, invalid, not_found
 from runtime.http.ids import Id, check_id, path_id
 from runtime.personalization.actions import InteractionType
+from runtime.serving.interactions import InvalidInteraction, Reported, interaction, record, take_back
 from runtime.state import State
 from runtime.store import Interaction
 
 MAX_BATCH = 1_000
-MAX_CONTEXT_BYTES = 4_096
 
 
 class InteractionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,28 +57,23 @@ class InteractionsResponse(msgspec.Struct, frozen=True):
 async def post_interactions(state: State, request: Request, body: bytes) -> InteractionsResponse:
     """One event or an array of up to 1,000. A bad event in an array is rejected alone; the others are stored."""
     now_us = time.time_ns() // 1_000
+    skew_s = state.settings.max_clock_skew_s
+    reader = Reader(_decode, lambda item, path: _accepted(item, path, now_us=now_us, max_clock_skew_s=skew_s))
     outcomes: list[InteractionOutcome] = []
-    events: list[Interaction] = []
-    positions: list[int] = []
+    good: list[tuple[int, Interaction]] = []  # with their positions in `outcomes`
     if body.lstrip()[:1] == b"[":
-        items = decode_items(body, _decode, limit=MAX_BATCH)
+        for one in reader.batch(body, limit=MAX_BATCH):
+            if isinstance(one.result, ApiError):
+                event_id = None if one.decoded is None else one.decoded.event_id
+                outcomes.append(InteractionOutcome(event_id, "rejected", one.result.error))
+            else:
+                good.append((len(outcomes), one.result))
+                outcomes.append(InteractionOutcome(one.result.event_id, "pending"))
     else:
-        items = iter([("$", decode_json(_decode, body))])
-    for path, item in items:
-        try:
-            if isinstance(item, ApiError):
-                raise item
-            event = _event(state, item, path, now_us)
-            positions.append(len(outcomes))
-            events.append(event)
-            outcomes.append(InteractionOutcome(event.event_id, "pending"))
-        except ApiError as error:
-            if path == "$":
-                raise
-            event_id = None if isinstance(item, ApiError) else item.event_id
-            outcomes.append(InteractionOutcome(event_id, "rejected", error.error))
-    stored = await state.store.add_interactions(events) if events else []
-    for position, event, outcome in zip(positions, events, stored, strict=True):
+        good.append((0, reader.single(body)))
+        outcomes.append(InteractionOutcome(good[0][1].event_id, "pending"))
+    stored = await record(state, [event for _, event in good])
+    for (position, event), outcome in zip(good, stored, strict=True):
         if outcome == "unknown_content":
             outcomes[position] = InteractionOutcome(event.event_id, "rejected", _unknown(event, f"$[{position}]"))
         else:
@@ -93,51 +87,26 @@ async def post_interactions(state: State, request: Request, body: bytes) -> Inte
 async def delete_interaction(state: State, request: Request) -> Response:
     """Undo: the event is removed from the log, the counts and the user's vector."""
     id = path_id(request)
-    if not await state.store.delete_interaction(id):
+    if not await take_back(state, id):
         raise not_found("interaction", id)
     return Response(status_code=204)
 
 
-def _event(state: State, item: InteractionRequest, path: str, now_us: int) -> Interaction:
+def _accepted(item: InteractionRequest, path: str, *, now_us: int, max_clock_skew_s: float) -> Interaction:
     check_id(item.user_id, f"{path}.user_id")
     check_id(item.content_id, f"{path}.content_id")
     if item.event_id is not None:
         check_id(item.event_id, f"{path}.event_id")
-    time_us = now_us if item.timestamp is None else _microseconds(item.timestamp)
-    ahead_s = (time_us - now_us) / 1e6
-    if ahead_s > state.settings.max_clock_skew_s:
-        raise invalid(
-            f"the timestamp is {ahead_s:.0f} s ahead of the server's clock, at most "
-            f"{state.settings.max_clock_skew_s:.0f} s are taken; set the clock of whichever is wrong",
-            f"{path}.timestamp",
-        )
-    context = None if item.context is None else _context.encode(item.context)
-    if context is not None and len(context) > MAX_CONTEXT_BYTES:
-        raise invalid(f"the context has {len(context)} bytes, the limit is {MAX_CONTEXT_BYTES}", f"{path}.context")
-    return Interaction(
-        event_id=item.event_id or str(uuid.uuid4()),
-        user_id=item.user_id,
-        content_id=item.content_id,
-        type=item.type,
-        time_us=time_us,
-        duration_ms=item.duration_ms,
-        device=item.device,
-        context=context,
-    )
-
-
-def _microseconds(time: datetime) -> int:
-    """Since 1970, exactly: a float of seconds would lose the last digit."""
-    delta = time - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    try:
+        return interaction(Reported(**msgspec.structs.asdict(item)), now_us=now_us, max_clock_skew_s=max_clock_skew_s)
+    except InvalidInteraction as error:
+        raise invalid(str(error), f"{path}.{error.field}") from None
 
 
 def _unknown(event: Interaction, path: str) -> Error:
     return Error("unknown_content", f"there is no content with id {event.content_id!r}", f"{path}.content_id")
 
 
-_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-_context = msgspec.json.Encoder()
 _decode = msgspec.json.Decoder(InteractionRequest).decode
 
 ENDPOINTS: list[Endpoint[State]] = [

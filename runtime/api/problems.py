@@ -9,8 +9,10 @@ from runtime.models.scheduler import QueueFull
 from runtime.models.text_encoder import ModelFailed
 from runtime.models.worker_pool import DeadlineExceeded
 from runtime.serving.candidates import InvalidVector
+from runtime.serving.content import BlankContent, NotEmbedded
 from runtime.serving.sequence import NotInstalled
 from runtime.serving.user_vectors import NoContent
+from runtime.serving.users import BlankPreferences
 from runtime.store import StoreBusy, StoreError
 
 log = logging.getLogger("vows")
@@ -42,4 +44,10 @@ def problem(error: BaseException) -> ApiError | None:
             return ApiError(503, "model_failed", str(error), retry_after_s=5)
         case ClientGone():
             return ApiError(499, "client_gone", "the client left before the answer")  # seen in /metrics alone
+        case BlankContent():
+            return invalid(str(error), "$")
+        case BlankPreferences():
+            return invalid(str(error), "$.preferences")
+        case NotEmbedded():
+            return ApiError(503, "overloaded", str(error), retry_after_s=5)
     return None

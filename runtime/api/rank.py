@@ -8,7 +8,7 @@ from msgspec import Meta
 from starlette.requests import Request
 
 from runtime.api.content import utc
-from runtime.api.users import Device, Model
+from runtime.api.users import Device
 from runtime.http.endpoint import Endpoint
 from runtime.http.errors import invalid
 from runtime.http.ids import Id, check_id
@@ -16,6 +16,7 @@ from runtime.personalization.actions import InteractionType
 from runtime.serving.candidates import Candidate as GivenCandidate
 from runtime.serving.explanations import Reason
 from runtime.serving.ranking import Query, rank
+from runtime.serving.user_vectors import Model
 from runtime.state import State
 
 MAX_CANDIDATES = 2_000

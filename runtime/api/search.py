@@ -1,6 +1,5 @@
 """Discovery over the whole catalogue: by words, by an item, by a user's taste."""
 
-import asyncio
 from typing import Annotated
 
 import msgspec
@@ -9,18 +8,16 @@ from starlette.requests import Request
 
 from runtime.catalog.item_fields import LongText, ShortText, Tag, labels
 from runtime.http.endpoint import Endpoint
-from runtime.http.errors import ApiError, invalid, not_found
+from runtime.http.errors import invalid, not_found
 from runtime.http.ids import path_id
-from runtime.serving.search import Found
-from runtime.serving.user_vectors import SIMPLE, user_vector
+from runtime.serving.catalog_search import Found
+from runtime.serving.recommendations import recommend
+from runtime.serving.search import search_text, similar_items
+from runtime.serving.user_vectors import SIMPLE
 from runtime.state import State
 
 MAX_RESULTS = 100
 _MAX_TAGS = 16
-
-# The interactions that count for `exclude_seen`, newest first, and how many are read before others get their turn.
-SEEN_INTERACTIONS = 4_096
-_SEEN_STEP = 256
 
 TopK = Annotated[int, Meta(ge=1, le=MAX_RESULTS)]
 
@@ -91,26 +88,18 @@ async def post_search(state: State, request: Request, body: SearchRequest) -> Se
     if not text:
         raise invalid("the text is blank", "$.text")
     wanted = labels(tags=body.filters.tags, vendor=body.filters.vendor, category=body.filters.category)
-    embedded = await state.embedder.embed(text, request.is_disconnected)
-    found = await state.search.best(embedded.vector, body.top_k, labels=wanted)
+    found, read = await search_text(state, text, body.top_k, labels=wanted, disconnected=request.is_disconnected)
     version = state.embedder.encoder.model_version
-    return SearchResults(_results(found), found.matched, version, embedded.tokens, embedded.truncated)
+    return SearchResults(_results(found), found.matched, version, read.tokens, read.truncated)
 
 
 async def get_similar(state: State, request: Request, query: SimilarQuery) -> Results:
     """The items closest to a stored one, itself left out. An id that itself ends in "/similar" is read from
     /content/{id} with that slash as %2F."""
     id = path_id(request)
-    held = state.catalog.lookup([id])
-    if held.unknown:
-        stored = await state.store.get_content(id)
-        if stored is None or stored.hidden:
-            raise not_found("content", id)
-        raise ApiError(
-            503, "overloaded", f"{id!r} is about to be embedded by the new model; try again", retry_after_s=5
-        )
-    (vector,) = await state.catalog.gather(held.rows)
-    found = await state.search.best(vector, query.top_k, labels=_labels(query), excluded=[id])
+    found = await similar_items(state, id, query.top_k, labels=_labels(query))
+    if found is None:
+        raise not_found("content", id)
     return Results(_results(found), found.matched, state.embedder.encoder.model_version)
 
 
@@ -118,27 +107,15 @@ async def get_recommendations(state: State, request: Request, query: Recommendat
     """Exact: the user's vector compared with every item that passes. With `diversity` the results are chosen one by
     one from the best 100 (or four times `top_k`), each by (1 − diversity) · score − diversity · its closest cosine to
     those before it (maximal marginal relevance)."""
-    user_id = path_id(request)
-    vector = await user_vector(state, user_id)
-    async with state.history_turn:
-        seen = await _seen(state, user_id) if query.exclude_seen else []
-        found = await state.search.best(
-            vector.embedding, query.top_k, labels=_labels(query), excluded=seen, diversity=query.diversity
-        )
-    return Recommendations(_results(found), found.matched, SIMPLE, vector.source)
-
-
-async def _seen(state: State, user_id: str) -> list[str]:
-    ids: dict[str, None] = {}
-    before = None
-    for _ in range(SEEN_INTERACTIONS // _SEEN_STEP):
-        page = await state.store.seen(user_id, before=before, limit=_SEEN_STEP)
-        ids.update(dict.fromkeys(one.content_id for one in page))
-        if len(page) < _SEEN_STEP:
-            break
-        before = page[-1].sequence
-        await asyncio.sleep(0)
-    return list(ids)
+    found, source = await recommend(
+        state,
+        path_id(request),
+        query.top_k,
+        labels=_labels(query),
+        exclude_seen=query.exclude_seen,
+        diversity=query.diversity,
+    )
+    return Recommendations(_results(found), found.matched, SIMPLE, source)
 
 
 def _labels(query: SimilarQuery) -> frozenset[str]:

@@ -1,23 +1,19 @@
 """How a user's taste moved, and what it is near to."""
 
-import time
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
-import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
 from starlette.requests import Request
 
 from runtime.api.content import utc
 from runtime.http.endpoint import Endpoint
 from runtime.http.ids import path_id
-from runtime.serving.taste_drift import Neighbourhood, around, neighbourhood, weeks_of
+from runtime.serving.taste_drift import Neighbourhood, taste_drift
+from runtime.serving.taste_drift import Taste as TasteAt
 from runtime.serving.user_vectors import SIMPLE
 from runtime.state import State
-
-Vector = NDArray[np.float32] | None
 
 
 class StyleQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,44 +74,25 @@ class Style(msgspec.Struct, frozen=True, omit_defaults=True):
 async def get_style(state: State, request: Request, query: StyleQuery) -> Style:
     """The user's vector week by week, from their last 20,480 interactions. Empty without a history."""
     user_id = path_id(request)
-    store, now_us = state.store, time.time_ns() // 1_000
-    decay = state.settings.decay_per_day
-    async with state.history_turn:
-        weeks, skipped = await weeks_of(store, user_id, now_us=now_us, weeks=query.weeks, decay_per_day=decay)
-    vectors = weeks.vectors()
-    first = next((n for n, vector in enumerate(vectors) if vector is not None), len(vectors) - 1)
-    then, now = vectors[first], vectors[-1]
+    found = await taste_drift(state, user_id, weeks=query.weeks, k=query.top_k, dislikes=query.dislikes)
+    disliked = found.dislikes
     return Style(
         user_id=user_id,
-        drift=_cosine(then, now),
-        weeks=[
-            Week(utc(weeks.ends_us[n]), weeks.interactions[n], _cosine(vectors[n - 1] if n else None, vector),
-                 _cosine(vector, now))
-            for n, vector in enumerate(vectors)
-        ],
-        then=await _taste(state, then, weeks.ends_us[first], query.top_k),
-        now=await _taste(state, now, now_us, query.top_k),
+        drift=found.drift,
+        weeks=[Week(utc(week.ends_us), week.interactions, week.to_previous, week.to_now) for week in found.weeks],
+        then=_taste(found.then),
+        now=_taste(found.now),
         model_version=SIMPLE,
-        dislikes=(
-            Dislikes(skipped.skips, *_named(await neighbourhood(store, dict.fromkeys(skipped.ids, 1.0), query.top_k)))
-            if query.dislikes
-            else None
-        ),
-    )  # fmt: skip
+        dislikes=None if disliked is None else Dislikes(disliked.skips, *_named(disliked.named)),
+    )
 
 
-async def _taste(state: State, vector: Vector, at_us: int, k: int) -> Taste | None:
-    if vector is None:
-        return None
-    return Taste(utc(at_us), *_named(await around(state.store, state.search, vector, k)))
+def _taste(taste: TasteAt | None) -> Taste | None:
+    return None if taste is None else Taste(utc(taste.at_us), *_named(taste.named))
 
 
 def _named(found: Neighbourhood) -> tuple[list[Named], list[Named]]:
     return [Named(*one) for one in found.tags], [Named(*one) for one in found.vendors]
-
-
-def _cosine(one: Vector, other: Vector) -> float | None:
-    return None if one is None or other is None else float(np.clip(np.vdot(one, other), -1, 1))
 
 
 ENDPOINTS: list[Endpoint[State]] = [

@@ -1,24 +1,20 @@
 """Users: onboarding preferences, the vector of their taste, and being forgotten."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
-import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
 from starlette.requests import Request
 
 from runtime.api.content import utc
-from runtime.catalog.item_fields import preferences_text
 from runtime.http.endpoint import Endpoint
-from runtime.http.errors import invalid
 from runtime.http.ids import path_id
-from runtime.serving.user_vectors import SIMPLE, sequence_user, user_vector
+from runtime.serving.user_vectors import Model, current_vector
+from runtime.serving.users import forget_user, set_preferences
 from runtime.state import State
-from runtime.store import DeletedUser, Preferences, UserState
+from runtime.store import DeletedUser
 
-Model = Literal["simple", "sequence"]
 Device = Annotated[str, Meta(max_length=64)]
 
 
@@ -66,21 +62,7 @@ class UserDeleted(msgspec.Struct, frozen=True):
 async def put_preferences(state: State, request: Request, body: PreferencesRequest) -> PreferencesResponse:
     """Embedded as one text, and used until there is a history."""
     user_id = path_id(request)
-    text = preferences_text(body.preferences)
-    if not text:
-        raise invalid("the preferences are blank", "$.preferences")
-    embedded = await state.embedder.embed(text, request.is_disconnected)
-    encoder = state.embedder.encoder
-    preferences = Preferences(
-        preferences=body.preferences,
-        embedding=embedded.vector,
-        model_version=encoder.model_version,
-        bundle_digest=encoder.bundle.digest,
-    )
-    told_before = await state.store.get_preferences(user_id)
-    await state.store.put_preferences(user_id, preferences)
-    if told_before is not None and told_before.preferences != body.preferences:
-        state.embedder.forget(preferences_text(told_before.preferences))
+    embedded = await set_preferences(state, user_id, body.preferences, request.is_disconnected)
     return PreferencesResponse(user_id, body.preferences, embedded.tokens, embedded.truncated)
 
 
@@ -88,28 +70,15 @@ async def get_user_embedding(state: State, request: Request, query: EmbeddingQue
     """The decayed average of the user's items, at the same cost for any length of history; or, with model=sequence,
     the trained model's vector of their latest events. New users get the former, and `fallback` says so.
     """
-    user_id = path_id(request)
-    fallback = None
-    if query.model == "sequence":
-        async with state.sequence.turn():
-            found = await sequence_user(state, user_id, query.device)
-        if found.fallback is None:
-            return _embedding(await state.store.get_user(user_id), found.now.vector, found.model_version, "history")
-        fallback = found.fallback
-    vector = await user_vector(state, user_id)
-    return _embedding(vector.user, vector.embedding, SIMPLE, vector.source, fallback)
-
-
-def _embedding(
-    user: UserState | None, vector: NDArray[np.float32], model_version: str, source: str, fallback: str | None = None
-) -> UserEmbedding:
+    found = await current_vector(state, path_id(request), model=query.model, device=query.device)
+    user = found.user
     return UserEmbedding(
-        embedding=vector.tolist(),
+        embedding=found.embedding.tolist(),
         interaction_count=user.interaction_count if user else 0,
         last_updated=utc(user.last_updated_us) if user and user.last_updated_us is not None else None,
-        model_version=model_version,
-        source=source,
-        fallback=fallback,
+        model_version=found.model_version,
+        source=found.source,
+        fallback=found.fallback,
     )
 
 
@@ -117,11 +86,7 @@ async def delete_user(state: State, request: Request) -> UserDeleted:
     """Everything of the user is deleted: events, preferences, vector, weight in popularity, bytes in files, entry in
     the cache."""
     user_id = path_id(request)
-    told = await state.store.get_preferences(user_id)
-    deleted = await state.store.delete_user(user_id)
-    if told is not None:
-        state.embedder.forget(preferences_text(told.preferences))
-    return UserDeleted(user_id, deleted)
+    return UserDeleted(user_id, await forget_user(state, user_id))
 
 
 ENDPOINTS: list[Endpoint[State]] = [

@@ -80,6 +80,11 @@ def tags_and_vendor(fields: bytes) -> tuple[tuple[str, ...], str | None]:
     return found.tags, found.vendor_name
 
 
+def content_labels(content: Content) -> frozenset[str]:
+    """The labels of an item."""
+    return labels(tags=content.tags, vendor=content.vendor_name, category=content.category)
+
+
 def labels_of(fields: bytes) -> frozenset[str]:
     """The labels of stored content, from its fields as JSON."""
     found = _decode_labelled(fields)

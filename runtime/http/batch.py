@@ -1,7 +1,8 @@
 """Bodies of many items, decoded one by one so that a bad item does not take the others with it."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -9,32 +10,52 @@ from runtime.http.endpoint import decode_json
 from runtime.http.errors import ApiError, invalid
 
 T = TypeVar("T")
+U = TypeVar("U")
 NEWLINE = b"\n"
 
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def decode_items(
-    body: bytes, decode: Callable[[bytes], T], *, limit: int, lines: bool = False
-) -> Iterator[tuple[str, T | ApiError]]:
-    """Each item's JSON path with the decoded item or what is wrong with it.
+@dataclass(frozen=True, slots=True)
+class BatchItem(Generic[T, U]):
+    """`decoded`: None where the JSON is not of the right shape. `result`: what was made of it, or what is wrong."""
 
-    `body` is a JSON array, or one JSON document a line (`lines`, blank ones skipped). Raises ApiError when the body
-    as a whole is not that, is empty, or holds more than `limit` items: nothing has been decoded then.
-    """
-    if lines and body.count(NEWLINE) > 2 * limit:  # room for blank lines, told before they are split
-        raise invalid(f"a batch has 1 to {limit} items, this one has {body.count(NEWLINE)} lines", "$")
-    raws: list[Any] = body.split(NEWLINE) if lines else decode_json(_items.decode, body)
-    raws = [raw for raw in raws if raw.strip()] if lines else raws
-    if not 1 <= len(raws) <= limit:
-        raise invalid(f"a batch has 1 to {limit} items, this one has {len(raws)}", "$")
-    return ((f"$[{n}]", decode_one(raw, decode, f"$[{n}]")) for n, raw in enumerate(raws))
+    path: str
+    decoded: T | None
+    result: U | ApiError
 
 
-def decode_one(raw: bytes, decode: Callable[[bytes], T], path: str) -> T | ApiError:
-    """The item at a JSON path, or what is wrong with it."""
-    try:
-        item: T = decode_json(decode, raw, path)
-    except ApiError as error:
-        return error
-    return item
+@dataclass(frozen=True, slots=True)
+class Reader(Generic[T, U]):
+    """How items are read: `decode` gives an item from JSON, and `accept` makes of the item at a JSON path what is to be
+    stored, or raises ApiError for one that cannot be."""
+
+    decode: Callable[[bytes], T]
+    accept: Callable[[T, str], U]
+
+    def one(self, raw: bytes, path: str) -> BatchItem[T, U]:
+        """The item at a JSON path."""
+        decoded = None
+        try:
+            decoded = decode_json(self.decode, raw, path)
+            return BatchItem(path, decoded, self.accept(decoded, path))
+        except ApiError as error:
+            return BatchItem(path, decoded, error.with_traceback(None))  # which would hold all that was decoded
+
+    def single(self, body: bytes) -> U:
+        """What is made of a body that is one item. Raises ApiError."""
+        return self.accept(decode_json(self.decode, body), "$")
+
+    def batch(self, body: bytes, *, limit: int, lines: bool = False) -> Iterator[BatchItem[T, U]]:
+        """Each item of a JSON array, or of one JSON document a line (`lines`, blank ones skipped).
+
+        Raises ApiError when the body as a whole is not that, is empty, or holds more than `limit` items: nothing has
+        been decoded then.
+        """
+        if lines and body.count(NEWLINE) > 2 * limit:  # room for blank lines, refused before they are split
+            raise invalid(f"a batch has 1 to {limit} items, this one has {body.count(NEWLINE)} lines", "$")
+        raws: list[Any] = body.split(NEWLINE) if lines else decode_json(_items.decode, body)
+        raws = [raw for raw in raws if raw.strip()] if lines else raws
+        if not 1 <= len(raws) <= limit:
+            raise invalid(f"a batch has 1 to {limit} items, this one has {len(raws)}", "$")
+        return (self.one(raw, f"$[{n}]") for n, raw in enumerate(raws))

@@ -12,7 +12,7 @@ from runtime.models.bundle import GOLDEN, ID_TABLE, Bundle, BundleError
 from runtime.models.session import create_session
 from runtime.personalization.item_identity import SIGNATURE_TOLERANCE, id_hash, signatures
 from runtime.personalization.ranking import normalised
-from runtime.personalization.sequence_features import features, moments, seconds, wedding_us
+from runtime.personalization.sequence_features import DAYS_TO_EVENT_KEY, features, moments, seconds, wedding_us
 
 Floats = NDArray[np.float32]
 
@@ -110,6 +110,8 @@ class SequenceModel:
         self.model_version = bundle.manifest.model_version
         self.min_events = int(bundle.manifest.recipe["min_events"])
         self.content_model_version = str(bundle.manifest.recipe["content_model_version"])
+        # Under which name interactions carried the days to the user's event when the model was trained.
+        self.days_to_event_key = str(bundle.manifest.recipe.get("days_to_event_key", DAYS_TO_EVENT_KEY))
         try:
             # Weights packed for the kernel again would double a model that is small beside what it saves of time.
             self._user, self._item, self._action = (

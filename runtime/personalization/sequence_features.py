@@ -4,8 +4,10 @@ Plain functions on parallel arrays of one log, sorted by user and then by time; 
 Times are int64 microseconds since 1970, UTC: hour and weekday are UTC's too, because no event says where it was.
 """
 
+import math
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,10 @@ _WORDS = {
     "phone": ("phone", "mobile", "android", "ios"),
     "desktop": ("desktop", "laptop", "web", "mac", "windows", "linux"),
 }
+
+# The name in an interaction's context under which clients send the days to the user's event. A bundle can name another.
+DAYS_TO_EVENT_KEY = "days_to_wedding"
+_LARGEST_DAYS = 36_500
 
 # Columns of a moment: log gap, gap known, hour sin and cos, weekday sin and cos, log days to the wedding, known, past.
 MOMENT = 9
@@ -49,6 +55,16 @@ def device_code(device: str | None) -> int:
         if any(word in lowered for word in words):
             return DEVICES.index(kind)
     return DEVICES.index("other")
+
+
+def days_to_event(context: bytes | None, key: str = DAYS_TO_EVENT_KEY) -> float:
+    """The days to the user's event (a wedding, a move, a trip) that the context of an interaction, a JSON object, gives
+    under `key`. NaN without one, or where it is no number or more than a hundred years away."""
+    if context is None:
+        return math.nan
+    days = msgspec.json.decode(context).get(key)
+    is_number = isinstance(days, int | float) and not isinstance(days, bool)
+    return float(days) if is_number and abs(days) < _LARGEST_DAYS else math.nan
 
 
 def features(time_us: Times, duration_ms: Floats, days_to_wedding: Floats, first: NDArray[np.bool_]) -> Features:

@@ -1,6 +1,5 @@
 """Which of a user's interactions made a ranking: the history read in steps that let other requests through."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from runtime.personalization.contributions import Largest, contributions
 from runtime.personalization.user_vector import Sums
+from runtime.serving.histories import PAGE, pages
 from runtime.store import PastInteraction, Store
 
 # The interactions that are looked at, newest first, and how many are named a candidate.
@@ -17,7 +17,6 @@ NAMED = 3
 
 # Contributions computed before other requests get their turn: about 5 ms on a slow core.
 _STEP_VALUES = 1 << 16
-_STEP_INTERACTIONS = 256
 
 
 class Reason(NamedTuple):
@@ -34,25 +33,19 @@ async def explain(
 
     `sums` are the user's. Deleted and hidden content is not named.
     """
-    step = max(16, min(_STEP_INTERACTIONS, _STEP_VALUES // max(len(candidates), 1)))
+    step = max(16, min(PAGE, _STEP_VALUES // max(len(candidates), 1)))
     largest = Largest(len(candidates), NAMED)
     named: dict[int, PastInteraction] = {}
-    before, read = None, 0
-    while read < HISTORY_INTERACTIONS:
-        page = await store.history(user_id, before=before, limit=step)
+    async for page in pages(store.history, user_id, most=HISTORY_INTERACTIONS, page=step):
         if shown := [past for past in page if not past.hidden]:
-            parts = contributions(
+            given = contributions(
                 [past.type for past in shown], np.array([past.time_us for past in shown]),
                 np.stack([past.embedding for past in shown]), candidates, sums, decay_per_day=decay_per_day,
             )  # fmt: skip
-            largest.add(parts, np.array([past.sequence for past in shown]))
+            largest.add(given, np.array([past.sequence for past in shown]))
             named |= {past.sequence: past for past in shown}
             # Not np.unique, here and elsewhere: without options it imports numpy.ma, 9 MB.
             named = {key: named[key] for key in set(largest.keys.ravel().tolist()) if key >= 0}
-        if len(page) < step:
-            break
-        before, read = page[-1].sequence, read + len(page)
-        await asyncio.sleep(0)
     return [
         _reasons(keys, values, named)
         for keys, values in zip(largest.keys.tolist(), largest.values.tolist(), strict=True)

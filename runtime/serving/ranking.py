@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,9 @@ from runtime.personalization.user_vector import Sums
 from runtime.serving.candidates import Candidate, Candidates, find, unit_vector_of
 from runtime.serving.explanations import Reason, explain
 from runtime.serving.resources import Resources
-from runtime.serving.sequence import Served
-from runtime.serving.user_vectors import SIMPLE, sequence_user, user_vector
+from runtime.serving.sequence_items import Served
+from runtime.serving.user_vectors import SIMPLE, Model, sequence_user, user_vector
 
-Model = Literal["simple", "sequence"]
 Vector = NDArray[np.float32]
 
 

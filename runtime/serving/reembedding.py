@@ -4,9 +4,10 @@ import logging
 
 import msgspec
 
-from runtime.catalog.item_fields import Content, embedding_text, labels_of, preferences_text
+from runtime.catalog.item_fields import Content, embedding_text, preferences_text
+from runtime.serving.content import replace_vectors
 from runtime.serving.resources import Resources
-from runtime.store import ContentItem, Preferences
+from runtime.serving.users import replace_preference_embedding
 
 log = logging.getLogger("vows")
 
@@ -17,37 +18,17 @@ _ROWS = 64  # a slice that the scheduler interleaves with requests
 async def reembed(resources: Resources) -> None:
     """Replace every vector of another bundle, as bulk work. Until its turn an item is in no ranking: a vector of one
     model says nothing beside a vector of another. Logs a failure and leaves the rest to the next start."""
-    encoder = resources.embedder.encoder
-    digest, version = encoder.bundle.digest, encoder.model_version
+    store, embedder = resources.store, resources.embedder
+    digest = embedder.encoder.bundle.digest
     done = 0
     try:
-        while stale := await resources.store.content_of_other_bundles(digest, limit=_ROWS):
-            texts = [embedding_text(_decode(item.fields))[0] for item in stale]
-            embedded = await resources.embedder.embed_batch(texts)
-            items = [
-                ContentItem(
-                    id=old.id, fields=old.fields, embedding=new.vector, model_version=version, bundle_digest=digest,
-                    tokens=new.tokens, truncated=new.truncated,
-                )
-                for old, new in zip(stale, embedded, strict=True)
-            ]  # fmt: skip
-            await resources.store.put_content(items)
-            hidden = await resources.store.hidden([item.id for item in items])
-            for item in items:
-                if item.id not in hidden:
-                    resources.catalog.put(item.id, item.embedding, labels_of(item.fields))
-            await resources.sequence.fill([item.id for item in items])
-            done += len(items)
+        while stale := await store.content_of_other_bundles(digest, limit=_ROWS):
+            embedded = await embedder.embed_batch([embedding_text(_decode(item.fields))[0] for item in stale])
+            done += await replace_vectors(resources, stale, embedded)
             log.info("embedded %d items again for bundle %s", done, digest[:12])
-        while users := await resources.store.preferences_of_other_bundles(digest, limit=_ROWS):
-            embedded = await resources.embedder.embed_batch(
-                [preferences_text(user.preferences.preferences) for user in users]
-            )
+        while users := await store.preferences_of_other_bundles(digest, limit=_ROWS):
+            embedded = await embedder.embed_batch([preferences_text(user.preferences.preferences) for user in users])
             for user, new in zip(users, embedded, strict=True):
-                preferences = Preferences(
-                    preferences=user.preferences.preferences, embedding=new.vector, model_version=version,
-                    bundle_digest=digest,
-                )  # fmt: skip
-                await resources.store.put_preferences(user.user_id, preferences)
+                await replace_preference_embedding(resources, user, new)
     except Exception:
         log.exception("embedding again stopped after %d items; the next start goes on", done)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from runtime.catalog.catalog import Catalog
 from runtime.models.embedder import Embedder
-from runtime.serving.search import Search
+from runtime.serving.catalog_search import Search
 from runtime.serving.sequence import SequenceServing
+from runtime.serving.turns import Turns
 from runtime.settings import Settings
 from runtime.store import Store
 
@@ -23,3 +24,6 @@ class Resources:
     sequence: SequenceServing
     # One user's whole history is read at a time: the memory of one (memory_budget.py) is then all that is needed.
     history_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # One change of an item, and of a user's preferences, at a time.
+    item_turns: Turns = field(default_factory=Turns)
+    user_turns: Turns = field(default_factory=Turns)

@@ -1,6 +1,6 @@
-"""A user's taste then and now: the history read in steps, and the items around the vectors it had."""
+"""A user's taste then and now: the history read in pages, and the items around the vectors it had."""
 
-import asyncio
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -8,63 +8,130 @@ from numpy.typing import NDArray
 
 from runtime.catalog.item_fields import tags_and_vendor
 from runtime.personalization.drift import Named, Weeks, prevalent
-from runtime.serving.search import Search
-from runtime.store import Store
+from runtime.serving.histories import pages
+from runtime.serving.resources import Resources
 
-# The interactions that are looked at, newest first, and how many are read before other requests get their turn.
+# The interactions that are looked at, newest first.
 HISTORY_INTERACTIONS = 20_480
-_STEP_INTERACTIONS = 256
 
 # The items around a vector, and the last that were skipped, from which tags and vendors are taken.
 _NEAREST = 50
 
+Vector = NDArray[np.float32]
 
-class Skipped(NamedTuple):
+
+class Neighbourhood(NamedTuple):
+    """Tags and vendors of some items, the most prevalent first."""
+
+    tags: list[Named]
+    vendors: list[Named]
+
+
+class Taste(NamedTuple):
+    """What the items nearest to the user's vector at a time are called, by today's catalogue."""
+
+    at_us: int
+    named: Neighbourhood
+
+
+class Week(NamedTuple):
+    """The vector at the end of a week: its cosine to the one a week before and to the one now, None where there was
+    none. `interactions` are the week's; the first counts all that came before its end."""
+
+    ends_us: int
+    interactions: int
+    to_previous: float | None
+    to_now: float | None
+
+
+class Dislikes(NamedTuple):
+    """What the last items that were skipped are called; `skips` counts all."""
+
+    skips: int
+    named: Neighbourhood
+
+
+class Drift(NamedTuple):
+    """`drift`: the cosine of the first vector of these weeks, `then`, with `now`: 1 where the taste has not moved."""
+
+    drift: float | None
+    weeks: list[Week]
+    then: Taste | None
+    now: Taste | None
+    dislikes: Dislikes | None
+
+
+async def taste_drift(resources: Resources, user_id: str, *, weeks: int, k: int, dislikes: bool) -> Drift:
+    """The user's vector week by week over the last `weeks`, and the k tags and vendors that it was near to.
+
+    Raises StoreError.
+    """
+    now_us = time.time_ns() // 1_000
+    async with resources.history_turn:
+        found, skipped = await _weeks_of(resources, user_id, now_us=now_us, weeks=weeks)
+    vectors = found.vectors()
+    first = next((n for n, vector in enumerate(vectors) if vector is not None), len(vectors) - 1)
+    then, now = vectors[first], vectors[-1]
+    return Drift(
+        drift=_cosine(then, now),
+        weeks=[
+            Week(
+                found.ends_us[n],
+                found.interactions[n],
+                _cosine(vectors[n - 1] if n else None, vector),
+                _cosine(vector, now),
+            )
+            for n, vector in enumerate(vectors)
+        ],
+        then=await _taste(resources, then, found.ends_us[first], k),
+        now=await _taste(resources, now, now_us, k),
+        dislikes=(
+            Dislikes(skipped.skips, await _neighbourhood(resources, dict.fromkeys(skipped.ids, 1.0), k))
+            if dislikes
+            else None
+        ),
+    )
+
+
+class _Skipped(NamedTuple):
     """The last items that were skipped, newest first, each once; `skips` counts all."""
 
     skips: int
     ids: list[str]
 
 
-class Neighbourhood(NamedTuple):
-    tags: list[Named]
-    vendors: list[Named]
-
-
-async def weeks_of(
-    store: Store, user_id: str, *, now_us: int, weeks: int, decay_per_day: float
-) -> tuple[Weeks, Skipped]:
+async def _weeks_of(resources: Resources, user_id: str, *, now_us: int, weeks: int) -> tuple[Weeks, _Skipped]:
     """The user's history by weeks, and what they skipped. Skips move no vector."""
-    found = Weeks(now_us, weeks, decay_per_day=decay_per_day)
+    found = Weeks(now_us, weeks, decay_per_day=resources.settings.decay_per_day)
     skips, skipped = 0, dict[str, None]()
-    before, read = None, 0
-    while read < HISTORY_INTERACTIONS:
-        page = await store.history(user_id, before=before, limit=_STEP_INTERACTIONS)
-        if page:
-            embeddings = np.stack([past.embedding for past in page])
-            found.add([past.type for past in page], [past.time_us for past in page], embeddings)
+    async for page in pages(resources.store.history, user_id, most=HISTORY_INTERACTIONS):
+        embeddings = np.stack([past.embedding for past in page])
+        found.add([past.type for past in page], [past.time_us for past in page], embeddings)
         for past in page:
             if past.type == "skip":
                 skips += 1
                 if not past.hidden and len(skipped) < _NEAREST:
                     skipped[past.content_id] = None
-        if len(page) < _STEP_INTERACTIONS:
-            break
-        before, read = page[-1].sequence, read + len(page)
-        await asyncio.sleep(0)
-    return found, Skipped(skips, list(skipped))
+    return found, _Skipped(skips, list(skipped))
 
 
-async def around(store: Store, search: Search, vector: NDArray[np.float32], k: int) -> Neighbourhood:
-    """The k tags and vendors most found on the items nearest to a unit vector [d], each item by its closeness."""
-    hits = (await search.best(vector, _NEAREST)).hits
-    return await neighbourhood(store, {hit.id: max(hit.score, 0.0) for hit in hits}, k)
+async def _taste(resources: Resources, vector: Vector | None, at_us: int, k: int) -> Taste | None:
+    """The k tags and vendors most found on the items nearest to a vector, each item by its closeness."""
+    if vector is None:
+        return None
+    hits = (await resources.search.best(vector, _NEAREST)).hits
+    return Taste(at_us, await _neighbourhood(resources, {hit.id: max(hit.score, 0.0) for hit in hits}, k))
 
 
-async def neighbourhood(store: Store, weights: dict[str, float], k: int) -> Neighbourhood:
-    """The k tags and vendors with most weight on the items `weights` (by id). Items that are gone count for nothing."""
-    named = [(tags_and_vendor(item.fields), weights[item.id]) for item in await store.get_contents(list(weights))]
+async def _neighbourhood(resources: Resources, weights: dict[str, float], k: int) -> Neighbourhood:
+    """The k tags and vendors with most weight on the items `weights` (by id). Deleted items count for nothing."""
+    stored = await resources.store.get_contents(list(weights))
+    named = [(tags_and_vendor(item.fields), weights[item.id]) for item in stored]
     return Neighbourhood(
         prevalent([(tags, weight) for (tags, _), weight in named], k),
         prevalent([((vendor,) if vendor else (), weight) for (_, vendor), weight in named], k),
     )
+
+
+def _cosine(one: Vector | None, other: Vector | None) -> float | None:
+    return None if one is None or other is None else float(np.clip(np.vdot(one, other), -1, 1))

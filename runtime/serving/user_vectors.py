@@ -10,11 +10,12 @@ from runtime.models.sequence_model import UserNow
 from runtime.personalization.cold_start import POPULAR_ITEMS, popular_vector
 from runtime.personalization.user_vector import unit_vector
 from runtime.serving.resources import Resources
-from runtime.serving.sequence import Served
+from runtime.serving.sequence_items import Served
 from runtime.store import UserState
 
 SIMPLE = "simple-v1"  # the public model_version of the average
 
+Model = Literal["simple", "sequence"]
 Source = Literal["history", "preferences", "popular"]
 Vector = NDArray[np.float32]
 
@@ -44,6 +45,35 @@ class SequenceUser(NamedTuple):
     source: str
     fallback: str | None
     model_version: str
+
+
+class CurrentVector(NamedTuple):
+    """`embedding`: unit float32 [384] by the simple model, [128] by the sequence model. fallback: why the simple model
+    made it where the sequence model was requested; model_version says which did."""
+
+    embedding: Vector
+    source: str
+    user: UserState | None
+    model_version: str
+    fallback: str | None
+
+
+async def current_vector(
+    resources: Resources, user_id: str, *, model: Model, device: str | None = None
+) -> CurrentVector:
+    """The user's vector by a model, or by the simple one where the sequence model has too little to read.
+
+    Raises NoContent, NotInstalled, QueueFull or StoreError.
+    """
+    fallback = None
+    if model == "sequence":
+        found = await sequence_user(resources, user_id, device)
+        if found.fallback is None:
+            user = await resources.store.get_user(user_id)
+            return CurrentVector(found.now.vector, "history", user, found.model_version, None)
+        fallback = found.fallback
+    vector = await user_vector(resources, user_id)
+    return CurrentVector(vector.embedding, vector.source, vector.user, SIMPLE, fallback)
 
 
 async def user_vector(resources: Resources, user_id: str) -> UserVector:

@@ -8,7 +8,7 @@ import numpy as np
 
 from runtime.catalog.item_fields import Content, embedding_text
 from runtime.personalization.actions import TYPES
-from runtime.personalization.sequence_features import device_code
+from runtime.personalization.sequence_features import DAYS_TO_EVENT_KEY, days_to_event, device_code
 from runtime.store.sqlite.connection import DATABASE, open_reader
 from training.data.columns import rows_of, sessions
 from training.data.events import ACTIONS, Catalogue, Dataset, Events
@@ -19,8 +19,9 @@ _CONTENT = "SELECT i.id, c.fields, c.embedding, c.created_us FROM content c JOIN
 _PREFERENCES = "SELECT u.id, p.embedding FROM preferences p JOIN users u USING (key)"
 
 
-def read_event_log(path: Path) -> Dataset:
-    """Everything in the database at `path` (the file, or the data folder that holds it).
+def read_event_log(path: Path, *, days_to_event_key: str = DAYS_TO_EVENT_KEY) -> Dataset:
+    """Everything in the database at `path` (the file, or the data folder that holds it). `days_to_event_key`: the name
+    in a context of the days to the user's own event.
 
     Simultaneous events keep the order in which the server took them. Content deleted since has no text and a zero
     vector. Raises FileNotFoundError where there is no database, StoreError where it is not this program's.
@@ -67,17 +68,10 @@ def read_event_log(path: Path) -> Dataset:
             duration_ms=[math.nan if row[4] is None else row[4] for row in logged],
             device=[device_code(row[5]) for row in logged],
             session=sessions(user, time_us),
-            days_to_wedding=[_days_to_wedding(row[6]) for row in logged],
+            days_to_wedding=[days_to_event(row[6], days_to_event_key) for row in logged],
         ),
         licence="yours",
-        mapping="actions as logged; sessions by 30 minutes of inactivity; days_to_wedding from the event's context",
+        mapping=f"actions as logged; sessions by 30 minutes of inactivity; {days_to_event_key} from the context",
         limits=("what was shown and not acted upon is only known where the client reports skips",),
         stated=preferences,
     )
-
-
-def _days_to_wedding(context: bytes | None) -> float:
-    if context is None:
-        return math.nan
-    value = msgspec.json.decode(context).get("days_to_wedding")
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan

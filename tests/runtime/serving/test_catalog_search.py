@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from runtime.catalog.catalog import Catalog
 from runtime.personalization.diversity import mmr
 from runtime.personalization.ranking import cosine_scores, normalised
-from runtime.serving import search
-from runtime.serving.search import Search
+from runtime.serving import catalog_search as search
+from runtime.serving.catalog_search import Search
 
 DIMENSIONS = 8
 

@@ -1,0 +1,198 @@
+"""Items: stored with their embedding, hidden and deleted, with the catalogue kept in step."""
+
+from asyncio import shield
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from runtime.catalog.item_fields import Content, content_labels, embedding_text, labels_of
+from runtime.models.embedder import EmbeddedText, Gone
+from runtime.serving.resources import Resources
+from runtime.store import Content as StoredContent
+from runtime.store import ContentItem
+
+Status = Literal["created", "replaced", "unchanged"]
+
+_fields = msgspec.json.Encoder()
+
+
+class BlankContent(ValueError):
+    """No field of the content says anything that could be embedded."""
+
+
+class NotEmbedded(Exception):
+    """The item is stored and waits for its vector by the model that is served now."""
+
+
+class NewItem(NamedTuple):
+    """An item to embed and store.
+
+    fields: as they are stored. text: what the model reads, made from the fields `used`. labels: what it is filtered by.
+    """
+
+    id: str
+    fields: bytes
+    text: str
+    used: list[str]
+    labels: frozenset[str]
+
+
+class StoredItem(NamedTuple):
+    """`status`: unchanged where the very same fields were stored before."""
+
+    status: Status
+    tokens: int
+    truncated: bool
+    model_version: str
+
+
+def content_text(content: Content) -> tuple[str, list[str]]:
+    """The text that the model reads and the fields it is made from. Raises BlankContent."""
+    text, used = embedding_text(content)
+    if not text:
+        raise BlankContent("one of text, title, description, vendor_name or tags must say something")
+    return text, used
+
+
+def new_item(id: str, content: Content) -> NewItem:
+    """The item to store for `content`, or for a struct with more fields than it. Raises BlankContent."""
+    text, used = content_text(content)
+    if type(content) is not Content:
+        content = Content(**{name: getattr(content, name) for name in Content.__struct_fields__})
+    return NewItem(id, _fields.encode(content), text, used, content_labels(content))
+
+
+async def store_item(resources: Resources, item: NewItem, disconnected: Gone) -> StoredItem:
+    """Embed and store an item, ahead of batches.
+
+    Raises CatalogFull, QueueFull, DeadlineExceeded, ClientGone, ModelFailed or a StoreError.
+    """
+    before = await resources.store.get_content(item.id)
+    if before is not None and _same(resources, before, item):
+        return StoredItem("unchanged", before.tokens, before.truncated, before.model_version)
+    made = _made(resources, item, await resources.embedder.embed(item.text, disconnected))
+    (status,) = await _keep(resources, [made], [item.labels])
+    return StoredItem(status, made.tokens, made.truncated, made.model_version)
+
+
+async def store_items(resources: Resources, items: Sequence[NewItem], disconnected: Gone) -> list[Status]:
+    """Embed and store items as bulk work; the status of each, in order. Raises as `store_item` does."""
+    before = {stored.id: stored for stored in await resources.store.get_contents([item.id for item in items])}
+    changed = [
+        n for n, item in enumerate(items) if item.id not in before or not _same(resources, before[item.id], item)
+    ]
+    statuses: list[Status] = ["unchanged"] * len(items)
+    if not changed:
+        return statuses
+    some = [items[n] for n in changed]
+    labels = [item.labels for item in some]
+    # Refused before the work is done, not after.
+    with resources.catalog.room_for([item.id for item in some], sum(map(len, labels))):
+        embedded = await resources.embedder.embed_batch([item.text for item in some], disconnected)
+    made = [_made(resources, item, one) for item, one in zip(some, embedded, strict=True)]
+    for n, status in zip(changed, await _keep(resources, made, labels), strict=True):
+        statuses[n] = status
+    return statuses
+
+
+async def hide_item(resources: Resources, id: str, hidden: bool) -> bool:
+    """Take an item out of the catalogue, or bring it back; False if there is none. Raises CatalogFull or StoreError."""
+    return await shield(_hide(resources, id, hidden))
+
+
+async def delete_item(resources: Resources, id: str) -> bool:
+    """Remove an item; False if there was none. Raises StoreError."""
+    return await shield(_delete(resources, id))
+
+
+async def replace_vectors(
+    resources: Resources, before: Sequence[StoredContent], embedded: Sequence[EmbeddedText]
+) -> int:
+    """Store the new vectors of items that are still as they were read; how many that are. Raises StoreError."""
+    return await shield(_replace_vectors(resources, before, embedded))
+
+
+async def _keep(
+    resources: Resources, items: Sequence[ContentItem], labels: Sequence[frozenset[str]]
+) -> list[Literal["created", "replaced"]]:
+    """Make items durable and rank with them from then on; both happen even if the request is cancelled between."""
+    return await shield(_store_and_show(resources, items, labels))
+
+
+async def _store_and_show(
+    resources: Resources, items: Sequence[ContentItem], labels: Sequence[frozenset[str]]
+) -> list[Literal["created", "replaced"]]:
+    ids = [item.id for item in items]
+    async with resources.item_turns.of(ids):
+        with resources.catalog.room_for(ids, sum(map(len, labels))):
+            outcomes = await resources.store.put_content(items)
+            hidden = await resources.store.hidden(ids)
+            for item, its in zip(items, labels, strict=True):
+                if item.id not in hidden:
+                    resources.catalog.put(item.id, item.embedding, its)
+    await resources.sequence.fill(ids)
+    return outcomes
+
+
+async def _replace_vectors(
+    resources: Resources, before: Sequence[StoredContent], embedded: Sequence[EmbeddedText]
+) -> int:
+    encoder = resources.embedder.encoder
+    digest, version = encoder.bundle.digest, encoder.model_version
+    ids = [item.id for item in before]
+    async with resources.item_turns.of(ids):
+        now = {item.id: item for item in await resources.store.get_contents(ids)}
+        items = [
+            ContentItem(
+                id=old.id, fields=old.fields, embedding=new.vector, model_version=version, bundle_digest=digest,
+                tokens=new.tokens, truncated=new.truncated,
+            )
+            for old, new in zip(before, embedded, strict=True)
+            if old.id in now and now[old.id].fields == old.fields and now[old.id].bundle_digest == old.bundle_digest
+        ]  # fmt: skip
+        await resources.store.put_content(items)
+        for item in items:
+            if not now[item.id].hidden:
+                resources.catalog.put(item.id, item.embedding, labels_of(item.fields))
+    await resources.sequence.fill([item.id for item in items])
+    return len(items)
+
+
+async def _hide(resources: Resources, id: str, hidden: bool) -> bool:
+    async with resources.item_turns.of([id]):
+        stored = await resources.store.get_content(id)
+        if stored is None:
+            return False
+        labels = labels_of(stored.fields)
+        with resources.catalog.room_for([] if hidden else [id], 0 if hidden else len(labels)):
+            await resources.store.hide_content(id, hidden)
+            if hidden:
+                resources.catalog.delete(id)
+            elif stored.bundle_digest == resources.embedder.encoder.bundle.digest:
+                resources.catalog.put(id, stored.embedding, labels)
+    return True
+
+
+async def _delete(resources: Resources, id: str) -> bool:
+    async with resources.item_turns.of([id]):
+        existed = await resources.store.delete_content(id)
+        resources.catalog.delete(id)
+    return existed
+
+
+def _made(resources: Resources, item: NewItem, embedded: EmbeddedText) -> ContentItem:
+    encoder = resources.embedder.encoder
+    return ContentItem(
+        id=item.id,
+        fields=item.fields,
+        embedding=embedded.vector,
+        model_version=encoder.model_version,
+        bundle_digest=encoder.bundle.digest,
+        tokens=embedded.tokens,
+        truncated=embedded.truncated,
+    )
+
+
+def _same(resources: Resources, stored: StoredContent, item: NewItem) -> bool:
+    return stored.fields == item.fields and stored.bundle_digest == resources.embedder.encoder.bundle.digest

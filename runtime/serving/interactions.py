@@ -1,0 +1,98 @@
+"""What users did: recorded, taken back, and read again by training."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from runtime.personalization.actions import InteractionType
+from runtime.serving.resources import Resources
+from runtime.store import AddOutcome, Interaction, LoggedInteraction
+
+MAX_CONTEXT_BYTES = 4_096
+
+# Events of an export held at once: 50 KB where they are plain.
+EXPORT_PAGE = 128
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_encode = msgspec.json.Encoder().encode
+
+
+class InvalidInteraction(ValueError):
+    """An event that is not recorded; `field` is what is wrong with it."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Reported(NamedTuple):
+    """An event as a client reports it. `timestamp`: None for now. `event_id`: None where one is to be made up."""
+
+    user_id: str
+    content_id: str
+    type: InteractionType
+    timestamp: datetime | None
+    event_id: str | None
+    duration_ms: int | None
+    device: str | None
+    context: dict[str, str | int | float | bool | None] | None
+
+
+def interaction(reported: Reported, *, now_us: int, max_clock_skew_s: float) -> Interaction:
+    """The event to record. Raises InvalidInteraction for one of the future or with too large a context."""
+    time_us = now_us if reported.timestamp is None else _microseconds(reported.timestamp)
+    ahead_s = (time_us - now_us) / 1e6
+    if ahead_s > max_clock_skew_s:
+        raise InvalidInteraction(
+            f"the timestamp is {ahead_s:.0f} s ahead of the server's clock, at most {max_clock_skew_s:.0f} s are "
+            "taken; set the clock of whichever is wrong",
+            "timestamp",
+        )
+    context = None if reported.context is None else _encode(reported.context)
+    if context is not None and len(context) > MAX_CONTEXT_BYTES:
+        raise InvalidInteraction(f"the context has {len(context)} bytes, the limit is {MAX_CONTEXT_BYTES}", "context")
+    return Interaction(
+        event_id=reported.event_id or str(uuid.uuid4()),
+        user_id=reported.user_id,
+        content_id=reported.content_id,
+        type=reported.type,
+        time_us=time_us,
+        duration_ms=reported.duration_ms,
+        device=reported.device,
+        context=context,
+    )
+
+
+async def record(resources: Resources, interactions: Sequence[Interaction]) -> list[AddOutcome]:
+    """Append events to the log; the outcome of each, in order. Raises StoreError."""
+    return await resources.store.add_interactions(interactions) if interactions else []
+
+
+async def take_back(resources: Resources, event_id: str) -> bool:
+    """Undo an event, as if it had never come; False if there is none. Raises StoreError."""
+    return await resources.store.delete_interaction(event_id)
+
+
+async def export(resources: Resources, *, after: int, limit: int | None) -> AsyncIterator[list[LoggedInteraction]]:
+    """The log from the event behind sequence `after`, in its order, at most `limit` events, in pages of EXPORT_PAGE.
+    Raises StoreError."""
+    left = limit
+    while left != 0:
+        size = EXPORT_PAGE if left is None else min(EXPORT_PAGE, left)
+        page = await resources.store.log(after=after, limit=size)
+        if page:
+            yield page
+        if len(page) < EXPORT_PAGE:
+            return
+        after, left = page[-1].sequence, None if left is None else left - len(page)
+        await asyncio.sleep(0)
+
+
+def _microseconds(time: datetime) -> int:
+    """Since 1970, exactly: a float of seconds would lose the last digit."""
+    delta = time - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds

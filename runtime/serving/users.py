@@ -1,0 +1,61 @@
+"""What is stored about a user beside their events: onboarding preferences; and forgetting all of it."""
+
+from collections.abc import Sequence
+
+from runtime.catalog.item_fields import preferences_text
+from runtime.models.embedder import EmbeddedText, Gone
+from runtime.serving.resources import Resources
+from runtime.store import DeletedUser, Preferences, UserPreferences
+
+
+class BlankPreferences(ValueError):
+    """None of the preferences says anything."""
+
+
+async def set_preferences(
+    resources: Resources, user_id: str, preferences: Sequence[str], disconnected: Gone
+) -> EmbeddedText:
+    """Embed the preferences as one text and store them. The cache forgets the ones they replace.
+
+    Raises BlankPreferences, QueueFull, DeadlineExceeded, ClientGone, ModelFailed or StoreError.
+    """
+    text = preferences_text(preferences)
+    if not text:
+        raise BlankPreferences("the preferences are blank")
+    embedded = await resources.embedder.embed(text, disconnected)
+    async with resources.user_turns.of([user_id]):
+        before = await resources.store.get_preferences(user_id)
+        await resources.store.put_preferences(user_id, _preferences(resources, preferences, embedded))
+    if before is not None and before.preferences != preferences:
+        resources.embedder.forget(preferences_text(before.preferences))
+    return embedded
+
+
+async def replace_preference_embedding(resources: Resources, user: UserPreferences, embedded: EmbeddedText) -> None:
+    """Store the new vector of preferences that are still as they were read. Raises StoreError."""
+    async with resources.user_turns.of([user.user_id]):
+        now = await resources.store.get_preferences(user.user_id)
+        if now is not None and now.preferences == user.preferences.preferences:
+            await resources.store.put_preferences(
+                user.user_id, _preferences(resources, user.preferences.preferences, embedded)
+            )
+
+
+async def forget_user(resources: Resources, user_id: str) -> DeletedUser:
+    """Remove every trace of a user, also from the cache. Raises StoreError."""
+    async with resources.user_turns.of([user_id]):
+        preferences = await resources.store.get_preferences(user_id)
+        deleted = await resources.store.delete_user(user_id)
+    if preferences is not None:
+        resources.embedder.forget(preferences_text(preferences.preferences))
+    return deleted
+
+
+def _preferences(resources: Resources, preferences: Sequence[str], embedded: EmbeddedText) -> Preferences:
+    encoder = resources.embedder.encoder
+    return Preferences(
+        preferences=list(preferences),
+        embedding=embedded.vector,
+        model_version=encoder.model_version,
+        bundle_digest=encoder.bundle.digest,
+    )

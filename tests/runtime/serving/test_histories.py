@@ -1,0 +1,22 @@
+import asyncio
+
+import pytest
+
+from runtime.serving.histories import pages
+from runtime.store import Seen
+
+
+@pytest.mark.parametrize(("stored", "most", "expected"), [
+    (0, 10, []), (1, 10, [1]), (4, 10, [4]), (5, 10, [4, 1]), (9, 8, [4, 4]), (9, 10, [4, 4, 1]), (30, 10, [4, 4, 4]),
+])  # fmt: skip
+def test_pages_go_on_until_the_history_ends_or_enough_was_read(stored, most, expected):
+    async def read(user_id, *, before, limit):
+        newest = stored if before is None else before - 1
+        return [Seen(n, f"item-{n}") for n in range(newest, max(newest - limit, 0), -1)]
+
+    async def run():
+        return [page async for page in pages(read, "ann", most=most, page=4)]
+
+    found = asyncio.run(run())
+    assert [len(page) for page in found] == expected
+    assert [one.sequence for page in found for one in page] == list(range(stored, stored - sum(expected), -1))
