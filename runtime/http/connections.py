@@ -7,10 +7,7 @@ more of a body, or for the client to read an answer. Only those that wait can be
 import asyncio
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from runtime.http.protocol import HttpProtocol
+from typing import Protocol
 
 # Connections over the limit that are kept until their head tells whether they ask for health.
 SPARE_CONNECTIONS = 32
@@ -38,17 +35,35 @@ class ConnectionLimits:
     health_paths: frozenset[bytes] = frozenset()
 
 
+class Connection(Protocol):
+    """What is needed of a connection here."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
+    @property
+    def transport(self) -> asyncio.Transport: ...
+
+    def late_s(self, now: float) -> float:
+        """Seconds that its client is behind the rate it has to keep."""
+        ...
+
+    def check(self, now: float) -> None:
+        """End a wait that has taken too long."""
+        ...
+
+
 class Connections:
     """The open connections. `dropped` counts those that were closed for their client's fault or for room, by reason."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self.dropped: Counter[str] = Counter()
-        self._open: dict[HttpProtocol, None] = {}
+        self._open: dict[Connection, None] = {}
         # Those without a complete request head, oldest first: new ones, and ones that had an answer before.
-        self._new: OrderedDict[HttpProtocol, None] = OrderedDict()
-        self._idle: OrderedDict[HttpProtocol, None] = OrderedDict()
-        self._ending: OrderedDict[HttpProtocol, None] = OrderedDict()  # refused, and not closed yet
+        self._new: OrderedDict[Connection, None] = OrderedDict()
+        self._idle: OrderedDict[Connection, None] = OrderedDict()
+        self._ending: OrderedDict[Connection, None] = OrderedDict()  # refused, and not closed yet
         self._sweeping: asyncio.TimerHandle | None = None
         self._pressed_at = 0.0
 
@@ -60,7 +75,7 @@ class Connections:
         """More are open than may be: only health is answered on a new one."""
         return len(self._open) > self.limits.max_connections
 
-    def opened(self, connection: "HttpProtocol") -> None:
+    def opened(self, connection: Connection) -> None:
         """Count a new connection. One that waits for its client is dropped where there would be too many."""
         self._open[connection] = None
         self._new[connection] = None
@@ -71,34 +86,34 @@ class Connections:
         if len(self._open) > self.limits.max_connections + SPARE_CONNECTIONS:
             self.drop(connection, "limit")
 
-    def closed(self, connection: "HttpProtocol") -> None:
+    def closed(self, connection: Connection) -> None:
         self._open.pop(connection, None)
         self._ending.pop(connection, None)
         self.works(connection)
 
-    def idles(self, connection: "HttpProtocol") -> None:
+    def idles(self, connection: Connection) -> None:
         """It has answered, and waits for its client's next request."""
         if connection in self._open:
             self._idle[connection] = None
 
-    def ends(self, connection: "HttpProtocol") -> None:
+    def ends(self, connection: Connection) -> None:
         """It was refused, and waits for its client to take that in."""
         self.works(connection)
         if connection in self._open:
             self._ending[connection] = None
 
-    def begins(self, connection: "HttpProtocol") -> None:
+    def begins(self, connection: Connection) -> None:
         """A part of a head came: it is no longer among the oldest."""
         for group in (self._new, self._idle):
             if connection in group:
                 group.move_to_end(connection)
 
-    def works(self, connection: "HttpProtocol") -> None:
+    def works(self, connection: Connection) -> None:
         """A request's head is complete."""
         self._new.pop(connection, None)
         self._idle.pop(connection, None)
 
-    def drop(self, connection: "HttpProtocol", reason: str) -> None:
+    def drop(self, connection: Connection, reason: str) -> None:
         """Close it now, whatever was not sent yet."""
         self.dropped[reason] += 1
         self.closed(connection)
@@ -125,7 +140,7 @@ class Connections:
         self.drop(latest, "late")
         return True
 
-    def _drop_idle(self, newcomer: "HttpProtocol") -> bool:
+    def _drop_idle(self, newcomer: Connection) -> bool:
         """Drop the oldest that has no request: new ones may fill a quarter, else those with an answer before go first.
 
         A flood of connections that send nothing then only replaces itself, and cannot close those of proven clients;

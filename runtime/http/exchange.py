@@ -1,16 +1,25 @@
 """One request and its answer on a connection: what uvicorn does for it, with waits that end and writes that count."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
 
 from runtime.http.errors import ApiError
 
-if TYPE_CHECKING:
-    from runtime.http.protocol import HttpProtocol
-
 _CLOSE = re.compile(rb"(?i)(?:^|,)\s*close\s*(?:,|$)")
+
+
+class Connection(Protocol):
+    """Where a request reports its waits."""
+
+    def waits_for_body(self) -> None: ...
+
+    def waits_for_reader(self) -> None: ...
+
+    def waits_no_more(self) -> None: ...
+
+    def answered(self, exchange: "Exchange") -> None: ...
 
 
 class Exchange(RequestResponseCycle):
@@ -21,7 +30,7 @@ class Exchange(RequestResponseCycle):
     error (`fault`), which is raised to the application where it reads the body. And head and body go out in one write.
     """
 
-    connection: "HttpProtocol"
+    connection: Connection
     fault: ApiError | None = None
     _head: list[bytes] | None = None
 
