@@ -148,7 +148,7 @@ async def build_state(settings: Settings) -> State:
     sequence = SequenceServing(bundle_folders(settings.models_dir, SEQUENCE), encoder.model_version)
     sequence_model = sequence.load_at_start()
     give_back_freed()  # so that what is found available is
-    held = Held(scratches=pool.workers, sequence=sequence_model is not None, items=(await store.counts()).content)
+    held = Held(scratches=pool.workers, items=(await store.counts()).content)
     sizes = size(settings, available_memory(), held)
     sizes.check()
     log.info("memory %s", sizes.lines())

@@ -60,11 +60,10 @@ _UNKNOWN_MEMORY_STEP = STEPS + STEPS // 4  # a catalogue of 35 MiB
 
 @dataclass(frozen=True)
 class Held:
-    """What is there beside the settings. scratches: workers that have not run the longest text yet. sequence: whether a
-    sequence model is served, which keeps vectors of its own for the catalogue. items: stored, so they have to fit."""
+    """What is there beside the settings. scratches: workers that have not run the longest text yet. items: stored, so
+    they have to fit."""
 
     scratches: int
-    sequence: bool
     items: int = 0
 
 
@@ -127,7 +126,7 @@ def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
     items = settings.catalog_bytes // row_bytes(settings.catalog_vectors, DIMENSIONS)
     # The event loop's thread does one of these at a time, without awaiting anything.
     work = max(_DECODE_BYTES, items * search.ROW_BYTES + search.POOL_BYTES)
-    parts = {
+    return {
         "catalogue (VOWS_CATALOG_BYTES, and ids)": settings.catalog_bytes + items * ID_BYTES,
         "labels of the catalogue": items * (LABELS_PER_ITEM * label_index.ENTRY_BYTES + label_index.ROW_BYTES),
         "decoding one body, or finding the best of one search": work,
@@ -140,12 +139,10 @@ def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
         "cache (VOWS_CACHE_BYTES)": settings.cache_bytes,
         "queue (VOWS_QUEUE_TOKENS)": settings.queue_tokens * TOKEN_BYTES,
         "rate limit (VOWS_RATE_PER_S)": CLIENTS * CLIENT_BYTES if settings.rate_per_s else 0,
-    }
-    if held.sequence:
-        parts["item vectors of the sequence model (VOWS_CATALOG_BYTES)"] = items * ITEM_BYTES
-        parts["scratch of the sequence model"] = sequence_model.SCRATCH_BYTES
-        # Both hold the same lock.
-        parts["one request of the sequence model, or loading another bundle"] = max(
+        # Also where no sequence model is installed: one may be while the server runs.
+        "item vectors of the sequence model (VOWS_CATALOG_BYTES)": items * ITEM_BYTES,
+        "scratch of the sequence model": sequence_model.SCRATCH_BYTES,
+        "one request of the sequence model, or loading another bundle": max(  # both hold the same lock
             sequence_model.REQUEST_BYTES, sequence_model.LOADING_BYTES
-        )
-    return parts
+        ),
+    }

@@ -45,7 +45,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     workers = settings.threads or usable_cores()
     yield Finding("worker threads", str(workers))
     models = yield from _models(settings)
-    settings = yield from _memory(settings, workers, sequence=len(models) > 1)
+    settings = yield from _memory(settings, workers)
     del models  # held until what the process holds was read
     yield _volume(settings)
     yield _files(settings)
@@ -99,14 +99,14 @@ def _models(settings: Settings) -> Generator[Finding, None, list[object]]:
     return [encoder] if model is None else [encoder, model]
 
 
-def _memory(settings: Settings, workers: int, *, sequence: bool) -> Generator[Finding, None, Settings]:
+def _memory(settings: Settings, workers: int) -> Generator[Finding, None, Settings]:
     """Returns the settings in force: those that were open, chosen as the server would."""
     from runtime.sizing import Held, size
 
     give_back_freed()
     memory, limit, available = process_memory(), memory_limit(), available_memory()
     # The longest text was run once: one worker's scratch is held already. What is stored is not looked at.
-    sizes = size(settings, available, Held(scratches=workers - 1, sequence=sequence))
+    sizes = size(settings, available, Held(scratches=workers - 1))
     peak = memory.rss + sizes.budget.total
     yield Finding("memory limit", _mib(limit))
     yield Finding("memory available", _mib(available))

@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+import sys
 
 import pytest
 
@@ -17,9 +18,10 @@ from bench.vm.guest import Hardware, booted, require_programs
 from bench.vm.initramfs import archive, service_script
 from bench.vm.parts import CACHE, GuestParts
 from bench.vm.readings import parse_log
-from bench.vm.root import Service, image_service
+from bench.vm.root import Service, assemble_root, image_service
 from bench.vm.suite import CASE, SUITE, demo_requests
 from examples.wedding.journeys import load_catalogue
+from runtime.models.bundle import Bundle
 from runtime.settings import Settings
 
 CONFIG = {"Env": ["A=it's", "PATH=/bin"], "WorkingDir": "/opt/app", "User": "vows", "Cmd": ["python", "-m", "runtime"]}
@@ -122,6 +124,26 @@ def test_the_demo_s_requests_hold_the_whole_catalogue():
 def test_a_kernel_that_is_not_there_is_named_with_where_to_get_it(tmp_path):
     with pytest.raises(NotMeasured, match=r"vmlinuz and busybox not in .*apt-get download"):
         GuestParts.of(tmp_path)
+
+
+def test_what_is_assembled_holds_both_models_and_python_below_one_prefix(tmp_path, bundle_path):
+    """Wherever links lead to: Python looks for its library beside itself."""
+    service = assemble_root(tmp_path, tmp_path / "no models of its own")
+    python = tmp_path / service.command[0][1:]
+    library = python.parents[1] / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    assert python.is_file()
+    assert (library / "os.py").is_file()
+    assert service.environment["PYTHONHOME"] == f"/{python.parents[1].relative_to(tmp_path)}"
+    models = tmp_path / service.models[1:]
+    assert {path.parent.name for path in models.glob("*/manifest.json")} == {"minilm", "sequence"}
+    assert Bundle.load(models / "minilm", kind="text-encoder").digest == Bundle.load(
+        bundle_path, kind="text-encoder"
+    ).digest  # fmt: skip
+
+
+def test_the_load_asks_both_models():
+    names = {checked.name for checked in demo_requests()}
+    assert {"catalogue", "rank", "rank by sequence", "next action"} <= names
 
 
 def test_a_machine_without_an_emulator_is_told_what_to_install(monkeypatch, capsys):

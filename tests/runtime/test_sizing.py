@@ -1,7 +1,5 @@
 """Sizes follow from the memory found: never more than there is, never less with more memory, and what is set stays."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +9,7 @@ from runtime.settings import AUTO, MiB, Settings
 from runtime.sizing import MAX_REQUESTS, RANGES, RESERVE_BYTES, Held, size
 from runtime.system.memory_budget import MemoryBudgetError
 
-BOTH = Held(scratches=1, sequence=True)
+ONE_CORE = Held(scratches=1)
 EXPLICIT = {
     "catalog_bytes": st.integers(MiB, 1 << 34),
     "body_budget_bytes": st.integers(4 * MiB, 256 * MiB),
@@ -19,7 +17,7 @@ EXPLICIT = {
     "cache_bytes": st.integers(0, 1 << 30),
 }
 memory = st.integers(0, 4 << 30)
-held = st.builds(Held, scratches=st.integers(0, 64), sequence=st.booleans(), items=st.integers(0, 100_000))
+held = st.builds(Held, scratches=st.integers(0, 64), items=st.integers(0, 100_000))
 
 
 @st.composite
@@ -72,15 +70,9 @@ def test_more_memory_never_makes_a_size_smaller(asked, one, other, held):
     assert all(less[name] <= more[name] for name in less)
 
 
-@given(settings(), memory, held)
-def test_without_a_sequence_model_nothing_gets_less(asked, available, held):
-    both, alone = (in_force(size(asked, available, replace(held, sequence=sequence))) for sequence in (True, False))
-    assert all(both[name] <= alone[name] for name in both)
-
-
 @pytest.mark.parametrize("available_mib", [120, 130])  # what a hard limit of 180 MiB, and a machine of 256, leave
 def test_everything_installed_fits_the_smallest_machine(available_mib):
-    sizes = size(Settings(), available_mib * MiB, BOTH)
+    sizes = size(Settings(), available_mib * MiB, ONE_CORE)
     sizes.check()
     assert sizes.settings.max_requests == MAX_REQUESTS
     assert sizes.settings.catalog_bytes > 4 * MiB
@@ -88,11 +80,11 @@ def test_everything_installed_fits_the_smallest_machine(available_mib):
 
 
 def test_memory_that_is_unknown_gets_what_is_usual():
-    sizes = size(Settings(), None, BOTH)
+    sizes = size(Settings(), None, ONE_CORE)
     sizes.check()
     assert sizes.settings.max_requests == MAX_REQUESTS
     assert "available: unknown" in sizes.lines()
 
 
 def test_a_large_machine_has_a_bound_too():
-    assert in_force(size(Settings(), 1 << 40, BOTH)) == {name: found.high for name, found in RANGES.items()}
+    assert in_force(size(Settings(), 1 << 40, ONE_CORE)) == {name: found.high for name, found in RANGES.items()}

@@ -21,6 +21,9 @@ def test_health_and_info(shared_server):
     assert model["self_test"]["min_cosine_to_recorded"] >= 0.9999
     assert info["memory"]["rss_bytes"] > info["memory"]["anonymous_bytes"] > 0
     assert info["limits"]["worker_threads"] >= 1
+    log = shared_server.log.read_text()  # what was chosen is what is in force
+    for name in ("catalog_bytes", "body_budget_bytes", "max_requests", "cache_bytes"):
+        assert f"VOWS_{name.upper()}={info['limits'][name]}" in log
     assert info["onnxruntime"]
 
 

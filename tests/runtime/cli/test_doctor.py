@@ -40,6 +40,16 @@ def test_a_safe_machine(healthy, encoder):
     assert {"processor", "features", "memory limit", "predicted peak", "worker threads", "open files"} <= found.keys()
 
 
+def test_sizes_that_are_open_are_chosen_and_explained(healthy, doctor):
+    _, found = healthy
+    assert re.match(
+        r"chosen for the memory found: VOWS_CATALOG_BYTES=\d+, .*; what may still be taken:", found["sizes"]
+    )
+    result, found = doctor(catalog_bytes=2 << 20)
+    assert "VOWS_CATALOG_BYTES=" not in found["sizes"]
+    assert re.search(r"^ +2\.\d MiB  catalogue", result.stdout, re.MULTILINE)
+
+
 def test_the_prediction_holds_for_a_server_that_has_worked(healthy, shared_server):
     """The server that other tests share, whatever they did to it; and it is a prediction, not the machine's memory."""
     predicted = float(re.match(r"([\d.]+) MiB of", healthy[1]["predicted peak"])[1])
