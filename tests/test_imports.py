@@ -17,7 +17,8 @@ _SERVING = {"serving", *_DOMAIN, "settings", "system"}
 _API = {"state", "http", "deprecated_settings", *_SERVING}
 RUNTIME = {
     "__main__": {"cli"},
-    "cli": {"app", "api", "sizing", *_API},
+    "cli": {"app", "api", "sizing", "transfer", *_API},
+    "transfer": set(),
     "app": {"api", "sizing", *_API},
     "api": _API,
     "state": _API - {"state"},

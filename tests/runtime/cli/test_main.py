@@ -50,7 +50,7 @@ def test_a_module_that_nobody_listed_is_named_before_that_line(monkeypatch: pyte
 @pytest.mark.parametrize(
     "arguments",
     [["serve", "--help"], ["doctor", "--help"], ["key"], ["backup", "--help"], ["restore", "--help"],
-     ["models", "list"], ["demo", "--help"]],
+     ["import", "--help"], ["models", "list"], ["demo", "--help"]],
     ids=" ".join,
 )  # fmt: skip
 def test_the_rest_runs_without_any_extra(arguments: list[str]) -> None:
@@ -79,7 +79,7 @@ def test_help_and_version_and_bad_usage(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     listed = capsys.readouterr().out
-    for name in ("serve", "doctor", "key", "backup", "restore", "models", *COMMANDS):
+    for name in ("serve", "doctor", "key", "backup", "restore", "import", "models", *COMMANDS):
         assert f"\n    {name} " in listed
     for wrong in ([], ["nothing"], ["models"]):
         with pytest.raises(SystemExit, match="2"):

@@ -1,0 +1,120 @@
+"""`vows-edge import`: from files and from another server, twice with the same result."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runtime import transfer
+from runtime.cli.main import main
+from runtime.transfer import Remote, TransferError, records_of
+from tests.conftest import Server
+
+ITEMS = [
+    {"id": "barn", "title": "Oak Barn", "tags": ["rustic"]},
+    {"id": "grand/1", "text": "a ballroom with chandeliers", "category": "venue"},
+    {"id": "tent", "text": "a white tent", "hidden": True},
+]
+EVENTS = [
+    {"event_id": f"e{n}", "user_id": "ada", "content_id": "barn", "type": type, "timestamp": f"2026-01-0{n}T10:00:00Z",
+     "context": {"page": n}}
+    for n, type in enumerate(("view", "save", "share"), 1)
+]  # fmt: skip
+
+
+def _write(file: Path, records: list[dict]) -> str:
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def filled(start_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A server of its own, filled from files."""
+    server, folder = start_server(), tmp_path_factory.mktemp("files")
+    files = {"catalogue": ITEMS, "events": EVENTS, "preferences": [{"user_id": "bo", "preferences": ["rustic"]}]}
+    options = [part for name, records in files.items() for part in (f"--{name}", _write(folder / name, records))]
+    assert main(["import", "--to", server.url, *options]) == 0
+    return server
+
+
+def _log(server: Server) -> list[dict]:
+    lines = server.client.get("/events/export").text.splitlines()
+    return [{name: event[name] for name in EVENTS[0]} for event in map(json.loads, lines)]
+
+
+def test_files_are_stored(filled: Server) -> None:
+    listed = filled.client.get("/content").json()["items"]
+    assert [item["id"] for item in listed] == ["barn", "grand/1"]
+    assert filled.client.get("/content/tent").json()["hidden"] is True
+    assert _log(filled) == EVENTS
+    assert filled.client.get("/user/bo/embedding").json()["source"] == "preferences"
+
+
+def test_another_server_becomes_the_same_and_again_nothing_changes(
+    filled: Server, start_server: Callable[..., Server], capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    monkeypatch.setattr(transfer, "PAGE_ITEMS", 2)
+    monkeypatch.setattr(transfer, "PAGE_EVENTS", 2)
+    monkeypatch.setattr(transfer, "BATCH_RECORDS", 2)
+    other = start_server()
+    command = ["import", "--from", filled.url, "--to", other.url]
+    assert main(command) == 0
+    assert capsys.readouterr().out == "catalogue: 2 created\nevents: 3 stored\n"
+    assert _items(other) == _items(filled)
+    vectors = [server.client.get("/user/ada/embedding").json()["embedding"] for server in (other, filled)]
+    assert vectors[0] == pytest.approx(vectors[1], abs=1e-6)
+    assert _log(other) == EVENTS
+    assert main(command) == 0
+    assert capsys.readouterr().out == "catalogue: 2 unchanged\nevents: 3 duplicate\n"
+
+
+def _items(server: Server) -> list[dict]:
+    listed = server.client.get("/content").json()["items"]
+    return [{name: value for name, value in item.items() if not name.endswith("_at")} for item in listed]
+
+
+def test_what_is_rejected_is_told_and_the_rest_is_stored(
+    filled: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = [EVENTS[0] | {"event_id": "good"}, EVENTS[0] | {"event_id": "bad", "type": "stare"}]
+    assert main(["import", "--to", filled.url, "--events", _write(tmp_path / "events", events)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == "events: 1 rejected, 1 stored\n"
+    assert printed.err.startswith("  rejected bad: ")
+    filled.client.delete("/interactions/good")
+
+
+def test_what_cannot_be_done_is_one_line(filled: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text('{"id": "a"}\n[1]\n')
+    for arguments, status, says in (
+        ([], 2, "say what"),
+        (["--to", "ftp://x", "--from", filled.url], 1, "is not an address"),
+        (["--to", "http://127.0.0.1:1", "--from", filled.url], 1, "no answer from http://127.0.0.1:1"),
+        (["--to", filled.url, "--catalogue", str(tmp_path / "none")], 1, "No such file"),
+        (["--to", filled.url, "--catalogue", str(broken)], 1, "broken, line 2 is not a JSON object"),
+        (["--to", f"{filled.url}/else", "--from", filled.url], 1, "answered 404"),
+    ):
+        assert main(["import", *arguments]) == status
+        error = capsys.readouterr().err
+        assert says in error
+        assert len(error.splitlines()) == 1
+
+
+def test_a_line_is_bounded(tmp_path: Path) -> None:
+    (tmp_path / "long").write_bytes(b'{"id": "' + b"x" * (1 << 20) + b'"}\n')
+    with pytest.raises(TransferError, match="line 1 has more than"):
+        list(records_of(tmp_path / "long"))
+
+
+def test_a_busy_server_is_asked_again_for_a_bounded_time(start_server: Callable[..., Server]) -> None:
+    """A rate of one request in a thousand seconds: the second is refused each time."""
+    waited: list[float] = []
+    server = start_server(rate_per_s=0.001, rate_burst=1)
+    remote = Remote(server.url, sleep=waited.append)
+    remote.call("GET", "/content")
+    with pytest.raises(TransferError, match="answered 429"):
+        remote.call("GET", "/content")
+    assert len(waited) == transfer.MAX_TRIES - 1
+    assert all(0 < seconds <= transfer.MAX_WAIT_S for seconds in waited)
