@@ -1,7 +1,6 @@
 """`vows-edge import`: catalogue, interactions and preferences into a server, from files or from another server."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,15 @@ def add_command(commands: Any) -> None:
         "import",
         help="copy catalogue, interactions and preferences into a server, from files or another server",
         description="Copy into a running server, over its HTTP API. Files hold one JSON object a line, as the API "
-        "takes it. An import that broke off can be run again: nothing is stored twice. Exit status 1: some were rejected. "
-        "A server lists neither preferences nor hidden items, so these come from files only.",
+        "takes it. An import that broke off can be run again: nothing is stored twice. Exit status 1: some were "
+        "rejected. A server lists neither preferences nor hidden items, so these come from files only.",
     )
     parser.add_argument("--from", dest="source", metavar="URL", help="copy the catalogue and the log of this server")
     parser.add_argument("--catalogue", type=Path, metavar="FILE", help="items, as for POST /content/batch")
     parser.add_argument("--events", type=Path, metavar="FILE", help="events, as GET /events/export gives them")
     parser.add_argument("--preferences", type=Path, metavar="FILE", help="lines of user_id and preferences")
     parser.add_argument("--to", metavar="URL", default="http://127.0.0.1:8080", help="default: %(default)s")
-    parser.add_argument("--key", default=os.environ.get("VOWS_KEY", ""), help="API key of --to (default: $VOWS_KEY)")
+    parser.add_argument("--key", default="", help="API key of --to")
     parser.add_argument("--from-key", default="", help="API key of --from")
     parser.set_defaults(run=_run)
 
