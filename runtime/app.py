@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
@@ -43,6 +42,7 @@ from runtime.http.body import BodyBudget
 from runtime.http.connections import ConnectionLimits, Connections
 from runtime.http.endpoint import routes
 from runtime.http.errors import ApiError
+from runtime.http.origins import Origins
 from runtime.http.paths import TrailingSlash
 from runtime.http.rate_limit import TokenBuckets
 from runtime.http.server import Application, Options, StartError
@@ -117,7 +117,13 @@ async def create_app(settings: Settings) -> Starlette:
         middleware=[
             Middleware(TrailingSlash),
             Middleware(Tracing, metrics=state.metrics),
-            *_cors(settings.allowed_origins),
+            Middleware(
+                Origins,
+                allowed=settings.allowed_origins,
+                hosts=settings.host_names,
+                open=not settings.api_keys,
+                exempt=_HEALTH,
+            ),
             Middleware(Admission, max_requests=state.settings.max_requests, exempt=_HEALTH),
         ],
         exception_handlers={HTTPException: _http_error},
@@ -207,20 +213,6 @@ def serve(settings: Settings) -> None:
             shutdown_s=settings.shutdown_s,
         ),
     )
-
-
-def _cors(origins: list[str]) -> list[Middleware]:
-    if not origins:
-        return []
-    return [
-        Middleware(
-            CORSMiddleware,
-            allow_origins=origins,
-            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
-            allow_headers=("authorization", "content-type", "x-api-key", "x-request-id", "traceparent"),
-            expose_headers=("retry-after", "server-timing", "x-request-id"),
-        )
-    ]
 
 
 def _connection_limits(settings: Settings) -> ConnectionLimits:

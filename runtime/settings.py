@@ -143,6 +143,12 @@ class Settings:
     cors_origins: str = _setting(
         "", "origins", "Web pages that may call from a browser, such as https://app.example; several between commas."
     )
+    allowed_hosts: str = _setting(
+        "",
+        "names",
+        "Names that clients may call the server by (the Host header), beside addresses and localhost; several between "
+        "commas, * for any. none: any, but without keys a loopback address takes no other names.",
+    )
     decay_per_day: float = _setting(0.01, "1/day", "λ: an interaction's weight falls by exp(−λ·age).", low=0, high=10)
     max_clock_skew_s: float = _setting(
         300.0, "seconds", "How far ahead of this machine's clock an interaction's timestamp may be.", low=0
@@ -178,6 +184,11 @@ class Settings:
                 raise SettingsError(
                     f"VOWS_CORS_ORIGINS has {origin!r}: an origin is https://host or https://host:port, in full"
                 )
+        for name in self.host_names:
+            if not re.fullmatch(r"\*|[A-Za-z0-9._-]+", name):
+                raise SettingsError(
+                    f"VOWS_ALLOWED_HOSTS has {name!r}: a name is app.example, without scheme, port and path"
+                )
         if self.body_budget_bytes != AUTO and self.body_budget_bytes < self.max_body_bytes:
             raise SettingsError(
                 f"VOWS_BODY_BUDGET_BYTES={self.body_budget_bytes} is less than "
@@ -192,7 +203,12 @@ class Settings:
     @property
     def allowed_origins(self) -> list[str]:
         """`cors_origins` one by one."""
-        return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
+        return _between_commas(self.cors_origins)
+
+    @property
+    def host_names(self) -> list[str]:
+        """`allowed_hosts` one by one."""
+        return _between_commas(self.allowed_hosts)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -214,6 +230,10 @@ class Settings:
         if "port" not in values and environ.get("PORT"):
             values["port"] = _parse("PORT", known["VOWS_PORT"], environ["PORT"])
         return cls(**values)
+
+
+def _between_commas(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def variable(name: str) -> str:
