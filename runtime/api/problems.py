@@ -43,7 +43,7 @@ def problem(error: BaseException) -> ApiError | None:
             log.error("model: %s", error)
             return ApiError(503, "model_failed", str(error), retry_after_s=5)
         case ClientGone():
-            return ApiError(499, "client_gone", "the client left before the answer")  # seen in /metrics alone
+            return ApiError(499, "client_gone", "the client disconnected before the response")  # seen in /metrics alone
         case BlankContent():
             return invalid(str(error), "$")
         case BlankPreferences():

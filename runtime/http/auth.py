@@ -39,7 +39,7 @@ class Gate:
             raise ApiError(
                 401,
                 "invalid_api_key",
-                "this needs an API key that the server knows: send -H 'Authorization: Bearer KEY' or -H 'X-API-Key: "
+                "this needs a valid API key: send -H 'Authorization: Bearer KEY' or -H 'X-API-Key: "
                 "KEY'; `vows-edge key` makes one",
                 headers={"www-authenticate": "Bearer"},
             )

@@ -65,7 +65,7 @@ class HeldBytes:
                     await self.grow_by(size - self._bytes)
                 chunks.append(chunk)
         except ClientDisconnect:
-            raise ApiError(400, "client_disconnected", "the client left before the body was complete") from None
+            raise ApiError(400, "client_disconnected", "the client disconnected before the body was complete") from None
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def grow_by(self, size: int) -> None:
@@ -104,7 +104,7 @@ class HeldBytes:
             raise ApiError(
                 413,
                 "too_large",
-                f"the request and its answer need {needed} bytes, the limit is {budget.total_bytes}: send it in "
+                f"the request and its response need {needed} bytes, the limit is {budget.total_bytes}: send it in "
                 f"{parts} parts or more, or raise VOWS_BODY_BUDGET_BYTES",
             )
         # Of several that wait for more with something in hand, each waits for what the others hold: one waits longest.

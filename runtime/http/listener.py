@@ -27,7 +27,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     except (OSError, UnicodeError) as error:
         raise ListenError(
             f"VOWS_HOST={host} cannot be resolved: {getattr(error, 'strerror', None) or error}. Set it to a name or an "
-            "address of this machine: 127.0.0.1 for this machine alone, 0.0.0.0 or :: for whoever reaches it"
+            "address of this machine: 127.0.0.1 for this machine alone, 0.0.0.0 or :: for every interface"
         ) from error
     with contextlib.ExitStack() as opened:
         listeners: list[socket.socket] = []

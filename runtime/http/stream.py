@@ -62,4 +62,4 @@ async def _next(chunks: AsyncIterator[bytes], stalled_s: float) -> bytes | None:
     except TimeoutError:
         raise ApiError(408, "stalled", f"nothing of the body came for {stalled_s:g} s") from None
     except ClientDisconnect:
-        raise ApiError(400, "client_disconnected", "the client left before the body was complete") from None
+        raise ApiError(400, "client_disconnected", "the client disconnected before the body was complete") from None

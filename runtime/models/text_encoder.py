@@ -165,7 +165,7 @@ class TextEncoder:
             tokens = self.tokenize(golden.text)
             if tokens.ids.tolist() != golden.input_ids:
                 raise BundleError(
-                    f"bundle {self.bundle.path}: the tokenizer cuts {golden.text[:40]!r} otherwise than at export; "
+                    f"bundle {self.bundle.path}: the tokenizer splits {golden.text[:40]!r} differently than at export; "
                     "export the bundle again with the installed tokenizers"
                 )
             vector = self.embed(tokens.ids)

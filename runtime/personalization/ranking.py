@@ -21,7 +21,7 @@ def normalised(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
         raise ValueError(f"vector {int(np.argmin(finite))} has a value that is not a finite number")
     largest = np.abs(wide).max(axis=1, initial=0.0)
     if (largest < _SHORTEST).any():
-        raise ValueError(f"vector {int(np.argmax(largest < _SHORTEST))} has length zero: it points nowhere")
+        raise ValueError(f"vector {int(np.argmax(largest < _SHORTEST))} has length zero and no direction")
     wide /= largest[:, np.newaxis]  # so that squaring neither overflows nor vanishes
     wide /= np.linalg.norm(wide, axis=1, keepdims=True)
     return wide.astype(np.float32).reshape(vectors.shape)

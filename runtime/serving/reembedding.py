@@ -31,4 +31,4 @@ async def reembed(resources: Resources) -> None:
             for user, new in zip(users, embedded, strict=True):
                 await replace_preference_embedding(resources, user, new)
     except Exception:
-        log.exception("embedding again stopped after %d items; the next start goes on", done)
+        log.exception("embedding again stopped after %d items; the next start continues", done)

@@ -43,7 +43,7 @@ class MemoryBudget:
             assert self.available is not None
             raise MemoryBudgetError(
                 f"the server may come to take {_mib(self.total)} more than it holds now, but only "
-                f"{_mib(max(0, self.available - self.reserve))} can be had:\n{self.lines()}\n{advice}"
+                f"{_mib(max(0, self.available - self.reserve))} are available:\n{self.lines()}\n{advice}"
             )
 
 

@@ -83,7 +83,7 @@ def restore(file: Path, data_dir: Path, *, replace: bool) -> Backup:
     try:
         database = data_dir / DATABASE
         if database.exists() and not replace:
-            raise StoreError(f"{database} exists; add --replace to lose what it holds and have the backup instead")
+            raise StoreError(f"{database} exists; add --replace to replace it by the backup")
         with translated(f"restoring {file}"), _complete_or_gone(data_dir / (DATABASE + RESTORING)) as copy:
             shutil.copyfile(file, copy)
             found = _checked(copy, for_this_version=True)

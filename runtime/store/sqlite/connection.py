@@ -157,5 +157,5 @@ def _set(connection: sqlite3.Connection, pragmas: dict[str, tuple[str, object]])
         found = row[0] if row else None
         if found != expected:
             raise StoreError(
-                f"SQLite {sqlite3.sqlite_version} gave {name} = {found!r} where {expected!r} was asked for"
+                f"SQLite {sqlite3.sqlite_version} gave {name} = {found!r} where {expected!r} was requested"
             )

@@ -27,5 +27,5 @@ def test_the_reserve_counts_and_unknown_memory_does_not_refuse(available, fits):
 
 
 def test_less_than_the_reserve_is_no_negative_memory():
-    with pytest.raises(MemoryBudgetError, match=r"only 0\.0 MiB can be had"):
+    with pytest.raises(MemoryBudgetError, match=r"only 0\.0 MiB are available"):
         MemoryBudget(PARTS, MiB, reserve=2 * MiB).check("")

@@ -103,7 +103,7 @@ def test_a_database_that_is_there_or_in_use_is_not_replaced_unasked(filled, open
     with pytest.raises(StoreLocked, match="is in use by another process"):
         restore(tmp_path / "copy", data_dir, replace=True)
     filled.close()
-    with pytest.raises(StoreError, match="add --replace to lose what it holds"):
+    with pytest.raises(StoreError, match="add --replace to replace it by the backup"):
         restore(tmp_path / "copy", data_dir, replace=False)
     assert "later" in ids(data_dir / DATABASE)
     restore(tmp_path / "copy", data_dir, replace=True)

@@ -26,7 +26,7 @@ def test_every_setting_is_read_back_from_the_connection(tmp_path):
 
 def test_a_setting_that_does_not_take_stops_the_start(tmp_path, monkeypatch):
     monkeypatch.setitem(connection._WRITER_PRAGMAS, "synchronous", ("NORMAL", 2))
-    with pytest.raises(StoreError, match="gave synchronous = 1 where 2 was asked for"):
+    with pytest.raises(StoreError, match="gave synchronous = 1 where 2 was requested"):
         open_writer(tmp_path / DATABASE)
 
 
