@@ -181,14 +181,14 @@ async def get_metrics(state: State, request: Request) -> PlainTextResponse:
         ("vows_writes_waiting", "gauge", "Writes that wait for the disk.", state.store.waiting_writes()),
         ("vows_volume_free_bytes", "gauge", "Room on the volume of the database.", _free_bytes(state)),
         ("http_connections", "gauge", "Connections that are open.", len(state.connections)),
-        ("log_lines_dropped_total", "counter", "Log lines that nobody read in time.", dropped_lines()),
+        ("log_lines_dropped_total", "counter", "Log lines dropped because their reader was too slow.", dropped_lines()),
         ("process_cpu_seconds_total", "counter", "Processor time.", time.process_time()),
         ("process_start_time_seconds", "gauge", "When the process began, since 1970.", _STARTED),
     ]
     lines = state.metrics.text()
     dropped: list[Sample] = [("", {"reason": reason}, n) for reason, n in state.connections.dropped.items()]
-    lines += family("http_connections_dropped_total", "counter", "Connections closed for their client's fault, or for "
-                    "room.", dropped)  # fmt: skip
+    lines += family("http_connections_dropped_total", "counter", "Connections closed because of their client, or for "
+                    "capacity.", dropped)  # fmt: skip
     for name, kind, help, value in singles:
         lines += family(name, kind, help, [("", {}, value)])
     lines += renamed_family(
