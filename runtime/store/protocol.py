@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from runtime.personalization import popularity
 from runtime.store.records import (
     AddOutcome,
     Content,
@@ -16,6 +17,7 @@ from runtime.store.records import (
     Popular,
     Preferences,
     PutOutcome,
+    RecentEvents,
     Seen,
     UserHistory,
     UserPreferences,
@@ -58,7 +60,7 @@ class Store(Protocol):
     async def add_interactions(self, interactions: Sequence[Interaction]) -> list[AddOutcome]:
         """Append events; one outcome each, in order. A repeated event_id changes nothing, within a call as between.
 
-        The event, the user's sums and count and the content's popularity change in one transaction.
+        The event, the user's sums and count and the content's popularity and decayed counts change in one transaction.
         """
         ...
 
@@ -106,6 +108,14 @@ class Store(Protocol):
 
     async def newest(self, user_id: str, limit: int) -> UserHistory:
         """The user's newest `limit` events with content that exists, ties in the order they came; none if unknown."""
+        ...
+
+    async def recent(self, user_id: str, limit: int) -> RecentEvents:
+        """The user's newest `limit` events by their own time, ties in the order they came; none if unknown."""
+        ...
+
+    async def item_counts(self, ids: Sequence[str]) -> dict[str, popularity.Counts]:
+        """The decayed counts (personalization.popularity) of those of `ids` that somebody engaged with."""
         ...
 
     async def get_preferences(self, user_id: str) -> Preferences | None: ...

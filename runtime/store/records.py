@@ -53,6 +53,15 @@ class Seen(msgspec.Struct, frozen=True):
 
     sequence: int
     content_id: str
+    type: InteractionType
+
+
+class RecentEvents(msgspec.Struct, frozen=True, eq=False):
+    """A user's newest events, oldest first, whether or not their content still exists. action: int8 [n], positions in
+    TYPES."""
+
+    content_ids: list[str]
+    action: NDArray[np.int8]
 
 
 class PastInteraction(msgspec.Struct, frozen=True, eq=False):

@@ -1,17 +1,24 @@
-"""What the stored sums were computed with; where the code or the settings now say otherwise, they are stale."""
+"""What the stored sums were computed with; where the code or the settings now say otherwise, they are stale, or counted
+again."""
 
 import sqlite3
 
 import msgspec
+import numpy as np
 
+from runtime.personalization import popularity
 from runtime.personalization.actions import STRENGTHS, TYPES, InteractionType
 from runtime.store.errors import StoreError
+from runtime.store.sqlite.interaction_log import ENGAGED
+
+_EVENTS_AT_ONCE = 4096  # Python tuples held while the log is read, about 0.5 MB
 
 
 class Formula(msgspec.Struct, frozen=True):
     dimensions: int
     decay_per_day: float
     strengths: dict[InteractionType, int]
+    half_lives_hours: tuple[float, ...] = ()
 
 
 def reconcile(connection: sqlite3.Connection, *, dimensions: int, decay_per_day: float) -> bool:
@@ -19,7 +26,8 @@ def reconcile(connection: sqlite3.Connection, *, dimensions: int, decay_per_day:
 
     Raises StoreError when it holds vectors of other dimensions.
     """
-    wanted = Formula(dimensions, decay_per_day, STRENGTHS)
+    wanted = Formula(dimensions, decay_per_day, STRENGTHS, popularity.HALF_LIVES_HOURS)
+    stale = False
     connection.execute("BEGIN IMMEDIATE")
     try:
         row = connection.execute("SELECT json FROM formula").fetchone()
@@ -30,7 +38,11 @@ def reconcile(connection: sqlite3.Connection, *, dimensions: int, decay_per_day:
                     f"the database holds {found.dimensions}-d vectors and the model makes {dimensions}-d ones; start "
                     "with the model it was made with, or choose another data directory"
                 )
-            connection.execute("UPDATE users SET stale = 1 WHERE interaction_count > 0")
+            if found.half_lives_hours != wanted.half_lives_hours:
+                _count_decayed(connection)
+            stale = msgspec.structs.replace(found, half_lives_hours=wanted.half_lives_hours) != wanted
+            if stale:
+                connection.execute("UPDATE users SET stale = 1 WHERE interaction_count > 0")
             if found.strengths != wanted.strengths:
                 _count_popularity(connection)
         connection.execute("INSERT OR REPLACE INTO formula VALUES (1, ?)", (msgspec.json.encode(wanted),))
@@ -39,7 +51,24 @@ def reconcile(connection: sqlite3.Connection, *, dimensions: int, decay_per_day:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    return found is not None and found != wanted
+    return stale
+
+
+def _count_decayed(connection: sqlite3.Connection) -> None:
+    """The decayed counts of all content, from the log in its order."""
+    keys = [key for (key,) in connection.execute("SELECT key FROM content_ids ORDER BY key")]
+    counts = popularity.no_counts(len(keys))
+    events = connection.execute(
+        f"SELECT content, time_us FROM interactions WHERE type IN ({ENGAGED}) ORDER BY sequence"
+    )
+    while rows := events.fetchmany(_EVENTS_AT_ONCE):
+        content, times_us = np.array(rows, np.int64).T
+        popularity.add_all(counts, np.searchsorted(keys, content), times_us)
+    connection.execute("UPDATE content_ids SET counts = NULL")
+    connection.executemany(
+        "UPDATE content_ids SET counts = ? WHERE key = ?",
+        [(popularity.encode(counts[row]), keys[row]) for row in np.flatnonzero(counts[:, -1] > -np.inf).tolist()],
+    )
 
 
 def _count_popularity(connection: sqlite3.Connection) -> None:

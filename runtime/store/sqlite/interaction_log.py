@@ -5,8 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
+from runtime.personalization import popularity as decayed
 from runtime.personalization import user_vector
 from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.personalization.user_vector import Sums
@@ -16,12 +18,14 @@ from runtime.store.records import (
     Interaction,
     LoggedInteraction,
     PastInteraction,
+    RecentEvents,
     Seen,
     UserHistory,
 )
 from runtime.store.sqlite import totals
 from runtime.store.sqlite.content_table import decode, forget_unused_id
 
+ENGAGED = ",".join(str(code) for code, type in enumerate(TYPES) if STRENGTHS[type])  # codes, for statements
 _CODES = {type: code for code, type in enumerate(TYPES)}
 
 
@@ -45,6 +49,7 @@ def add(
 ) -> list[AddOutcome]:
     users: dict[str, _User] = {}
     contents: dict[str, tuple[int, Embedding] | None] = {}
+    counts: dict[int, decayed.Counts] = {}
     popularity: Counter[int] = Counter()
     outcomes: list[AddOutcome] = []
     for event in interactions:
@@ -81,6 +86,10 @@ def add(
         user.added += 1
         strength = STRENGTHS[event.type]
         popularity[content_key] += strength
+        if strength:
+            if content_key not in counts:
+                counts[content_key] = load_counts(connection, content_key)
+            counts[content_key] = decayed.add(counts[content_key], event.time_us)
         if strength and not user.stale:  # a stale user's sums are about to be rebuilt from the log
             if not user.loaded:
                 user.sums = load_sums(connection, user.key, dimensions)
@@ -99,6 +108,8 @@ def add(
         "UPDATE content_ids SET popularity = popularity + ? WHERE key = ?",
         [(strength, key) for key, strength in popularity.items() if strength],
     )
+    for content_key, count in counts.items():
+        store_counts(connection, content_key, count)
     totals.change(connection, "interactions", outcomes.count("stored"))
     return outcomes
 
@@ -132,6 +143,8 @@ def delete(
         (stale, now_us, user_key),
     )
     connection.execute("UPDATE content_ids SET popularity = popularity - ? WHERE key = ?", (strength, content_key))
+    if strength:
+        store_counts(connection, content_key, decayed.remove(load_counts(connection, content_key), time_us))
     forget_unused_id(connection, content_key)
     totals.change(connection, "interactions", -1)
     return True
@@ -181,14 +194,34 @@ def newest(connection: sqlite3.Connection, user_id: str, limit: int) -> UserHist
     )
 
 
+def recent(connection: sqlite3.Connection, user_id: str, limit: int) -> RecentEvents:
+    rows = connection.execute(
+        """SELECT c.id, l.type FROM interactions l JOIN content_ids c ON c.key = l.content
+        WHERE l.user = (SELECT key FROM users WHERE id = ?)
+        ORDER BY l.time_us DESC, l.sequence DESC LIMIT ?""",
+        (user_id, limit),
+    ).fetchall()
+    ids, codes = zip(*reversed(rows), strict=True) if rows else ((), ())
+    return RecentEvents(list(ids), np.array(codes, np.int8))
+
+
+def item_counts(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, decayed.Counts]:
+    """Of at most MOST_IDS ids."""
+    found = connection.execute(
+        "SELECT id, counts FROM content_ids WHERE id IN (SELECT value FROM json_each(?)) AND counts IS NOT NULL",
+        (msgspec.json.encode(ids).decode(),),
+    ).fetchall()
+    return {id: decayed.decode(blob) for id, blob in found}
+
+
 def seen(connection: sqlite3.Connection, user_id: str, before: int | None, limit: int) -> list[Seen]:
     rows = connection.execute(
-        """SELECT l.sequence, c.id FROM interactions l JOIN content_ids c ON c.key = l.content
+        """SELECT l.sequence, c.id, l.type FROM interactions l JOIN content_ids c ON c.key = l.content
         WHERE l.user = (SELECT key FROM users WHERE id = ?1) AND (?2 IS NULL OR l.sequence < ?2)
         ORDER BY l.sequence DESC LIMIT ?3""",
         (user_id, before, limit),
     ).fetchall()
-    return [Seen(*row) for row in rows]
+    return [Seen(sequence, id, TYPES[code]) for sequence, id, code in rows]
 
 
 def history(connection: sqlite3.Connection, user_id: str, before: int | None, limit: int) -> list[PastInteraction]:
@@ -203,6 +236,24 @@ def history(connection: sqlite3.Connection, user_id: str, before: int | None, li
         PastInteraction(sequence, event_id, content_id, TYPES[code], time_us, bool(hidden), decode(blob))
         for sequence, event_id, content_id, code, time_us, hidden, blob in rows
     ]
+
+
+def load_counts(connection: sqlite3.Connection, content_key: int) -> decayed.Counts:
+    (blob,) = connection.execute("SELECT counts FROM content_ids WHERE key = ?", (content_key,)).fetchone()
+    return decayed.decode(blob)
+
+
+def store_counts(connection: sqlite3.Connection, content_key: int, counts: decayed.Counts | None) -> None:
+    """None: computed from the log, which has changed already."""
+    if counts is None:
+        engaged = connection.execute(
+            f"SELECT time_us FROM interactions WHERE content = ? AND type IN ({ENGAGED}) ORDER BY sequence",
+            (content_key,),
+        )
+        times_us = np.fromiter((time_us for (time_us,) in engaged), np.int64)
+        counts = decayed.from_log(times_us)
+    blob = decayed.encode(counts) if counts[-1] > -np.inf else None
+    connection.execute("UPDATE content_ids SET counts = ? WHERE key = ?", (blob, content_key))
 
 
 def load_sums(connection: sqlite3.Connection, user_key: int, dimensions: int) -> Sums | None:

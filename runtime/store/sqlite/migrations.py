@@ -84,7 +84,17 @@ def histories_in_order(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX interactions_user_time ON interactions (user, time_us)")
 
 
-MIGRATIONS: tuple[Migration, ...] = (first_tables, hidden_content, histories_in_order)
+def decayed_counts(connection: sqlite3.Connection) -> None:
+    """What everybody engaged with lately, beside each content id; `formula.reconcile` counts what is in the log.
+
+    The index by time now carries what the ranking reads of an event: 256 events take a quarter of the time.
+    """
+    connection.execute("ALTER TABLE content_ids ADD COLUMN counts BLOB")  # personalization.popularity; NULL: no event
+    connection.execute("CREATE INDEX interactions_recent ON interactions (user, time_us, sequence, content, type)")
+    connection.execute("DROP INDEX interactions_user_time")
+
+
+MIGRATIONS: tuple[Migration, ...] = (first_tables, hidden_content, histories_in_order, decayed_counts)
 
 
 def applied(connection: sqlite3.Connection) -> list[str]:

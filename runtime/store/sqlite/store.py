@@ -11,6 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
+from runtime.personalization import popularity
 from runtime.personalization.actions import DECAY_PER_DAY
 from runtime.store.errors import StoreClosed, StoreCorrupt
 from runtime.store.protocol import Store
@@ -27,6 +28,7 @@ from runtime.store.records import (
     Popular,
     Preferences,
     PutOutcome,
+    RecentEvents,
     Seen,
     UserHistory,
     UserPreferences,
@@ -193,6 +195,15 @@ class SqliteStore(Store):
 
     async def newest(self, user_id: str, limit: int) -> UserHistory:
         return self._read(interaction_log.newest, user_id, limit)
+
+    async def recent(self, user_id: str, limit: int) -> RecentEvents:
+        return self._read(interaction_log.recent, user_id, limit)
+
+    async def item_counts(self, ids: Sequence[str]) -> dict[str, popularity.Counts]:
+        found: dict[str, popularity.Counts] = {}
+        async for some in _in_steps(ids):
+            found |= self._read(interaction_log.item_counts, some)
+        return found
 
     async def get_preferences(self, user_id: str) -> Preferences | None:
         return self._read(users.get_preferences, user_id)

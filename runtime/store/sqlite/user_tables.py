@@ -8,13 +8,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.personalization import user_vector
+from runtime.personalization import popularity, user_vector
 from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.personalization.user_vector import Sums
 from runtime.store.records import DeletedUser, Preferences, UserPreferences, UserState
 from runtime.store.sqlite import scrub, totals
 from runtime.store.sqlite.content_table import bundle_key, decode, encode, forget_unused_id
-from runtime.store.sqlite.interaction_log import find_or_add_user, store_sums
+from runtime.store.sqlite.interaction_log import find_or_add_user, load_counts, store_counts, store_sums
 
 _STRENGTH_OF_CODE = np.array([STRENGTHS[type] for type in TYPES], np.int64)
 _EVENTS_AT_ONCE = 4096  # Python tuples held while the log is read into arrays, about 0.5 MB
@@ -67,6 +67,13 @@ def delete(connection: sqlite3.Connection, user_id: str) -> DeletedUser:
     weights = connection.execute(
         "SELECT content, type, count(*) FROM interactions WHERE user = ? GROUP BY content, type", row
     ).fetchall()
+    counts: dict[int, popularity.Counts | None] = {}
+    for content_key, code, time_us in connection.execute(
+        "SELECT content, type, time_us FROM interactions WHERE user = ?", row
+    ):
+        if STRENGTHS[TYPES[code]]:
+            before = counts[content_key] if content_key in counts else load_counts(connection, content_key)
+            counts[content_key] = None if before is None else popularity.remove(before, time_us)
     deleted = {
         name: connection.execute(f"DELETE FROM {name} WHERE {column} = ?", row).rowcount
         for name, column in (("interactions", "user"), ("user_sums", "key"), ("preferences", "key"), ("users", "key"))
@@ -77,6 +84,8 @@ def delete(connection: sqlite3.Connection, user_id: str) -> DeletedUser:
             (STRENGTHS[TYPES[code]] * events, content_key),
         )
         forget_unused_id(connection, content_key)
+    for content_key, count in counts.items():
+        store_counts(connection, content_key, count)
     scrub.request_scrub(connection)
     for name in ("interactions", "preferences", "users"):
         totals.change(connection, name, -deleted[name])

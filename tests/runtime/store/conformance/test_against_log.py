@@ -5,13 +5,16 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.personalization.actions import STRENGTHS
+from runtime.personalization.popularity import HALF_LIVES_HOURS
 
 DAY_US = 86_400_000_000
 DECAY = 0.05
+TAU_US = [hours * 3_600_000_000 / math.log(2) for hours in HALF_LIVES_HOURS]
 
 users = st.sampled_from(["ann", "bob", "cyd"])
 contents = st.sampled_from(["barn", "hall", "tent", "ship"])
@@ -103,6 +106,17 @@ def assert_user(store, model, user):
         np.testing.assert_allclose(state.sums.weighted / state.sums.weight, expected, atol=1e-9)
 
 
+def assert_counts(found, model):
+    engaged = [(content, time) for _, _, content, type, time in model.log if STRENGTHS[type]]
+    assert found.keys() == {content for content, _ in engaged}
+    for id, counts in found.items():
+        times = [time for content, time in engaged if content == id]
+        for tau, kept in zip(TAU_US, counts, strict=True):
+            # As of the newest event: the logarithm of a far time has fewer digits left
+            expected = math.log(sum(math.exp((time - max(times)) / tau) for time in times))
+            assert kept - max(times) / tau == pytest.approx(expected, abs=0.02)
+
+
 def assert_same(store, model):
     for user in ("ann", "bob", "cyd"):
         assert_user(store, model, user)
@@ -114,6 +128,7 @@ def assert_same(store, model):
         if found is not None:
             np.testing.assert_array_equal(found.embedding, model.content[id])
             assert found.popularity == model.popularity(id)
+    assert_counts(store.item_counts(["barn", "hall", "tent", "ship", "nowhere"]), model)
     best = [p.popularity for p in store.popular(10)]
     shown = model.content.keys() - model.hidden
     assert best == sorted((model.popularity(id) for id in shown), reverse=True)

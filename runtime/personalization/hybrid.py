@@ -1,0 +1,55 @@
+"""The hybrid ranker: a score that is linear in the ranking features."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.personalization.ranking_features import NAMES, Features
+
+# What ranks before anything was trained on the site's own log: chosen on public logs and simulated worlds, where it is
+# never below the simple model by more than the interval (docs/decisions/014).
+PRIOR: Mapping[str, float] = {
+    "simple": 3.0,
+    "last": 1.5,
+    "popularity_hour": 0.5,
+    "popularity_day": 0.4,
+    "popularity_month": 0.2,
+    "popularity_year": 0.0,
+    "own": 1.0,
+    "own_skips": -1.0,
+    "own_recent": 1.0,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Ranker:
+    """`version`: public name. `weights`: float32 [len(NAMES)]."""
+
+    version: str
+    weights: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, version: str, weights: Mapping[str, float]) -> "Ranker":
+        """A feature that is not named weighs nothing. Raises ValueError for a name that is no feature."""
+        if unknown := sorted(weights.keys() - set(NAMES)):
+            raise ValueError(f"{', '.join(unknown)}: no such ranking feature; there are {', '.join(NAMES)}")
+        return cls(version, np.array([weights.get(name, 0.0) for name in NAMES], np.float32))
+
+    def scores(self, features: Features) -> NDArray[np.float32]:
+        """float32 [n]: higher is better, comparable within one user and moment.
+
+        A candidate's score depends on its features alone: see `cosine_scores` for why this is no matrix product.
+        """
+        scores: NDArray[np.float32] = np.vecdot(features, self.weights)
+        return scores
+
+    def parts(self, features: Features) -> list[dict[str, float]]:
+        """What each feature gave to each score, those that gave nothing left out: [n] dictionaries that sum to it."""
+        given = features * self.weights
+        return [{name: float(part) for name, part in zip(NAMES, row, strict=True) if part} for row in given.tolist()]
+
+
+def prior() -> Ranker:
+    return Ranker.of("hybrid-prior-1", PRIOR)

@@ -1,0 +1,60 @@
+"""Items that are engaged with together, or one after the other, as a sparse table: bounded, and made to be mapped."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Columns of `Neighbours.values`: how they are learned is in training/ranker/neighbours.py.
+TOGETHER, LINEAR, FOLLOWS = range(3)
+
+# Of the events that are looked at, the newest first: each weighs half of the one `half-life` places before it.
+LAST_EVENTS = 20
+FADING = 8.0
+
+# What is summed for a candidate: (column, half-life in events).
+SUMS = ((TOGETHER, 1.0), (TOGETHER, FADING), (LINEAR, FADING), (FOLLOWS, 1.0), (FOLLOWS, FADING))
+
+
+class Neighbours(NamedTuple):
+    """The neighbours of `items` items, in compressed rows: those of item i are entries starts[i] to starts[i + 1].
+
+    starts: int64 [items + 1]. rows: int32 [entries], of the neighbours. values: float16 [entries, 3].
+    """
+
+    starts: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    values: NDArray[np.float16]
+
+    @property
+    def items(self) -> int:
+        return len(self.starts) - 1
+
+
+def neighbour_sums(
+    table: Neighbours, last: NDArray[np.integer], candidates: NDArray[np.integer]
+) -> NDArray[np.float32]:
+    """How near each candidate is to what the user engaged with last: float32 [n, 5], the columns of SUMS.
+
+    last [l]: rows of the table, the newest first; candidates [n]: likewise. −1 for an item that the table lacks.
+    """
+    sums = np.zeros((len(candidates), len(SUMS)), np.float32)
+    last = last[:LAST_EVENTS]
+    places = np.flatnonzero(last >= 0)
+    if not len(places):
+        return sums
+    begin, end = table.starts[last[places]], table.starts[last[places] + 1]
+    lengths = end - begin
+    entries = np.repeat(end - np.cumsum(lengths), lengths) + np.arange(int(lengths.sum()))
+    position = np.full(table.items, -1, np.int32)
+    known = np.flatnonzero(candidates >= 0)
+    position[candidates[known]] = known  # a candidate given twice: the last one is summed, and copied below
+    at = position[table.rows[entries]]
+    met = at >= 0
+    at, values = at[met], table.values[entries[met]].astype(np.float64)
+    age = np.repeat(places, lengths)[met]
+    for column, (value, half_life) in enumerate(SUMS):
+        weighted = values[:, value] * np.exp2(-age / half_life)
+        total = np.bincount(at, weighted, minlength=len(candidates))
+        sums[known, column] = total[position[candidates[known]]]
+    return sums

@@ -1,0 +1,117 @@
+"""What the hybrid ranker looks at: numbers of a user, a candidate and a moment, written once for training and serving.
+
+Every number is constant-time or follows from a bounded part of the history. Which are kept is decided by ablations on
+public logs (docs/decisions/014).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.personalization import popularity
+from runtime.personalization.actions import TYPES
+
+# Columns of the features. Bundles name them, so that a bundle of other features is refused, not misread.
+NAMES = (
+    "simple",  # cosine with the simple model's user vector; 0 without history or preferences
+    "last",  # cosine with the item engaged with last
+    "popularity_hour",  # log(decayed count + 0.01), one a half-life
+    "popularity_day",
+    "popularity_month",
+    "popularity_year",
+    "unmet",  # 1 where nobody has engaged with the item
+    "own",  # log(1 + the user's engaged events with the item), among their newest HISTORY_EVENTS
+    "own_saves",
+    "own_shares",
+    "own_skips",
+    "own_recent",  # Σ 2^(−place / 4) over them, place counted in engaged events from the newest
+    "together_last",  # neighbours of what was engaged with last: see neighbours.SUMS
+    "together",
+    "linear",
+    "follows_last",
+    "follows",
+)
+
+# The user's newest events that are looked at.
+HISTORY_EVENTS = 256
+
+_SKIP, _VIEW, _SAVE, _SHARE = (TYPES.index(name) for name in ("skip", "view", "save", "share"))
+_FEW = 0.01  # keeps the logarithm of no events finite; tuned on Deskdrop and ML-100K
+_HALF_LIFE_PLACES = 4.0
+
+Features = NDArray[np.float32]  # [n, len(NAMES)]
+
+
+class History(NamedTuple):
+    """A user's newest events, oldest first. rows: int64 [m], the items' rows among those the candidates' rows are from,
+    −1 for an item that has none; action: int8 [m], positions in TYPES."""
+
+    rows: NDArray[np.int64]
+    action: NDArray[np.int8]
+
+    @property
+    def engaged(self) -> NDArray[np.int64]:
+        """Rows of the engaged events, the newest first."""
+        newest_first: NDArray[np.int64] = self.rows[self.action != _SKIP][::-1]
+        return newest_first
+
+
+def features(
+    *,
+    now_us: int,
+    rows: NDArray[np.integer],
+    counts: popularity.Counts,
+    history: History,
+    simple: NDArray[np.float32] | None,
+    last: NDArray[np.float32] | None,
+    near: NDArray[np.float32] | None,
+) -> Features:
+    """float32 [n, len(NAMES)] of n candidates.
+
+    rows: of the candidates, [n], −1 for one that is not in the catalogue. counts: theirs, [n, half-lives].
+    simple, last: cosines [n], None without such a vector. near: [n, 5] of neighbours.neighbour_sums, None without a
+    table.
+    """
+    made = np.zeros((len(rows), len(NAMES)), np.float32)
+    if simple is not None:
+        made[:, 0] = simple
+    if last is not None:
+        made[:, 1] = last
+    made[:, 2:6] = np.log(popularity.decayed(counts, now_us) + _FEW)
+    made[:, 6] = counts[:, -1] == -np.inf
+    _add_own(made[:, 7:12], rows, history)
+    if near is not None:
+        made[:, 12:] = near
+    return made
+
+
+def _add_own(made: NDArray[np.float32], rows: NDArray[np.integer], history: History) -> None:
+    """Fill [n, 5] with what the user did with each candidate."""
+    if not len(history.rows) or not len(rows):
+        return
+    # Sorted once and searched, so that the cost follows from candidates and events, not from the catalogue
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    at = np.searchsorted(ordered, history.rows).clip(max=len(rows) - 1)
+    met = (ordered[at] == history.rows) & (history.rows >= 0)
+    if not met.any():
+        return
+    engaged = history.action != _SKIP
+    place = np.cumsum(engaged[::-1])[::-1] - 1  # 0 for the newest engaged event
+    weights = np.stack(
+        [
+            engaged,
+            history.action == _SAVE,
+            history.action == _SHARE,
+            ~engaged,
+            np.where(engaged, np.exp2(-place / _HALF_LIFE_PLACES), 0.0),
+        ],
+        axis=1,
+    )  # [m, 5]
+    sums = np.zeros((len(rows), 5))
+    np.add.at(sums, at[met], weights[met])
+    sums[:, :4] = np.log1p(sums[:, :4])
+    # A candidate given twice: the first of equals was found, and the others are like it
+    first = np.searchsorted(ordered, ordered)
+    made[order] = sums[first]

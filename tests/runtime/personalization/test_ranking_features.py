@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+
+from runtime.personalization import popularity
+from runtime.personalization.hybrid import PRIOR, Ranker, prior
+from runtime.personalization.neighbours import FOLLOWS, SUMS, TOGETHER, Neighbours, neighbour_sums
+from runtime.personalization.ranking_features import NAMES, History, features
+
+NOW_US = 1_780_000_000_000_000
+SKIP, VIEW, SAVE, SHARE = range(4)
+
+
+def history(*events):
+    rows, actions = zip(*events, strict=True) if events else ((), ())
+    return History(np.array(rows, np.int64), np.array(actions, np.int8))
+
+
+def made(rows, of=None, counts=None, **more):
+    given = {"simple": None, "last": None, "near": None, **more}
+    counts = popularity.no_counts(len(rows)) if counts is None else counts
+    found = features(now_us=NOW_US, rows=np.array(rows), counts=counts, history=of or history(), **given)
+    return [dict(zip(NAMES, row, strict=True)) for row in found.tolist()]
+
+
+def test_a_new_user_and_an_item_nobody_met_have_finite_features():
+    (item,) = made([3])
+    assert item["unmet"] == 1
+    assert item["popularity_hour"] == pytest.approx(np.log(0.01))
+    assert all(item[name] == 0 for name in NAMES if not name.startswith(("popularity", "unmet")))
+
+
+def test_own_history_is_counted_by_action_whatever_the_order_of_the_candidates():
+    own = history((7, VIEW), (5, SAVE), (7, SHARE), (5, SKIP), (-1, VIEW))
+    seven, nothing, five = made([7, 1, 5], own)
+    assert seven["own"] == pytest.approx(np.log(3))
+    assert seven["own_shares"] == pytest.approx(np.log(2))
+    assert seven["own_recent"] == pytest.approx(2**-0.25 + 2**-0.75)  # the newest engaged event is of no row
+    assert five["own"] == five["own_saves"] == five["own_skips"] == pytest.approx(np.log(2))
+    assert nothing["own"] == nothing["own_recent"] == 0
+
+
+def test_a_candidate_given_twice_or_without_a_row():
+    own = history((4, VIEW), (-1, SAVE))
+    twice, again, foreign = made([4, 4, -1], own)
+    assert twice == again
+    assert twice["own"] > 0
+    assert foreign["own"] == foreign["own_saves"] == 0
+
+
+def test_features_of_a_candidate_do_not_depend_on_the_others():
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(40)
+    counts = popularity.no_counts(40)
+    popularity.add_all(counts, rng.integers(0, 40, 200), NOW_US - rng.integers(0, 10**12, 200))
+    own = History(rng.integers(0, 60, 90), rng.integers(0, 4, 90).astype(np.int8))
+    everything = made(rows, own, counts[rows])
+    for place in range(40):
+        assert made(rows[place : place + 1], own, counts[rows[place : place + 1]]) == [everything[place]]
+
+
+def table(pairs, items):
+    """From {(item, neighbour): (together, linear, follows)}."""
+    keys = sorted(pairs)
+    starts = np.searchsorted([item for item, _ in keys], np.arange(items + 1))
+    values = np.array([pairs[key] for key in keys], np.float16).reshape(-1, 3)
+    return Neighbours(starts.astype(np.int64), np.array([near for _, near in keys], np.int32), values)
+
+
+def test_neighbours_of_what_came_last_count_most():
+    near = table({(0, 2): (0.5, 0, 0.25), (1, 2): (0.5, 0, 0), (1, 3): (0.25, 0, 0.5)}, items=4)
+    sums = neighbour_sums(near, np.array([0, -1, 1]), np.array([3, 2, -1, 2]))
+    column = SUMS.index((TOGETHER, 1.0))
+    assert sums[:, column].tolist() == pytest.approx([0.25 / 4, 0.5 + 0.5 / 4, 0, 0.5 + 0.5 / 4])
+    assert sums[1, SUMS.index((FOLLOWS, 1.0))] == 0.25
+
+
+def test_neighbours_of_nothing_are_none():
+    assert not neighbour_sums(table({(0, 1): (1, 1, 1)}, items=2), np.array([-1]), np.array([0, 1])).any()
+    assert not neighbour_sums(table({}, items=2), np.array([0]), np.array([0, 1])).any()
+
+
+def test_the_parts_of_a_score_sum_to_it():
+    rng = np.random.default_rng(2)
+    given = rng.normal(size=(5, len(NAMES))).astype(np.float32)
+    ranker = prior()
+    for parts, score in zip(ranker.parts(given), ranker.scores(given).tolist(), strict=True):
+        assert sum(parts.values()) == pytest.approx(score, abs=1e-5)
+        assert parts.keys() == {name for name, weight in PRIOR.items() if weight}
+
+
+def test_a_weight_for_no_feature_is_refused():
+    with pytest.raises(ValueError, match="mood: no such ranking feature"):
+        Ranker.of("mine", {"mood": 1.0})

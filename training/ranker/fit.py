@@ -1,0 +1,105 @@
+"""Weights of the hybrid ranker: softmax over the catalogue of what was engaged with next (listwise, Cao et al. 2007).
+
+The catalogue is too large for each query, so the sum over it is estimated: what is likely to score high is taken as it
+is, and a random sample stands for the rest, weighted by how many it stands for.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from runtime.personalization.neighbours import Neighbours
+from runtime.personalization.ranking_features import NAMES
+from training.data.events import Dataset
+from training.evaluation.protocol import Moments
+from training.ranker.replay import Query, Replay
+
+_LIKELY = 40  # of each feature that finds candidates
+_RANDOM = 150
+_FINDERS = tuple(
+    NAMES.index(name)
+    for name in ("popularity_hour", "popularity_day", "popularity_month", "popularity_year", "simple", "last",
+                 "together", "linear", "follows_last")
+)  # fmt: skip
+_MOST_SCORED = 20_000  # items whose features are looked at a query; of a larger catalogue a sample
+_PENALTY = 1e-3  # of the squared standardised weights; 1e-4 and 1e-2 gave the same figures
+
+
+class Lists(NamedTuple):
+    """Queries with their candidates, the target first. x: float32 [queries, candidates, features]; log_weight: float32
+    [queries, candidates], log of how many items a candidate stands for, −inf where there is none."""
+
+    x: NDArray[np.float32]
+    log_weight: NDArray[np.float32]
+
+
+def lists(dataset: Dataset, asked: Moments, table: Neighbours | None, *, seed: int = 0) -> Lists:
+    """Of the queries `asked`, in the order of time."""
+    rng = np.random.default_rng(seed)
+    replay = Replay(dataset, asked.histories.log)
+    rows = [
+        _candidates(query, int(asked.item[query.position]), dataset.catalogue.vectors, table, rng)
+        for query in replay.queries(asked.histories, asked.now_us)
+    ]
+    longest = max(len(weight) for _, weight in rows)
+    x = np.zeros((len(rows), longest, len(NAMES)), np.float32)
+    log_weight = np.full((len(rows), longest), -np.inf, np.float32)
+    for number, (features, weight) in enumerate(rows):
+        x[number, : len(weight)], log_weight[number, : len(weight)] = features, weight
+    return Lists(x, log_weight)
+
+
+def _candidates(
+    query: Query, target: int, vectors: NDArray[np.float32], table: Neighbours | None, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    items = len(vectors)
+    pool = np.arange(items)
+    if items > _MOST_SCORED:
+        popular = np.argpartition(-query.counts[:, 0], _LIKELY)[:_LIKELY]
+        drawn = rng.choice(items, _MOST_SCORED, replace=False)
+        own = query.history.rows[query.history.rows >= 0]
+        pool = np.unique(np.concatenate([np.array([target]), own, popular, drawn]))
+    features = query.features(pool, vectors, table)
+    likely = np.isin(pool, query.history.rows)
+    if len(pool) > _LIKELY:
+        for column in _FINDERS:
+            likely[np.argpartition(-features[:, column], _LIKELY)[:_LIKELY]] = True
+    place = int(np.searchsorted(pool, target))
+    likely[place] = False  # it comes first
+    rest = np.flatnonzero(~likely)
+    rest = rest[rest != place]
+    drawn = rng.choice(rest, min(_RANDOM, len(rest)), replace=False)
+    chosen = np.concatenate([[place], np.flatnonzero(likely), drawn])
+    weight = np.zeros(len(chosen), np.float32)
+    if len(drawn):
+        weight[len(chosen) - len(drawn) :] = np.log((items - (len(chosen) - len(drawn))) / len(drawn))
+    return features[chosen], weight
+
+
+def fit(found: Lists) -> dict[str, float]:
+    """The weight of each feature that varies."""
+    there = np.isfinite(found.log_weight)
+    share = np.where(there, np.exp(np.where(there, found.log_weight, 0)), 0)
+    share /= share.sum(axis=1, keepdims=True) * len(share)
+    mean = np.einsum("qc,qcf->f", share, found.x)
+    spread = np.sqrt(np.einsum("qc,qcf->f", share, (found.x - mean) ** 2))
+    varies = spread > 1e-6
+    z = np.where(there[..., None], (found.x[..., varies] - mean[varies]) / spread[varies], 0).astype(np.float32)
+    flat = z.reshape(-1, z.shape[2])
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        scores = (flat @ weights.astype(np.float32)).reshape(there.shape) + found.log_weight
+        top = scores.max(axis=1, keepdims=True)
+        exponents = np.exp(scores - top)
+        total = exponents.sum(axis=1, keepdims=True)
+        missed = exponents / total
+        missed[:, 0] -= 1
+        value = (np.log(total) + top)[:, 0] - scores[:, 0]
+        gradient = missed.ravel() @ flat / len(scores)
+        return float(value.mean() + _PENALTY * weights @ weights), gradient + 2 * _PENALTY * weights
+
+    found_weights = minimize(loss, np.zeros(int(varies.sum())), jac=True, method="L-BFGS-B").x / spread[varies]
+    names = [name for name, there in zip(NAMES, varies.tolist(), strict=True) if there]
+    return {name: float(weight) for name, weight in zip(names, found_weights, strict=True)}

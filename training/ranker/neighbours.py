@@ -1,0 +1,94 @@
+"""The neighbour table of the hybrid ranker: what is engaged with together, predicts, and follows what.
+
+together   cosine of two items' sets of users, shrunk: |both| / (√(|i|·|j|) + 10)
+linear     EASE's weight of the one on the other (Steck 2019, arXiv 1905.03375), for the 5,000 items with most users
+follows    share of the events up to three places after the one that were the other, the further the less
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from runtime.personalization.neighbours import FOLLOWS, LINEAR, TOGETHER, Neighbours
+from training.data.events import SKIP, Dataset
+
+_SHRINK = 10.0
+_RIDGE = 300.0
+_MOST_LINEAR = 5_000
+_LAGS = ((1, 1.0), (2, 0.5), (3, 0.25))
+_FEW_EVENTS = 3.0
+_MOST_PER_USER = 1_000  # distinct items of a user, the newest: pairs grow with the square
+
+# An entry is 10 bytes, so a table takes at most 4 MB however large the catalogue is.
+MOST_ENTRIES = 400_000
+MOST_NEIGHBOURS = 100  # of one item, by each measure
+
+
+def learn_neighbours(data: Dataset) -> Neighbours:
+    """The table of a log; rows are those of the catalogue."""
+    items = len(data.catalogue)
+    k = max(1, min(MOST_NEIGHBOURS, MOST_ENTRIES // (3 * max(items, 1))))
+    engaged = data.events.action != SKIP
+    user, item = data.events.user[engaged].astype(np.int64), data.events.item[engaged].astype(np.int64)
+    together, linear = _of_users(user, item, len(data.users), items)
+    measures = {TOGETHER: together, LINEAR: linear, FOLLOWS: _following(user, item, items)}
+    found = {column: _largest(matrix, k) for column, matrix in measures.items()}
+    keys = np.unique(np.concatenate([pairs for pairs, _ in found.values()]))
+    values = np.zeros((len(keys), 3), np.float16)
+    for column, (pairs, numbers) in found.items():
+        values[np.searchsorted(keys, pairs), column] = numbers
+    starts = np.searchsorted(keys, np.arange(items + 1) * items).astype(np.int64)
+    return Neighbours(starts, (keys % max(items, 1)).astype(np.int32), values)
+
+
+def _of_users(
+    user: NDArray[np.int64], item: NDArray[np.int64], users: int, items: int
+) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """`together` and `linear`."""
+    pairs, last = np.unique((user * items + item)[::-1], return_index=True)
+    newest_first = np.lexsort((last, pairs // items))
+    of = (pairs // items)[newest_first]
+    place = np.arange(len(of)) - np.searchsorted(of, of)
+    pairs = pairs[newest_first][place < _MOST_PER_USER]
+    x = sparse.csr_matrix((np.ones(len(pairs), np.float32), (pairs // items, pairs % items)), shape=(users, items))
+    count = np.asarray(x.sum(axis=0)).ravel()
+    both = (x.T @ x).tocoo()
+    apart = both.row != both.col
+    row, col, number = both.row[apart], both.col[apart], both.data[apart]
+    near = number / (np.sqrt(count[row] * count[col]) + _SHRINK)
+    together = sparse.csr_matrix((near, (row, col)), shape=(items, items))
+    kept = np.sort(np.argsort(-count, kind="stable")[:_MOST_LINEAR])
+    kept = kept[count[kept] > 0]
+    gram = (x[:, kept].T @ x[:, kept]).toarray().astype(np.float64)
+    gram[np.diag_indices(len(kept))] += _RIDGE
+    inverse = np.linalg.inv(gram)
+    weights = -inverse / np.diag(inverse)  # column j predicts item j
+    np.fill_diagonal(weights, 0)
+    # What is beyond twice the table is never among an item's neighbours: thinned before it becomes sparse
+    least = -np.partition(-weights, min(2 * MOST_NEIGHBOURS, len(kept) - 1), axis=1)[:, -1:] if len(kept) else weights
+    small = sparse.coo_matrix(np.where((weights > 0) & (weights >= least), weights, 0))
+    linear = sparse.csr_matrix((small.data, (kept[small.row], kept[small.col])), shape=(items, items))
+    return together, linear
+
+
+def _following(user: NDArray[np.int64], item: NDArray[np.int64], items: int) -> sparse.csr_matrix:
+    total = sparse.csr_matrix((items, items))
+    for lag, weight in _LAGS:
+        same = (user[lag:] == user[:-lag]) & (item[lag:] != item[:-lag])
+        before, after = item[:-lag][same], item[lag:][same]
+        total = total + sparse.csr_matrix((np.full(len(before), weight), (before, after)), shape=(items, items))
+    share = 1 / (np.asarray(total.sum(axis=1)).ravel() + _FEW_EVENTS)
+    return sparse.diags(share) @ total
+
+
+def _largest(matrix: sparse.csr_matrix, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The k largest positive entries of each row: int64 keys row · items + column, ascending, and values."""
+    entries = matrix.tocoo()
+    positive = entries.data > 0
+    row, col, data = entries.row[positive].astype(np.int64), entries.col[positive], entries.data[positive]
+    order = np.lexsort((-data, row))
+    row, col, data = row[order], col[order], data[order]
+    kept = np.arange(len(row)) - np.searchsorted(row, row) < k
+    keys = row[kept] * matrix.shape[1] + col[kept]
+    ascending = np.argsort(keys)
+    return keys[ascending], data[kept][ascending]

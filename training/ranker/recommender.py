@@ -1,0 +1,64 @@
+"""The hybrid ranker under the evaluation's protocol: the features and scores that are served."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.personalization.hybrid import Ranker, prior
+from runtime.personalization.neighbours import Neighbours
+from training.data.events import Dataset, Histories
+from training.evaluation.baselines.tuned import joined
+from training.evaluation.protocol import Scores, in_time_order, log_of, moments
+from training.ranker.fit import fit, lists
+from training.ranker.neighbours import learn_neighbours
+from training.ranker.replay import Replay
+
+MOST_QUERIES = 3_000
+MOST_PER_USER = 10
+
+
+class Hybrid:
+    """Weights are fitted to the validation events, which the neighbour table has not seen; the table that ranks is then
+    learned from everything."""
+
+    name = "hybrid"
+
+    def __init__(self) -> None:
+        self.ranker = prior()
+        self.table: Neighbours | None = None
+        self.choice: dict[str, float] = {}
+        self._replay: Replay | None = None
+
+    def fit(self, train: Dataset, validation: Dataset) -> None:
+        asked = moments(
+            log_of(train, validation), validation, per_user=MOST_PER_USER, at_most=MOST_QUERIES, engaged_only=True,
+            ties_foretell=not in_time_order(train, validation),
+        )  # fmt: skip
+        weights = fit(lists(train, asked, learn_neighbours(train)))
+        self.ranker = Ranker.of("hybrid", weights)
+        self.choice = {name: round(weight, 3) for name, weight in weights.items()}
+        self.learn(joined(train, validation))
+
+    def learn(self, data: Dataset) -> None:
+        """The neighbour table of `data`, with the weights as they are."""
+        self.dataset = data
+        self.table = learn_neighbours(data)
+        self._replay = None
+
+    def item_scores(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
+        if self._replay is None or self._replay.log is not histories.log:
+            self._replay = Replay(self.dataset, histories.log)
+        vectors = self.dataset.catalogue.vectors
+        rows = np.arange(len(vectors))
+        scores = np.empty((len(histories), len(vectors)), np.float32)
+        for query in self._replay.queries(histories, now_us):
+            scores[query.position] = self.ranker.scores(query.features(rows, vectors, self.table))
+        return scores
+
+
+class Prior(Hybrid):
+    """What is served before anything was trained."""
+
+    name = "hybrid (prior)"
+
+    def fit(self, train: Dataset, validation: Dataset) -> None:
+        self.dataset = train
