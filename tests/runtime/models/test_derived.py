@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.cgroup import forget_cached, memory_limit
+from bench.suite import NotMeasured
 from runtime.models.bundle import Bundle, BundleError, DamagedFile, sha256_file
-from runtime.models.installed import make_derived
+from runtime.models.installed import PACKAGED, make_derived
 from runtime.models.text_encoder import TextEncoder
 from tests.conftest import ROOT
 
@@ -142,3 +144,31 @@ def read_only(monkeypatch: pytest.MonkeyPatch):
             monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder and real(path, mode))
 
     return make
+
+
+@pytest.mark.slow
+def test_a_first_start_in_180_mib_makes_it(copy: Path, tmp_path: Path) -> None:
+    """With both models and a cold page cache, as on a machine of 256 MiB after its system has taken its part."""
+    (copy.parent / "sequence").symlink_to(PACKAGED / "sequence")
+    settings = {"PORT": "0", "DATA_DIR": str(tmp_path / "data"), "MODELS_DIR": str(copy.parent), "ENCODING": "u8",
+                "LOG_FORMAT": "json"}  # fmt: skip
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("VOWS_")}
+    environment = {**kept, **{f"VOWS_{name}": value for name, value in settings.items()}}
+    try:
+        with memory_limit(180) as group:
+            forget_cached([copy, ROOT / "runtime"])
+            with subprocess.Popen(
+                [sys.executable, "-m", "runtime"], cwd=ROOT, env=environment, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=group.join,
+            ) as process:  # fmt: skip
+                lines = []
+                for line in process.stdout:
+                    lines.append(line)
+                    if "vows-edge on" in line:
+                        break
+                process.terminate()
+            assert any("vows-edge on" in line for line in lines), "".join(lines)
+            assert group.oom_kills() == 0
+    except NotMeasured as reason:
+        pytest.skip(str(reason))
+    assert sha256_file(copy / NAME) == _digest(Bundle.load(copy, kind="text-encoder"))
