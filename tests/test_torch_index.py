@@ -55,7 +55,7 @@ def test_it_runs_before_anything_is_installed() -> None:
 def test_installs_with_torch_ask_for_it_and_no_other_does() -> None:
     rules = re.findall(r"^(\.venv/\S.*):.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     asking = " ".join(targets for targets, recipe in rules if "$(TORCH_INDEX)" in recipe)
-    assert re.findall(r"\.venv/([a-z]+)", asking) == ["export", "train", "test"]
+    assert re.findall(r"\.venv/\.([a-z]+)", asking) == ["export", "train", "test"]
     steps = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
     for step in steps:
         if step.startswith("RUN") and "install" in step:
