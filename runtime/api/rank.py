@@ -13,7 +13,7 @@ from runtime.http.endpoint import Endpoint
 from runtime.http.errors import invalid
 from runtime.http.ids import Id, check_id
 from runtime.personalization.actions import InteractionType
-from runtime.serving.candidates import Candidate as GivenCandidate
+from runtime.serving.candidates import OwnVector
 from runtime.serving.explanations import Reason
 from runtime.serving.ranking import Query, rank
 from runtime.serving.user_vectors import Model
@@ -138,12 +138,12 @@ def candidate_ids(candidates: list[str | Candidate]) -> list[str]:
     return [one if isinstance(one, str) else one.id for one in candidates]
 
 
-def checked(candidates: list[str | Candidate]) -> list[GivenCandidate]:
+def checked(candidates: list[str | Candidate]) -> list[str | OwnVector]:
     """The candidates for `serving`. Raises ApiError 422 for an id that is too long."""
     return [
-        GivenCandidate(check_id(one, f"$.candidates[{n}]"))
+        check_id(one, f"$.candidates[{n}]")
         if isinstance(one, str)
-        else GivenCandidate(check_id(one.id, f"$.candidates[{n}].id"), one.embedding)
+        else OwnVector(check_id(one.id, f"$.candidates[{n}].id"), one.embedding)
         for n, one in enumerate(candidates)
     ]
 

@@ -22,11 +22,15 @@ class InvalidVector(ValueError):
         self.candidate = candidate
 
 
-class Candidate(NamedTuple):
-    """`embedding`: the candidate's own vector of any length above zero; None for stored content."""
+class OwnVector(NamedTuple):
+    """A candidate that brings its own vector, of any length above zero."""
 
     id: str
-    embedding: Sequence[float] | None = None
+    embedding: Sequence[float]
+
+
+# An id alone stands for stored content.
+Candidate = str | OwnVector
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,8 @@ class Candidates:
     @property
     def unknown_ids(self) -> list[str]:
         """Ids that are not stored, in the order of the candidates."""
+        if len(self.ids) == len(self.all_ids):
+            return []
         known = set(self.known.tolist())
         return [id for n, id in enumerate(self.all_ids) if n not in known]
 
@@ -67,22 +73,22 @@ class Candidates:
 
 def find(catalog: Catalog, candidates: Sequence[Candidate]) -> Candidates:
     """The candidates that have a vector. Raises InvalidVector."""
-    all_ids = [one.id for one in candidates]
-    found = catalog.lookup([one.id for one in candidates if one.embedding is None])
-    if len(found.ids) == len(all_ids):  # as nearly always
-        every = np.arange(len(all_ids))
-        return Candidates(all_ids, every, all_ids, found.rows, catalog.versions(found.rows), {})
+    found = catalog.lookup([one for one in candidates if isinstance(one, str)])
+    if len(found.ids) == len(candidates):  # as nearly always
+        every = np.arange(len(found.ids))
+        return Candidates(found.ids, every, found.ids, found.rows, catalog.versions(found.rows), {})
+    all_ids = [one if isinstance(one, str) else one.id for one in candidates]
     rows_of = dict(zip(found.ids, found.rows.tolist(), strict=True))
     known: list[int] = []
     rows: list[int] = []
     own: dict[int, Vector] = {}
     for n, one in enumerate(candidates):
-        if one.embedding is not None:
+        if not isinstance(one, str):
             own[len(known)] = unit_vector_of(one.embedding, catalog.dimensions, candidate=n)
-        elif one.id not in rows_of:
+        elif one not in rows_of:
             continue
         known.append(n)
-        rows.append(rows_of[one.id] if one.embedding is None else -1)
+        rows.append(rows_of[one] if isinstance(one, str) else -1)
     row_array = np.array(rows, np.intp)
     versions = catalog.versions(row_array.clip(min=0))  # those of own vectors are not used
     return Candidates(all_ids, np.array(known, np.intp), [all_ids[n] for n in known], row_array, versions, own)

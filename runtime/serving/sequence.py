@@ -86,11 +86,14 @@ class SequenceServing:
         return await model_history(self._thread, self._catalog, served, stored)
 
     async def user(
-        self, served: Served, history: History, now_us: int, device: str | None, preference_embedding: Vector | None
+        self, served: Served, history: History, *, now_us: int, device: str | None, preferred: Vector | None
     ) -> UserNow:
-        """The user now, on a device or else the last one. Raises QueueFull."""
+        """The user now, on a device or else the last one. `preferred`: the vector of their onboarding preferences.
+
+        Raises QueueFull.
+        """
         code = device_code(device) if device is not None else int(history.device[-1]) if len(history) else 0
-        return await self._thread.run(served.model.user, history, now_us, code, preference_embedding)
+        return await self._thread.run(served.model.user, history, now_us, code, preferred)
 
     async def scores(self, served: Served, user: Vector, candidates: Candidates) -> Vector:
         """Cosine of a user's vector [128] and each known candidate's, float32 [k]. Raises QueueFull."""

@@ -5,7 +5,7 @@ import numpy as np
 from runtime.catalog.catalog import Catalog
 from runtime.models.sequence_model import History
 from runtime.personalization.sequence_features import days_to_event, device_code
-from runtime.serving.candidates import Candidate, find
+from runtime.serving.candidates import find
 from runtime.serving.sequence_items import Served, completed
 from runtime.serving.sequence_thread import SequenceThread
 from runtime.store import UserHistory
@@ -13,7 +13,7 @@ from runtime.store import UserHistory
 
 async def model_history(thread: SequenceThread, catalog: Catalog, served: Served, stored: UserHistory) -> History:
     """The events whose content is in the catalogue, with their vectors. Raises QueueFull."""
-    found = find(catalog, [Candidate(id) for id in stored.content_ids])
+    found = find(catalog, stored.content_ids)
     known, kept = found.known, served.items.read(found.rows, found.versions)
     metadata = await found.metadata(catalog)
     key = served.model.days_to_event_key

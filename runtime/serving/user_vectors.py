@@ -98,7 +98,9 @@ async def sequence_user(resources: Resources, user_id: str, device: str | None) 
     stored = await resources.store.newest(user_id, model.max_events)
     history = await resources.sequence.history(served, stored)
     preferred = await preference_embedding(resources, user_id)
-    now = await resources.sequence.user(served, history, time.time_ns() // 1_000, device, preferred)
+    now = await resources.sequence.user(
+        served, history, now_us=time.time_ns() // 1_000, device=device, preferred=preferred
+    )
     events = len(history)
     return SequenceUser(
         served,

@@ -1,0 +1,105 @@
+"""What is durable and what is in the catalogue stay the same, in whatever order requests overtake each other."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime.app import build_state
+from runtime.catalog.item_fields import Content
+from runtime.models.embedder import never_disconnected
+from runtime.serving.content import delete_item, hide_item, new_item, replace_vectors, store_item, store_items
+from runtime.settings import Settings
+from runtime.state import State
+from runtime.store import ContentItem
+
+ITEMS = 150  # more than the store looks up before other tasks get their turn
+
+
+@pytest.fixture
+def run(bundle_path: Path, tmp_path: Path) -> Callable[[Callable[[State], Awaitable[None]]], None]:
+    """Runs a test with the whole of serving, on a database of its own."""
+
+    async def within(test: Callable[[State], Awaitable[None]]) -> None:
+        state = await build_state(Settings(models_dir=bundle_path.parent, data_dir=tmp_path / "data", threads=1))
+        try:
+            await test(state)
+        finally:
+            state.sequence.close()
+            state.embedder.close()
+            await state.store.close()
+
+    return lambda test: asyncio.run(within(test))
+
+
+async def in_step(state: State, ids: list[str]) -> bool:
+    """Whether the catalogue holds exactly those that are stored and shown."""
+    shown = {item.id for item in await state.store.get_contents(ids) if not item.hidden}
+    return shown == {id for id in ids if id in state.catalog}
+
+
+@pytest.mark.parametrize("change", [delete_item, lambda state, id: hide_item(state, id, True)], ids=["delete", "hide"])
+def test_what_overtakes_a_batch_is_not_undone_by_it(run, change):
+    async def test(state: State) -> None:
+        ids = [f"item-{n}" for n in range(ITEMS)]
+        for turns in range(0, 40, 2):
+            items = [new_item(id, Content(text="a barn", category=f"round {turns}")) for id in ids]
+            storing = asyncio.ensure_future(store_items(state, items, never_disconnected))
+            while not state.store.waiting_writes() and not storing.done():
+                await asyncio.sleep(0)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await asyncio.gather(storing, *(change(state, id) for id in ids[::50]))
+            assert await in_step(state, ids), f"after {turns} turns"
+            await asyncio.gather(*(delete_item(state, id) for id in ids[::50]))
+
+    run(test)
+
+
+def test_many_changes_of_one_item_leave_what_the_last_one_wrote(run):
+    async def test(state: State) -> None:
+        for text in ("a barn", "a ballroom"):
+            await store_item(state, new_item("warm", Content(text=text)), never_disconnected)
+        for _ in range(20):
+            await asyncio.gather(
+                store_item(state, new_item("one", Content(text="a barn")), never_disconnected),
+                delete_item(state, "one"),
+                store_item(state, new_item("one", Content(text="a ballroom")), never_disconnected),
+                hide_item(state, "one", True),
+                hide_item(state, "one", False),
+            )
+            assert await in_step(state, ["one"])
+            stored = await state.store.get_content("one")
+            if stored is not None:
+                held = await state.catalog.gather(state.catalog.lookup(["one"]).rows)
+                np.testing.assert_array_equal(held[0], stored.embedding)
+        assert len(state.item_turns) == 0
+
+    run(test)
+
+
+def test_embedding_again_does_not_write_over_a_newer_text(run):
+    async def test(state: State) -> None:
+        vector = np.eye(1, 384, dtype=np.float32)[0]
+        old = [
+            ContentItem(
+                id=id, fields=b'{"text":"an old text"}', embedding=vector, model_version="old", bundle_digest="old",
+                tokens=1, truncated=False,
+            )
+            for id in ("changed", "deleted", "same")
+        ]  # fmt: skip
+        await state.store.put_content(old)
+        stale = await state.store.content_of_other_bundles(state.embedder.encoder.bundle.digest)
+        embedded = await state.embedder.embed_batch(["an old text"] * 3)
+        await store_item(state, new_item("changed", Content(text="a new text")), never_disconnected)
+        await delete_item(state, "deleted")
+        assert await replace_vectors(state, stale, embedded) == 1
+        changed = await state.store.get_content("changed")
+        assert changed is not None
+        assert b"a new text" in changed.fields
+        assert await state.store.get_content("deleted") is None
+        assert await in_step(state, ["changed", "deleted", "same"])
+
+    run(test)

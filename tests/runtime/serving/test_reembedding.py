@@ -1,0 +1,65 @@
+"""A server that starts with vectors of another bundle embeds them again while it serves."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.blocking_store import BlockingStore
+from runtime.store import ContentItem, Interaction, Preferences
+from runtime.store.sqlite.store import SqliteStore
+from tests.conftest import Server
+
+TEXTS = {f"old-{n}": f"{what} for a celebration" for n, what in enumerate(("a barn", "a yacht", "a cake") * 30)}
+
+
+@pytest.fixture
+def data_of_another_bundle(tmp_path: Path) -> Path:
+    """Items, one of them hidden, a history and preferences, with vectors that this server's model would not make."""
+    rng = np.random.default_rng(1)
+    vectors = rng.standard_normal((len(TEXTS), 384)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    store = BlockingStore(SqliteStore(tmp_path / "data"))
+    store.put_content([
+        ContentItem(
+            id=id, fields=f'{{"text":"{text}"}}'.encode(), embedding=vector, model_version="other-v1",
+            bundle_digest="other", tokens=5, truncated=False,
+        )
+        for (id, text), vector in zip(TEXTS.items(), vectors, strict=True)
+    ])  # fmt: skip
+    store.hide_content("old-1", True)
+    store.add_interactions([Interaction(event_id="1", user_id="ann", content_id="old-0", type="save", time_us=1)])
+    store.put_preferences(
+        "bob",
+        Preferences(preferences=["a barn"], embedding=vectors[0], model_version="other-v1", bundle_digest="other"),
+    )
+    store.close()
+    return tmp_path / "data"
+
+
+def test_vectors_of_another_bundle_are_replaced(
+    start_server: Callable[..., Server], data_of_another_bundle: Path
+) -> None:
+    server = start_server(data_dir=data_of_another_bundle)
+    client = server.client
+    deadline = time.monotonic() + 120
+    while client.post("/search", json={"text": "a barn", "top_k": 1}).json()["matched"] < len(TEXTS) - 1:
+        assert time.monotonic() < deadline, server.log.read_text()
+        time.sleep(0.05)
+    version = client.get("/info").json()["models"][0]["model_version"]
+    for id in ("old-0", "old-89"):
+        item = client.get(f"/content/{id}").json()
+        assert item["model_version"] == version
+        expected = client.post("/embed", json={"text": TEXTS[id]}).json()["embedding"]
+        assert item["embedding"] == pytest.approx(expected, abs=1e-6)
+    assert client.get("/content/old-1").json()["hidden"]
+    ann = client.get("/user/ann/embedding").json()
+    assert ann["source"] == "history"
+    assert ann["embedding"] == pytest.approx(client.get("/content/old-0").json()["embedding"], abs=1e-5)
+    while client.get("/user/bob/embedding").json()["source"] != "preferences":
+        assert time.monotonic() < deadline, server.log.read_text()
+        time.sleep(0.05)
+    expected = client.post("/embed", json={"text": "a barn"}).json()["embedding"]
+    assert client.get("/user/bob/embedding").json()["embedding"] == pytest.approx(expected, abs=1e-6)
