@@ -93,10 +93,12 @@ def measure_limit(limit_mib: int, conditions: Conditions, samples: Samples) -> N
 
 
 def note_model_file(bundle: Path, samples: Samples) -> None:
-    """Sizes of the `.ort` files, of which a server maps one."""
+    """Sizes of the `.ort` files, of which a server maps one; a derived one may not have been made yet."""
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    derived = manifest.get("derived", {})
     for encoding, name in manifest["encodings"].items():
-        samples.add("model_file_mib", (bundle / name).stat().st_size / MiB)
+        size_bytes = derived[name]["bytes"] if name in derived else (bundle / name).stat().st_size
+        samples.add("model_file_mib", size_bytes / MiB)
         samples.note(f"file.{encoding}", name)
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from bench.cgroup import memory_limit
 from bench.process_memory import parse_kilobytes, read_process_memory
-from bench.suite import NotMeasured
-from bench.suites.memory import READ_EVERY, growth_per_10000
+from bench.suite import NotMeasured, Samples
+from bench.suites.memory import READ_EVERY, growth_per_10000, note_model_file
 
 
 def test_sizes_are_read_from_the_lines_that_are_sizes():
@@ -82,3 +82,10 @@ def test_growth_while_caches_fill_is_not_counted():
 
 def test_growth_needs_readings():
     assert growth_per_10000({}) == []
+
+
+def test_the_size_of_every_encoding_is_known_before_it_was_made(bundle_path):
+    samples = Samples()
+    note_model_file(bundle_path, samples)
+    assert len(samples.series["model_file_mib"]) == 2
+    assert all(20 < size < 25 for size in samples.series["model_file_mib"])
