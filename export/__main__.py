@@ -1,4 +1,4 @@
-"""`python -m export`: one subcommand per kind of bundle, and one that compares the ways to quantise."""
+"""`python -m export`: one subcommand per kind of bundle, and two that measure."""
 
 import argparse
 import sys
@@ -21,12 +21,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m export")
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # Imported here so that each command's options stand beside its code; torch loads only when a command runs.
-    from export import check, compare, minilm, sequence
+    from export import cpu_check, minilm, recipe_comparison, sequence
 
     minilm.add_command(commands)
     sequence.add_command(commands)
-    check.add_command(commands)
-    compare.add_command(commands)
+    cpu_check.add_command(commands)
+    recipe_comparison.add_command(commands)
     options = parser.parse_args(arguments)
     try:
         status: int = options.run(options)

@@ -8,21 +8,21 @@ from typing import Any
 
 import onnx
 
+from export.bundle_files import folder_in_place_of, spread_by_length, write_golden, write_manifest, write_tokenizer
 from export.calibration import Ranges, activation_ranges
 from export.corpus import calibration_texts, held_out_texts
 from export.encoder import OPSET, export_with_optimum, fuse, pool_one_text
+from export.encoder_metrics import Encoder
 from export.encodings import as_u8, compile_ort, derivation
 from export.equalise import equalised
 from export.errors import ExportError, GateError
-from export.norms import with_light_norms
+from export.layer_norms import with_light_norms
 from export.progress import Progress
-from export.quality import Encoder
+from export.quality_gates import Findings, check_fp32, check_held_out, check_stsb
 from export.quantise import quantised
 from export.recipes import INT8, RECIPES, Recipe
 from export.source import PACKAGE, SourceWeights, find_source
 from export.tokens import MAX_TOKENS, load_tokenizer, token_ids
-from export.verify import Findings, check_fp32, check_held_out, check_stsb
-from export.write import folder_in_place_of, spread_by_length, write_golden, write_manifest, write_tokenizer
 from runtime.models import bundle
 from runtime.models.derived import DerivedFile
 from runtime.models.installed import PACKAGED, TEXT_ENCODER

@@ -13,14 +13,14 @@ import numpy as np
 import onnx
 import torch
 
+from export.bundle_files import folder_in_place_of, write_manifest
 from export.encoder import OPSET
 from export.encodings import as_u8, compile_ort
 from export.errors import ExportError, GateError, SourceError
 from export.minilm import MODEL_VERSION as CONTENT_MODEL_VERSION
 from export.progress import Progress
 from export.quantise import quantised
-from export.sequence_graphs import sequence_graphs
-from export.sequence_quality import (
+from export.sequence_agreement import (
     LENGTHS,
     Agreement,
     Sample,
@@ -29,7 +29,7 @@ from export.sequence_quality import (
     held_out_agreement,
     length_agreement,
 )
-from export.write import folder_in_place_of, write_manifest
+from export.sequence_graphs import sequence_graphs
 from runtime.models import bundle
 from runtime.models.installed import BUNDLES, DEFAULT
 from runtime.models.sequence_model import SequenceModel, golden_history, load_sequence_model, recorded
@@ -210,15 +210,15 @@ def _write_graphs(graphs: dict[str, onnx.ModelProto], folder: Path) -> dict[str,
 
 
 def _write_ids(checkpoint: Checkpoint, folder: Path) -> None:
-    """The id-embedding for `IdTable`: items the log knows, by the hash of their id, codes times their weight."""
-    learned = checkpoint.model.learned
-    weight = learned.weight.numpy()
-    codes = learned.code(torch.arange(len(weight))).detach().numpy() * weight[:, np.newaxis]
+    """Write the id embeddings for `IdTable`: items of the training log, by the hash of their id, times their weight."""
+    module = checkpoint.model.content_vector
+    weight = module.id_weight.numpy()
+    embeddings = module.scaled_ids(torch.arange(len(weight))).detach().numpy() * weight[:, np.newaxis]
     hashes = np.array([id_hash(id) for id in checkpoint.ids], np.uint64)
     order = np.argsort(hashes, kind="stable")
     order = order[weight[order] > 0]
     table = np.stack([hashes[order], checkpoint.signatures[order]])
-    for name, array in zip(bundle.ID_TABLE, (table, codes[order], learned.basis.detach().numpy()), strict=True):
+    for name, array in zip(bundle.ID_TABLE, (table, embeddings[order], module.basis.detach().numpy()), strict=True):
         np.save(folder / name, np.ascontiguousarray(array))
 
 

@@ -1,10 +1,13 @@
-"""The trained sequence model as three ONNX graphs with a length of their own each: user, item, action.
+"""The trained sequence model as three ONNX graphs with dynamic lengths: user, item, action.
 
 user     content f32 [n, 384], item f32 [n, 128], action, device i32 [n], events f32 [n, 11], seconds i32 [n] (n ≥ 0),
          moment f32 [1, 9], now_device i32 [1], stated f32 [1, 384]  →  user f32 [128], hidden f32 [n, h]
 item     content f32 [k, 384]  →  item f32 [k, 128]
 action   hidden, seconds, moment, now_device, stated as above, now_s i32 [1], content f32 [k, 384]
          →  probabilities f32 [k, 4]
+
+Names of inputs are part of the bundle's format. moment and now_device are the query context's features and device,
+stated is the preference embedding, hidden the packed encoded history (training.model.EncodedHistory).
 """
 
 import io
@@ -15,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from export.encoder import OPSET
-from training.model import SequenceModel
+from training.model import EncodedHistory, History, QueryContext, SequenceModel, UserState
 
 
 class _User(nn.Module):
@@ -36,11 +39,19 @@ class _User(nn.Module):
         stated: Tensor,
     ) -> tuple[Tensor, Tensor]:
         model = self.model
-        hidden = model.encode(
-            content[None], item[None], action[None].long(), device[None].long(), events[None], seconds[None]
-        )
-        state = model.states(hidden)[:, -1]  # (1, d)
-        return model.user(state, moment, now_device.long(), stated)[0], hidden[0]
+        encoded = model.encode(
+            History(
+                model.project(content[None]),
+                item[None],
+                action[None].long(),
+                device[None].long(),
+                events[None],
+                seconds[None],
+            )
+        )  # (1, n, …)
+        now = model.states(encoded).at(slice(None), -1)  # (1, …)
+        vector = model.user(now, QueryContext(moment, now_device.long(), stated))
+        return vector[0], encoded.packed[0]
 
 
 class _Item(nn.Module):
@@ -67,22 +78,30 @@ class _Action(nn.Module):
         now_s: Tensor,
         content: Tensor,
     ) -> Tensor:
-        model, device = self.model, now_device.long()
-        state = model.states(hidden[None])[:, -1]  # (1, s)
-        user = model.user(state, moment, device, stated)  # (1, D)
-        candidate = model.candidate(content[None], state[:, None], user[:, None], moment[:, None], device[None])
-        position = now_s[None].long() * 0 + hidden.shape[0]  # (1, 1): all candidates are asked at one moment
-        logits = model.action(hidden[None], seconds[None], candidate, position, now_s[None])
+        model = self.model
+        encoded = EncodedHistory.unpack(hidden[None], seconds[None], model.config)
+        now = model.states(encoded).at(slice(None), -1)  # (1, …)
+        context = QueryContext(moment, now_device.long(), stated)
+        vector = model.user(now, context)  # (1, D)
+        # One user and context for all candidates: (1, 1, …)
+        candidates = model.candidates(
+            model.project(content[None]),
+            UserState(*(part[:, None] for part in now)),
+            vector[:, None],
+            QueryContext(*(part[:, None] for part in context)),
+        )  # (1, k, …)
+        position = now_s[None].long() * 0 + hidden.shape[0]  # (1, 1): all candidates are at one time
+        logits = model.action(encoded, candidates, position, now_s[None])
         return torch.softmax(logits[0], dim=-1)
 
 
 def sequence_graphs(model: SequenceModel) -> dict[str, onnx.ModelProto]:
-    """The graphs by name."""
+    """The graphs by name: user, item, action. Traced on CPU with sample inputs of n = 7 events and k = 3 candidates."""
     model = model.eval()
     config = model.config
     n, k = 7, 3
     now = {
-        "moment": torch.zeros(1, model.read_moment.in_features),
+        "moment": torch.zeros(1, model.read_context.in_features),
         "now_device": torch.zeros(1, dtype=torch.int32),
         "stated": torch.zeros(1, config.content),
     }
@@ -113,10 +132,12 @@ def sequence_graphs(model: SequenceModel) -> dict[str, onnx.ModelProto]:
 def _traced(
     module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], lengths: dict[str, str]
 ) -> onnx.ModelProto:
-    """One graph; `lengths` names the first dimension of what has one of its own."""
+    """One graph. lengths: tensor → name of its dynamic first dimension."""
     content = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # sizes that are constants of this model, and the exporter's own deprecation
+        warnings.simplefilter(
+            "ignore"
+        )  # of sizes that are constants of this model, and of the exporter's own deprecation
         torch.onnx.export(
             module.eval(),
             tuple(inputs.values()),

@@ -1,4 +1,4 @@
-"""A small world with an order to learn: seconds to train on, and nothing of it is about weddings."""
+"""A small world with an order to learn: seconds to train on, with generic items."""
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def small_world(seed: int = 0, users: int = USERS, each: int = EACH) -> Dataset:
             category=np.full(ITEMS, -1, np.int16),
         ),
         events=Events.of(
-            user=user, item=item, action=action, time_us=time_us, device=device, days_to_wedding=days,
+            user=user, item=item, action=action, time_us=time_us, device=device, days_to_event=days,
             duration_ms=duration,
         ),
     )  # fmt: skip

@@ -1,1 +1,2 @@
-"""The sequence transformer: data, model, training and offline evaluation."""
+"""The sequence model: data, simulator, model, training and offline evaluation. Imports point one way: data → simulator
+→ training → evaluation → ranker → experiments."""

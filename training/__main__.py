@@ -1,4 +1,4 @@
-"""`python -m training`: one subcommand a step, from data to a report."""
+"""`python -m training`: one subcommand per step, from data to a report."""
 
 import argparse
 import sys
@@ -10,9 +10,9 @@ from training.data.files import DataError
 from training.errors import TrainingError
 
 DESCRIPTION = """\
-From interactions to a checkpoint and to a report on it: data prints a card per data set, simulate plays out a world,
-train makes a checkpoint, tune finds a recipe, ablate and incremental measure what its parts and older checkpoints are
-worth, evaluate compares contenders under one protocol and writes results and report."""
+From interactions to a checkpoint and a report: data describes data sets, simulate simulates a world, train makes a
+checkpoint, tune selects a recipe, ablate measures the effect of the model's parts, incremental that of fine-tuning an
+earlier checkpoint, and evaluate compares models under one protocol and writes results and report."""
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m training") -> int:
@@ -21,10 +21,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
         prog=prog, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    from training import ablations, incremental, tuning
     from training import command as training
     from training.data import command as data
     from training.evaluation import command as evaluation
+    from training.experiments import ablations, incremental, tuning
     from training.simulator import command as simulator
 
     data.add_command(commands)

@@ -1,4 +1,4 @@
-"""A checkpoint's model card, written from its own files."""
+"""The model card of a checkpoint, written from its own files."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ tags: [sequential-recommendation, personalisation]
 ---
 # Sequence model, recipe {name}
 
-What a user did → a 128-d vector of what they want now, and the probabilities of skip, view, save and share for a
-candidate. Code: `training/model.py`. Made by `vows-edge train`, served after
-`vows-edge export sequence --checkpoint` with this folder. This card is generated.
+From a user's history to a 128-d user vector, and to the probabilities of skip, view, save and share for a candidate.
+Code: `training/model.py`. Made by `vows-edge train`; served after `vows-edge export sequence --checkpoint`
+with this folder. This card is generated.
 
 | | |
 |---|---|
@@ -22,31 +22,32 @@ candidate. Code: `training/model.py`. Made by `vows-edge train`, served after
 | size | {layers} layers of {width}, {heads} heads, window of {window} events, context of {context} |
 | trained on | {data} |
 | events | {training_events:,} for training, {validation_events:,} for validation |
-| items | {items:,}, of which {known:,} have an id-embedding of weight above 0 |
+| items | {items:,}, of which {known:,} have an id embedding of weight above 0 |
 | licence of the data | {licence} |
 | seed | {seed} |
-| time | {seconds:,.0f} s in {epochs} epochs; the best was number {best} |
+| time | {seconds:,.0f} s for {epochs} epochs; the best was number {best} |
 
-Validation chose the epoch, so these figures flatter it; a test set is measured by `vows-edge evaluate`.
+The epoch with the lowest validation loss is kept, so these figures are optimistic; `vows-edge evaluate`
+measures on test events.
 
-| epoch | loss | action | next item | accuracy of the action | hits in 10 |
+| epoch | loss | action loss | next-item loss | next-action accuracy | HR@10 |
 |---|---|---|---|---|---|
 {curve}
 
-## What it is for, and what not
+## Intended use and limits
 {limits}
 """
 
 _SIMULATED = """\
-It learned how a simulator of wedding planning behaves: phases, budgets of attention, what follows what. It shows that
-the whole path works, and what it can learn where there is an order to learn. It has never seen a person. Train on your
-own log (`--events`) before you rank with it; until then it is a starting point, and `--from` takes it as one."""
+Trained on a simulator of couples who plan a wedding: phases, satiation, complements. It shows that the whole pipeline
+works, and what the model learns where there is an order to learn. It has never seen data of real people. Train on your
+own log (`--events`) before you rank with it, from random weights or from this checkpoint (`--from`)."""
 _REAL = """\
-It learned from the log named above and knows the items of that log by their ids; other items it knows by their text."""
+Trained on the log named above. It knows the items of that log by their ids, other items by their text."""
 
 
 def checkpoint_card(checkpoint: Checkpoint, folder: Path) -> str:
-    """Markdown."""
+    """The card as Markdown. folder: with the weights, whose size is stated."""
     curve = [line for line in checkpoint.metrics if line["epoch"] > 0]
     best = min(curve, key=lambda line: line["validation"]["loss"])
     rows = [
@@ -70,7 +71,7 @@ def checkpoint_card(checkpoint: Checkpoint, folder: Path) -> str:
         validation_events=data["validation_events"],
         items=data["items"],
         known=int((checkpoint.interactions > 0).sum()),
-        licence=data["licence"] or "not stated",
+        licence=data["licence"] or "unknown",
         seed=recipe.seed,
         seconds=curve[-1]["seconds"],
         epochs=len(curve),

@@ -1,13 +1,13 @@
-"""Checkpoints: weights in safetensors beside JSON that says what they are; written whole or not at all.
+"""Checkpoints: weights in safetensors beside JSON that describes them. A folder is written completely or not at all.
 
     model.safetensors    weights
     config.json          recipe, model, data, seed, versions
-    items.json           ids of the items in the order of the id-embedding, the signatures of their vectors (see
+    items.json           ids of the items in the order of the id embedding, the signatures of their vectors (see
                          runtime.personalization.item_identity) and their interactions in the training log
-    metrics.json         the curve: one record an epoch
+    metrics.json         the training curve: one record per epoch
     sample.safetensors   held-out histories, on which an export is compared with these weights
 
-A run keeps `run-<step>/` as well: the weights and the best ones so far, the optimiser's state and the random state.
+An unfinished run has `run-<step>/` too: current and best weights, the state of the optimiser and of torch's generator.
 """
 
 import json
@@ -30,10 +30,11 @@ from torch import Tensor
 
 from training.errors import TrainingError
 from training.layers import ModelConfig
+from training.legacy_names import current_config, current_parameters, current_sample
 from training.model import SequenceModel
 from training.recipes import Recipe
 
-FORMAT = 1
+FORMAT = 2  # format 1 differs in names alone, see legacy_names
 BEST = "best"  # folder of a run's best weights so far
 WEIGHTS, CONFIG, ITEMS, METRICS, SAMPLE = (
     "model.safetensors", "config.json", "items.json", "metrics.json", "sample.safetensors",
@@ -43,10 +44,10 @@ _RUN = re.compile(r"run-(\d+)$")
 
 @dataclass
 class Checkpoint:
-    """A model with all that is needed to use it. interactions: int64, signatures: uint64 [items]; metrics: one record
-    an epoch.
+    """A model with everything needed to use it.
 
-    sample: arrays of `held_out_sample`; empty where none was taken.
+    data: what it was trained on, see `training.train.fingerprint`; ids [items]; interactions int64 [items]; signatures
+    uint64 [items]; metrics: one record per epoch; sample: arrays of `held_out_sample`, empty where none was taken.
     """
 
     model: SequenceModel
@@ -59,11 +60,12 @@ class Checkpoint:
     sample: dict[str, Tensor] = field(default_factory=dict)
 
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
-        """Write the folder, or replace it. weights: others than the model's own."""
-        with folder_in_place_of(folder) as made:
+        """Write the folder, replacing an existing one. weights: a state dict to store instead of the model's own."""
+        with replacing(folder) as made:
             self.write(made, weights)
 
     def write(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+        """As `save`, into an existing folder."""
         state = self.model.state_dict() if weights is None else weights
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / WEIGHTS)
         config = {
@@ -75,23 +77,26 @@ class Checkpoint:
         }
         _write_json(folder / CONFIG, config)
         items: dict[str, Any] = {"ids": self.ids, "signatures": self.signatures, "interactions": self.interactions}
-        _write_json(folder / ITEMS, {name: list(map(_plain, values)) for name, values in items.items()})
+        _write_json(folder / ITEMS, {name: list(map(_json_value, values)) for name, values in items.items()})
         _write_json(folder / METRICS, self.metrics)
         if self.sample:
             save_file(self.sample, folder / SAMPLE)
 
     @classmethod
     def load(cls, folder: Path) -> "Checkpoint":
-        """Read a checkpoint. Raises TrainingError, saying which file and what, when it is not one."""
+        """Read a checkpoint. Raises TrainingError, naming the file and the reason, when it is not one."""
         try:
             config = json.loads((folder / CONFIG).read_text())
             items = json.loads((folder / ITEMS).read_text())
             metrics = json.loads((folder / METRICS).read_text())
-            if config["format"] != FORMAT:
-                raise TrainingError(f"{folder} has format {config['format']}, this program reads {FORMAT}")
+            if config["format"] not in (1, FORMAT):
+                raise TrainingError(f"{folder} has format {config['format']}, this program reads 1 and {FORMAT}")
+            weights = load_file(folder / WEIGHTS)
+            if config["format"] == 1:
+                config, weights = current_config(config), current_parameters(weights)
             model = SequenceModel(ModelConfig(**config["model"]))
-            model.load_state_dict(load_file(folder / WEIGHTS))
-            sample = load_file(folder / SAMPLE) if (folder / SAMPLE).exists() else {}
+            model.load_state_dict(weights)
+            sample = current_sample(load_file(folder / SAMPLE)) if (folder / SAMPLE).exists() else {}
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise TrainingError(
                 f"{folder} is not a checkpoint of this program: {error}; train one with `vows-edge train`"
@@ -110,7 +115,7 @@ class Checkpoint:
 
 @dataclass
 class RunState:
-    """How far a run is. best: the best weights so far; waited: epochs since then."""
+    """The progress of a run. best: the best weights so far; waited: epochs since then."""
 
     step: int = 0
     epoch: int = 0
@@ -122,13 +127,13 @@ class RunState:
     best: dict[str, Tensor] = field(default_factory=dict)
 
     def count(self, losses: dict[str, float]) -> None:
-        """One more step, with the parts of its loss."""
+        """Count one step and add up the parts of its loss."""
         for name, value in losses.items():
             self.losses[name] = self.losses.get(name, 0.0) + value
         self.step, self.step_in_epoch = self.step + 1, self.step_in_epoch + 1
 
     def record(self, validation: dict[str, float]) -> dict[str, Any]:
-        """The line of the curve for the epoch that just ended."""
+        """The record of the training curve for the epoch that just ended."""
         training = {name: value / self.step_in_epoch for name, value in self.losses.items()}
         return {
             "epoch": self.epoch + 1, "step": self.step, "seconds": round(self.seconds, 1), "training": training,
@@ -136,22 +141,23 @@ class RunState:
         }  # fmt: skip
 
     def next_epoch(self) -> None:
+        """Start the next epoch with empty sums."""
         self.epoch, self.step_in_epoch, self.losses = self.epoch + 1, 0, {}
 
 
 def save_run(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer, state: RunState) -> None:
-    """Write `run-<step>/`, then remove older ones: a kill at any moment leaves one that is whole."""
+    """Write `run-<step>/`, then remove older ones: a kill at any time leaves a complete one."""
     folder = out / f"run-{state.step}"
-    with folder_in_place_of(folder) as made:
+    with replacing(folder) as made:
         checkpoint.write(made)
         if state.best:
             save_file(state.best, made / "best.safetensors")
-        moments = {
+        optimizer_state = {
             f"{index}.{name}": value.clone()
             for index, values in optimizer.state_dict()["state"].items()
             for name, value in values.items()
         }
-        save_file({**moments, "random": torch.get_rng_state()}, made / "optimizer.safetensors")
+        save_file({**optimizer_state, "random": torch.get_rng_state()}, made / "optimizer.safetensors")
         progress = {name: value for name, value in vars(state).items() if name != "best"}
         _write_json(made / "state.json", progress)
     for older in _runs(out):
@@ -159,12 +165,11 @@ def save_run(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer
             shutil.rmtree(older, ignore_errors=True)
 
 
-def load_run(
-    out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer
-) -> RunState | None:  # fmt: skip
-    """Continue the newest run in `out` with these parts; None where there is none.
+def load_run(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> RunState | None:
+    """Load the newest run in `out` into the checkpoint and the optimiser, and set torch's random state; None where
+    there is none.
 
-    Raises TrainingError when that run had another recipe or other data.
+    Raises TrainingError when that run has another recipe or other data.
     """
     runs = _runs(out)
     if not runs:
@@ -195,13 +200,14 @@ def load_run(
 
 
 def remove_runs(out: Path) -> None:
+    """Remove the state of a finished run; its best weights stay."""
     for folder in _runs(out):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def folder_in_place_of(folder: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `folder` when the block ends well, and vanishes when it does not."""
+def replacing(folder: Path) -> Iterator[Path]:
+    """A temporary folder that replaces `folder` when the block succeeds, and is removed when it raises."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -222,7 +228,7 @@ def _runs(out: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def _plain(value: Any) -> str | int:
+def _json_value(value: Any) -> str | int:
     return value if isinstance(value, str) else int(value)
 
 

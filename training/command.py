@@ -1,4 +1,4 @@
-"""`vows-edge train`: a checkpoint from simulated worlds, a public set, or a log of your own."""
+"""`vows-edge train`: a checkpoint from simulated worlds, a public data set, or your own log."""
 
 import argparse
 from dataclasses import replace
@@ -15,19 +15,19 @@ from training.data.events import Dataset
 from training.data.split import Split, by_time
 from training.errors import TrainingError
 from training.recipes import RECIPES, Recipe
+from training.simulator.multi_world import multi_world
 from training.simulator.parameters import Parameters
 from training.train import train
-from training.worlds import worlds
 
 REFERENCE_WORLDS = tuple(range(16))
 
 DESCRIPTION = """\
-Train the sequence model, with a bar that says how fast and how long, and a line of validation an epoch. A run that was
-killed goes on when the same command is given again. The best weights so far are always in OUT/best.
+Train the sequence model, with a progress bar and one line of validation per epoch. A run that was killed resumes when
+the same command is given again. The best weights so far are always in OUT/best.
 
   vows-edge train --out checkpoints/mine --events data          your server's log
   vows-edge train --out checkpoints/next --events data --from checkpoints/mine/best --since 2026-05-01
-                                                                         the same, from an earlier checkpoint
+                                                                         fine-tuned from an earlier checkpoint
   vows-edge train --out checkpoints/reference                   the simulated worlds of the reference"""
 
 RECIPE_COSTS = "\n".join(f"{name}: {make.__doc__}" for name, make in RECIPES.items())
@@ -53,9 +53,16 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--layers", type=int, help="4 to 24 (default: the recipe's)")
     parser.add_argument("--epochs", type=int, help="at most (default: the recipe's)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    parser.add_argument("--from", type=Path, dest="start", metavar="CHECKPOINT", help="go on from these weights")
-    parser.add_argument("--since", type=np.datetime64, metavar="DATE", help="with --from: what is new since this day")
-    parser.add_argument("--replay", type=float, default=0.5, help="older windows for a new one (default: %(default)s)")
+    parser.add_argument("--from", type=Path, dest="start", metavar="CHECKPOINT", help="fine-tune these weights")
+    parser.add_argument(
+        "--since", type=np.datetime64, metavar="DATE", help="with --from: events since this day are new"
+    )
+    parser.add_argument(
+        "--replay",
+        type=float,
+        default=0.5,
+        help="windows of older events per window of new ones (default: %(default)s)",
+    )
     parser.add_argument(
         "--push", metavar="REPOSITORY", help="also upload the result to this repository of the Hugging Face Hub"
     )
@@ -65,7 +72,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def _run(options: argparse.Namespace) -> int:
     start = Checkpoint.load(options.start) if options.start else None
     if options.since is not None and start is None:
-        raise TrainingError("--since says what is new to an earlier checkpoint: give one with --from")
+        raise TrainingError("--since names the events that are new to an earlier checkpoint: give one with --from")
     split = _split(options)
     recipe = _recipe(options, start)
     checkpoint = train(
@@ -86,7 +93,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def push(folder: Path, repository: str) -> str:
-    """Upload a checkpoint's folder to the Hub with the caller's own login; returns the address.
+    """Upload a checkpoint's folder to the Hugging Face Hub with the caller's own login; returns its URL.
 
     Raises TrainingError without huggingface_hub, or when the upload fails.
     """
@@ -105,15 +112,15 @@ def push(folder: Path, repository: str) -> str:
 def _split(options: argparse.Namespace) -> Split:
     own = load_own(options)
     if own is None and options.public_set is None:
-        return worlds(options.worlds, replace(Parameters(), users=options.users))
+        return multi_world(options.worlds, replace(Parameters(), users=options.users))
     return by_time(own if own is not None else public.load(options.public_set, options.data_dir))
 
 
 def _recipe(options: argparse.Namespace, start: Checkpoint | None) -> Recipe:
-    """A checkpoint's own recipe where training goes on from one: the shapes have to be the same."""
+    """The checkpoint's own recipe for fine-tuning, because the shapes have to be the same."""
     recipe = start.recipe if start is not None else RECIPES[options.recipe]()
     if start is not None and options.layers not in (None, recipe.layers):
-        raise TrainingError(f"{options.start} has {recipe.layers} layers and goes on with them, not {options.layers}")
+        raise TrainingError(f"{options.start} has {recipe.layers} layers; --layers {options.layers} cannot change them")
     changes: dict[str, int] = {"seed": options.seed}
     changes |= {name: getattr(options, name) for name in ("layers", "epochs") if getattr(options, name) is not None}
     return replace(recipe, **changes)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
-"""What the model is asked for: the next action given the item, the next item, and users close to what they engage with.
+"""The losses: next action given the item, next item, and a contrastive loss between users and later items.
 
-N rows are the scored events of a batch, D = 128; item vectors are unit rows.
+N rows are the scored events of a batch, D = 128; user and item vectors are unit rows.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weight of each action (skip, view, save, share) in either cross entropy, and of the contrastive part.
+    """Weights of the parts of the loss.
 
-    An item that was skipped is no target of the next-item loss: it was shown, not wanted. next_item: of that loss and
-    of the contrastive one beside the action's; their gradients are many times as large.
+    action, item  of each action (skip, view, save, share) in the two cross entropies. A skipped item is no target of
+                  the next-item loss: it was shown, not wanted
+    contrastive   of the contrastive loss, relative to the next-item loss
+    next_item     of both of these, relative to the action loss: their gradients are many times as large
     """
 
     action: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
@@ -34,7 +36,7 @@ def item_loss(
 ) -> Tensor:
     """Weighted mean cross entropy of the next item: users (N, D), targets and weights (N,), items (I, D).
 
-    negatives None: the softmax is over all items. Otherwise int64 (K,), drawn uniformly: over the target and those.
+    negatives: None for a softmax over all items, otherwise int64 (K,), uniformly sampled items beside the target.
     """
     counted = weights > 0
     users, targets, weights = users[counted], targets[counted], weights[counted]
@@ -43,7 +45,7 @@ def item_loss(
     else:
         wanted = scale * (users * items[targets]).sum(1, keepdim=True)  # (N, 1)
         others = scale * users @ items[negatives].T  # (N, K)
-        # After the scale: a product with minus infinity has no slope
+        # Masked after scaling: the gradient of a product with minus infinity is NaN
         others = others.masked_fill(negatives == targets[:, None], -torch.inf)
         logits = torch.cat([wanted, others], dim=1)
         losses = F.cross_entropy(logits, torch.zeros_like(targets), reduction="none")
@@ -51,8 +53,8 @@ def item_loss(
 
 
 def contrastive_loss(users: Tensor, engaged: Tensor, skipped: Tensor, items: Tensor, scale: Tensor) -> Tensor:
-    """InfoNCE: users (A, D) with an item they later engaged with, int64 (A,), against the other users' and their own
-    skips, int64 (A, K) with −1 for none."""
+    """InfoNCE (arXiv:1807.03748): users (A, D) with an item they later engaged with, int64 (A,), against the items of
+    the other users and their own skipped items, int64 (A, K) with −1 for none."""
     if len(users) < 2:
         return users.sum() * 0
     others = scale * users @ items[engaged].T  # (A, A)

@@ -1,4 +1,5 @@
-"""The recipes: every parameter of a training run in one frozen place, each a function that says what it costs."""
+"""Training recipes: every parameter of a run in one frozen dataclass; each recipe is a function that states its
+cost."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -8,19 +9,22 @@ from training.errors import TrainingError
 from training.layers import ModelConfig
 from training.losses import LossWeights
 
-FULL_SOFTMAX = 5_000  # items; beyond it, the next item is told from sampled ones
+FULL_SOFTMAX = 5_000  # items; larger catalogues train the next item against sampled negatives
 
 
 @dataclass(frozen=True)
 class Recipe:
     """One complete run.
 
-    layers … pointer_decay: see ModelConfig. context: events a window. batch: windows a step. epochs: at most; patience:
-    epochs without a better validation loss before it stops. learning_rate: the peak, reached after warmup steps and
-    falling to a tenth along a cosine over all epochs; item codes, of which a step touches few, learn code_rate times as
-    fast. negatives: items drawn a step where there are more than FULL_SOFTMAX. factors: item codes begin as what texts
-    leave unexplained (training/factors.py), after the first epoch or, where the weights come from another catalogue,
-    before it. min_events: fewer than these and the served model leaves a user to the cold start.
+    layers … pointer_decay  see ModelConfig
+    context, batch          events per window, windows per step
+    epochs, patience        at most; epochs without a better validation loss before the run stops
+    learning_rate, warmup   the peak, reached after `warmup` steps, then a cosine down to a tenth of it over all epochs
+    id_rate_factor          learning rate of id embeddings, of which a step touches few, relative to the others
+    negatives               items sampled per step for catalogues of more than FULL_SOFTMAX items
+    factorised_ids          initialise id embeddings by factorising what texts leave unexplained (id_embeddings.py):
+                            after the first epoch or, where the weights come from another catalogue, before it
+    min_events              users with fewer events get the cold-start vector from the served model
     """
 
     name: str
@@ -33,7 +37,7 @@ class Recipe:
     id_half: float = 20.0
     id_dropout: float = 0.3
     candidate_layers: int = 2
-    taste_steps: int = 4
+    regression_steps: int = 4
     pointer_gain: float = 1.0
     pointer_decay: float = 0.0
     context: int = 128
@@ -41,12 +45,12 @@ class Recipe:
     epochs: int = 30
     patience: int = 4
     learning_rate: float = 2e-3
-    code_rate: float = 1.0
+    id_rate_factor: float = 1.0
     warmup: int = 100
     weight_decay: float = 0.02
     clip: float = 1.0
     negatives: int = 2_048
-    factors: bool = False
+    factorised_ids: bool = False
     min_events: int = 3
     seed: int = 0
     loss: LossWeights = field(default_factory=LossWeights)
@@ -54,13 +58,13 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.window > self.context:
             raise TrainingError(
-                f"window {self.window} is longer than the context of {self.context} events: what lies beyond would "
-                "be served and never trained; lower window or raise context"
+                f"window {self.window} is longer than the context of {self.context} events: distances beyond the "
+                "context would be served but never trained; lower window or raise context"
             )
-        self.model(items=1)  # its own refusals, before anything is loaded
+        self.model(items=1)  # raises for contradictions, before any data is loaded
 
     def model(self, items: int) -> ModelConfig:
-        """The model's configuration for a catalogue of so many items. Raises TrainingError."""
+        """The model's configuration for a catalogue of this size. Raises TrainingError."""
         try:
             shared = {one.name for one in fields(ModelConfig)} & {one.name for one in fields(self)}
             return ModelConfig(items=items, **{name: getattr(self, name) for name in shared})
@@ -68,7 +72,7 @@ class Recipe:
             raise TrainingError(f"recipe {self.name}: {error}") from error
 
     def parameters(self) -> dict[str, Any]:
-        """What the checkpoint records."""
+        """As a plain dictionary, which checkpoints record."""
         return asdict(self)
 
     @classmethod
@@ -79,47 +83,50 @@ class Recipe:
 
 
 def tiny() -> Recipe:
-    """Seconds, in the tests: the whole path at a size that proves nothing about quality."""
+    """For tests, seconds: the complete path at a size that shows nothing about quality."""
     return Recipe(
         "tiny", width=16, heads=2, window=8, id_rank=4, context=16, batch=8, epochs=2, warmup=4, learning_rate=5e-3,
-        factors=True,
+        factorised_ids=True,
     )  # fmt: skip
 
 
 def reference() -> Recipe:
-    """The committed checkpoint: 4 layers of 64 over 16 simulated worlds, 1.9 million events an epoch.
+    """The committed checkpoint: 4 layers of width 64 over 16 simulated worlds, 1.9 million events per epoch.
 
-    A core reads 3,000 to 4,000 events a second: eight to eleven minutes an epoch, and six for the factors. Up to 2 GB
-    of memory.
+    One core processes 3,000 to 4,000 events per second: eight to eleven minutes per epoch, and six for the
+    factorisation of the id embeddings. Up to 2 GB of memory.
     """
     return Recipe(
         "reference", window=128, batch=8, dropout=0.0, id_dropout=0.25, epochs=5, patience=3, learning_rate=2.5e-3,
-        warmup=400, factors=True, loss=LossWeights(next_item=0.2),
+        warmup=400, factorised_ids=True, loss=LossWeights(next_item=0.2),
     )  # fmt: skip
 
 
 def world() -> Recipe:
-    """One simulated world from random weights, knowing of it what its baselines know: a few minutes on a core."""
+    """One simulated world from random weights, trained on the same events as its baselines: minutes on one core."""
     return replace(reference(), name="world", dropout=0.1, epochs=10, patience=2)
 
 
-def going_on(recipe: Recipe) -> Recipe:
-    """The recipe of a checkpoint for another world's past: a low rate, because the laws are known, and a high one for
-    the codes of its items, which are not. Chosen on development world 900 among three."""
-    return replace(recipe, name="pretrained on other worlds", epochs=4, learning_rate=3e-4, code_rate=40.0, warmup=20)
+def fine_tuning(recipe: Recipe) -> Recipe:
+    """A checkpoint's recipe for fine-tuning on another world's past: a low learning rate, because the laws are the
+    same, and a high one for the id embeddings of its items, which are new. Selected among three on development world
+    900."""
+    return replace(
+        recipe, name="fine-tuned from other worlds", epochs=4, learning_rate=3e-4, id_rate_factor=40.0, warmup=20
+    )
 
 
 def full() -> Recipe:
-    """8 layers of 128 over windows of 256: hours on two cores, for a log of your own with millions of events."""
+    """8 layers of width 128 over windows of 256, for your own log with millions of events: hours on two cores."""
     return Recipe(
         "full", layers=8, width=128, heads=8, window=128, context=256, id_rank=64, learning_rate=1e-3, epochs=40,
     )  # fmt: skip
 
 
 def deskdrop() -> Recipe:
-    """The public set of that name, chosen on its validation part (see training/tuning.py): a minute or two on a core.
+    """The public data set Deskdrop, tuned on its validation part (experiments/tuning.py): minutes on one core.
 
-    Without ids: the articles of next month have none.
+    Without id embeddings: the articles of next month have none.
     """
     return Recipe(
         "deskdrop", context=64, batch=32, epochs=4, patience=2, learning_rate=3e-3, warmup=40, id_rank=0,
@@ -128,7 +135,8 @@ def deskdrop() -> Recipe:
 
 
 def ml_100k() -> Recipe:
-    """The public set of that name, not searched for: titles say little about films, so ids count; minutes on a core."""
+    """The public data set MovieLens 100K, not tuned: titles say little about films, so ids matter; minutes on one
+    core."""
     return Recipe(
         "ml-100k", context=128, batch=16, epochs=4, patience=2, learning_rate=3e-3, warmup=40, dropout=0.2, id_rank=64,
         id_half=5.0, id_dropout=0.1,
@@ -136,7 +144,7 @@ def ml_100k() -> Recipe:
 
 
 def kuairand() -> Recipe:
-    """The public set of that name, not searched for: items are known by their ids alone there."""
+    """The public data set KuaiRand, not tuned: its items have no texts, only ids; minutes on one core."""
     return Recipe(
         "kuairand_explicit", context=64, batch=32, epochs=6, patience=2, learning_rate=3e-3, warmup=40, id_rank=64,
         id_half=5.0, id_dropout=0.0,
@@ -144,7 +152,7 @@ def kuairand() -> Recipe:
 
 
 def completejourney() -> Recipe:
-    """The public set of that name, not searched for, for some of its households: a few minutes on a core."""
+    """The public data set Complete Journey, not tuned, for a sample of its households: minutes on one core."""
     return Recipe(
         "completejourney", context=128, batch=16, epochs=4, patience=2, learning_rate=3e-3, warmup=40, id_half=5.0
     )  # fmt: skip

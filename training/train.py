@@ -1,11 +1,12 @@
-"""The training loop: windows → losses → steps, a validation a time through the log, the best weights kept.
+"""The training loop: windows → losses → steps, one validation per epoch, the best weights kept.
 
-Everything random follows from the seed, the epoch and the step, or from torch's state, which a checkpoint holds: a run
-that was killed goes on as if it had not been.
+All randomness follows from the seed, the epoch and the step, or from torch's random state, which is saved: a run that
+was killed resumes to the identical result.
 """
 
 import hashlib
 import math
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,29 +16,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from runtime.personalization.item_identity import signatures
 from runtime.personalization.sequence_features import id_weight
+from training.batches import ScoredBatch, Windows
 from training.checkpoint import BEST, Checkpoint, RunState, load_run, remove_runs, save_run
-from training.data.events import SKIP, Dataset, Events
+from training.data.events import SKIP, Dataset
+from training.data.split import joined_with_mask
 from training.errors import TrainingError
-from training.factors import residual_factors
+from training.held_out import held_out_sample
+from training.id_embeddings import factorised_id_embeddings
 from training.losses import action_loss, contrastive_loss, item_loss
 from training.model import SequenceModel
-from training.progress import ProgressBar, duration
 from training.recipes import Recipe
-from training.sample import held_out_sample
-from training.windows import ScoredBatch, Windows
 
 SAVE_EVERY_S = 60.0
-VALIDATION_WINDOWS = 600  # the most that a validation reads: it runs once an epoch
+VALIDATION_WINDOWS = 600  # at most: validation runs once per epoch
+BAR_EVERY_S, BAR_IN_FILE_EVERY_S = 0.2, 30.0  # a progress bar in a log file should not fill it
 _TOP = 10
 
 
 @dataclass(frozen=True)
 class Validation:
-    """loss: the training loss on scored events. hit_rate: share of engaged events whose item is in the best 10 of all
-    items of the log by the user vector. accuracy: of the action, given the item."""
+    """loss: the training loss on scored events. hit_rate: HR@10 of engaged events among all items of the log, by the
+    user vector. accuracy: of the action, given the item."""
 
     loss: float
     action_loss: float
@@ -49,7 +52,7 @@ class Validation:
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """Of the N scored events of a batch: user vectors (N, D), action logits (N, 4); item vectors (I, D)."""
+    """For the N scored events of a batch: user vectors (N, D), action logits (N, 4); item vectors (I, D)."""
 
     users: Tensor
     logits: Tensor
@@ -57,7 +60,7 @@ class Outputs:
 
 
 def losses(model: SequenceModel, batch: ScoredBatch, recipe: Recipe) -> tuple[dict[str, Tensor], Outputs]:
-    """The parts of the loss on the scored events of a batch, with their weighted sum under "loss"."""
+    """The parts of the loss on the scored events of a batch, with their weighted sum as "loss"."""
     users, logits, items = model(batch)
     scale = model.scale.exp().clamp(max=100)
     anchors = users[batch.anchor_window, batch.anchor_position]
@@ -76,19 +79,19 @@ def losses(model: SequenceModel, batch: ScoredBatch, recipe: Recipe) -> tuple[di
 def step(
     model: SequenceModel, optimizer: torch.optim.Optimizer, batch: ScoredBatch, recipe: Recipe, number: int, steps: int
 ) -> dict[str, float]:
-    """One step of the optimiser; the parts of the loss before it.
+    """One optimiser step; returns the parts of the loss before it. number: of the step, of `steps` in all.
 
-    Raises TrainingError for a loss that is not finite, before anything moved.
+    Raises TrainingError for a loss that is not finite, before any weight changes.
     """
     model.train()
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(recipe, number, steps) * group["times"]
+        group["lr"] = learning_rate(recipe, number, steps) * group["rate_factor"]
     parts, _ = losses(model, batch, recipe)
     if not torch.isfinite(parts["loss"]):
         found = ", ".join(f"{name} {part.item():.4g}" for name, part in parts.items())
         raise TrainingError(
-            f"the loss of step {number} is not finite ({found}); nothing was changed. Look for vectors or durations "
-            "that are not finite in the data, or lower the learning rate"
+            f"the loss of step {number} is not finite ({found}); no weight was changed. Check the data for vectors or "
+            "durations that are not finite, or lower the learning rate"
         )
     optimizer.zero_grad(set_to_none=True)
     parts["loss"].backward()  # type: ignore[no-untyped-call]
@@ -98,7 +101,7 @@ def step(
 
 
 def learning_rate(recipe: Recipe, number: int, steps: int) -> float:
-    """Up to the peak over `warmup` steps, then down to a tenth of it along a cosine over all `steps`."""
+    """Linear warm-up to the peak, then a cosine over all `steps` down to a tenth of it."""
     if number < recipe.warmup:
         return recipe.learning_rate * (number + 1) / recipe.warmup
     share = min((number - recipe.warmup) / max(steps - recipe.warmup, 1), 1.0)
@@ -107,7 +110,7 @@ def learning_rate(recipe: Recipe, number: int, steps: int) -> float:
 
 @torch.inference_mode()
 def validate(model: SequenceModel, windows: Windows, recipe: Recipe) -> Validation:
-    """The losses and hits over the scored events of these windows."""
+    """Losses, accuracy and HR@10 over the scored events of these windows. Raises TrainingError where none is scored."""
     model.eval()
     whole: Tensor | None = None
     sums, events, engaged, hits, right = dict.fromkeys(("loss", "action", "item"), 0.0), 0, 0, 0, 0
@@ -118,7 +121,7 @@ def validate(model: SequenceModel, windows: Windows, recipe: Recipe) -> Validati
             sums[name] += parts[name].item() * len(action)
         right += int((found.logits.argmax(1) == action).sum())
         wanted, items = action != SKIP, found.items
-        if batch.negatives is not None:  # hits are among all items, whatever the batch speaks of
+        if batch.negatives is not None:  # HR@10 is over all items, not those of the batch
             whole = model.items() if whole is None else whole
             item, items = batch.catalogue[item], whole
         scores = found.users[wanted] @ items.T  # (N, I)
@@ -138,54 +141,46 @@ def validate(model: SequenceModel, windows: Windows, recipe: Recipe) -> Validati
 
 
 def new_model(recipe: Recipe, dataset: Dataset) -> SequenceModel:
-    """A model with random weights from the recipe's seed, for the items of a dataset."""
+    """A model initialised from the recipe's seed, for the items of a data set."""
     torch.manual_seed(recipe.seed)
     model = SequenceModel(recipe.model(items=len(dataset.catalogue)))
     weight = id_weight(interactions(dataset), recipe.id_half)
-    model.centre = torch.from_numpy(dataset.catalogue.vectors).mean(0)
+    model.content_mean = torch.from_numpy(dataset.catalogue.vectors).mean(0)
     model.set_items(torch.from_numpy(dataset.catalogue.vectors), torch.from_numpy(weight))
     return model
 
 
-def grown(start: Checkpoint, dataset: Dataset) -> tuple[SequenceModel, NDArray[np.int64]]:
-    """The weights of a checkpoint for the items of another dataset, and their interactions: known ids keep their codes
-    and at least their count, new ones start as their text."""
+def with_items_of(start: Checkpoint, dataset: Dataset) -> tuple[SequenceModel, NDArray[np.int64]]:
+    """The weights of a checkpoint with the items of another data set, and their interactions int64 [items].
+
+    Known ids keep their embedding and at least their count; new items start as their text.
+    """
     torch.manual_seed(start.recipe.seed)
     model = SequenceModel(start.recipe.model(items=len(dataset.catalogue)))
     row_of = {id: row for row, id in enumerate(start.ids)}
     counts = interactions(dataset)
-    codes = torch.zeros(len(dataset.catalogue), start.recipe.id_rank)
+    embeddings = torch.zeros(len(dataset.catalogue), start.recipe.id_rank)
     for row, id in enumerate(dataset.catalogue.ids):
         if (old := row_of.get(id)) is not None:
-            codes[row] = start.model.learned.codes.weight[old].detach()
+            embeddings[row] = start.model.content_vector.id_embedding.weight[old].detach()
             counts[row] = max(counts[row], start.interactions[old])
     weight = torch.from_numpy(id_weight(counts, start.recipe.id_half))
-    model.load_state_dict(start.model.state_dict() | {"learned.codes.weight": codes, "learned.weight": weight})
+    state = {"content_vector.id_embedding.weight": embeddings, "content_vector.id_weight": weight}
+    model.load_state_dict(start.model.state_dict() | state)
     model.set_items(torch.from_numpy(dataset.catalogue.vectors), weight)
     return model, counts
 
 
-def set_factors(model: SequenceModel, dataset: Dataset, recipe: Recipe) -> None:
-    """Codes as `residual_factors` finds them, from what the model expects without codes."""
-    codes = model.learned.codes.weight
-    codes.data.zero_()
-    codes.data.copy_(torch.from_numpy(residual_factors(model, dataset, recipe)))
+def initialise_ids(model: SequenceModel, dataset: Dataset, recipe: Recipe) -> None:
+    """Set the id embeddings to `factorised_id_embeddings`, given what the model predicts without any."""
+    embeddings = model.content_vector.id_embedding.weight
+    embeddings.data.zero_()
+    embeddings.data.copy_(torch.from_numpy(factorised_id_embeddings(model, dataset, recipe)))
 
 
 def interactions(dataset: Dataset) -> NDArray[np.int64]:
     """How often each item occurs in the events, int64 [items]."""
     return np.bincount(dataset.events.item, minlength=len(dataset.catalogue)).astype(np.int64)
-
-
-def together(train: Dataset, validation: Dataset) -> tuple[Dataset, NDArray[np.bool_]]:
-    """Both logs as one, and which of its events are the validation's: they are scored, the others are history."""
-    columns = {
-        name: np.concatenate([getattr(train.events, name), getattr(validation.events, name)])
-        for name in vars(train.events)
-    }
-    scored = np.arange(len(columns["user"])) >= len(train.events)
-    order = np.lexsort((columns["time_us"], columns["user"]))
-    return train.with_events(Events(**{name: values[order] for name, values in columns.items()})), scored[order]
 
 
 def train(
@@ -200,46 +195,51 @@ def train(
     save_every_s: float = SAVE_EVERY_S,
     progress: bool = True,
 ) -> Checkpoint:
-    """Train until the validation loss stops falling; the best weights are in `out/best` and are returned.
+    """Train until the validation loss stops falling. Writes the best weights to `out/best` and returns them.
 
-    A run that is found in `out` is continued. start: go on from these weights; new: bool [events], the events of
-    `training` that are new since then, of which each epoch sees all, and of the older ones `replay` times as many
-    windows, so that what was learned is not lost.
+    An unfinished run in `out` is resumed. start: fine-tune these weights. new: bool [events], the events of `training`
+    that are new since then: each epoch has all of them, and `replay` times as many windows of older events, so that
+    what was learned is not forgotten.
 
     Raises TrainingError.
     """
     windows, older = Windows(training, recipe.context, new, recipe.negatives), None
     if new is not None and replay > 0 and not new.all():
         older = Windows(training, recipe.context, ~new, recipe.negatives)
-    joined, scored = together(training, validation)
-    held_out = Windows(joined, recipe.context, scored, recipe.negatives).some(VALIDATION_WINDOWS)
-    model, counts = (new_model(recipe, training), interactions(training)) if start is None else grown(start, training)
+    both, scored = joined_with_mask(training, validation)
+    held_out = Windows(both, recipe.context, scored, recipe.negatives).limited_to(VALIDATION_WINDOWS)
+    if start is None:
+        model, counts = new_model(recipe, training), interactions(training)
+    else:
+        model, counts = with_items_of(start, training)
     catalogue = training.catalogue
     data = fingerprint(training, validation)
     checkpoint = Checkpoint(model, recipe, data, list(catalogue.ids), counts, signatures(catalogue.vectors))
-    checkpoint.sample = held_out_sample(joined, scored)
+    checkpoint.sample = held_out_sample(both, scored)
     optimizer = optimizer_of(model, recipe)
     state = load_run(out, checkpoint, optimizer) or RunState()
-    if start is not None and state.step == 0:  # what was known before, to measure what is forgotten
+    if start is not None and state.step == 0:  # the loss before fine-tuning, to measure what is forgotten
         checkpoint.metrics.append({"epoch": 0, "step": 0, "validation": vars(validate(model, held_out, recipe))})
-    begins = 1  # the epoch whose first step finds factors in the codes
+    factorise_before = 1  # the epoch before which id embeddings are initialised, −1 for never
     if start is not None:
-        begins = -1 if set(start.ids) & set(catalogue.ids) else 0  # codes that are known stay
+        factorise_before = -1 if set(start.ids) & set(catalogue.ids) else 0  # known id embeddings are kept
     order = epoch_order(windows, older, recipe, state.epoch, replay)
     steps = recipe.epochs * len(order)
-    bar = ProgressBar(steps, state.step) if progress else None
+    bar = tqdm(
+        total=steps, initial=state.step, unit="step", disable=not progress, dynamic_ncols=True,
+        mininterval=BAR_EVERY_S if sys.stderr.isatty() else BAR_IN_FILE_EVERY_S,
+    )  # fmt: skip
     saved = started = time.monotonic()
     while state.epoch < recipe.epochs and state.waited < recipe.patience:
-        if recipe.factors and state.step_in_epoch == 0 and state.epoch == begins:
-            set_factors(model, training, recipe)
+        if recipe.factorised_ids and state.step_in_epoch == 0 and state.epoch == factorise_before:
+            initialise_ids(model, training, recipe)
         while state.step_in_epoch < len(order):
             source, chosen = order[state.step_in_epoch]
             batch = source.batch(chosen, (recipe.seed, state.epoch, state.step_in_epoch))
             found = step(model, optimizer, batch, recipe, state.step, steps)
             state.count(found)
-            if bar:
-                text = f"epoch {state.epoch + 1}/{recipe.epochs}  loss {found['loss']:.3f}"
-                bar.step(int(batch.scored.sum()), text)
+            bar.set_postfix(epoch=f"{state.epoch + 1}/{recipe.epochs}", loss=f"{found['loss']:.3f}", refresh=False)
+            bar.update()
             if time.monotonic() - saved > save_every_s:
                 saved = time.monotonic()
                 state.seconds, started = state.seconds + saved - started, saved
@@ -257,12 +257,14 @@ def train(
         save_run(out, checkpoint, optimizer, state)
         checkpoint.save(out / BEST, state.best)
         order = epoch_order(windows, older, recipe, state.epoch, replay)
-        if bar:
-            bar.note(
+        if progress:
+            bar.write(
                 f"epoch {state.epoch}: validation loss {seen.loss:.4f} (action {seen.action_loss:.4f}, item "
-                f"{seen.item_loss:.4f}), accuracy {seen.accuracy:.1%}, hits in {_TOP} {seen.hit_rate:.1%}, "
-                f"{duration(state.seconds)}" + (", best so far" if state.waited == 0 else "")
+                f"{seen.item_loss:.4f}), accuracy {seen.accuracy:.1%}, HR@{_TOP} {seen.hit_rate:.1%}, "
+                f"{tqdm.format_interval(state.seconds)}" + (", best so far" if state.waited == 0 else ""),
+                file=sys.stderr,
             )
+    bar.close()
     model.load_state_dict(state.best)
     remove_runs(out)
     model.eval()
@@ -270,14 +272,15 @@ def train(
 
 
 def optimizer_of(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW; matrices and codes decay, biases, norms and scales do not. times: of the learning rate."""
-    codes = model.learned.codes.weight
-    decayed = [p for p in model.parameters() if p.dim() >= 2 and p is not codes]
+    """AdamW with weight decay on matrices and id embeddings, none on biases, norms and scales. rate_factor: of each
+    group's learning rate."""
+    ids = model.content_vector.id_embedding.weight
+    decayed = [p for p in model.parameters() if p.dim() >= 2 and p is not ids]
     others = [p for p in model.parameters() if p.dim() < 2]
     groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay, "times": 1.0},
-        {"params": others, "weight_decay": 0.0, "times": 1.0},
-        {"params": [codes], "weight_decay": recipe.weight_decay, "times": recipe.code_rate},
+        {"params": decayed, "weight_decay": recipe.weight_decay, "rate_factor": 1.0},
+        {"params": others, "weight_decay": 0.0, "rate_factor": 1.0},
+        {"params": [ids], "weight_decay": recipe.weight_decay, "rate_factor": recipe.id_rate_factor},
     ]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
 
@@ -285,17 +288,17 @@ def optimizer_of(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimizer:
 def epoch_order(
     windows: Windows, older: Windows | None, recipe: Recipe, epoch: int, replay: float
 ) -> list[tuple[Windows, NDArray[np.int64]]]:
-    """The batches of an epoch: all of `windows`, and of the older ones `replay` times as many, mixed by the seed."""
-    order = [(windows, chosen) for chosen in windows.order(recipe.batch, (recipe.seed, epoch))]
+    """The batches of an epoch: all of `windows`, and `replay` times as many of the older ones, shuffled by the seed."""
+    order = [(windows, chosen) for chosen in windows.shuffled(recipe.batch, (recipe.seed, epoch))]
     if older is not None:
-        again = older.order(recipe.batch, (recipe.seed, epoch, 1))[: math.ceil(replay * len(order))]
-        order += [(older, chosen) for chosen in again]
+        replayed = older.shuffled(recipe.batch, (recipe.seed, epoch, 1))[: math.ceil(replay * len(order))]
+        order += [(older, chosen) for chosen in replayed]
         order = [order[n] for n in np.random.default_rng((recipe.seed, epoch, 2)).permutation(len(order))]
     return order
 
 
 def fingerprint(training: Dataset, validation: Dataset) -> dict[str, Any]:
-    """What a run was trained on, to the last byte of its events."""
+    """What a run is trained on, as checkpoints record it: names, sizes and a SHA-256 of all events."""
     digest = hashlib.sha256()
     for events in (training.events, validation.events):
         for name in sorted(vars(events)):

@@ -11,12 +11,12 @@ import torch
 from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel
 
-from export import verify
+from export import quality_gates
 from export.calibration import Ranges, activation_ranges
 from export.corpus import calibration_texts
 from export.encoder import export_with_optimum, fuse, pool_one_text
+from export.layer_norms import with_light_norms
 from export.minilm import export_text_encoder
-from export.norms import with_light_norms
 from export.recipes import INT8, Gate
 from export.source import SourceWeights, find_source
 from export.tokens import MAX_TOKENS, load_tokenizer, token_ids
@@ -84,13 +84,13 @@ def tiny_ranges(tiny: Tiny) -> Ranges:
 @pytest.fixture
 def without_stsb(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine where the STS-B package is not installed; saves the seconds of 3,000 sentences."""
-    monkeypatch.setattr(verify, "load_stsb", lambda split: None)
+    monkeypatch.setattr(quality_gates, "load_stsb", lambda split: None)
 
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     out = tmp_path_factory.mktemp("models") / "tiny"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verify, "load_stsb", lambda split: None)
+        patch.setattr(quality_gates, "load_stsb", lambda split: None)
         export_text_encoder(str(tiny_folder), out, TINY_RECIPE)
     return Bundle.load(out, kind="text-encoder")

@@ -13,13 +13,13 @@ from transformers import AutoModel
 from export.calibration import Ranges, weight_products
 from export.corpus import held_out_texts
 from export.encoder import INPUT, OUTPUT
+from export.encoder_metrics import Encoder, Vectors, cosines
 from export.encodings import as_u8, compile_ort
 from export.equalise import equalised
 from export.errors import ExportError
-from export.norms import with_light_norms
-from export.operators import operator_times
+from export.layer_norms import with_light_norms
+from export.operator_profile import operator_times
 from export.ort_format import in_one_order
-from export.quality import Encoder, Vectors, cosines
 from export.quantise import INTEGER_PRODUCT, quantised
 from export.tokens import MAX_TOKENS, token_ids
 from tests.export.conftest import LAYERS, NEURONS, Tiny

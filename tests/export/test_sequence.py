@@ -9,7 +9,7 @@ import pytest
 from export.__main__ import main
 from export.errors import GateError
 from export.sequence import _load, export_sequence
-from export.sequence_quality import LENGTHS, Sample, SequenceGate, TorchModel, held_out_agreement, length_agreement
+from export.sequence_agreement import LENGTHS, Sample, SequenceGate, TorchModel, held_out_agreement, length_agreement
 from runtime.models.bundle import Bundle, BundleError
 from runtime.models.sequence_model import History, SequenceModel, golden_history, load_sequence_model
 

@@ -1,4 +1,4 @@
-"""What the tests of training share; the trained model itself is in tests/conftest.py."""
+"""Fixtures of the training tests. The trained checkpoint is in tests/conftest.py."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from training.checkpoint import Checkpoint
 from training.data.events import Dataset
 from training.recipes import Recipe, tiny
 
-torch.set_num_threads(1)  # two threads that wait for each other on a busy machine take minutes for a tiny model
+torch.set_num_threads(1)  # two threads on a busy core take minutes for a tiny model
 
 
 @pytest.fixture(scope="session")

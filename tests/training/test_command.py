@@ -11,7 +11,7 @@ from training.errors import TrainingError
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two simulated worlds of a few users: the path of `make train`, at a size for tests."""
     out = tmp_path_factory.mktemp("train") / "run"
     arguments = ["train", "--out", str(out), "--recipe", "tiny", "--worlds", "5", "6", "--users", "30"]
@@ -19,41 +19,53 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "best"
 
 
-def test_worlds_side_by_side(run: Path) -> None:
-    checkpoint = Checkpoint.load(run)
+def test_worlds_become_one_data_set(shared_run: Path) -> None:
+    checkpoint = Checkpoint.load(shared_run)
     assert checkpoint.data["users"] == 60
     assert {id.partition("/")[0] for id in checkpoint.ids} == {"5", "6"}
     assert (checkpoint.interactions > 0).any()
     assert len(checkpoint.sample["now_us"]) > 10
-    assert checkpoint.sample["stated"].any()
+    assert checkpoint.sample["preference_embedding"].any()
 
 
-def test_the_card_says_what_it_is(run: Path) -> None:
-    card = (run / "README.md").read_text()
-    assert "2 simulated worlds, omega 1, seeds 5, 6" in card
-    assert "has never seen a person" in card
+def test_the_model_card_states_data_and_limits(shared_run: Path) -> None:
+    card = (shared_run / "README.md").read_text()
+    assert "2 simulated worlds, order strength 1, seeds 5, 6" in card
+    assert "has never seen data of real people" in card
     assert "{" not in card
 
 
-def test_going_on_from_a_checkpoint(run: Path, tmp_path: Path) -> None:
-    arguments = ["train", "--out", str(tmp_path), "--worlds", "5", "--users", "30", "--epochs", "1", "--from", str(run)]
+def test_fine_tuning_a_checkpoint(shared_run: Path, tmp_path: Path) -> None:
+    arguments = [
+        "train",
+        "--out",
+        str(tmp_path),
+        "--worlds",
+        "5",
+        "--users",
+        "30",
+        "--epochs",
+        "1",
+        "--from",
+        str(shared_run),
+    ]
     assert main([*arguments, "--since", "2000-01-01"]) == 0
     assert Checkpoint.load(tmp_path / "best").metrics[0]["step"] == 0
 
 
-def test_contradictions_are_told(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_contradicting_options_are_errors(shared_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--out", str(tmp_path), "--since", "2026-01-01"]) == 1
-    assert main(["train", "--out", str(tmp_path), "--from", str(run), "--layers", "6", "--worlds", "5"]) == 1
+    assert main(["train", "--out", str(tmp_path), "--from", str(shared_run), "--layers", "6", "--worlds", "5"]) == 1
     assert main(["train", "--out", str(tmp_path), "--from", str(tmp_path)]) == 1
-    told = capsys.readouterr().err
-    assert "--from" in told
-    assert "has 4 layers" in told
-    assert "not a checkpoint" in told
+    errors = capsys.readouterr().err
+    assert "--from" in errors
+    assert "has 4 layers" in errors
+    assert "not a checkpoint" in errors
 
 
-def test_an_upload_that_fails_says_where_the_checkpoint_is(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_upload_names_the_folder_of_the_checkpoint(shared_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(TrainingError, match="the checkpoint is in"):
-        command.push(run, "nobody/nothing")
+        command.push(shared_run, "nobody/nothing")

@@ -1,4 +1,4 @@
-"""What the architecture promises: causality, windows, the bias, the blend, every depth."""
+"""The architecture: causality, windows, attention bias, content vectors, every depth."""
 
 import math
 from dataclasses import replace
@@ -9,14 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.batches import ScoredBatch, Windows
 from training.checkpoint import Checkpoint
 from training.data.events import Dataset
-from training.layers import HIDDEN, KNOT_OCTAVES, POSITION_BUCKETS, TIME_KNOTS, Bias, ModelConfig, position_bucket
-from training.model import SequenceModel
+from training.experiments.trials import without_text
+from training.layers import (
+    KNOT_OCTAVES,
+    MASKED,
+    POSITION_BUCKETS,
+    TIME_KNOTS,
+    AttentionBias,
+    ModelConfig,
+    position_bucket,
+)
+from training.model import History, QueryContext, SequenceModel
 from training.recipes import tiny
 from training.train import losses
-from training.trials import without_text
-from training.windows import ScoredBatch, Windows
 
 
 @pytest.fixture
@@ -25,21 +33,24 @@ def batch(world: tuple[Dataset, Dataset]) -> ScoredBatch:
     return windows.batch(np.arange(4), (0,))
 
 
-def test_future_events_change_nothing(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
-    """Everything about events from k on is replaced; states before, and what event k itself is asked, stay the same."""
+def test_predictions_do_not_depend_on_future_events(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
+    """With events from k on replaced, the predictions of the events up to k stay the same."""
     model, k = checkpoint.model, 9
     changed = replace(
         batch,
-        **{name: getattr(batch, name).clone() for name in ("item", "action", "device", "events", "moments")},
+        **{
+            name: getattr(batch, name).clone()
+            for name in ("item", "action", "device", "event_features", "context_features")
+        },
         seconds=batch.seconds.clone(),
     )
     draw = torch.Generator().manual_seed(3)
     changed.item[:, k + 1 :] = torch.randint(0, 40, changed.item[:, k + 1 :].shape, generator=draw)
     changed.device[:, k + 1 :] = 4 - changed.device[:, k + 1 :]
-    changed.moments[:, k + 1 :] += 1
+    changed.context_features[:, k + 1 :] += 1
     changed.seconds[:, k + 1 :] += 86_400
     changed.action[:, k:] = 3 - changed.action[:, k:]  # the action of event k too: it is what has to be predicted
-    changed.events[:, k:] += 1  # and how long it was looked at
+    changed.event_features[:, k:] += 1  # and how long it was looked at
     with torch.inference_mode():
         users, logits, _ = model(batch)
         users_changed, logits_changed, _ = model(changed)
@@ -48,7 +59,7 @@ def test_future_events_change_nothing(checkpoint: Checkpoint, batch: ScoredBatch
     assert not torch.allclose(users[:, k + 1], users_changed[:, k + 1])
 
 
-def test_padding_changes_nothing(checkpoint: Checkpoint, world: tuple[Dataset, Dataset]) -> None:
+def test_predictions_do_not_depend_on_padding(checkpoint: Checkpoint, world: tuple[Dataset, Dataset]) -> None:
     """A window gives the same alone and beside a longer one, up to the rounding of another matrix shape."""
     short = world[0].with_events(world[0].events.take(np.r_[0:7, 24:48]))  # 7 events of one user, 24 of the next
     windows = Windows(short, context=24)
@@ -59,7 +70,7 @@ def test_padding_changes_nothing(checkpoint: Checkpoint, world: tuple[Dataset, D
         torch.testing.assert_close(a[0], b[0, :7], atol=1e-5, rtol=1e-5)
 
 
-def test_a_window_that_the_history_fits_is_full_attention(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
+def test_a_window_as_long_as_the_history_is_full_attention(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
     state = checkpoint.model.state_dict()
 
     def outputs(window: int) -> tuple[torch.Tensor, ...]:
@@ -74,10 +85,10 @@ def test_a_window_that_the_history_fits_is_full_attention(checkpoint: Checkpoint
 
 
 @pytest.mark.parametrize("nearest", [0, 1])
-def test_the_bias_is_its_naive_twin(nearest: int) -> None:
+def test_the_attention_bias_equals_its_reference_implementation(nearest: int) -> None:
     torch.manual_seed(0)
     config = ModelConfig(items=1, width=8, heads=2, window=5)
-    bias = Bias(config)
+    bias = AttentionBias(config)
     for table in (bias.position, bias.time, bias.start):
         torch.nn.init.normal_(table)
     draw = np.random.default_rng(1)
@@ -102,32 +113,35 @@ def test_the_bias_is_its_naive_twin(nearest: int) -> None:
                 if seen:
                     np.testing.assert_allclose(found[b, :, i, 1 + j], expected.detach().numpy(), atol=2e-4)
                 else:
-                    assert (found[b, :, i, 1 + j] < -HIDDEN / 2).all()
+                    assert (found[b, :, i, 1 + j] < -MASKED / 2).all()
 
 
-def test_a_taste_is_its_naive_twin(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
-    """A few gradient steps of an ordinal regression over the events so far, each by itself; the usual taste before."""
+def test_the_preference_regression_equals_its_reference_implementation(
+    checkpoint: Checkpoint, batch: ScoredBatch
+) -> None:
+    """A few gradient steps of an ordinal regression over the events so far, event by event."""
     model = checkpoint.model
-    layer, d, m = model.taste, model.config.width, model.config.traits
+    layer = model.preference_regression
     with torch.inference_mode():
-        hidden, traits = _encoded(model, batch)
-        states = model.states(hidden)
-        torch.testing.assert_close(states[:, 0, d : d + m], layer.usual.expand(len(hidden), m))
+        history = _history(model, batch)
+        encoded = model.encode(history)
+        preference = model.states(encoded).preference
+        torch.testing.assert_close(preference[:, 0], layer.prior_mean.expand(len(preference), -1))
         for k in (0, 1, 9):
-            x, met, action = hidden[0, : k + 1, :d], traits[0, : k + 1], batch.action[0, : k + 1]
-            lower, upper = (layer.event(x)[:, :2] + layer.action(action)).T
-            taste = layer.usual.clone()
-            for rate in layer.rate.exp():
-                pull = layer.prior.exp() * (layer.usual - taste)
+            x, traits = encoded.state[0, : k + 1], history.projections.traits[0, : k + 1]
+            lower, upper = (layer.event(x)[:, :2] + layer.action(batch.action[0, : k + 1])).T
+            weights = layer.prior_mean.clone()
+            for step_size in layer.log_step_size.exp():
+                gradient = layer.log_prior_precision.exp() * (layer.prior_mean - weights)
                 for event in range(k + 1):
-                    likelihood = _interval(met[event] @ taste, lower[event], upper[event])
-                    pull += 2 * torch.sigmoid(layer.event(x)[event, 2]) * likelihood * met[event]
-                taste = taste + rate * pull / (k + 1 + layer.doubt.exp())
-            torch.testing.assert_close(states[0, k + 1, d : d + m], taste, atol=1e-4, rtol=1e-3)
+                    slope = _slope(traits[event] @ weights, lower[event], upper[event])
+                    gradient += 2 * torch.sigmoid(layer.event(x)[event, 2]) * slope * traits[event]
+                weights = weights + step_size * gradient / (k + 1 + layer.log_pseudo_count.exp())
+            torch.testing.assert_close(preference[0, k + 1], weights, atol=1e-4, rtol=1e-3)
 
 
-def _interval(u: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Slope in u of the logarithm of the probability that u and logistic noise lie between the two, by differences."""
+def _slope(u: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """d/du log P(lower < u + logistic noise < upper), by finite differences."""
     u, lower, upper = u.double(), lower.double(), upper.double()
 
     def log_probability(at: Tensor) -> Tensor:
@@ -136,33 +150,41 @@ def _interval(u: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     return ((log_probability(u + 1e-5) - log_probability(u - 1e-5)) / 2e-5).float()
 
 
-def _encoded(model: SequenceModel, batch: ScoredBatch) -> tuple[Tensor, Tensor]:
-    """What is known of the events of a batch, and the traits of their items."""
-    learned = model.learned(batch.metadata, batch.catalogue)[batch.item]
-    hidden = model.encode(learned, model.item(learned), batch.action, batch.device, batch.events, batch.seconds)
-    return hidden, model.faces(learned)[3]
+def _history(model: SequenceModel, batch: ScoredBatch) -> History:
+    content = model.content_vector(batch.metadata, batch.catalogue)[batch.item]
+    return History(
+        model.project(content), model.item(content), batch.action, batch.device, batch.event_features, batch.seconds
+    )
 
 
-def test_what_is_pointed_at_is_a_mix_of_the_items_met(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
-    """Weights by a softmax over the events so far and a start that has no item; nothing before the first event."""
+def test_the_pointer_is_a_weighted_mean_of_the_items_of_the_history(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
+    """Weights by a softmax over the events so far and a start token without an item; zero before the first event."""
     model = checkpoint.model
-    pointer, d, m, o = model.pointer, model.config.width, model.config.traits, model.config.output
+    pointer = model.pointer
     with torch.inference_mode():
-        items = model.item(model.learned(batch.metadata, batch.catalogue)[batch.item])
-        hidden, _ = _encoded(model, batch)
-        assert (model.states(hidden)[:, 0, d + m :] == 0).all()
+        history = _history(model, batch)
+        encoded = model.encode(history)
+        assert (model.states(encoded).pointer[:, 0] == 0).all()
         for k in (0, 1, 9):
-            x = hidden[0, : k + 1, :d]
-            query, keys = pointer.query(x[k]) * d**-0.5, torch.cat([pointer.start[None], pointer.key(x)])
-            places = pointer.position[position_bucket(k - torch.arange(k + 1))]
-            weights = torch.softmax(keys @ query + torch.cat([torch.zeros(1), places]), dim=0)
+            x = encoded.state[0, : k + 1]
+            query, keys = pointer.query(x[k]) * pointer.scale, torch.cat([pointer.start[None], pointer.key(x)])
+            bias = pointer.position[position_bucket(k - torch.arange(k + 1))]
+            weights = torch.softmax(keys @ query + torch.cat([torch.zeros(1), bias]), dim=0)
             torch.testing.assert_close(
-                hidden[0, k, d + m : d + m + o], weights[1:] @ items[0, : k + 1], atol=1e-5, rtol=1e-4
+                encoded.pointer[0, k], weights[1:] @ history.item[0, : k + 1], atol=1e-5, rtol=1e-4
             )
 
 
-def test_a_loud_pointer_names_the_last_item(batch: ScoredBatch) -> None:
-    """Among all items, exactly: what a readout of 128 numbers cannot do for an item it was not trained on."""
+def test_an_encoded_history_is_unpacked_as_it_was_packed(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
+    with torch.inference_mode():
+        encoded = checkpoint.model.encode(_history(checkpoint.model, batch))
+    parts = [encoded.state, encoded.preference, encoded.pointer, encoded.similarity]
+    assert tuple(part.shape[-1] for part in parts) == checkpoint.model.config.encoded
+    torch.testing.assert_close(torch.cat(parts, dim=-1), encoded.packed, rtol=0, atol=0)
+
+
+def test_a_strong_pointer_ranks_the_last_item_first(batch: ScoredBatch) -> None:
+    """Among all items, also for items that the weights were not trained on."""
     torch.manual_seed(1)
     config = ModelConfig(items=len(batch.catalogue), width=16, heads=2, pointer_gain=1e4, pointer_decay=50.0)
     model = SequenceModel(config).eval()
@@ -174,58 +196,62 @@ def test_a_loud_pointer_names_the_last_item(batch: ScoredBatch) -> None:
     assert ((users[:, 1:] @ items.T).argmax(-1) == batch.item[:, :-1]).all()
 
 
-def test_items_without_a_text_have_a_slope(world: tuple[Dataset, Dataset]) -> None:
-    """They begin at the origin, which has no direction; a step from there must be one that can be taken."""
+def test_items_without_a_text_have_a_bounded_gradient(world: tuple[Dataset, Dataset]) -> None:
+    """They start at the origin, where a unit vector has no direction."""
     windows = Windows(without_text(world[0]), context=24)
     torch.manual_seed(1)
     model = SequenceModel(ModelConfig(items=len(world[0].catalogue), width=16, heads=2))
     model.set_items(torch.zeros(len(world[0].catalogue), 384), torch.full((len(world[0].catalogue),), 0.5))
     parts, _ = losses(model, windows.batch(np.arange(8), (0,)), tiny())
     parts["loss"].backward()
-    found = model.learned.codes.weight.grad
+    found = model.content_vector.id_embedding.weight.grad
     assert found is not None
     assert 0 < float(found.norm()) < 1e4
 
 
-def test_position_buckets_rise_one_by_one() -> None:
+def test_position_buckets_increase_by_at_most_one() -> None:
     buckets = position_bucket(torch.arange(600))
     steps = buckets.diff()
     assert (buckets[0], buckets[-1]) == (0, POSITION_BUCKETS - 1)
     assert ((steps == 0) | (steps == 1)).all()
 
 
-def test_an_unseen_item_is_its_text(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
-    learned = checkpoint.model.learned
-    learned.weight[3] = 0
+def test_an_unseen_item_equals_its_text_vector(checkpoint: Checkpoint, batch: ScoredBatch) -> None:
+    content_vector = checkpoint.model.content_vector
+    content_vector.id_weight[3] = 0
     content = batch.metadata[:1]
     with torch.no_grad():
-        torch.testing.assert_close(learned(content, torch.tensor([3])), F.normalize(content, dim=-1))
-        assert not torch.allclose(learned(content, torch.tensor([4])), F.normalize(content, dim=-1), atol=1e-4)
+        torch.testing.assert_close(content_vector(content, torch.tensor([3])), F.normalize(content, dim=-1))
+        assert not torch.allclose(content_vector(content, torch.tensor([4])), F.normalize(content, dim=-1), atol=1e-4)
 
 
 @pytest.mark.parametrize("layers", [4, 24])
-def test_one_number_sets_the_depth(layers: int, batch: ScoredBatch) -> None:
+def test_layers_sets_the_depth(layers: int, batch: ScoredBatch) -> None:
     model = SequenceModel(ModelConfig(items=40, width=16, heads=2, layers=layers, window=8))
     users, logits, items = model(batch)
     assert len(model.blocks) == layers
     for vectors in (users, items):
         torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(vectors.shape[:-1]))
     logits.sum().backward()
-    assert torch.isfinite(model.faces_of_item.weight.grad).all()
+    assert torch.isfinite(model.item_projections.weight.grad).all()
 
 
-def test_depths_outside_4_to_24_are_refused() -> None:
+def test_depths_outside_4_to_24_raise() -> None:
     with pytest.raises(ValueError, match="4 to 24"):
         ModelConfig(items=1, layers=3)
 
 
-def test_no_history_is_an_answer(checkpoint: Checkpoint) -> None:
-    model, moment = checkpoint.model, torch.zeros(1, 9)
-    nothing, device = torch.zeros(1, 384), torch.zeros(1, dtype=torch.int64)
+def test_an_empty_history_gives_a_unit_vector(checkpoint: Checkpoint) -> None:
+    model = checkpoint.model
+    none = torch.zeros(1, 0, dtype=torch.int64)
     with torch.inference_mode():
-        none = torch.zeros(1, 0, dtype=torch.int64)
-        empty = torch.zeros(1, 0, 384), torch.zeros(1, 0, 128), none, none, torch.zeros(1, 0, 11), none.int()
-        hidden = model.encode(*empty)
-        user = model.user(model.states(hidden)[:, -1], moment, device, nothing)
-    assert hidden.shape == (1, 0, model.config.hidden)
+        encoded = model.encode(
+            History(
+                model.project(torch.zeros(1, 0, 384)), torch.zeros(1, 0, 128), none, none, torch.zeros(1, 0, 11),
+                none.int(),
+            )
+        )  # fmt: skip
+        context = QueryContext(torch.zeros(1, 9), torch.zeros(1, dtype=torch.int64), torch.zeros(1, 384))
+        user = model.user(model.states(encoded).at(slice(None), -1), context)
+    assert encoded.packed.shape == (1, 0, model.config.hidden)
     torch.testing.assert_close(user.norm(), torch.tensor(1.0))

@@ -1,4 +1,4 @@
-"""The notebook runs the commands there are."""
+"""The commands of the notebook exist."""
 
 import json
 from pathlib import Path
@@ -18,13 +18,13 @@ def test_its_commands_parse(capsys: pytest.CaptureFixture[str]) -> None:
     assert [command[:2] for command in commands] == [
         ["training", "train"], ["export", "sequence"],
     ]  # fmt: skip
-    for room, *arguments in commands:
+    for package, *arguments in commands:
         known = [argument for argument in arguments if not argument.startswith("$source")]
         with pytest.raises(SystemExit) as ended:
-            {"export": export, "training": training}[room]([*known, "--help"])
+            {"export": export, "training": training}[package]([*known, "--help"])
         assert ended.value.code == 0
     assert "usage" in capsys.readouterr().out
 
 
-def test_no_cell_holds_an_output() -> None:
+def test_no_cell_has_an_output() -> None:
     assert all(not cell.get("outputs") for cell in json.loads(NOTEBOOK.read_text())["cells"])

@@ -1,4 +1,4 @@
-"""The checkpoint that comes with the project."""
+"""The reference checkpoint in the repository."""
 
 from pathlib import Path
 
@@ -12,25 +12,28 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def reference() -> Checkpoint:
+def shared_reference() -> Checkpoint:
     return Checkpoint.load(ROOT / REFERENCE)
 
 
-def test_it_is_small() -> None:
+def test_the_checkpoint_is_small() -> None:
     assert sum(file.stat().st_size for file in (ROOT / REFERENCE).iterdir()) < 8_000_000
 
 
-def test_its_card_is_generated(reference: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_card_is_generated(shared_reference: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert (REFERENCE / "README.md").read_text() == checkpoint_card(reference, REFERENCE)
+    assert (REFERENCE / "README.md").read_text() == checkpoint_card(shared_reference, REFERENCE)
 
 
-def test_it_was_trained_on_nobodys_data(reference: Checkpoint) -> None:
-    assert "simulated" in reference.data["name"]
-    assert "simulator" in reference.data["licence"]
+def test_it_was_trained_on_simulated_data_alone(shared_reference: Checkpoint) -> None:
+    assert "simulated" in shared_reference.data["name"]
+    assert "simulator" in shared_reference.data["licence"]
 
 
-def test_it_learned_something(reference: Checkpoint) -> None:
-    first, best = reference.metrics[0]["validation"], min(reference.metrics, key=lambda one: one["validation"]["loss"])
+def test_training_improved_the_validation_loss(shared_reference: Checkpoint) -> None:
+    first, best = (
+        shared_reference.metrics[0]["validation"],
+        min(shared_reference.metrics, key=lambda one: one["validation"]["loss"]),
+    )
     assert best["validation"]["loss"] < first["loss"]
-    assert len(reference.sample["now_us"]) > 50
+    assert len(shared_reference.sample["now_us"]) > 50

@@ -1,4 +1,4 @@
-"""A run that was killed goes on; a loss that is not finite stops; what is known is not lost."""
+"""A killed run resumes, a loss that is not finite stops the run, and fine-tuning does not forget."""
 
 import json
 import os
@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from tests.small_world import small_world, split
+from training.batches import Windows
 from training.checkpoint import Checkpoint, RunState, save_run
 from training.data.events import Dataset
 from training.errors import TrainingError
 from training.losses import contrastive_loss, item_loss
 from training.recipes import RECIPES, Recipe, tiny
 from training.train import learning_rate, new_model, optimizer_of, step, train, validate
-from training.windows import Windows
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,13 +42,14 @@ def curve(checkpoint: Checkpoint) -> list[dict[str, object]]:
     return [{name: value for name, value in line.items() if name != "seconds"} for line in checkpoint.metrics]
 
 
-def test_a_killed_run_goes_on_to_the_identical_result(
+def test_a_killed_run_resumes_to_the_identical_result(
     world: tuple[Dataset, Dataset], recipe: Recipe, trained: Path, tmp_path: Path
 ) -> None:
     process = subprocess.Popen([sys.executable, "-c", KILLED.format(root=str(ROOT)), str(tmp_path)], cwd=ROOT)
     deadline = time.monotonic() + 120
-    while not any(int(path.name[4:]) >= 3 for path in tmp_path.glob("run-*")) and time.monotonic() < deadline:
-        assert process.poll() is None
+    while not any(int(path.name[4:]) >= 3 for path in tmp_path.glob("run-*")):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline, "the run saved no third step within 120 s"
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -72,7 +73,7 @@ def test_another_recipe_does_not_continue_a_run(world: tuple[Dataset, Dataset], 
 def test_a_loss_that_is_not_finite_stops_before_the_step(world: tuple[Dataset, Dataset], recipe: Recipe) -> None:
     model = new_model(recipe, world[0])
     batch = Windows(world[0], recipe.context).batch(np.arange(4), (0,))
-    batch.events[0, 0, 0] = torch.nan
+    batch.event_features[0, 0, 0] = torch.nan
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(TrainingError, match="not finite"):
         step(model, optimizer_of(model, recipe), batch, recipe, 0, 10)
@@ -80,13 +81,15 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(world: tuple[Dataset, D
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
 
 
-def test_training_learns_what_there_is_to_learn(trained: Path, world: tuple[Dataset, Dataset], recipe: Recipe) -> None:
+def test_training_learns_the_order_of_the_small_world(
+    trained: Path, world: tuple[Dataset, Dataset], recipe: Recipe
+) -> None:
     metrics = json.loads((trained / "metrics.json").read_text())
     assert metrics[-1]["validation"]["loss"] < metrics[0]["validation"]["loss"]
     assert metrics[-1]["validation"]["accuracy"] > 0.6
 
 
-def test_a_checkpoint_comes_back_as_it_was(trained: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_a_checkpoint_is_read_and_written_unchanged(trained: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "again")
     for file in trained.iterdir():
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes(), file.name
@@ -95,10 +98,10 @@ def test_a_checkpoint_comes_back_as_it_was(trained: Path, checkpoint: Checkpoint
         Checkpoint.load(tmp_path / "again")
 
 
-def test_new_events_are_learned_and_old_ones_not_forgotten(
+def test_fine_tuning_learns_new_events_and_keeps_old_ones(
     world: tuple[Dataset, Dataset], recipe: Recipe, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    """Events of other users with two items more, from the earlier weights: the first epoch starts where those ended."""
+    """Events of other users, from the earlier weights: the metrics start with the loss before fine-tuning."""
     later = small_world(seed=5)
     training, validation = split(later)
     new = np.arange(len(training.events)) >= len(training.events) // 2
@@ -117,7 +120,7 @@ def _known(checkpoint: Checkpoint, dataset: Dataset) -> Checkpoint:
     return checkpoint
 
 
-def test_the_learning_rate_rises_and_falls() -> None:
+def test_the_learning_rate_warms_up_and_decays() -> None:
     recipe = tiny()
     rates = [learning_rate(recipe, number, 50) for number in range(60)]
     assert max(rates) == pytest.approx(recipe.learning_rate)
@@ -125,7 +128,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert rates[-1] == pytest.approx(recipe.learning_rate / 10)
 
 
-def test_recipes_refuse_contradictions() -> None:
+def test_contradicting_recipes_raise() -> None:
     assert {name: make().name for name, make in RECIPES.items()} == {name: name for name in RECIPES}
     with pytest.raises(TrainingError, match="longer than the context"):
         replace(tiny(), window=32)
@@ -134,18 +137,18 @@ def test_recipes_refuse_contradictions() -> None:
     assert Recipe.of(json.loads(json.dumps(tiny().parameters()))) == tiny()
 
 
-def test_sampled_negatives_are_the_full_softmax_when_they_are_all() -> None:
+def test_sampling_every_item_equals_the_full_softmax() -> None:
     torch.manual_seed(0)
     users, items = torch.randn(6, 8), torch.randn(10, 8)
     targets, weights, scale = torch.arange(6), torch.tensor([1.0, 0, 1, 2, 1, 1]), torch.tensor(3.0, requires_grad=True)
     full = item_loss(users, targets, weights, items, scale, None)
     sampled = item_loss(users, targets, weights, items, scale, torch.arange(10))
     torch.testing.assert_close(full, sampled)
-    slopes = [torch.autograd.grad(loss, scale)[0] for loss in (full, sampled)]
-    torch.testing.assert_close(*slopes)  # also where a target is drawn as a negative
+    gradients = [torch.autograd.grad(loss, scale)[0] for loss in (full, sampled)]
+    torch.testing.assert_close(*gradients)  # also where a target is drawn as a negative
 
 
-def test_the_contrastive_loss_counts_skips_against_a_user() -> None:
+def test_the_contrastive_loss_penalises_similarity_to_skipped_items() -> None:
     users = torch.eye(3)
     items = torch.cat([torch.eye(3), torch.eye(3)])
     engaged, none = torch.tensor([0, 1, 2]), torch.full((3, 2), -1)

@@ -1,1 +1,1 @@
-"""Interactions from every source as one schema: arrays sorted by user and time, and a catalogue with text vectors."""
+"""Interactions of every source in one schema: arrays sorted by user and time, and a catalogue with text vectors."""

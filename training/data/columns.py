@@ -1,4 +1,4 @@
-"""What every loader does with its columns: ids to rows, times to sessions, codes."""
+"""Column conversions that every loader needs: ids to rows, times to sessions, names to integer codes."""
 
 from collections.abc import Sequence
 
@@ -16,16 +16,16 @@ def rows_of(ids: Sequence[str], known: Sequence[str] = ()) -> tuple[list[str], N
 
 
 def sessions(user: NDArray[np.integer], time_us: NDArray[np.int64], gap_us: int = SESSION_GAP_US) -> NDArray[np.int32]:
-    """Sessions by inactivity: a new one for each user and after each gap; int32 [n] in the rows' own order."""
+    """Session numbers int32 [n] in the rows' own order: a new session for each user and after each gap of `gap_us`."""
     order = np.lexsort((time_us, user))
     u, t = user[order], time_us[order]
-    begins = np.r_[True, (u[1:] != u[:-1]) | (t[1:] - t[:-1] > gap_us)] if len(u) else np.zeros(0, np.bool_)
+    starts = np.r_[True, (u[1:] != u[:-1]) | (t[1:] - t[:-1] > gap_us)] if len(u) else np.zeros(0, np.bool_)
     numbers = np.empty(len(u), np.int32)
-    numbers[order] = np.cumsum(begins) - 1
+    numbers[order] = np.cumsum(starts) - 1
     return numbers
 
 
 def codes(names: Sequence[str | None]) -> NDArray[np.int16]:
-    """Numbers for names in order of appearance, -1 for None or blank: int16 [n]."""
+    """Integer codes of names in order of appearance, −1 for None or an empty name: int16 [n]."""
     code: dict[str, int] = {}
     return np.fromiter((code.setdefault(name, len(code)) if name else -1 for name in names), np.int16, len(names))

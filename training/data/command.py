@@ -15,7 +15,7 @@ from training.data.files import DataError, read_files
 DATA_VARIABLE = "VOWS_TRAINING_DATA"
 DESCRIPTION = f"""\
 Print a card of each data set: size, span, actions, repeats, ties, licence, mapping and limits. Without names, every
-public set that is there. Sets read from folders are looked for in --data-dir or ${DATA_VARIABLE}."""
+public set that is installed. Sets read from folders are looked for in --data-dir or ${DATA_VARIABLE}."""
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -31,19 +31,19 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
-    """The options that say where data is, the same for every command."""
+    """Add the options for the location of data, the same for every command."""
     parser.add_argument(
         "--data-dir",
         type=Path,
         default=os.environ.get(DATA_VARIABLE),
-        help=f"holds the folders of sets that no package brings (default: ${DATA_VARIABLE})",
+        help=f"parent folder of the sets that no package contains (default: ${DATA_VARIABLE})",
     )
     parser.add_argument("--events", type=Path, help="a server's data folder, its vows.db, or a .parquet/.ndjson file")
     parser.add_argument("--items", type=Path, help="texts of the items of a .parquet/.ndjson file of events")
 
 
 def load_own(options: argparse.Namespace) -> Dataset | None:
-    """What --events names, or None without it."""
+    """The data set that --events names, or None without it."""
     if options.events is None:
         return None
     if options.events.is_dir() or options.events.suffix == ".db":
@@ -60,14 +60,14 @@ def _run(options: argparse.Namespace) -> int:
         except DataError as error:
             if options.sets:
                 raise
-            print(f"{name}: not here. {error}", file=sys.stderr)
+            print(f"{name}: not available. {error}", file=sys.stderr)
             continue
         print(card(dataset))
     return 0
 
 
 def card(dataset: Dataset) -> str:
-    """A data set in a dozen lines."""
+    """A summary of a data set in a dozen lines."""
     events = dataset.events
     lines = [f"# {dataset.name}"]
     lengths = np.diff(dataset.starts)
@@ -77,14 +77,17 @@ def card(dataset: Dataset) -> str:
     if len(events):
         shares = np.bincount(events.action, minlength=len(ACTIONS)) / len(events)
         lines.append(", ".join(f"{action} {share:.1%}" for action, share in zip(ACTIONS, shares, strict=True)))
-        lines.append("events a user: " + ", ".join(f"p{q} {np.percentile(lengths, q):.0f}" for q in (5, 50, 95)))
+        lines.append("events per user: " + ", ".join(f"p{q} {np.percentile(lengths, q):.0f}" for q in (5, 50, 95)))
         first, last = (str(np.datetime64(int(t), "us"))[:10] for t in (events.time_us.min(), events.time_us.max()))
         same_user = events.user[1:] == events.user[:-1]
         ties = (same_user & (events.time_us[1:] == events.time_us[:-1])).sum() / max(int(same_user.sum()), 1)
         engaged = events.action != SKIP
         pairs = events.user[engaged].astype(np.int64) * items + events.item[engaged]
         repeats = 1 - len(np.unique(pairs)) / max(len(pairs), 1)
-        lines.append(f"{first} to {last}; {repeats:.1%} of engaged events are repeats; {ties:.1%} of neighbours tie")
+        lines.append(
+            f"{first} to {last}; {repeats:.1%} of engaged events are repeats; {ties:.1%} of consecutive events "
+            "have the same time"
+        )
     lines += [f"licence: {dataset.licence}", f"mapping: {dataset.mapping}"]
     lines += [f"limit: {limit}" for limit in dataset.limits]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""The runtime's own event log: its SQLite file, only read, also while the server writes it."""
+"""The runtime's event log: its SQLite file, opened read-only, also while the server writes to it."""
 
 import math
 from pathlib import Path
@@ -20,11 +20,12 @@ _PREFERENCES = "SELECT u.id, p.embedding FROM preferences p JOIN users u USING (
 
 
 def read_event_log(path: Path, *, days_to_event_key: str = DAYS_TO_EVENT_KEY) -> Dataset:
-    """Everything in the database at `path` (the file, or the data folder that holds it). `days_to_event_key`: the name
-    in a context of the days to the user's own event.
+    """Everything in the database at `path`, the file or the data folder that contains it.
 
-    Simultaneous events keep the order in which the server took them. Content deleted since has no text and a zero
-    vector. Raises FileNotFoundError where there is no database, StoreError where it is not this program's.
+    days_to_event_key: name in an interaction's context of the days until the date the user plans for.
+
+    Simultaneous events keep the order in which the server received them. Deleted content has no text and a zero vector.
+    Raises FileNotFoundError where there is no database, StoreError where it is not one of this program.
     """
     file = path / DATABASE if path.is_dir() else path
     if not file.is_file():
@@ -32,10 +33,10 @@ def read_event_log(path: Path, *, days_to_event_key: str = DAYS_TO_EVENT_KEY) ->
     assert TYPES == ACTIONS  # the log's codes are the schema's
     connection = open_reader(file)
     try:
-        connection.execute("BEGIN")  # one snapshot for the three questions
+        connection.execute("BEGIN")  # one snapshot for the three queries
         logged = connection.execute(_EVENTS).fetchall()
         stored = connection.execute(_CONTENT).fetchall()
-        stated = connection.execute(_PREFERENCES).fetchall()
+        preferences = connection.execute(_PREFERENCES).fetchall()
     finally:
         connection.close()
     ids, item = rows_of([row[1] for row in logged], [row[0] for row in stored])
@@ -49,13 +50,13 @@ def read_event_log(path: Path, *, days_to_event_key: str = DAYS_TO_EVENT_KEY) ->
         created_us[row] = created
         texts[row] = embedding_text(msgspec.json.decode(fields, type=Content))[0]
     time_us = np.array([row[3] for row in logged], np.int64)
-    # The server may have learnt of an item after the events that it was later sent: those come first then
+    # Events may be older than the server's record of their item: then the item is as old as its first event
     np.minimum.at(created_us, item, time_us)
-    preferences = np.zeros((len(users), dimensions), np.float32)
+    preference_embedding = np.zeros((len(users), dimensions), np.float32)
     place = {id: number for number, id in enumerate(users)}
-    for id, embedding in stated:
+    for id, embedding in preferences:
         if id in place:
-            preferences[place[id]] = np.frombuffer(embedding, "<f4")
+            preference_embedding[place[id]] = np.frombuffer(embedding, "<f4")
     return Dataset(
         name=f"event log {file}",
         users=users,
@@ -68,10 +69,10 @@ def read_event_log(path: Path, *, days_to_event_key: str = DAYS_TO_EVENT_KEY) ->
             duration_ms=[math.nan if row[4] is None else row[4] for row in logged],
             device=[device_code(row[5]) for row in logged],
             session=sessions(user, time_us),
-            days_to_wedding=[days_to_event(row[6], days_to_event_key) for row in logged],
+            days_to_event=[days_to_event(row[6], days_to_event_key) for row in logged],
         ),
         licence="yours",
         mapping=f"actions as logged; sessions by 30 minutes of inactivity; {days_to_event_key} from the context",
-        limits=("what was shown and not acted upon is only known where the client reports skips",),
-        stated=preferences,
+        limits=("items that were shown and ignored are known only where the client reports skips",),
+        preference_embedding=preference_embedding,
     )

@@ -1,4 +1,4 @@
-"""The one event schema: parallel arrays sorted by user and time, a catalogue, and both together with their origin."""
+"""The event schema: parallel arrays sorted by user and time, a catalogue, and a data set of both with its origin."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -21,22 +21,22 @@ _DTYPES: dict[str, Any] = {
     "duration_ms": np.float32,
     "device": np.int8,
     "session": np.int32,
-    "days_to_wedding": np.float32,
+    "days_to_event": np.float32,
 }
-_UNKNOWN: dict[str, float] = {"duration_ms": np.nan, "device": 0, "session": -1, "days_to_wedding": np.nan}
+_UNKNOWN: dict[str, float] = {"duration_ms": np.nan, "device": 0, "session": -1, "days_to_event": np.nan}
 
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """What users did, sorted stably by (user, time_us): events of one microsecond keep the order of their source.
+    """Interactions, sorted stably by (user, time_us): events of one microsecond keep the order of their source.
 
     user, item        int32 [n], rows of `Dataset.users` and of the catalogue
     action            int8 [n], code of ACTIONS
     time_us           int64 [n], microseconds since 1970, UTC
     duration_ms       float32 [n], NaN unknown
     device            int8 [n], code of DEVICES, 0 unknown
-    session           int32 [n], -1 unknown; numbers mean nothing but "the same session of this user"
-    days_to_wedding   float32 [n], NaN unknown
+    session           int32 [n], -1 unknown; equal numbers mean the same session of a user, nothing else
+    days_to_event     float32 [n], days until the date the user plans for, NaN unknown
     """
 
     user: NDArray[np.int32]
@@ -46,11 +46,11 @@ class Events:
     duration_ms: NDArray[np.float32]
     device: NDArray[np.int8]
     session: NDArray[np.int32]
-    days_to_wedding: NDArray[np.float32]
+    days_to_event: NDArray[np.float32]
 
     @classmethod
     def of(cls, **columns: Any) -> "Events":
-        """From columns in any order of rows: cast, filled where a column is left out, and sorted.
+        """From columns with rows in any order: cast, filled with "unknown" where a column is left out, and sorted.
 
         Raises ValueError where lengths differ or a code is outside its table.
         """
@@ -74,7 +74,7 @@ class Events:
         return len(self.user)
 
     def take(self, index: Any) -> "Events":
-        """The events at an index, a mask or a slice. The caller keeps them sorted: ascending indices do."""
+        """The events at an index array, a mask or a slice, which has to keep them sorted: ascending indices do."""
         return Events(**{column.name: getattr(self, column.name)[index] for column in fields(self)})
 
     def starts(self, users: int) -> NDArray[np.int64]:
@@ -111,9 +111,9 @@ class Catalogue:
 class Dataset:
     """Users, items and events of one source. `licence`, `mapping` and `limits` are sentences for the report.
 
-    stated: float32 [users, 384], unit vectors of onboarding texts, zero rows for users who stated nothing; None where
-    the source has no such texts. market: int16 [items] where several catalogues stand side by side: a user meets items
-    of one market only; None for one catalogue.
+    preference_embedding: float32 [users, 384], unit vectors of the onboarding preferences, zero rows for users without;
+    None where the source has none. catalogue_id: int16 [items] where a data set has several catalogues and each user
+    meets the items of one only; None for a single catalogue.
     """
 
     name: str
@@ -123,8 +123,8 @@ class Dataset:
     licence: str = ""
     mapping: str = ""
     limits: tuple[str, ...] = ()
-    stated: NDArray[np.float32] | None = None
-    market: NDArray[np.int16] | None = None
+    preference_embedding: NDArray[np.float32] | None = None
+    catalogue_id: NDArray[np.int16] | None = None
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -132,7 +132,7 @@ class Dataset:
         return self.events.starts(len(self.users))
 
     def some_users(self, most: int) -> "Dataset":
-        """These users, or `most` of them in even steps, and a limit that says so."""
+        """At most `most` users, evenly spaced, with a sentence in `limits` that says so."""
         if len(self.users) <= most:
             return self
         chosen = np.linspace(0, len(self.users) - 1, most).astype(np.int64)
@@ -142,24 +142,24 @@ class Dataset:
             users=[self.users[user] for user in chosen],
             events=replace(events, user=np.searchsorted(chosen, events.user).astype(np.int32)),
             limits=(*self.limits, f"only {most:,} of the {len(self.users):,} users, in even steps"),
-            stated=None if self.stated is None else self.stated[chosen],
+            preference_embedding=None if self.preference_embedding is None else self.preference_embedding[chosen],
         )
 
     def with_events(self, events: Events) -> "Dataset":
-        """The same users and items with other events: what a split gives."""
+        """The same users and items with other events, such as a part of a split."""
         return replace(self, events=events)
 
 
 @dataclass(frozen=True, eq=False)
 class Histories:
-    """What a batch of users had done before the moment each is scored: rows starts[i] to ends[i] of `events`.
+    """The events of a batch of users before each query: rows starts[i] to ends[i] of `events`.
 
-    Slices of one sorted log, so that a batch of prefixes costs no copy.
+    Slices of one sorted log, so that a batch of prefixes is not copied.
 
     events        the rows the slices point into
     starts, ends  int64 [b]
     users         int32 [b], rows of `Dataset.users`: a history may be empty
-    log           everything everybody did; a contender may read what is strictly before the moment it scores, no more
+    log           all events of all users; a model may read only those strictly before the query
     """
 
     events: Events

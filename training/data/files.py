@@ -1,11 +1,11 @@
-"""Events from Parquet and NDJSON files, and to Parquet.
+"""Read events from Parquet and NDJSON files, and write them to Parquet.
 
-Columns: user_id, content_id, action, timestamp; where known duration_ms, device, session_id, days_to_wedding. A
-timestamp is a Parquet timestamp, RFC 3339 text, or whole microseconds since 1970. A file of items beside it has
-content_id and where known text, category, created.
+Columns: user_id, content_id, action, timestamp; optional duration_ms, device, session_id, days_to_event. A
+timestamp is a Parquet timestamp, RFC 3339 text, or whole microseconds since 1970. A file of items has content_id and
+optionally text, category, created.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,15 @@ from training.data.columns import codes, rows_of, sessions
 from training.data.events import ACTIONS, Catalogue, Dataset, Events
 from training.data.vectors import text_vectors
 
-Columns = Mapping[str, Sequence[Any]]
 _NEEDED = ("user_id", "content_id", "action", "timestamp")
 
 
 class DataError(Exception):
-    """A source cannot be read. The message says which file, what was found, what was expected and what to do."""
+    """A source cannot be read. The message has the file, what was found, what was expected and what to do."""
 
 
 def read_files(events: Path, items: Path | None = None) -> Dataset:
-    """A data set from a file of events and, where there is one, of items. Rows of one microsecond keep their order.
+    """A data set from a file of events and an optional file of items. Rows of one microsecond keep their order.
 
     Raises DataError, naming the file and the row, for a missing column or a value that cannot be used.
     """
@@ -67,7 +66,7 @@ def read_files(events: Path, items: Path | None = None) -> Dataset:
             duration_ms=[np.nan if v is None else v for v in columns.get("duration_ms", unknown)],
             device=[device_code(value) for value in columns.get("device", unknown)],
             session=sessions(user, time_us) if session is None else codes32(session),
-            days_to_wedding=[np.nan if v is None else v for v in columns.get("days_to_wedding", unknown)],
+            days_to_event=[np.nan if v is None else v for v in columns.get("days_to_event", unknown)],
         ),
         licence="yours",
         mapping="actions as given; sessions as given, else by 30 minutes of inactivity",
@@ -75,7 +74,7 @@ def read_files(events: Path, items: Path | None = None) -> Dataset:
 
 
 def read_columns(file: Path) -> dict[str, list[Any]]:
-    """The columns of a .parquet, .ndjson or .jsonl file."""
+    """The columns of a .parquet, .ndjson or .jsonl file by name. Raises DataError."""
     if not file.is_file():
         raise DataError(f"there is no file {file}")
     if file.suffix == ".parquet":
@@ -98,7 +97,7 @@ def read_columns(file: Path) -> dict[str, list[Any]]:
 
 
 def write_parquet(dataset: Dataset, folder: Path) -> None:
-    """`events.parquet` and `items.parquet` in `folder`, such that `read_files` gives the data set again."""
+    """Write `events.parquet` and `items.parquet` to `folder`; `read_files` returns the data set again."""
     folder.mkdir(parents=True, exist_ok=True)
     events, catalogue = dataset.events, dataset.catalogue
     session = [None if number < 0 else str(number) for number in events.session]
@@ -112,7 +111,7 @@ def write_parquet(dataset: Dataset, folder: Path) -> None:
                 "duration_ms": pa.array(events.duration_ms, from_pandas=True),
                 "device": [DEVICES[code] if code else None for code in events.device],
                 "session_id": pa.array(session, pa.string()),
-                "days_to_wedding": pa.array(events.days_to_wedding, from_pandas=True),
+                "days_to_event": pa.array(events.days_to_event, from_pandas=True),
             }
         ),
         folder / "events.parquet",
@@ -133,7 +132,7 @@ def write_parquet(dataset: Dataset, folder: Path) -> None:
 
 
 def codes32(names: Sequence[Any]) -> NDArray[np.int32]:
-    """As `codes`, for more names than an int16 counts."""
+    """As `codes`, for more names than an int16 can number; only None has −1."""
     code: dict[Any, int] = {}
     return np.fromiter(
         (-1 if name is None else code.setdefault(name, len(code)) for name in names), np.int32, len(names)

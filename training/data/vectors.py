@@ -1,14 +1,13 @@
-"""Text vectors by the runtime's own bundle, kept on disk outside the repository: a text is embedded once."""
+"""Text vectors from the runtime's own model bundle, cached on disk outside the repository."""
 
 import hashlib
 import os
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from runtime.models.bundle import Bundle
 from runtime.models.installed import PACKAGED, TEXT_ENCODER
@@ -29,8 +28,8 @@ def cache_dir() -> Path:
 def text_vectors(texts: Sequence[str], bundle: Path = BUNDLE, cache: Path | None = None) -> NDArray[np.float32]:
     """Unit rows float32 [texts, 384]; a blank text has a row of zeros.
 
-    The same text gives the same vector whatever it is embedded with, so one file per list of texts is enough; its name
-    is the digest of the bundle and of the texts. Raises BundleError where there is no usable bundle.
+    One cache file per list of texts, named by the digest of the bundle and of the texts. Raises BundleError where there
+    is no usable bundle.
     """
     loaded = Bundle.load(bundle, kind="text-encoder")
     digest = hashlib.sha256(loaded.digest.encode())
@@ -56,13 +55,6 @@ def _embed(texts: Sequence[str], bundle: Bundle) -> NDArray[np.float32]:
     for row, text in enumerate(texts):
         if text.strip():
             rows.setdefault(text, []).append(row)
-    shown = start = time.monotonic()
-    for done, (text, places) in enumerate(rows.items(), start=1):
+    for text, places in tqdm(rows.items(), "embedding texts", unit="text", delay=2, mininterval=2, leave=False):
         vectors[places] = encoder.embed(encoder.tokenize(text).ids)
-        if (now := time.monotonic()) - shown > 2:
-            shown = now
-            left_s = (now - start) / done * (len(rows) - done)
-            print(f"\r      embedding texts {done}/{len(rows)}, {left_s:.0f} s left ", end="", file=sys.stderr)
-    if shown > start:
-        print(file=sys.stderr)
     return vectors

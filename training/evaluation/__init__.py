@@ -1,1 +1,2 @@
-"""Offline evaluation: contenders under one protocol, tuned alike, with intervals and a report written from results."""
+"""Offline evaluation: recommenders under one protocol, tuned alike, with intervals and a report written from
+results."""

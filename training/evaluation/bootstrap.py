@@ -1,4 +1,4 @@
-"""Intervals by resampling users: events of one user are not independent, users are taken to be."""
+"""Bootstrap intervals by resampling users: events of one user are not independent, users are assumed to be."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,18 +17,15 @@ class Interval(NamedTuple):
     low: float
     high: float
 
-    @property
-    def above_zero(self) -> bool:
-        return self.low > 0
-
 
 def mean_interval(
     values: NDArray[np.floating], users: NDArray[np.integer], seed: int = 0, resamples: int = _RESAMPLES
 ) -> Interval:
-    """Mean of `values` [n] over events, `users` [n] saying whose they are; percentiles 2.5 and 97.5 of the resamples.
+    """Mean of `values` [n] over events, with percentiles 2.5 and 97.5 of the resamples. users [n]: whose events they
+    are.
 
     A resample draws as many users as there are, with replacement, and takes all their events. For a paired comparison
-    hand in the differences: both contenders then meet the same users.
+    pass the differences: both models are then measured on the same users. NaN for no values.
     """
     values = np.asarray(values, np.float64)
     if not len(values):
@@ -54,7 +51,7 @@ def paired_interval(
 
 @lru_cache(maxsize=4)
 def _draws(users: int, seed: int, resamples: int) -> NDArray[np.int16]:
-    """How often each resample takes each user, [resamples, users]. Drawing is most of the work and the same for every
+    """How often each resample draws each user, [resamples, users]. Cached: most of the work, and the same for every
     figure about the same users."""
     rng = np.random.default_rng(seed)
     drawn = np.empty((resamples, users), np.int16)

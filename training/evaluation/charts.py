@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from training.evaluation.results import Actions, Figure, Ranking
 
+ORACLE = "oracle (Bayes-optimal)"
 _INK = "#26323a"
 _PALETTE = ("#0b6e6e", "#d1662b", "#5b5ea6", "#b3261e", "#7a8b1c", "#8a949b")
 _STYLE: Any = {
@@ -27,27 +28,23 @@ _STYLE: Any = {
 }
 
 
-def omega_curve(series: Mapping[str, Sequence[tuple[float, Figure]]], label: str, path: Path) -> None:
-    """A line a contender with its interval, over omega."""
+def order_strength_curve(series: Mapping[str, Sequence[tuple[float, Figure]]], label: str, path: Path) -> None:
+    """A metric with its interval over the order strength ω, one line per model. series: model → (ω, figure)."""
     with mpl.rc_context(_STYLE):
-        canvas, axes = _canvas(f"{label} as order comes to matter")
+        canvas, axes = _canvas(f"{label} over order strength ω")
         for number, (name, points) in enumerate(series.items()):
-            omegas = [omega for omega, _ in points]
-            middle = [figure.value for _, figure in points]
-            colour = _PALETTE[number % len(_PALETTE)]
-            bound = name.startswith("attainable")
-            axes.plot(omegas, middle, label=name, color=_INK if bound else colour, linestyle="--" if bound else "-")
-            axes.fill_between(
-                omegas, [f.low for _, f in points], [f.high for _, f in points], alpha=0.15,
-                color=_INK if bound else colour, linewidth=0,
-            )  # fmt: skip
-        axes.set_xlabel("ω: 0 order means nothing, 1 everything follows it")
+            strengths = [strength for strength, _ in points]
+            colour, line = (_INK, "--") if name == ORACLE else (_PALETTE[number % len(_PALETTE)], "-")
+            axes.plot(strengths, [figure.value for _, figure in points], label=name, color=colour, linestyle=line)
+            low, high = ([getattr(figure, bound) for _, figure in points] for bound in ("low", "high"))
+            axes.fill_between(strengths, low, high, alpha=0.15, color=colour, linewidth=0)
+        axes.set_xlabel("order strength ω (0: the order of events does not matter, 1: it matters fully)")
         axes.set_ylabel(label)
         _save(canvas, path)
 
 
 def training_curve(curve: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
-    """Losses of training and validation, and validation accuracy on an axis of its own, over epochs."""
+    """Training and validation loss, and beside them validation accuracy and HR@10, over epochs."""
     with mpl.rc_context(_STYLE):
         canvas = Canvas(figsize=(8, 4.4), layout="constrained")
         left, right = canvas.subplots(1, 2)
@@ -68,8 +65,8 @@ def training_curve(curve: Sequence[Mapping[str, Any]], title: str, path: Path) -
                 label=f"{name}, validation",
             )
         for colour, part, name in (
-            (_PALETTE[2], "accuracy", "accuracy of the action"),
-            (_PALETTE[3], "hit_rate", "hits in 10"),
+            (_PALETTE[2], "accuracy", "next-action accuracy"),
+            (_PALETTE[3], "hit_rate", "HR@10"),
         ):
             right.plot(
                 epochs,
@@ -83,14 +80,14 @@ def training_curve(curve: Sequence[Mapping[str, Any]], title: str, path: Path) -
             axes.set_xlabel("epoch")
             axes.set_ylabel(label)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        canvas.suptitle(f"Trained on {title}", x=0.01, ha="left", color=_INK, fontsize=11)
+        canvas.suptitle(f"Training on {title}", x=0.01, ha="left", color=_INK, fontsize=11)
         _save(canvas, path)
 
 
 def cold_start(rankings: Sequence[Ranking], title: str, path: Path) -> None:
-    """R(k): NDCG@10 from the last k events over NDCG@10 from all, on the same targets."""
+    """R(k): NDCG@10 from the last k events divided by NDCG@10 from the whole history, on the same targets."""
     with mpl.rc_context(_STYLE):
-        canvas, axes = _canvas(f"R(k) on {title}")
+        canvas, axes = _canvas(f"Cold start, R(k), on {title}")
         for number, ranking in enumerate(rankings):
             figures = ranking.cold_start_ndcg10
             warm = figures.get("all", 0.0)
@@ -98,28 +95,29 @@ def cold_start(rankings: Sequence[Ranking], title: str, path: Path) -> None:
                 continue
             ks = [int(k) for k in figures if k != "all"]
             axes.plot(
-                ks, [figures[str(k)] / warm for k in ks], marker="o", label=ranking.contender,
+                ks, [figures[str(k)] / warm for k in ks], marker="o", label=ranking.model,
                 color=_PALETTE[number % len(_PALETTE)],
             )  # fmt: skip
         axes.axhline(0.9, color=_INK, linestyle=":", linewidth=1)
-        axes.set_xlabel("events of history")
-        axes.set_ylabel("share of warm NDCG@10")
+        axes.set_xlabel("k: events of history")
+        axes.set_ylabel("R(k): share of the NDCG@10 with the whole history")
         axes.set_ylim(bottom=0)
         _save(canvas, path)
 
 
 def calibration(actions: Sequence[Actions], title: str, path: Path) -> None:
-    """Stated probability against how often it happened, all actions together; bins with few events are left out."""
+    """Predicted probability against observed share, all actions together; bins with fewer than 30 events are left
+    out."""
     with mpl.rc_context(_STYLE):
         canvas, axes = _canvas(f"Calibration on {title}")
         axes.plot([0, 1], [0, 1], color=_INK, linestyle=":", linewidth=1)
         for number, one in enumerate(actions):
             enough = [row for row, count in enumerate(one.bins.count) if count >= 30]
             axes.plot(
-                [one.bins.stated[row] for row in enough], [one.bins.observed[row] for row in enough], marker="o",
-                label=one.contender, color=_PALETTE[number % len(_PALETTE)],
+                [one.bins.predicted[row] for row in enough], [one.bins.observed[row] for row in enough], marker="o",
+                label=one.model, color=_PALETTE[number % len(_PALETTE)],
             )  # fmt: skip
-        axes.set_xlabel("stated probability")
+        axes.set_xlabel("predicted probability")
         axes.set_ylabel("observed share")
         _save(canvas, path)
 

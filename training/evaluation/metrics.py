@@ -1,22 +1,22 @@
-"""Ranking and classification figures as functions of arrays. Ranks are over the full catalogue, never a sample."""
+"""Ranking and classification metrics as functions of arrays. Ranks are over the full catalogue, never a sample."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import f1_score, roc_auc_score
 
 Floats = NDArray[np.float64]
-NEVER = np.iinfo(np.int64).max  # rank of a target that was not among the candidates
+NEVER = np.iinfo(np.int64).max  # rank of a target that is not among the candidates
 
 
 def ranks(
     scores: NDArray[np.float32], targets: NDArray[np.integer], excluded: NDArray[np.bool_] | None = None
 ) -> NDArray[np.int64]:
-    """Place of each row's target, 0 for the best: int64 [b]. scores [b, items], targets [b].
+    """Rank of each row's target, 0 for the best: int64 [b]. scores [b, items], targets [b].
 
-    Ties go to the lower item index, so a score that is the same for all ranks the catalogue in its order and gains
-    nothing by it. `excluded` items [b, items] are not candidates; an excluded target has rank NEVER. A score that is
-    not a number is an error, not a last place.
+    Ties go to the lower item index, so constant scores rank the catalogue in its own order and gain nothing.
+    `excluded` items [b, items] are not candidates; an excluded target has rank NEVER. Raises ValueError for NaN scores.
     """
     if np.isnan(scores).any():
         raise ValueError(f"{int(np.isnan(scores).any(axis=1).sum())} of {len(scores)} rows have scores that are NaN")
@@ -31,7 +31,7 @@ def ranks(
 
 
 def hit_rate(ranks: NDArray[np.int64], k: int) -> Floats:
-    """1 where the target is among the first k. With one target a row this is recall@k too."""
+    """1 where the target is among the first k. With one target per query this equals recall@k."""
     return (ranks < k).astype(np.float64)
 
 
@@ -41,6 +41,7 @@ def ndcg(ranks: NDArray[np.int64], k: int) -> Floats:
 
 
 def reciprocal_rank(ranks: NDArray[np.int64]) -> Floats:
+    """1 / (rank + 1), 0 for NEVER."""
     return np.where(ranks == NEVER, 0.0, 1 / (np.minimum(ranks, NEVER - 1) + 1.0))
 
 
@@ -56,56 +57,51 @@ class ActionFigures(NamedTuple):
 def action_figures(probabilities: NDArray[np.floating], actions: NDArray[np.integer]) -> ActionFigures:
     """probabilities [n, classes], rows summing to one; actions [n]. Macro-F1 is over the classes that occur."""
     predicted = probabilities.argmax(axis=1)
+    f1 = f1_score(actions, predicted, labels=np.unique(actions), average="macro", zero_division=0)
     return ActionFigures(
         accuracy=float((predicted == actions).mean()),
-        macro_f1=macro_f1(predicted, actions, probabilities.shape[1]),
+        macro_f1=float(f1),
         log_loss=float(log_losses(probabilities, actions).mean()),
         calibration_error=calibration(probabilities, actions).error,
     )
 
 
 def log_losses(probabilities: NDArray[np.floating], actions: NDArray[np.integer]) -> Floats:
-    """−ln of the probability given to what happened, [n]; probabilities below 1e-7 count as 1e-7."""
+    """−ln of the probability of each observed action, [n]; probabilities below 1e-7 count as 1e-7.
+
+    One value per event, which paired intervals need; scikit-learn's `log_loss` is their mean.
+    """
     given = probabilities[np.arange(len(actions)), actions].astype(np.float64)
     return -np.log(given.clip(1e-7))
 
 
-def macro_f1(predicted: NDArray[np.integer], actions: NDArray[np.integer], classes: int) -> float:
-    """Mean F1 over the classes that occur among `actions`; a class never predicted counts 0."""
-    table = np.bincount(actions.astype(np.int64) * classes + predicted, minlength=classes**2).reshape(classes, classes)
-    right, actual, guessed = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
-    f1 = 2 * right / np.maximum(actual + guessed, 1)
-    return float(f1[actual > 0].mean())
-
-
 class Calibration(NamedTuple):
-    """Of equal-width bins of stated probability, all classes together: mean stated, observed share, events [bins].
-    `error` is the mean |stated − observed| weighted by events (static calibration error, Nixon et al. 2019)."""
+    """Reliability over equal-width bins of the predicted probability, all classes together.
 
-    stated: Floats
+    predicted (mean), observed (share) and events, each [bins]; error: mean |predicted − observed| weighted by events
+    (static calibration error, Nixon et al. 2019).
+    """
+
+    predicted: Floats
     observed: Floats
     events: Floats
     error: float
 
 
 def calibration(probabilities: NDArray[np.floating], actions: NDArray[np.integer], bins: int = 10) -> Calibration:
-    stated = probabilities.astype(np.float64).ravel()
+    """probabilities [n, classes], actions [n]."""
+    predicted = probabilities.astype(np.float64).ravel()
     happened = (np.arange(probabilities.shape[1]) == np.asarray(actions)[:, None]).ravel()
-    place = np.minimum((stated * bins).astype(np.int64), bins - 1)
+    place = np.minimum((predicted * bins).astype(np.int64), bins - 1)
     count = np.bincount(place, minlength=bins).astype(np.float64)
-    mean_stated = np.bincount(place, stated, minlength=bins) / np.maximum(count, 1)
+    mean_predicted = np.bincount(place, predicted, minlength=bins) / np.maximum(count, 1)
     observed = np.bincount(place, happened, minlength=bins) / np.maximum(count, 1)
-    return Calibration(
-        mean_stated, observed, count, float((count * abs(mean_stated - observed)).sum() / max(count.sum(), 1))
-    )
+    error = (count * abs(mean_predicted - observed)).sum() / max(count.sum(), 1)
+    return Calibration(mean_predicted, observed, count, float(error))
 
 
 def auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
-    """Chance that a positive scores above a negative, ties half (Mann-Whitney). NaN where one kind is missing."""
-    _, group, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    mean_rank = (np.cumsum(counts) - (counts - 1) / 2)[group]
-    positives = int(positive.sum())
-    negatives = len(positive) - positives
-    if not positives or not negatives:
+    """Area under the ROC curve; NaN where only one class occurs."""
+    if positive.all() or not positive.any():
         return float("nan")
-    return float((mean_rank[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    return float(roc_auc_score(positive, scores))

@@ -1,25 +1,25 @@
-"""What a user vector knows: a linear probe against the true taste of simulated users."""
+"""A linear probe: how much of the true taste of simulated users a user vector holds."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.answers import Asked
 from training.evaluation.protocol import HasUserVectors
+from training.evaluation.queries import EvaluationQueries
 
 _FOLDS = 5
 _PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
-def probe_cosine(contender: HasUserVectors, asked: Asked, taste: NDArray[np.float64]) -> float:
-    """Mean cosine between the true taste [users, t] and what a ridge regression reads from the user's vector.
+def probe_cosine(recommender: HasUserVectors, queries: EvaluationQueries, taste: NDArray[np.float64]) -> float:
+    """Mean cosine between the true taste [users, t] and a ridge regression's prediction of it from the user vector.
 
-    One vector a user, from the history before the user's last moment; users are predicted by a probe that did not see
-    them; the best of a few penalties.
+    One vector per user, from the history before the user's last query; predictions are out of fold, with the best of a
+    few penalties.
     """
-    last = np.r_[asked.ranked.user[1:] != asked.ranked.user[:-1], True]
-    moments = asked.ranked.take(np.flatnonzero(last))
-    vectors = contender.user_vectors(moments.histories, moments.now_us, moments.device).astype(np.float64)
-    return linear_probe(vectors, taste[moments.user])
+    last = np.r_[queries.ranking.user[1:] != queries.ranking.user[:-1], True]
+    latest = queries.ranking.take(np.flatnonzero(last))
+    vectors = recommender.user_vectors(latest.histories, latest.now_us, latest.device).astype(np.float64)
+    return linear_probe(vectors, taste[latest.user])
 
 
 def linear_probe(vectors: NDArray[np.float64], truth: NDArray[np.float64]) -> float:

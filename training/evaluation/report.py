@@ -1,119 +1,135 @@
-"""REPORT.md, its charts and the model card, written from the results file: no figure is typed."""
+"""REPORT.md, its charts and the model card, written from the results file. No figure is typed by hand."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from training.evaluation import charts
-from training.evaluation.baselines import BEYOND_THE_USUAL, FLOOR
+from training.evaluation.baselines import EXTENDED_BLENDS, REFERENCE_BASELINES
+from training.evaluation.markdown import table
 from training.evaluation.model_card import model_card
 from training.evaluation.results import Actions, Figure, Margin, Ranking, Results, SetResult
-from training.evaluation.table import table
-from training.evaluation.targets import interval, set_name, signed, targets
-from training.evaluation.trainings import trainings
+from training.evaluation.targets import interval, set_name, sign, signed, targets
+from training.evaluation.training_section import training_section
 
 _OPENING = """\
-# How well the sequence model foretells
+# Offline evaluation of the sequence model
 
-Written by `vows-edge evaluate`; every figure comes from `{results}`, from what `tune`, `ablate` and
-`incremental` wrote beside it, and from the reference's own metrics.
+Written by `vows-edge evaluate`. Every figure comes from `{results}`, from the files that `tune`, `ablate` and
+`incremental` write beside it, and from the metrics of the reference checkpoint.
 
-What this cannot show: real sets are offline logs of other people's products, so a ranking is judged by what users met
-under another system; simulated worlds are assumptions played out, and show whether order is learnt where there is
-order, not that couples behave so. Rankings are over the whole catalogue, ties go to the lower item number. Intervals
-are 95 %, by resampling users. Every contender is tuned on the same validation events; baselines are then fitted on
-train and validation together, and on real sets the sequence model that validation chose sees both for one more epoch.
-Margins are against the baseline that is best on the test events, which favours the baseline;
-against the best one without the blends that go beyond what the literature compares with ({beyond});
-against recency-decayed EASE and kNN + Markov; and against the simple model that is served without training.
+**Limits.** Real data sets are logs of other products: a ranking is judged by what users engaged with under another
+system. Simulated worlds are assumptions about users: they show whether a model learns order where there is order, and
+say nothing about real couples. ω (order strength) is how much the order of events matters in a simulated world: at 0
+the actions of a user are exchangeable, at 1 sessions follow intents and intents follow phases.
+
+**Protocol.** Rankings are over the whole catalogue; ties go to the lower item index. Intervals are 95 %, by resampling
+users. Hyperparameters of all models are selected on the same validation events, over the grids in
+`training/evaluation/baselines/`; *popularity* and *popularity, 7 days* have none: the window of seven days is fixed,
+not tuned. Baselines are then refitted on train and validation together; on real data the sequence model with the best
+validation loss is trained for one more epoch on both. Differences are to the baseline that is best on the test events,
+which favours the baseline; to the best standard baseline, without {extended}; to recency-decayed EASE and kNN + Markov;
+and to the simple model, which is served without training.
 """
 _LEGEND = """\
-*sequence*: the model alone, by a recipe chosen on the set's validation part; *sequence + recency*: blended with what is
-popular this week and with the user's own history; *blend of everything + sequence*: one more part of the blend of all
-baselines. The weights of each blend are searched for on the same validation events. Above: by more than the interval.
+*sequence*: the model alone, with a recipe selected on the data set's validation part. *sequence + recency*: blended
+with the popularity of the last seven days and the user's own history. *blend of everything + sequence*: the blend of
+all baselines with the model as one more part. The weights of every blend are selected on the same validation events.
+"Above" and "better" mean that the whole interval is above zero; "significantly worse" that all of it is below.
 """
-_FIRST = ("deskdrop",)  # the closest real thing is reported first
+_FIRST = ("deskdrop",)  # the data set closest to this product is reported first
 
 
-def write_report(results: Results, path: Path, measured: Path, checkpoint: Path) -> None:
-    """The report at `path`, charts in `charts/` and MODEL_CARD.md beside it.
+def write_report(results: Results, path: Path, records: Path, checkpoint: Path) -> None:
+    """Write the report to `path`, and charts/ and MODEL_CARD.md beside it.
 
-    measured: the folder with what else was measured, see trainings; checkpoint: whose training curve is drawn.
+    records: the folder with the records of ablations, tuning and incremental training; checkpoint: whose training curve
+    is drawn.
     """
     folder = path.parent / "charts"
-    order = sorted(results.sets, key=lambda s: (s.omega is not None, not s.key.startswith(_FIRST), s.omega or 0, s.key))
-    parts = [
-        _OPENING.format(results="training/results.json", beyond="; ".join(f"*{name}*" for name in BEYOND_THE_USUAL))
-    ]
-    simulated = [one for one in order if one.omega is not None]
-    parts += [one_screen(results)]
-    if simulated:
-        parts.append(_omega(simulated, folder))
+    order = sorted(
+        results.sets,
+        key=lambda s: (s.order_strength is not None, not s.key.startswith(_FIRST), s.order_strength or 0, s.key),
+    )
+    extended = " and ".join(f"*{name}*" for name in EXTENDED_BLENDS)
+    parts = [_OPENING.format(results="training/results.json", extended=extended), summary_table(results)]
+    if simulated := [one for one in order if one.order_strength is not None]:
+        parts.append(_order_strength(simulated, folder))
     parts += [_set(one, folder) for one in order]
-    parts.append(trainings(measured, checkpoint, folder))
+    parts.append(training_section(records, checkpoint, folder))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
     (path.parent / "MODEL_CARD.md").write_text(model_card(results), encoding="utf-8")
 
 
-def one_screen(results: Results) -> str:
-    """Target by target."""
+def summary_table(results: Results) -> str:
+    """Every target with what was measured, as Markdown."""
     words = {True: "reached", False: "**not reached**", None: ""}
     rows, before = [], ""
     for target in targets(results):
-        promise = "" if target.promise == before else target.promise
-        rows.append([promise, target.place, target.contender, target.found, words[target.reached]])
-        before = target.promise
-    return "\n".join(["## In one screen", "", table(["target", "set", "contender", "found", ""], rows), "", _LEGEND])
+        rows.append(
+            [
+                "" if target.target == before else target.target, target.data, target.model, target.found,
+                words[target.reached],
+            ]
+        )  # fmt: skip
+        before = target.target
+    return "\n".join(["## Summary", "", table(["target", "data", "model", "measured", ""], rows), "", _LEGEND])
 
 
 def verdict(margin: Margin) -> str:
-    difference = margin.difference
-    words = "not told apart from"
-    if difference.low > 0:
-        words = "above"
-    elif difference.high < 0:
-        words = "**below**"
-    return f"{margin.contender} is {words} {margin.baseline} in {margin.metric}, {signed(difference)}"
+    """One sentence: better, significantly worse, or no difference found."""
+    ours, theirs, metric = margin.model, margin.baseline, margin.metric
+    sentence = {
+        1: f"{ours} is better than {theirs} in {metric}",
+        0: f"no difference found between {ours} and {theirs} in {metric}",
+        -1: f"{ours} is **significantly worse** than {theirs} in {metric}",
+    }[sign(margin.difference)]
+    return f"{sentence}: {signed(margin.difference)}"
 
 
-def _omega(simulated: Sequence[SetResult], folder: Path) -> str:
-    """The curve over omega: every contender that acts, the best baseline alone of its kind, and the bound."""
+def _order_strength(simulated: Sequence[SetResult], folder: Path) -> str:
+    """Accuracy and NDCG over ω: models that are not baselines, the best baseline of each kind, and the oracle."""
     accuracy: dict[str, list[tuple[float, Figure]]] = {}
     ndcg: dict[str, list[tuple[float, Figure]]] = {}
     rows = []
     for one in simulated:
-        omega = float(one.omega or 0)
+        omega = float(one.order_strength or 0)
         for acting in one.actions:
-            if acting.contender not in one.baselines or acting.contender == _best_actions(one):
-                accuracy.setdefault(_label(one, acting.contender), []).append((omega, acting.accuracy))
+            if acting.model not in one.baselines or acting.model == _best_actions(one):
+                accuracy.setdefault(_label(one, acting.model), []).append((omega, acting.accuracy))
         for ranking in one.rankings:
-            if ranking.contender not in one.baselines or ranking.contender == _best_ranking(one):
-                ndcg.setdefault(_label(one, ranking.contender), []).append((omega, ranking.slices["all"]["NDCG@10"]))
-        if one.bound:
-            accuracy.setdefault("attainable bound", []).append((omega, one.bound.accuracy))
-        if bound := one.bound:
-            told = [f"{name} {value:.3f}" for name, value in bound.contender_accuracy.items() if _kept(one, name)]
-            way = [f"{name} {share:.0%}" for name, share in bound.way_from_baseline.items()]
-            figures = [f"{bound.accuracy.value:.3f}", ", ".join(told), ", ".join(way)]
-        else:
-            figures = ["", "", ""]
+            if ranking.model not in one.baselines or ranking.model == _best_ranking(one):
+                ndcg.setdefault(_label(one, ranking.model), []).append((omega, ranking.slices["all"]["NDCG@10"]))
+        figures = ["", "", ""]
+        if oracle := one.oracle:
+            accuracy.setdefault(charts.ORACLE, []).append((omega, oracle.accuracy))
+            best = _best_actions(one)
+            models = [
+                f"{name} {value:.3f}"
+                for name, value in oracle.model_accuracy.items()
+                if name not in one.baselines or name == best
+            ]
+            gap = [f"{name} {share:.0%}" for name, share in oracle.gap_closed.items()]
+            figures = [f"{oracle.accuracy.value:.3f}", ", ".join(models), ", ".join(gap)]
         text = "" if one.text_share is None else f"{one.text_share:.0%}"
         rows.append([f"{omega:g}", ", ".join(str(seed) for seed in one.seeds), *figures, text])
-    charts.omega_curve(accuracy, "next-action accuracy", folder / "omega-accuracy.svg")
-    charts.omega_curve(ndcg, "NDCG@10", folder / "omega-ndcg.svg")
-    head = ["ω", "worlds", "bound", "accuracy on the bound's events", "way to the bound", "text share"]
+    charts.order_strength_curve(accuracy, "next-action accuracy", folder / "order-strength-accuracy.svg")
+    charts.order_strength_curve(ndcg, "NDCG@10", folder / "order-strength-ndcg.svg")
+    head = ["ω", "worlds", "oracle accuracy", "accuracy on the same events", "gap closed", "explained by text"]
     return "\n".join(
         [
-            "## What order is worth: simulated worlds",
+            "## Simulated worlds over order strength ω",
             "",
-            "Held-out worlds, each contender fitted on a world's past and asked of its future. The bound is an exact",
-            "filter that knows the simulator and sees the log. Text share: of lasting utility, predicted from the text",
-            "vectors out of fold.",
+            "Held-out worlds: every model is fitted on the past of a world and tested on its future. The oracle is the",
+            "Bayes-optimal filter. It knows the simulator's laws and every hidden trait of the items: an upper limit",
+            "that no model reaches. Gap closed: share of the gap in accuracy between the best baseline and the oracle.",
+            "Explained by text: share of the variance of lasting utility that a linear map of the text vectors",
+            "predicts out of fold.",
             "",
             table(head, rows),
             "",
-            "![accuracy over omega](charts/omega-accuracy.svg)",
-            "![NDCG over omega](charts/omega-ndcg.svg)",
+            "![accuracy over order strength](charts/order-strength-accuracy.svg)",
+            "![NDCG over order strength](charts/order-strength-ndcg.svg)",
             "",
         ]
     )
@@ -123,7 +139,7 @@ def _set(one: SetResult, folder: Path) -> str:
     lines = [
         f"## {set_name(one)}",
         "",
-        f"{one.protocol}. {one.targets:,} targets of {one.users_asked:,} users over {one.items:,} items; "
+        f"{one.protocol}. {one.targets:,} targets of {one.users:,} users over {one.items:,} items; "
         f"{one.action_events:,} actions. Seeds {', '.join(str(seed) for seed in one.seeds)}.",
         "",
         f"Licence: {one.licence}. Mapping: {one.mapping}.",
@@ -134,43 +150,51 @@ def _set(one: SetResult, folder: Path) -> str:
     slug = one.key.replace(", ", "-").replace(" ", "-")
     if one.rankings:
         lines += [_rankings(one), "", _slices(one), ""]
-        shown = [r for r in one.rankings if r.contender not in one.baselines]
-        shown += sorted((r for r in one.rankings if r.contender in one.baselines), key=_ndcg, reverse=True)[:4]
+        shown = [r for r in one.rankings if r.model not in one.baselines]
+        shown += sorted((r for r in one.rankings if r.model in one.baselines), key=_ndcg, reverse=True)[:4]
         if any(r.cold_start_ndcg10 for r in shown):
             charts.cold_start(shown, set_name(one), folder / f"{slug}-cold-start.svg")
-            lines += [_cold(one.rankings), "", f"![R(k)](charts/{slug}-cold-start.svg)", ""]
-    if one.actions and one.action_events:
+            lines += [_cold(one.rankings), "", f"![cold start](charts/{slug}-cold-start.svg)", ""]
+    if one.actions and one.action_events and one.one_class:
+        lines += [
+            "Next action: every event of this data set has the same action, so any model that has seen one event is "
+            "always right. Accuracy, F1, log-loss and calibration would say nothing and are not printed.",
+            "",
+        ]
+    elif one.actions and one.action_events:
         lines += [_actions(one.actions), ""]
         charts.calibration(_calibrated(one), set_name(one), folder / f"{slug}-calibration.svg")
         lines += [f"![calibration](charts/{slug}-calibration.svg)", ""]
-    if one.bound:
-        bound = one.bound
+    if oracle := one.oracle:
+        ndcg = "" if oracle.ndcg10 is None else f", NDCG@10 {oracle.ndcg10:.3f}"
         lines += [
-            f"Bound on {bound.events:,} events of {bound.users} users: accuracy {interval(bound.accuracy)}, macro-F1 "
-            f"{bound.macro_f1:.3f}, log-loss {bound.log_loss:.3f}, NDCG@10 {bound.ndcg10:.3f}.",
+            f"Oracle on {oracle.events:,} events of {oracle.users} users: accuracy {interval(oracle.accuracy)}, "
+            f"macro-F1 {oracle.macro_f1:.3f}, log-loss {oracle.log_loss:.3f}{ndcg}.",
             "",
         ]
-    lines += [f"- probe of {name}'s user vector: cosine {cosine:.3f}" for name, cosine in one.probe_cosine.items()]
-    lines += [f"- {verdict(margin)}" for margin in one.margins]
-    lines += [f"- {line}" for line in _where_behind(one)]
+    lines += [
+        f"- linear probe of {name}'s user vector: cosine {cosine:.3f}" for name, cosine in one.probe_cosine.items()
+    ]
+    lines += [f"- {verdict(margin)}" for margin in one.printed_margins()]
+    lines += [f"- {line}" for line in _slices_not_above(one)]
     lines += [f"- {name} has no figures: {why}" for name, why in one.failed.items()]
     return "\n".join([*lines, ""])
 
 
-def _where_behind(one: SetResult) -> list[str]:
-    """For each contender that is not above a baseline of the floor on real data: by slice, where it is not."""
-    if one.omega is not None:
+def _slices_not_above(one: SetResult) -> list[str]:
+    """By slice, the figures of each model that is not above a reference baseline on real data."""
+    if one.order_strength is not None:
         return []
-    by_name = {ranking.contender: ranking for ranking in one.rankings}
+    by_name = {ranking.model: ranking for ranking in one.rankings}
     lines = []
     for margin in one.margins:
-        if margin.contender in one.baselines or margin.metric != "NDCG@10" or margin.difference.low > 0:
+        if margin.model in one.baselines or margin.metric != "NDCG@10" or margin.difference.low > 0:
             continue
-        ours, theirs = by_name[margin.contender], by_name[margin.baseline]
-        if margin.baseline in FLOOR:
+        ours, theirs = by_name[margin.model], by_name[margin.baseline]
+        if margin.baseline in REFERENCE_BASELINES:
             slices = [name for name in ours.slices if name != "all" and name in theirs.slices]
-            told = ", ".join(f"{name} {_ndcg(ours, name):.3f} to {_ndcg(theirs, name):.3f}" for name in slices)
-            lines.append(f"where {margin.contender} is not above {margin.baseline}: {told}")
+            figures = ", ".join(f"{name} {_ndcg(ours, name):.3f} to {_ndcg(theirs, name):.3f}" for name in slices)
+            lines.append(f"{margin.model} to {margin.baseline} by slice: {figures}")
     return lines
 
 
@@ -180,7 +204,7 @@ def _rankings(one: SetResult) -> str:
         figures = ranking.slices["all"]
         rows.append(
             [
-                ranking.contender,
+                ranking.model,
                 interval(figures["HR@10"]),
                 interval(figures["NDCG@10"]),
                 f"{figures['MRR'].value:.3f}",
@@ -190,16 +214,17 @@ def _rankings(one: SetResult) -> str:
                 ", ".join(f"{key} {value}" for key, value in ranking.choice.items()),
             ]
         )
-    return table(["ranking", "HR@10", "NDCG@10", "MRR", "recall@50", "NDCG@10 shuffled", "AUC", "chosen"], rows)
+    head = ["ranking", "HR@10", "NDCG@10", "MRR", "recall@50", "NDCG@10, shuffled history", "AUC", "hyperparameters"]
+    return table(head, rows)
 
 
 def _slices(one: SetResult) -> str:
     names = list(dict.fromkeys(name for ranking in one.rankings for name in ranking.slices if name != "all"))
     rows = [
-        [r.contender, *(interval(r.slices[name]["NDCG@10"]) if name in r.slices else "" for name in names)]
+        [r.model, *(interval(r.slices[name]["NDCG@10"]) if name in r.slices else "" for name in names)]
         for r in one.rankings
     ]
-    note = "" if one.repeats else "\n\nNobody comes back to an item here: what was seen is no candidate."
+    note = "" if one.repeats else "\n\nUsers do not repeat items here: items of the history are not candidates."
     return table(["NDCG@10 by slice", *names], rows) + note
 
 
@@ -210,14 +235,14 @@ def _cold(rankings: Sequence[Ranking]) -> str:
         figures = ranking.cold_start_ndcg10
         warm = figures.get("all", 0.0)
         shares = [f"{figures[k]:.3f} ({figures[k] / warm:.2f})" if warm else f"{figures[k]:.3f}" for k in ks]
-        rows.append([ranking.contender, *shares])
-    return table(["NDCG@10 (share of warm) with", *(f"{k} events" for k in ks)], rows)
+        rows.append([ranking.model, *shares])
+    return table(["NDCG@10 (share of that with the whole history) with", *(f"{k} events" for k in ks)], rows)
 
 
 def _actions(actions: Sequence[Actions]) -> str:
     rows = [
         [
-            one.contender,
+            one.model,
             interval(one.accuracy),
             f"{one.macro_f1:.3f}",
             interval(one.log_loss),
@@ -226,11 +251,12 @@ def _actions(actions: Sequence[Actions]) -> str:
         ]
         for one in actions
     ]
-    return table(["next action", "accuracy", "macro-F1", "log-loss", "calibration error", "accuracy shuffled"], rows)
+    head = ["next action", "accuracy", "macro-F1", "log-loss", "calibration error", "accuracy, shuffled history"]
+    return table(head, rows)
 
 
 def _calibrated(one: SetResult) -> list[Actions]:
-    shown = [a for a in one.actions if a.contender not in one.baselines or a.contender == _best_actions(one)]
+    shown = [a for a in one.actions if a.model not in one.baselines or a.model == _best_actions(one)]
     return shown or list(one.actions[:1])
 
 
@@ -239,18 +265,14 @@ def _ndcg(ranking: Ranking, name: str = "all") -> float:
 
 
 def _best_ranking(one: SetResult) -> str | None:
-    found = [r for r in one.rankings if r.contender in one.baselines]
-    return max(found, key=_ndcg).contender if found else None
+    found = [r for r in one.rankings if r.model in one.baselines]
+    return max(found, key=_ndcg).model if found else None
 
 
 def _best_actions(one: SetResult) -> str | None:
-    found = [a for a in one.actions if a.contender in one.baselines]
-    return max(found, key=lambda a: a.accuracy.value).contender if found else None
+    found = [a for a in one.actions if a.model in one.baselines]
+    return max(found, key=lambda a: a.accuracy.value).model if found else None
 
 
-def _label(one: SetResult, contender: str) -> str:
-    return "best baseline" if contender in one.baselines else contender
-
-
-def _kept(one: SetResult, name: str) -> bool:
-    return name not in one.baselines or name == _best_actions(one)
+def _label(one: SetResult, model: str) -> str:
+    return "best baseline" if model in one.baselines else model

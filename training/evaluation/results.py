@@ -1,4 +1,4 @@
-"""What an evaluation found, as it is stored: the report and the model card only read this."""
+"""The results of an evaluation as stored in results.json. The report and the model card read nothing else."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,31 @@ import msgspec
 
 from training.evaluation.bootstrap import Interval
 
-FORMAT = 1
+FORMAT = 2
+
+# Keys of format 1 → their names now. `read` applies them, so that results measured before the change stay usable.
+_FORMAT_1_KEYS = {
+    "contender": "model",
+    "contender_accuracy": "model_accuracy",
+    "contender_ndcg10": "model_ndcg10",
+    "way_from_baseline": "gap_closed",
+    "bound": "oracle",
+    "omega": "order_strength",
+    "users_asked": "users",
+    "twins": "without_model",
+    "stated": "predicted",
+}
+# Names of data sets and models, and sentences, that are stored as values.
+_FORMAT_1_WORDS = (
+    ("simulated, omega ", "simulated, order strength "),
+    ("simulated, ω = ", "simulated, order strength "),
+    ("pretrained on other worlds", "fine-tuned from other worlds"),
+    (
+        "it shows whether order is learnt where there is order, nothing else",
+        "it shows only whether a model learns order",
+    ),
+    ("do not foretell each other", "do not predict each other"),
+)
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -19,35 +43,38 @@ class Figure(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, interval: Interval) -> "Figure":
+        """Rounded to five decimals."""
         return cls(*(round(float(number), 5) for number in interval))
 
 
 class Ranking(msgspec.Struct, frozen=True, kw_only=True):
-    """One contender's rankings. `slices`: slice → metric → figure; a slice without targets is left out."""
+    """The rankings of one model. slices: slice → metric → figure; a slice without targets is left out."""
 
-    contender: str
+    model: str
     slices: dict[str, dict[str, Figure]]
     shuffled_ndcg10: Figure
-    cold_start_ndcg10: dict[str, float]  # events of history → NDCG@10 on the same targets; "all" is the warm one
+    cold_start_ndcg10: dict[str, float]  # events of history → NDCG@10 on the same targets; "all" is the whole history
     engaged_auc: float | None  # engaged against skipped items, mean over users; None where nothing is skipped
-    engaged_gap: float | None = None  # their mean scores' distance in standard deviations, mean over users
-    seeds_ndcg10: list[float] = []  # a figure a seed or world
-    order_ndcg10: Figure | None = None  # NDCG@10 less that from shuffled histories, on the same targets
+    engaged_gap: float | None = None  # difference of their mean scores in standard deviations, mean over users
+    seeds_ndcg10: list[float] = []  # one figure per seed or world
+    order_ndcg10: Figure | None = None  # NDCG@10 minus that from shuffled histories, on the same targets
     choice: dict[str, Any]
     settings_tried: int
     fit_seconds: float
 
 
 class Bins(msgspec.Struct, frozen=True):
-    stated: list[float]
+    """A reliability diagram: mean predicted probability, observed share and events of each bin."""
+
+    predicted: list[float]
     observed: list[float]
     count: list[float]
 
 
 class Actions(msgspec.Struct, frozen=True, kw_only=True):
-    """One contender's action probabilities."""
+    """The action probabilities of one model."""
 
-    contender: str
+    model: str
     accuracy: Figure
     log_loss: Figure
     macro_f1: float
@@ -59,16 +86,16 @@ class Actions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Margin(msgspec.Struct, frozen=True, kw_only=True):
-    """contender − baseline on the same events, resampling the same users for both."""
+    """model − baseline on the same events, resampling the same users for both."""
 
-    contender: str
+    model: str
     baseline: str
     metric: str
     difference: Figure
 
 
-class Bound(msgspec.Struct, frozen=True, kw_only=True):
-    """The exact filter on the events of some users, and everybody else on the same events."""
+class Oracle(msgspec.Struct, frozen=True, kw_only=True):
+    """The Bayes-optimal filter on the events of some users, and every model on the same events."""
 
     users: int
     events: int
@@ -76,24 +103,24 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     log_loss: float
     macro_f1: float
     ndcg10: float | None
-    contender_accuracy: dict[str, float]
-    contender_ndcg10: dict[str, float]
-    way_from_baseline: dict[str, float]  # share of the way from the best baseline's accuracy to the bound
+    model_accuracy: dict[str, float]
+    model_ndcg10: dict[str, float]
+    gap_closed: dict[str, float]  # share of the gap between the best baseline's accuracy and the oracle's
 
 
 class SetResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One data set under one protocol. `key` names the row: the same key measured again takes its place."""
+    """One data set under one protocol. `key` names the row: the same key measured again replaces it."""
 
     key: str
     name: str
     protocol: str
-    omega: float | None = None
+    order_strength: float | None = None  # ω of simulated worlds, None for real data
     seeds: list[int] = []
     licence: str = ""
     mapping: str = ""
     limits: list[str] = []
     items: int = 0
-    users_asked: int = 0
+    users: int = 0
     targets: int = 0
     action_events: int = 0
     repeats: bool = True
@@ -101,29 +128,60 @@ class SetResult(msgspec.Struct, frozen=True, kw_only=True):
     rankings: list[Ranking] = []
     actions: list[Actions] = []
     margins: list[Margin] = []
-    bound: Bound | None = None
+    oracle: Oracle | None = None
     probe_cosine: dict[str, float] = {}
     baselines: list[str] = []
-    twins: dict[str, str] = {}  # contender with the model in it → the same without
-    failed: dict[str, str] = {}  # contender → why it has no figures
+    without_model: dict[str, str] = {}  # blend with the sequence model → the same blend without it
+    failed: dict[str, str] = {}  # model → why it has no figures
+
+    @property
+    def one_class(self) -> bool:
+        """Whether all actions of the test events are the same: a constant prediction is then always right, and no
+        figure about actions says anything."""
+        constant = [acting.accuracy.low == 1 for acting in self.actions if acting.model in self.baselines]
+        return bool(constant) and all(constant)
+
+    def printed_margins(self) -> list[Margin]:
+        """The margins without those of action figures where only one action occurs."""
+        return [m for m in self.margins if not (self.one_class and m.metric in ("accuracy", "-log-loss"))]
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything measured so far, one row per data set and protocol."""
+
     format: int = FORMAT
     sets: list[SetResult] = []
 
     def with_set(self, found: SetResult) -> "Results":
+        """These results with a row added, or replaced where its key exists."""
         return Results(sets=sorted([*(s for s in self.sets if s.key != found.key), found], key=lambda s: s.key))
 
 
 def read(path: Path) -> Results:
-    """Raises ValueError for a file of another format."""
-    results = msgspec.json.decode(path.read_bytes(), type=Results)
-    if results.format != FORMAT:
-        raise ValueError(f"{path} has format {results.format}, this version reads {FORMAT}; evaluate again")
-    return results
+    """The results in a file. Format 1 is converted. Raises ValueError for a file of another format."""
+    content = msgspec.json.decode(path.read_bytes())
+    if content["format"] == 1:
+        content = _from_format_1(content) | {"format": FORMAT}
+    if content["format"] != FORMAT:
+        raise ValueError(f"{path} has format {content['format']}, this version reads 1 and {FORMAT}; evaluate again")
+    return msgspec.convert(content, Results)
 
 
 def write(results: Results, path: Path) -> None:
+    """Write the file, creating its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
+
+
+def _from_format_1(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_current(_FORMAT_1_KEYS.get(str(key), str(key))): _from_format_1(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_from_format_1(item) for item in value]
+    return _current(value) if isinstance(value, str) else value
+
+
+def _current(text: str) -> str:
+    for before, now in _FORMAT_1_WORDS:
+        text = text.replace(before, now)
+    return text

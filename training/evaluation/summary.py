@@ -1,4 +1,4 @@
-"""From raw answers, of one run or of several worlds and seeds together, to the figures of one data set."""
+"""From raw predictions, of one run or of several worlds and seeds together, to the figures of one data set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,40 +9,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.evaluation import metrics
-from training.evaluation.answers import COLD_STARTS, ActionAnswers, Asked, RankingAnswers
-from training.evaluation.baselines import BEYOND_THE_USUAL, FLOOR, SIMPLE
+from training.evaluation.baselines import EXTENDED_BLENDS, REFERENCE_BASELINES, SIMPLE
 from training.evaluation.bootstrap import mean_interval, paired_interval
-from training.evaluation.results import Actions, Bins, Bound, Figure, Margin, Ranking
+from training.evaluation.prediction_cache import ActionPredictions, RankingPredictions
+from training.evaluation.queries import COLD_STARTS, EvaluationQueries
+from training.evaluation.results import Actions, Bins, Figure, Margin, Oracle, Ranking
 
 K = 10
 _WORLD = 10_000_000  # added to user numbers, world by world
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """What one world and seed gave. `bound`: rows of `asked.acted` that the filter was asked for and what it said, and
-    the same for rankings; None for real data."""
+class OraclePredictions:
+    """The Bayes-optimal filter on some queries.
 
-    asked: Asked
-    rankings: dict[str, RankingAnswers]
-    actions: dict[str, ActionAnswers]
-    bound: "BoundAnswers | None" = None
+    action_rows int64 [a] of `queries.actions` with probabilities float64 [a, 4]; ranking_rows int64 [r] of
+    `queries.ranking` with the targets' ranks int64 [r].
+    """
 
-
-@dataclass(frozen=True, eq=False)
-class BoundAnswers:
-    """rows int64 [a] of `acted` and probabilities [a, 4]; ranked_rows int64 [r] of `ranked` and ranks int64 [r]."""
-
-    rows: NDArray[np.int64]
+    action_rows: NDArray[np.int64]
     probabilities: NDArray[np.float64]
-    ranked_rows: NDArray[np.int64]
+    ranking_rows: NDArray[np.int64]
     ranks: NDArray[np.int64]
 
 
-class Summary:
-    """Runs put together. Users of different worlds are different users; of the same real set, the same.
+@dataclass(frozen=True, eq=False)
+class Run:
+    """The predictions of one world or seed, by model. oracle: None for real data."""
 
-    A contender that is missing in one run is left out. twins: contender → the baseline that it is without the model.
+    queries: EvaluationQueries
+    rankings: dict[str, RankingPredictions]
+    actions: dict[str, ActionPredictions]
+    oracle: OraclePredictions | None = None
+
+
+class Summary:
+    """Runs combined. Users of different worlds are different users; seeds of one real set share its users.
+
+    A model that is missing in one run is left out. without_model: blend with the sequence model → the same without it.
     """
 
     def __init__(
@@ -51,107 +55,100 @@ class Summary:
         baselines: Sequence[str],
         *,
         same_users: bool,
-        twins: Mapping[str, str] = MappingProxyType({}),
+        without_model: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.runs = runs
         self.baselines = baselines
-        self.twins = twins
+        self.without_model = without_model
         self.same_users = same_users
-        self._users_a_run = max(len(np.unique(runs[0].asked.acted.user)), 1)
-        self.ranking = [name for name in runs[0].rankings if all(name in run.rankings for run in runs)]
-        self.acting = [name for name in runs[0].actions if all(name in run.actions for run in runs)]
+        self._users_per_run = max(len(np.unique(runs[0].queries.actions.user)), 1)
+        self.recommenders = [name for name in runs[0].rankings if all(name in run.rankings for run in runs)]
+        self.predictors = [name for name in runs[0].actions if all(name in run.actions for run in runs)]
         offsets = [0 if same_users else number * _WORLD for number in range(len(runs))]
-        self.ranked_user = _joined([run.asked.ranked.user + o for run, o in zip(runs, offsets, strict=True)])
-        self.acted_user = _joined([run.asked.acted.user + o for run, o in zip(runs, offsets, strict=True)])
-        self.action = _joined([run.asked.acted.action for run in runs])
-        self.seen = _joined([run.asked.ranked.seen_before for run in runs])
-        self.warm = _joined([run.asked.warm for run in runs])
-        self.long = _joined([run.asked.long for run in runs])
+        self.ranking_user = _joined([run.queries.ranking.user + o for run, o in zip(runs, offsets, strict=True)])
+        self.action_user = _joined([run.queries.actions.user + o for run, o in zip(runs, offsets, strict=True)])
+        self.action = _joined([run.queries.actions.action for run in runs])
+        self.seen = _joined([run.queries.ranking.seen_before for run in runs])
+        self.warm = _joined([run.queries.warm for run in runs])
+        self.long = _joined([run.queries.long for run in runs])
 
     def rankings(self) -> list[Ranking]:
-        return [self._ranking(name) for name in self.ranking]
+        """One row per recommender."""
+        return [self._ranking(name) for name in self.recommenders]
 
     def actions(self) -> list[Actions]:
-        return [self._actions(name) for name in self.acting]
+        """One row per model that predicts actions."""
+        return [self._actions(name) for name in self.predictors]
 
     def margins(self) -> list[Margin]:
-        """Every contender against the best baseline, the best usual one and the floor; the best against the next."""
+        """Paired differences: every model against the best baseline, the best standard one, the reference baselines and
+        its own blend without the model; also the best baseline against the second best."""
         found = []
-        ndcg = {name: metrics.ndcg(self._ranks(name, "all"), K) for name in self.ranking}
-        found += self._margins(ndcg, self.ranked_user, "NDCG@10")
-        if self.seen.any() and not self.seen.all():  # where people come back, what is new is another question
+        ndcg = {name: metrics.ndcg(self._ranks(name, "all"), K) for name in self.recommenders}
+        found += self._margins(ndcg, self.ranking_user, "NDCG@10")
+        if self.seen.any() and not self.seen.all():  # where users repeat items, new items are a question of their own
             new = ~self.seen
-            ndcg = {name: metrics.ndcg(self._ranks(name, "never_seen")[new], K) for name in self.ranking}
-            found += self._margins(ndcg, self.ranked_user[new], "NDCG@10 of never seen")
-        auc = {name: self._of_users(name, "auc") for name in self.ranking}
-        told_apart = ~np.isnan(next(iter(auc.values()), np.zeros(0)))  # users with both kinds, the same for everybody
-        if told_apart.any():
-            users = np.arange(len(told_apart)) % self._users_a_run if self.same_users else np.arange(len(told_apart))
-            found += self._margins({n: values[told_apart] for n, values in auc.items()}, users[told_apart], "AUC")
-        accuracy = {name: self._right(name) for name in self.acting}
-        found += self._margins(accuracy, self.acted_user, "accuracy")
-        gain = {name: -self._losses(name) for name in self.acting}
-        found += self._margins(gain, self.acted_user, "-log-loss")
+            ndcg = {name: metrics.ndcg(self._ranks(name, "never_seen")[new], K) for name in self.recommenders}
+            found += self._margins(ndcg, self.ranking_user[new], "NDCG@10 of never seen")
+        auc = {name: self._per_user(name, "auc") for name in self.recommenders}
+        defined = ~np.isnan(next(iter(auc.values()), np.zeros(0)))  # users with both classes, the same for every model
+        if defined.any():
+            users = np.arange(len(defined)) % self._users_per_run if self.same_users else np.arange(len(defined))
+            found += self._margins({n: values[defined] for n, values in auc.items()}, users[defined], "AUC")
+        accuracy = {name: self._correct(name) for name in self.predictors}
+        found += self._margins(accuracy, self.action_user, "accuracy")
+        gain = {name: -self._losses(name) for name in self.predictors}
+        found += self._margins(gain, self.action_user, "-log-loss")
         return found
 
-    def bound(self) -> Bound | None:
-        if any(run.bound is None for run in self.runs):
+    def oracle(self) -> Oracle | None:
+        """The Bayes-optimal filter and every model on the same events; None where a run has no oracle."""
+        given = [(run, run.oracle) for run in self.runs if run.oracle is not None]
+        if len(given) < len(self.runs):
             return None
-        given = [run.bound for run in self.runs if run.bound is not None]
-        action = _joined([run.asked.acted.action[b.rows] for run, b in zip(self.runs, given, strict=True)])
-        user = _joined(
-            [run.asked.acted.user[b.rows] + _WORLD * i for i, (run, b) in enumerate(zip(self.runs, given, strict=True))]
-        )
-        probabilities = _joined([b.probabilities for b in given])
-        right = (probabilities.argmax(axis=1) == action).astype(np.float64)
+        action = _joined([run.queries.actions.action[o.action_rows] for run, o in given])
+        user = _joined([run.queries.actions.user[o.action_rows] + _WORLD * i for i, (run, o) in enumerate(given)])
+        probabilities = _joined([o.probabilities for _, o in given])
+        correct = (probabilities.argmax(axis=1) == action).astype(np.float64)
         figures = metrics.action_figures(probabilities, action)
-        accuracy = {
-            name: float(
-                np.mean(
-                    _joined([run.actions[name].probabilities[b.rows] for run, b in zip(self.runs, given, strict=True)])
-                    .argmax(axis=1) == action
-                )
-            )
-            for name in self.acting
-        }  # fmt: skip
-        ranked = {
-            name: float(
-                metrics.ndcg(
-                    _joined([run.rankings[name].all[b.ranked_rows] for run, b in zip(self.runs, given, strict=True)]), K
-                ).mean()
-            )
-            for name in self.ranking
-        }
+        accuracy: dict[str, float] = {}
+        for name in self.predictors:
+            predicted = _joined([run.actions[name].probabilities[o.action_rows] for run, o in given]).argmax(axis=1)
+            accuracy[name] = float((predicted == action).mean())
+        ndcg: dict[str, float] = {}
+        for name in self.recommenders:
+            ranks = _joined([run.rankings[name].all[o.ranking_rows] for run, o in given])
+            ndcg[name] = float(metrics.ndcg(ranks, K).mean())
         best = max((accuracy[name] for name in accuracy if name in self.baselines), default=float("nan"))
-        return Bound(
+        return Oracle(
             users=len(np.unique(user)),
             events=len(action),
-            accuracy=Figure.of(mean_interval(right, user)),
+            accuracy=Figure.of(mean_interval(correct, user)),
             log_loss=round(figures.log_loss, 4),
             macro_f1=round(figures.macro_f1, 4),
-            ndcg10=round(float(metrics.ndcg(_joined([b.ranks for b in given]), K).mean()), 4),
-            contender_accuracy={name: round(value, 4) for name, value in accuracy.items()},
-            contender_ndcg10={name: round(value, 4) for name, value in ranked.items()},
-            way_from_baseline={
-                name: round(float((value - best) / (right.mean() - best)), 3)
+            ndcg10=round(float(metrics.ndcg(_joined([o.ranks for _, o in given]), K).mean()), 4),
+            model_accuracy={name: round(value, 4) for name, value in accuracy.items()},
+            model_ndcg10={name: round(value, 4) for name, value in ndcg.items()},
+            gap_closed={
+                name: round(float((value - best) / (correct.mean() - best)), 3)
                 for name, value in accuracy.items()
-                if name not in self.baselines and right.mean() > best
+                if name not in self.baselines and correct.mean() > best
             },
         )
 
     def _ranks(self, name: str, which: str) -> NDArray[np.int64]:
         return _joined([getattr(run.rankings[name], which) for run in self.runs])
 
-    def _of_users(self, name: str, which: str) -> NDArray[np.float64]:
+    def _per_user(self, name: str, which: str) -> NDArray[np.float64]:
         return _joined([getattr(run.rankings[name], which) for run in self.runs])
 
-    def _right(self, name: str) -> NDArray[np.float64]:
-        return (self._stated(name).argmax(axis=1) == self.action).astype(np.float64)
+    def _correct(self, name: str) -> NDArray[np.float64]:
+        return (self._probabilities(name).argmax(axis=1) == self.action).astype(np.float64)
 
     def _losses(self, name: str) -> NDArray[np.float64]:
-        return metrics.log_losses(self._stated(name), self.action)
+        return metrics.log_losses(self._probabilities(name), self.action)
 
-    def _stated(self, name: str) -> NDArray[np.float32]:
+    def _probabilities(self, name: str) -> NDArray[np.float32]:
         return _joined([run.actions[name].probabilities for run in self.runs])
 
     def _ranking(self, name: str) -> Ranking:
@@ -165,55 +162,47 @@ class Summary:
             ("cold items", ~self.warm, "all"),
         ):
             if mask.any():
-                slices[label] = self._slice(self._ranks(name, which)[mask], self.ranked_user[mask])
-        destroyed = metrics.ndcg(self._ranks(name, "shuffled"), K)
+                slices[label] = _ranking_figures(self._ranks(name, which)[mask], self.ranking_user[mask])
+        ndcg = metrics.ndcg(self._ranks(name, "all"), K)
+        shuffled_ndcg = metrics.ndcg(self._ranks(name, "shuffled"), K)
         cold = {
             str(k): round(float(metrics.ndcg(_joined([run.rankings[name].cold[k] for run in self.runs]), K).mean()), 5)
             for k in COLD_STARTS
             if self.long.any()
         }
         if cold:
-            cold["all"] = round(float(metrics.ndcg(self._ranks(name, "all")[self.long], K).mean()), 5)
-        auc, gap = self._of_users(name, "auc"), self._of_users(name, "gap")
+            cold["all"] = round(float(ndcg[self.long].mean()), 5)
+        auc, gap = self._per_user(name, "auc"), self._per_user(name, "gap")
         auc, gap = auc[~np.isnan(auc)], gap[~np.isnan(gap)]
-        plain_ndcg = metrics.ndcg(self._ranks(name, "all"), K)
         first = self.runs[0].rankings[name]
         return Ranking(
-            contender=name,
+            model=name,
             slices=slices,
-            shuffled_ndcg10=Figure.of(mean_interval(destroyed, self.ranked_user)),
+            shuffled_ndcg10=Figure.of(mean_interval(shuffled_ndcg, self.ranking_user)),
             cold_start_ndcg10=cold,
             engaged_auc=round(float(auc.mean()), 4) if len(auc) else None,
             engaged_gap=round(float(gap.mean()), 4) if len(gap) else None,
             seeds_ndcg10=[round(float(metrics.ndcg(run.rankings[name].all, K).mean()), 5) for run in self.runs],
-            order_ndcg10=Figure.of(paired_interval(plain_ndcg, destroyed, self.ranked_user)),
-            choice=plain(first.choice),
-            settings_tried=first.tried,
+            order_ndcg10=Figure.of(paired_interval(ndcg, shuffled_ndcg, self.ranking_user)),
+            choice=_serialisable(first.choice),
+            settings_tried=first.settings_tried,
             fit_seconds=round(float(np.mean([run.rankings[name].fit_seconds for run in self.runs])), 1),
         )
 
-    def _slice(self, ranks: NDArray[np.int64], users: NDArray[np.int64]) -> dict[str, Figure]:
-        return {
-            "HR@10": Figure.of(mean_interval(metrics.hit_rate(ranks, K), users)),
-            "NDCG@10": Figure.of(mean_interval(metrics.ndcg(ranks, K), users)),
-            "MRR": Figure.of(mean_interval(metrics.reciprocal_rank(ranks), users)),
-            "recall@50": Figure.of(mean_interval(metrics.hit_rate(ranks, 50), users)),
-        }
-
     def _actions(self, name: str) -> Actions:
-        stated = self._stated(name)
-        figures = metrics.action_figures(stated, self.action)
-        bins = metrics.calibration(stated, self.action)
-        destroyed = _joined([run.actions[name].shuffled for run in self.runs]).argmax(axis=1)
+        probabilities = self._probabilities(name)
+        figures = metrics.action_figures(probabilities, self.action)
+        bins = metrics.calibration(probabilities, self.action)
+        shuffled = _joined([run.actions[name].shuffled for run in self.runs]).argmax(axis=1)
         return Actions(
-            contender=name,
-            accuracy=Figure.of(mean_interval(self._right(name), self.acted_user)),
-            log_loss=Figure.of(mean_interval(self._losses(name), self.acted_user)),
+            model=name,
+            accuracy=Figure.of(mean_interval(self._correct(name), self.action_user)),
+            log_loss=Figure.of(mean_interval(self._losses(name), self.action_user)),
             macro_f1=round(figures.macro_f1, 4),
             calibration_error=round(figures.calibration_error, 4),
             bins=Bins(*([round(float(v), 4) for v in values] for values in bins[:3])),
-            shuffled_accuracy=round(float((destroyed == self.action).mean()), 4),
-            choice=plain(self.runs[0].actions[name].choice),
+            shuffled_accuracy=round(float((shuffled == self.action).mean()), 4),
+            choice=_serialisable(self.runs[0].actions[name].choice),
             fit_seconds=round(float(np.mean([run.actions[name].fit_seconds for run in self.runs])), 1),
         )
 
@@ -221,19 +210,16 @@ class Summary:
         baselines = sorted((name for name in values if name in self.baselines), key=lambda name: -values[name].mean())
         if not baselines:
             return []
-        usual = [name for name in baselines if name not in BEYOND_THE_USUAL]
-        always = [*FLOOR, SIMPLE]
-        against = dict.fromkeys([baselines[0], *usual[:1], *(name for name in always if name in baselines)])
-        pairs = [
-            (name, baseline)
-            for name in values
-            if name not in self.baselines
-            for baseline in dict.fromkeys([*against, *(twin for twin in [self.twins.get(name)] if twin in values)])
-        ]
+        standard = [name for name in baselines if name not in EXTENDED_BLENDS]
+        always = [name for name in (*REFERENCE_BASELINES, SIMPLE) if name in baselines]
+        pairs = []
+        for name in (name for name in values if name not in self.baselines):
+            own = [other for other in [self.without_model.get(name)] if other in values]
+            pairs += [(name, other) for other in dict.fromkeys([baselines[0], *standard[:1], *always, *own])]
         pairs += [(baselines[0], other) for other in baselines[1:2]]
         return [
             Margin(
-                contender=ours,
+                model=ours,
                 baseline=theirs,
                 metric=metric,
                 difference=Figure.of(paired_interval(values[ours], values[theirs], users)),
@@ -242,8 +228,17 @@ class Summary:
         ]
 
 
-def plain(choice: dict[str, Any]) -> dict[str, Any]:
-    """What JSON gives back as it was: an infinite half-life is the word, a tuple is a list."""
+def _ranking_figures(ranks: NDArray[np.int64], users: NDArray[np.int64]) -> dict[str, Figure]:
+    return {
+        "HR@10": Figure.of(mean_interval(metrics.hit_rate(ranks, K), users)),
+        "NDCG@10": Figure.of(mean_interval(metrics.ndcg(ranks, K), users)),
+        "MRR": Figure.of(mean_interval(metrics.reciprocal_rank(ranks), users)),
+        "recall@50": Figure.of(mean_interval(metrics.hit_rate(ranks, 50), users)),
+    }
+
+
+def _serialisable(choice: dict[str, Any]) -> dict[str, Any]:
+    """Hyperparameters in the form JSON returns them: tuples as lists, an infinite half-life as text."""
     listed = {key: list(value) if isinstance(value, tuple) else value for key, value in choice.items()}
     return {key: str(value) if value == float("inf") else value for key, value in listed.items()}
 

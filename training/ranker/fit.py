@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from runtime.personalization.neighbours import Neighbours
 from runtime.personalization.ranking_features import NAMES
 from training.data.events import Dataset
-from training.evaluation.protocol import Moments
+from training.evaluation.queries import Queries
 from training.ranker.replay import Query, Replay
 
 _LIKELY = 40  # of each feature that finds candidates
@@ -35,13 +35,13 @@ class Lists(NamedTuple):
     log_weight: NDArray[np.float32]
 
 
-def lists(dataset: Dataset, asked: Moments, table: Neighbours | None, *, seed: int = 0) -> Lists:
-    """Of the queries `asked`, in the order of time."""
+def lists(dataset: Dataset, sampled: Queries, table: Neighbours | None, *, seed: int = 0) -> Lists:
+    """Of the queries `sampled`, in the order of time."""
     rng = np.random.default_rng(seed)
-    replay = Replay(dataset, asked.histories.log)
+    replay = Replay(dataset, sampled.histories.log)
     rows = [
-        _candidates(query, int(asked.item[query.position]), dataset.catalogue.vectors, table, rng)
-        for query in replay.queries(asked.histories, asked.now_us)
+        _candidates(query, int(sampled.item[query.position]), dataset.catalogue.vectors, table, rng)
+        for query in replay.queries(sampled.histories, sampled.now_us)
     ]
     longest = max(len(weight) for _, weight in rows)
     x = np.zeros((len(rows), longest, len(NAMES)), np.float32)

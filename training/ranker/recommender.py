@@ -6,8 +6,9 @@ from numpy.typing import NDArray
 from runtime.personalization.hybrid import Ranker, prior
 from runtime.personalization.neighbours import Neighbours
 from training.data.events import Dataset, Histories
-from training.evaluation.baselines.tuned import joined
-from training.evaluation.protocol import Scores, in_time_order, log_of, moments
+from training.data.split import in_time_order, joined, log_of
+from training.evaluation.protocol import Scores
+from training.evaluation.queries import sample_queries
 from training.ranker.fit import fit, lists
 from training.ranker.neighbours import learn_neighbours
 from training.ranker.replay import Replay
@@ -29,11 +30,11 @@ class Hybrid:
         self._replay: Replay | None = None
 
     def fit(self, train: Dataset, validation: Dataset) -> None:
-        asked = moments(
+        queries = sample_queries(
             log_of(train, validation), validation, per_user=MOST_PER_USER, at_most=MOST_QUERIES, engaged_only=True,
-            ties_foretell=not in_time_order(train, validation),
+            source_order_breaks_ties=not in_time_order(train, validation),
         )  # fmt: skip
-        weights = fit(lists(train, asked, learn_neighbours(train)))
+        weights = fit(lists(train, queries, learn_neighbours(train)))
         self.ranker = Ranker.of("hybrid", weights)
         self.choice = {name: round(weight, 3) for name, weight in weights.items()}
         self.learn(joined(train, validation))

@@ -51,7 +51,7 @@ class Replay:
         self._times, self._items = log.time_us[order], log.item[order]
         self._vectors = dataset.catalogue.vectors
         self._described: NDArray[np.bool_] = np.asarray(self._vectors.any(axis=1))
-        self._preferences = dataset.stated
+        self._preferences = dataset.preference_embedding
 
     def queries(self, histories: Histories, now_us: NDArray[np.int64]) -> Iterator[Query]:
         """One a history, in the order of time."""

@@ -1,1 +1,1 @@
-"""Wedding planning as a process that can be computed: what no public log has, with a bound that can be attained."""
+"""A simulator of couples planning a wedding: full ground truth, which no public log has, and a Bayes-optimal oracle."""

@@ -1,5 +1,5 @@
-"""The laws of a world as functions of arrays: what is looked for, what is shown, what is done. The simulator draws from
-them, the filter conditions on them; neither has a formula of its own."""
+"""The laws of a world as functions of arrays: what is looked for, what is shown, what is done. The simulator samples
+from them and the oracle conditions on them; neither has formulas of its own."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,13 +9,14 @@ from training.simulator.parameters import PHASE_LEAVES_AT_DAYS, PHASE_NEEDS, PHA
 
 Array = NDArray[np.float64]
 
-UNSEEN = -1  # beside the codes of actions: what a user last did with an item
+UNSEEN = -1  # in place of the code of a user's last action on an item
 _COMPLEMENTS = complement_matrix()
-_SAVED_SATES, _SHARED_SATES = 0.35, 1.2
+_SATIATION_PER_SAVE, _SATIATION_PER_SHARE = 0.35, 1.2
 
 
 def phase_transitions(days_left: Array, parameters: Parameters) -> Array:
-    """[..., phases, phases]: rows the phase before a session, columns the phase in it. The deadline presses on."""
+    """[..., phases, phases]: transition from the phase before a session (row) to the phase in it (column). The closer
+    the deadline, the likelier the next phase."""
     n = len(PHASES)
     matrix = np.zeros((*np.shape(days_left), n, n))
     for phase in range(n):
@@ -32,7 +33,7 @@ def phase_transitions(days_left: Array, parameters: Parameters) -> Array:
 
 
 def first_phase(days_left: Array, parameters: Parameters) -> Array:
-    """[..., phases]: where planning stands at the first visit."""
+    """[..., phases]: distribution of the phase at the first visit."""
     edges = np.asarray(PHASE_LEAVES_AT_DAYS)
     left = _logistic((edges - np.asarray(days_left)[..., None]) / parameters.pressure_days)
     above = np.concatenate([np.ones((*left.shape[:-1], 1)), left], axis=-1)
@@ -45,19 +46,19 @@ def session_intent(saves: Array, shares: Array, settled: NDArray[np.int64], para
 
     saves, shares: [..., categories], the user's so far; settled: [...], category of the last share, -1 for none.
     """
-    sated = 1 - np.exp(-_SAVED_SATES * saves - _SHARED_SATES * shares)
+    sated = 1 - np.exp(-_SATIATION_PER_SAVE * saves - _SATIATION_PER_SHARE * shares)
     completes = np.where((settled >= 0)[..., None], _COMPLEMENTS[settled], 0.0)
     wish = parameters.complement_strength * completes - parameters.satiation * sated
     return _softmax(parameters.phase_strength * PHASE_NEEDS + wish[..., None, :])
 
 
 def impression_intent(session: Array, lasting: Array, parameters: Parameters) -> Array:
-    """[..., categories]: what the next impression is looked at for; `session` and `lasting` are distributions."""
-    return parameters.omega * session + (1 - parameters.omega) * lasting
+    """[..., categories]: the category looked for at the next impression; `session` and `lasting` are distributions."""
+    return parameters.order_strength * session + (1 - parameters.order_strength) * lasting
 
 
 def intent_transition(category: NDArray[np.int64], action: NDArray[np.int64], parameters: Parameters) -> Array:
-    """[..., categories, categories] after an event within a session: on to what completes it, or idly elsewhere."""
+    """[..., categories, categories] after an event within a session: on to a complement, or a random drift."""
     n = len(_COMPLEMENTS)
     hop = np.where(np.asarray(action) >= SAVE, parameters.hop, 0.0)[..., None, None]
     stay = (1 - parameters.drift) * np.eye(n) + parameters.drift / n
@@ -67,8 +68,9 @@ def intent_transition(category: NDArray[np.int64], action: NDArray[np.int64], pa
 def policy(cosines: Array, log_popularity: Array, shown: NDArray[np.bool_], parameters: Parameters) -> Array:
     """[..., items]: the logging policy's probability of each item for the next place, over those that can be shown.
 
-    The simple model's cosine and popularity through a softmax, mixed with a uniform share, so that no propensity is 0.
-    Cosines are of the undecayed mean of what was engaged with: at omega = 0 not even the policy knows of order.
+    A softmax of the simple model's cosine and popularity, mixed with a uniform share so that no propensity is 0.
+    Cosines are of the undecayed mean of engaged items, so that at order strength 0 the policy does not depend on order
+    either.
     """
     logits = parameters.policy_cosine * cosines + parameters.policy_popularity * log_popularity
     greedy = _softmax(np.where(shown, logits, -np.inf))
@@ -84,8 +86,11 @@ def utility(
     context: Array | float,
     parameters: Parameters,
 ) -> Array:
-    """Utility of showing an item now; the arguments broadcast. taste: taste · traits. seen: last action or UNSEEN.
-    context: see `context_effect`."""
+    """Utility of showing an item now; the arguments broadcast.
+
+    taste: the user's taste · the item's traits; seen: the user's last action on the item, or UNSEEN; context: see
+    `context_effect`.
+    """
     memory = np.select(
         [seen == SKIP, seen == VIEW, seen >= SAVE],
         [parameters.seen_skipped, parameters.seen_viewed, parameters.seen_saved],
@@ -93,10 +98,11 @@ def utility(
     )
     intent = np.where(on_intent, parameters.on_intent, -parameters.on_intent)
     fixed = parameters.base + parameters.taste * taste + parameters.quality * quality
-    return fixed + intent + parameters.omega * memory + context
+    return fixed + intent + parameters.order_strength * memory + context
 
 
 def context_effect(device: NDArray[np.integer], time_us: NDArray[np.int64], parameters: Parameters) -> Array:
+    """Utility added by device and hour of the day; the arguments broadcast."""
     hour = np.asarray(time_us) / 3.6e9 % 24
     evening = parameters.evening * np.cos((hour - 21) / 24 * 2 * np.pi)
     return np.asarray(parameters.device_effect)[device] + evening
@@ -105,9 +111,9 @@ def context_effect(device: NDArray[np.integer], time_us: NDArray[np.int64], para
 def action_probabilities(
     utility: Array, rate: NDArray[np.integer], place: Array | float, parameters: Parameters
 ) -> Array:
-    """[..., 4] in the order of ACTIONS: an ordered logit, one impression ending in the furthest step it reached.
+    """[..., 4] in the order of ACTIONS: an ordered logit. An impression ends in the furthest step it reached.
 
-    rate: class of the user; place: of the impression in its slate, from 0. utility, rate and place broadcast.
+    rate: saving habit of the user, an index; place: position in the slate, from 0. utility, rate and place broadcast.
     """
     view = np.asarray(0.0)
     save = view + np.asarray(parameters.save_steps)[rate]

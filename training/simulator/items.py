@@ -1,4 +1,4 @@
-"""The catalogue of a world: latent traits, what the text tells of them, popularity, births and withdrawals."""
+"""The catalogue of a world: latent traits, texts that name some of them, popularity, births and withdrawals."""
 
 from dataclasses import dataclass
 
@@ -51,8 +51,11 @@ _PLACES = (
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """category int16 [items]; traits float64 [items, taste_dimensions], the visible ones first; quality and
-    log_popularity float64 [items]; born_us, withdrawn_us int64 [items]; texts and titles of style for onboarding."""
+    """The items of a world.
+
+    category int16, style int64 [items]; traits float64 [items, taste_dimensions], those that texts name first; quality
+    and log_popularity float64 [items]; born_us, withdrawn_us int64 [items]; texts [items].
+    """
 
     category: NDArray[np.int16]
     style: NDArray[np.int64]
@@ -67,7 +70,7 @@ class Items:
         return len(self.category)
 
     def alive(self, times_us: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which items can be shown at each moment, [moments, items]."""
+        """Which items can be shown at each time, bool [times, items]."""
         return (self.born_us <= times_us[:, None]) & (times_us[:, None] < self.withdrawn_us)
 
 
@@ -83,6 +86,7 @@ def style_traits(parameters: Parameters) -> tuple[NDArray[np.float64], NDArray[n
 
 
 def make_items(parameters: Parameters, rng: np.random.Generator) -> Items:
+    """Sample a catalogue."""
     n = parameters.items
     category = rng.permutation(np.arange(n) % len(CATEGORIES)).astype(np.int16)
     style, palette, price = (rng.integers(len(names), size=n) for names in (STYLES, PALETTES, PRICES))

@@ -1,4 +1,4 @@
-"""Every number of the simulator. Fixed before any model was fitted to it; worlds differ by their seed alone."""
+"""Every number of the simulator. Fixed before any model was fitted to it; worlds differ only by their seed."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ CATEGORIES = (
 )  # fmt: skip
 PHASES = ("dreaming", "venue and date", "vendors", "attire and rings", "details")
 
-# What a phase asks for, 0 (not now) to 3 (first of all): a row a phase, a column a category.
+# Need for each category (column) in each phase (row), 0 (not now) to 3 (most urgent).
 PHASE_NEEDS = np.array(
     [
         [2, 1, 1, 2, 0, 0, 0, 0, 0, 2, 1, 2],
@@ -23,7 +23,7 @@ PHASE_NEEDS = np.array(
     float,
 )  # [phases, categories]
 
-# Whoever settled the first goes on to the others.
+# Complements: categories that users turn to once they have settled the first.
 COMPLEMENTS = {
     "venue": ("photographer", "florist", "catering"),
     "photographer": ("florist", "music"),
@@ -44,7 +44,7 @@ PHASE_LEAVES_AT_DAYS = (300.0, 220.0, 140.0, 60.0)
 
 
 def complement_matrix() -> NDArray[np.float64]:
-    """Probability of the next category after one was settled: rows sum to one, [categories, categories]."""
+    """P(next category | category settled), rows summing to one: [categories, categories]."""
     matrix = np.zeros((len(CATEGORIES), len(CATEGORIES)))
     for settled, following in COMPLEMENTS.items():
         for name in following:
@@ -54,54 +54,54 @@ def complement_matrix() -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Parameters:
-    """One kind of world.
+    """The parameters of a world.
 
-    omega  how much order matters, 0 to 1. At 0 every impression draws its intent afresh from tastes that never change
-           and past events touch nothing, so the actions of a user are exchangeable; at 1 sessions have intents, intents
-           follow phases, deadlines, what is settled and what completes it.
+    order_strength: ω, how much order matters, 0 to 1. At 0 every impression draws its intent anew from tastes that
+    never change, and past events change nothing, so the actions of a user are exchangeable. At 1 sessions have intents,
+    and intents follow phases, deadlines, what is settled and its complements.
     """
 
-    omega: float = 1.0
+    order_strength: float = 1.0
     users: int = 1_500
     items: int = 480
     days: float = 365.0
 
-    # Tastes. Profiles are a finite set, so that the filter can be exact.
+    # Tastes. Profiles are a finite set, so that the oracle can be exact.
     profiles: int = 128
     visible_dimensions: int = 4
     hidden_dimensions: int = 4
-    visible_share: float = 0.75  # of the variance of taste · item that lies in what the texts name
+    visible_share: float = 0.75  # of the variance of taste · traits that is in traits named by the texts
     profile_category_spread: float = 1.0  # standard deviation of the log-odds of a profile's lasting category wishes
 
     # Utility of an item shown: its sum goes through an ordered logit.
     sharpness: float = 8.0  # 1 / scale of the logistic noise
     base: float = -0.15
-    on_intent: float = 0.9  # added when the item is of the category looked for, subtracted when it is not
+    on_intent: float = 0.9  # added for items of the category looked for, subtracted for others
     taste: float = 0.6
     quality: float = 0.25
-    seen_skipped: float = -0.4  # the three below are scaled by omega
+    seen_skipped: float = -0.4  # these three are scaled by order_strength
     seen_viewed: float = 0.5
     seen_saved: float = -0.9
     device_effect: tuple[float, ...] = (0.0, -0.06, 0.0, 0.12, 0.0)  # by code of DEVICES
     evening: float = 0.06  # times the cosine of the hour's distance from 21:00
-    # View to save and save to share: how much more utility each takes, for users who save freely, usually, seldom.
+    # Additional utility for a save after a view and a share after a save, for users who save often, sometimes, seldom.
     save_steps: tuple[float, ...] = (0.45, 0.85, 1.5)
     share_steps: tuple[float, ...] = (0.5, 0.8, 1.2)
     rate_shares: tuple[float, ...] = (0.3, 0.45, 0.25)
     slate: int = 8
-    unexamined_per_place: float = 0.012  # the n-th place of a slate is overlooked with n times this probability
+    unexamined_per_place: float = 0.012  # the n-th place of a slate is not examined with n times this probability
 
     # Intent.
     phase_strength: float = 1.3
     complement_strength: float = 2.0
     satiation: float = 3.0
-    hop: float = 0.6  # after a save or share in a session: move on to what completes it
-    drift: float = 0.03  # per impression: the intent is drawn anew
+    hop: float = 0.6  # after a save or share in a session: probability to move on to a complement
+    drift: float = 0.03  # per impression: probability of a new intent
     advance: float = 0.5  # steepest chance of leaving a phase, per session
-    pressure_days: float = 40.0  # how sharply the deadline acts
+    pressure_days: float = 40.0  # width of the deadline's effect
     back_jump: float = 0.05
 
-    # What is shown: the user opens the page of a category, or scrolls a feed; both ranked by the logging policy.
+    # Surfaces: the user opens the page of a category or scrolls a feed, both ranked by the logging policy.
     category_page: float = 0.55
     random_share: float = 0.2
     policy_cosine: float = 4.0
@@ -119,8 +119,8 @@ class Parameters:
     states_truly: float = 0.85
 
     def __post_init__(self) -> None:
-        if not 0 <= self.omega <= 1:
-            raise ValueError(f"omega is {self.omega}, it goes from 0 to 1")
+        if not 0 <= self.order_strength <= 1:
+            raise ValueError(f"order_strength is {self.order_strength}, it has to be from 0 to 1")
         if self.items < 4 * len(CATEGORIES):
             raise ValueError(f"{self.items} items for {len(CATEGORIES)} categories; give each at least 4")
 

@@ -1,4 +1,4 @@
-"""How much of what users like the texts can tell: measured with the real text vectors, not assumed."""
+"""The share of utility that texts explain, measured with the real text vectors."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""A world played out: every user's impressions in order, vectorised over users, each logged with its propensity."""
+"""Simulate a world: every user's impressions in order, vectorised over users, each logged with its propensity."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from training.data.vectors import text_vectors
 from training.simulator import choice
 from training.simulator.items import DAY_US, Items, make_items
 from training.simulator.parameters import CATEGORIES, Parameters
-from training.simulator.people import Profiles, Users, Visits, make_profiles, make_users
+from training.simulator.users import Profiles, Users, Visits, make_profiles, make_users
 
 Embed = Callable[[list[str]], NDArray[np.float32]]
 
-# Median seconds that an impression takes, by code of its action; what it ends in tells all that its length tells.
+# Median seconds of an impression by its action: the duration has no information beyond the action.
 _SECONDS = np.array([1.5, 12.0, 25.0, 35.0])
 _SECONDS_SPREAD = 0.6
 
 
 @dataclass(frozen=True, eq=False)
 class Log:
-    """What the logging policy knows of each event, rows as in `dataset.events`.
+    """The logging policy's record of each event, rows as in `dataset.events`.
 
-    propensity float64 [n]: the policy's probability of this item at this place of the surface that was open;
-    on_page bool [n]: the surface was a category's page, else the feed; place int16 [n]: in its slate, from 0.
+    propensity float64 [n]: the policy's probability of this item at this place of the open surface;
+    on_page bool [n]: the surface was a category's page, else the feed; place int16 [n]: position in the slate, from 0.
     """
 
     propensity: NDArray[np.float64]
@@ -36,7 +36,7 @@ class Log:
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """A simulated data set and everything that made it. Only `dataset` is for models."""
+    """A simulated data set with its ground truth. Models may read only `dataset`."""
 
     parameters: Parameters
     seed: int
@@ -45,19 +45,20 @@ class World:
     items: Items
     profiles: Profiles
     users: Users
-    # Hidden states at each event, for tests and figures: the phase, and the category the impression was looked at for.
+    # Hidden states at each event, for tests and figures: the phase, and the category looked for
     phase: NDArray[np.int8]
     intent: NDArray[np.int8]
 
 
 def simulate(parameters: Parameters, seed: int, embed: Embed = text_vectors) -> World:
-    """The world of a seed; the same seed gives the same world. `embed`: texts → unit rows, the runtime's encoder."""
+    """The world of a seed: the same seed gives the same world. embed: texts → unit rows, by default the runtime's
+    encoder."""
     streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(4)]
     items = make_items(parameters, streams[0])
     profiles = make_profiles(parameters, streams[1])
     users, visits = make_users(parameters, profiles, streams[2])
     vectors = embed(items.texts)
-    columns = _Play(parameters, items, profiles, users, visits, vectors).run(streams[3])
+    columns = _Simulation(parameters, items, profiles, users, visits, vectors).run(streams[3])
     order = np.lexsort((columns["time_us"], columns["user"]))
     columns = {name: values[order] for name, values in columns.items()}
     hidden = {name: columns.pop(name) for name in ("propensity", "on_page", "place", "phase", "intent")}
@@ -69,24 +70,24 @@ def simulate(parameters: Parameters, seed: int, embed: Embed = text_vectors) -> 
         category=items.category,
     )
     dataset = Dataset(
-        name=f"simulated, omega {parameters.omega:g}, seed {seed}",
+        name=f"simulated, order strength {parameters.order_strength:g}, seed {seed}",
         users=[f"user-{row}" for row in range(len(users))],
         catalogue=catalogue,
         events=Events.of(**columns),
         licence="made by this project's simulator (Apache-2.0)",
-        mapping="one event an impression: the furthest of skip, view, save, share that it reached",
+        mapping="one event per impression: the furthest of skip, view, save, share that it reached",
         limits=(
-            "behaviour is assumed, not observed: it shows whether order is learnt where there is order, nothing else",
+            "behaviour is assumed, not observed: it shows only whether a model learns order",
             "an impression has one event: in a real log a save follows its view as an event of its own",
         ),
-        stated=embed(users.onboarding),
+        preference_embedding=embed(users.onboarding),
     )
     log = Log(hidden["propensity"], hidden["on_page"], hidden["place"])
     return World(parameters, seed, dataset, log, items, profiles, users, hidden["phase"], hidden["intent"])
 
 
-class _Play:
-    """State of all users at once: row u of every array is user u."""
+class _Simulation:
+    """The state of all users: row u of every array is user u."""
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class _Play:
         self.last = (np.zeros(n, np.int64), np.zeros(n, np.int64))  # category and action of the last event
 
     def run(self, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-        """Columns of all events. Sessions go by rank (everybody's first, then second …), impressions by place."""
+        """Columns of all events. All users' first sessions are simulated together, then all second ones, and so on."""
         first = np.searchsorted(self.visits.user, np.arange(len(self.users)))
         rank = np.arange(len(self.visits.user)) - first[self.visits.user]
         parts: list[dict[str, NDArray[Any]]] = []
@@ -127,7 +128,7 @@ class _Play:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _open(self, rows: NDArray[np.int64], rng: np.random.Generator) -> None:
-        """A session begins: planning moves on, an intent is formed."""
+        """Start a session: draw phase and intent."""
         users, start_us = self.visits.user[rows], self.visits.start_us[rows]
         days_left = (self.users.wedding_us[users] - start_us) / DAY_US
         before = self.phase[users]
@@ -177,7 +178,7 @@ class _Play:
             "time_us": time_us,
             "duration_ms": duration_ms,
             "device": device,
-            "days_to_wedding": np.where(self.users.date_known[users], days_left, np.nan),
+            "days_to_event": np.where(self.users.date_known[users], days_left, np.nan),
             "propensity": propensities[each, item],
             "on_page": on_page,
             "place": np.full(len(users), slate_place, np.int16),
@@ -199,7 +200,7 @@ class _Play:
 
 
 def _draw(probabilities: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """One index a row, [rows, n] → [rows]. Never one of probability zero."""
+    """One index per row, [rows, n] → [rows]. Never one of probability zero."""
     total = np.cumsum(probabilities, axis=1)
     # The last sum rounds to a little below or above 1; scaling by it keeps the draw inside.
     drawn = (total <= (rng.random(len(total)) * total[:, -1])[:, None]).sum(axis=1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.personalization.sequence_features import DEVICES
+from runtime.personalization.sequence_features import DAYS_TO_EVENT_KEY, DEVICES
 from runtime.store.errors import StoreError
 from tests.conftest import Server
 from training.data.event_log import read_event_log
@@ -21,7 +21,7 @@ def test_what_a_server_logged(start_server: Callable[..., Server]) -> None:
     client.put("/user/ada/preferences", json={"preferences": ["rustic"]}).raise_for_status()
     sent = [
         ("ada", "tent", "save", "2024-05-01T10:00:00Z", {"device": "iPad", "duration_ms": 900}),
-        ("ada", "barn", "view", "2024-05-01T09:59:00Z", {"context": {"days_to_wedding": 120, "page": "home"}}),
+        ("ada", "barn", "view", "2024-05-01T09:59:00Z", {"context": {DAYS_TO_EVENT_KEY: 120, "page": "home"}}),
         ("bob", "cake", "skip", "2024-05-01T10:00:00Z", {}),
         ("ada", "cake", "share", "2024-05-01T10:00:00Z", {}),  # one instant with the save, and later in the log
         ("ada", "cake", "view", "2024-05-01T10:45:00Z", {}),
@@ -39,8 +39,8 @@ def test_what_a_server_logged(start_server: Callable[..., Server]) -> None:
     assert events.session.tolist() == [0, 0, 0, 1, 2]
     assert DEVICES[events.device[1]] == "tablet"
     assert events.duration_ms[1] == 900
-    assert events.days_to_wedding[0] == 120
-    assert np.isnan(events.days_to_wedding[1:]).all()
+    assert events.days_to_event[0] == 120
+    assert np.isnan(events.days_to_event[1:]).all()
     texts = dict(zip(dataset.catalogue.ids, dataset.catalogue.texts, strict=True))
     assert texts == {"barn": "The barn", "cake": "The cake", "tent": ""}
     vectors = dict(zip(dataset.catalogue.ids, dataset.catalogue.vectors, strict=True))
@@ -48,8 +48,8 @@ def test_what_a_server_logged(start_server: Callable[..., Server]) -> None:
     assert vectors["barn"] == pytest.approx(np.array(served, np.float32), abs=1e-6)
     assert not vectors["tent"].any()
     assert (dataset.catalogue.created_us[events.item] <= events.time_us).all()
-    assert dataset.stated is not None
-    assert np.linalg.norm(dataset.stated, axis=1).tolist() == pytest.approx([1, 0], abs=1e-5)
+    assert dataset.preference_embedding is not None
+    assert np.linalg.norm(dataset.preference_embedding, axis=1).tolist() == pytest.approx([1, 0], abs=1e-5)
     # It was only read: the server goes on
     assert client.get("/user/ada/embedding").status_code == 200
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from runtime.personalization.actions import TYPES
 from runtime.personalization.sequence_features import DEVICES, device_code
-from tests.training.worlds import random_dataset
+from tests.training.datasets import random_dataset
 from training.data.events import ACTIONS, Events
 
 rows = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5)), max_size=40)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.worlds import small_world
+from tests.training.datasets import small_world
 from training.data.events import ACTIONS, Events
 from training.data.files import DataError, read_files, write_parquet
 
@@ -34,7 +34,7 @@ def test_a_world_survives_parquet(tmp_path: Path, bundle_path: Path) -> None:
     assert np.array_equal(again.catalogue.created_us, dataset.catalogue.created_us)
     present = [user for user, n in zip(dataset.users, np.diff(dataset.starts), strict=True) if n]
     assert again.users == present  # a file of events knows no others
-    for column in ("item", "action", "time_us", "duration_ms", "device", "days_to_wedding"):
+    for column in ("item", "action", "time_us", "duration_ms", "device", "days_to_event"):
         assert np.array_equal(getattr(again.events, column), getattr(dataset.events, column), equal_nan=True), column
     assert changes(again.events).tolist() == changes(dataset.events).tolist()
     assert np.linalg.norm(again.catalogue.vectors, axis=1) == pytest.approx(np.ones(48), abs=1e-3)
@@ -50,7 +50,7 @@ def test_ndjson_with_what_may_be_missing(tmp_path: Path) -> None:
         tmp_path / "log.ndjson",
         row(action="share", timestamp="2024-05-01T12:00:00+02:00"),
         row(action="save", timestamp=1_714_557_600_000_000),  # the same instant, later in the file
-        row(user_id="bob", content_id="tent", device="iPhone", duration_ms=1500, days_to_wedding=120),
+        row(user_id="bob", content_id="tent", device="iPhone", duration_ms=1500, days_to_event=120),
         row(action="skip", timestamp="2024-05-01T11:00:00Z"),
     )
     dataset = read_files(file)
@@ -60,7 +60,7 @@ def test_ndjson_with_what_may_be_missing(tmp_path: Path) -> None:
     assert events.duration_ms[3] == 1500
     assert np.isnan(events.duration_ms[:3]).all()
     assert events.device.tolist() == [0, 0, 0, 1]
-    assert events.days_to_wedding[3] == 120
+    assert events.days_to_event[3] == 120
     assert dataset.catalogue.ids == ["barn", "tent"]
     assert not dataset.catalogue.vectors.any()
 

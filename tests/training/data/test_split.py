@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.training.worlds import random_dataset
+from tests.training.datasets import random_dataset
 from training.data.events import SKIP, Dataset
 from training.data.split import Split, by_time, leave_last_out
 

@@ -1,4 +1,4 @@
-"""Baselines against naive twins and against the runtime; none looks past its moment; each learns what there is."""
+"""Baselines against reference implementations and against the runtime; none reads events after the query."""
 
 from dataclasses import replace
 
@@ -7,9 +7,9 @@ import pytest
 
 from runtime.personalization import user_vector
 from runtime.personalization.actions import STRENGTHS
-from tests.training.worlds import DAY_US, random_dataset, small_world, word_vectors
+from tests.training.datasets import DAY_US, random_dataset, small_world, word_vectors
 from training.data.events import ACTIONS, SKIP, Catalogue, Dataset, Events, Histories
-from training.data.split import Split, by_time
+from training.data.split import Split, by_time, log_of
 from training.evaluation import metrics
 from training.evaluation.baselines import (
     EASE,
@@ -26,8 +26,9 @@ from training.evaluation.baselines import (
     ranking_baselines,
 )
 from training.evaluation.baselines.history import engaged_weights, last_engaged, user_item_matrix
-from training.evaluation.protocol import Contender, PredictsActions, log_of, moments
-from training.evaluation.ranking import rank_targets, repeats_happen
+from training.evaluation.protocol import PredictsActions, Recommender
+from training.evaluation.queries import repeats_happen, sample_queries
+from training.evaluation.ranking import rank_targets
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +37,19 @@ def split() -> Split:
 
 
 @pytest.fixture(scope="module")
-def fitted(split: Split) -> list[Contender]:
-    contenders = ranking_baselines()
-    for contender in contenders:
-        contender.fit(split.train, split.validation)
-    return contenders
+def shared_recommenders(split: Split) -> list[Recommender]:
+    recommenders = ranking_baselines()
+    for recommender in recommenders:
+        recommender.fit(split.train, split.validation)
+    return recommenders
 
 
 @pytest.fixture(scope="module")
-def acting(split: Split) -> list[PredictsActions]:
-    contenders = action_baselines()
-    for contender in contenders:
-        contender.fit(split.train, split.validation)
-    return contenders
+def shared_predictors(split: Split) -> list[PredictsActions]:
+    recommenders = action_baselines()
+    for recommender in recommenders:
+        recommender.fit(split.train, split.validation)
+    return recommenders
 
 
 def cut_at(histories: Histories, now_us: int) -> Histories:
@@ -59,84 +60,91 @@ def cut_at(histories: Histories, now_us: int) -> Histories:
     return Histories(log, starts, ends, histories.users, log)
 
 
-def test_nobody_reads_what_comes_after(split: Split, fitted: list[Contender], acting: list[PredictsActions]) -> None:
+def test_no_baseline_reads_events_after_the_query(
+    split: Split, shared_recommenders: list[Recommender], shared_predictors: list[PredictsActions]
+) -> None:
     log = log_of(*split)
-    asked = moments(log, split.test, per_user=2, at_most=40, engaged_only=False)
-    for row in range(0, len(asked), 7):
-        one = asked.take(slice(row, row + 1))
+    queries = sample_queries(log, split.test, per_user=2, at_most=40, engaged_only=False)
+    for row in range(0, len(queries), 7):
+        one = queries.take(slice(row, row + 1))
         alone = cut_at(one.histories, int(one.now_us[0]))
-        for contender in fitted:
-            expected = contender.item_scores(one.histories, one.now_us, one.device)
-            assert contender.item_scores(alone, one.now_us, one.device) == pytest.approx(expected, abs=1e-5), contender
-        for actor in acting:
-            stated = actor.action_probabilities(one.histories, one.now_us, one.device, one.item)
-            again = actor.action_probabilities(alone, one.now_us, one.device, one.item)
-            assert again == pytest.approx(stated, abs=1e-5), actor
+        for recommender in shared_recommenders:
+            expected = recommender.item_scores(one.histories, one.now_us, one.device)
+            assert recommender.item_scores(alone, one.now_us, one.device) == pytest.approx(expected, abs=1e-5)
+        for model in shared_predictors:
+            probabilities = model.action_probabilities(one.histories, one.now_us, one.device, one.item)
+            again = model.action_probabilities(alone, one.now_us, one.device, one.item)
+            assert again == pytest.approx(probabilities, abs=1e-5), model
 
 
 def test_scores_and_probabilities_are_well_formed(
-    split: Split, fitted: list[Contender], acting: list[PredictsActions]
+    split: Split, shared_recommenders: list[Recommender], shared_predictors: list[PredictsActions]
 ) -> None:
     """Also for a user without any history."""
     log = log_of(*split)
-    asked = moments(log, split.test, per_user=3, at_most=60, engaged_only=False)
-    empty = Histories(log, asked.histories.starts, asked.histories.starts, asked.histories.users, log)
-    for histories in (asked.histories, empty):
-        for contender in fitted:
-            scores = contender.item_scores(histories, asked.now_us, asked.device)
-            assert scores.shape == (len(asked), len(split.train.catalogue)), contender.name
-            assert scores.dtype == np.float32, contender.name
-            assert np.isfinite(scores).all(), contender.name
-        for actor in acting:
-            stated = actor.action_probabilities(histories, asked.now_us, asked.device, asked.item)
-            assert stated.shape == (len(asked), len(ACTIONS))
-            assert stated.sum(axis=1) == pytest.approx(np.ones(len(asked)), abs=1e-5)
-            assert (stated >= 0).all()
+    queries = sample_queries(log, split.test, per_user=3, at_most=60, engaged_only=False)
+    empty = Histories(log, queries.histories.starts, queries.histories.starts, queries.histories.users, log)
+    for histories in (queries.histories, empty):
+        for recommender in shared_recommenders:
+            scores = recommender.item_scores(histories, queries.now_us, queries.device)
+            assert scores.shape == (len(queries), len(split.train.catalogue)), recommender.name
+            assert scores.dtype == np.float32, recommender.name
+            assert np.isfinite(scores).all(), recommender.name
+        for model in shared_predictors:
+            probabilities = model.action_probabilities(histories, queries.now_us, queries.device, queries.item)
+            assert probabilities.shape == (len(queries), len(ACTIONS))
+            assert probabilities.sum(axis=1) == pytest.approx(np.ones(len(queries)), abs=1e-5)
+            assert (probabilities >= 0).all()
 
 
-def test_one_score_does_not_depend_on_the_batch(split: Split, fitted: list[Contender]) -> None:
-    asked = moments(log_of(*split), split.test, per_user=2, at_most=30, engaged_only=True)
-    for contender in fitted:
-        together = contender.item_scores(asked.histories, asked.now_us, asked.device)
-        one = asked.take(slice(4, 5))
-        alone = contender.item_scores(one.histories, one.now_us, one.device)
-        assert alone[0] == pytest.approx(together[4], rel=1e-3, abs=1e-5), contender.name
+def test_one_score_does_not_depend_on_the_batch(split: Split, shared_recommenders: list[Recommender]) -> None:
+    queries = sample_queries(log_of(*split), split.test, per_user=2, at_most=30, engaged_only=True)
+    for recommender in shared_recommenders:
+        together = recommender.item_scores(queries.histories, queries.now_us, queries.device)
+        one = queries.take(slice(4, 5))
+        alone = recommender.item_scores(one.histories, one.now_us, one.device)
+        assert alone[0] == pytest.approx(together[4], rel=1e-3, abs=1e-5), recommender.name
 
 
-def test_everybody_beats_popularity_where_there_is_taste(split: Split, fitted: list[Contender]) -> None:
-    asked = moments(log_of(*split), split.test, per_user=10, at_most=2_000, engaged_only=True)
-    ndcg = {c.name: metrics.ndcg(rank_targets(c, split.train, asked, without_seen=False), 10).mean() for c in fitted}
-    floor = ndcg[Popularity.name]
+def test_personalised_baselines_beat_popularity_in_a_simulated_world(
+    split: Split, shared_recommenders: list[Recommender]
+) -> None:
+    queries = sample_queries(log_of(*split), split.test, per_user=10, at_most=2_000, engaged_only=True)
+    ndcg = {
+        c.name: metrics.ndcg(rank_targets(c, split.train, queries, without_seen=False), 10).mean()
+        for c in shared_recommenders
+    }
+    popular = ndcg[Popularity.name]
     assert all(
-        ndcg[name] > floor
+        ndcg[name] > popular
         for name in (Markov.name, ItemKNN.name, EASE.name, WeightedAverage.name, KNN_AND_MARKOV, EVERYTHING)
     )
 
 
-def test_logistic_regression_beats_counting(split: Split, acting: list[PredictsActions]) -> None:
-    asked = moments(log_of(*split), split.test, per_user=30, at_most=3_000, engaged_only=False)
+def test_logistic_regression_beats_counting(split: Split, shared_predictors: list[PredictsActions]) -> None:
+    queries = sample_queries(log_of(*split), split.test, per_user=30, at_most=3_000, engaged_only=False)
     losses = {
         one.name: metrics.log_losses(
-            one.action_probabilities(asked.histories, asked.now_us, asked.device, asked.item), asked.action
+            one.action_probabilities(queries.histories, queries.now_us, queries.device, queries.item), queries.action
         ).mean()
-        for one in acting
+        for one in shared_predictors
     }
     assert min(losses, key=lambda name: losses[name]) == Logistic.name
     assert max(losses, key=lambda name: losses[name]) in (Majority.name, "Markov of actions", "majority, per item")
 
 
-def test_a_log_of_one_action_is_foretold() -> None:
+def test_a_log_with_one_action_is_predicted() -> None:
     dataset = random_dataset(1)
     events = replace(dataset.events, action=np.full_like(dataset.events.action, ACTIONS.index("save")))
     split = by_time(dataset.with_events(events))
-    asked = moments(log_of(*split), split.test, per_user=30, at_most=100, engaged_only=False)
+    queries = sample_queries(log_of(*split), split.test, per_user=30, at_most=100, engaged_only=False)
     for one in action_baselines():
         one.fit(split.train, split.validation)
-        found = one.action_probabilities(asked.histories, asked.now_us, asked.device, asked.item)
+        found = one.action_probabilities(queries.histories, queries.now_us, queries.device, queries.item)
         assert (found.argmax(axis=1) == ACTIONS.index("save")).all(), one.name
 
 
-def test_faded_history_is_what_a_loop_finds() -> None:
+def test_recency_weights_equal_those_of_a_loop() -> None:
     dataset = random_dataset(1)
     log = dataset.events
     starts = dataset.starts
@@ -230,20 +238,20 @@ def test_weighted_average_is_the_runtimes_user_vector() -> None:
         assert found[user] == pytest.approx(expected, abs=1e-5)
 
 
-def test_weighted_average_falls_back_on_what_users_state() -> None:
-    stated = word_vectors(["item 3", *[""] * 11])
-    dataset = replace(random_dataset(7), stated=stated)
+def test_weighted_average_falls_back_to_the_preference_embedding() -> None:
+    preferences = word_vectors(["item 3", *[""] * 11])
+    dataset = replace(random_dataset(7), preference_embedding=preferences)
     average = WeightedAverage()
     average.learn(dataset)
     nobody = Histories(
         dataset.events, np.zeros(2, np.int64), np.zeros(2, np.int64), np.array([0, 1], np.int32), dataset.events
     )
     vectors = average.user_vectors(nobody, np.zeros(2, np.int64), np.zeros(2, np.int8))
-    assert vectors[0] == pytest.approx(stated[0], abs=1e-5)
+    assert vectors[0] == pytest.approx(preferences[0], abs=1e-5)
     assert np.linalg.norm(vectors[1]) == pytest.approx(1, abs=1e-5)  # the average of popular items
 
 
-def test_seen_items_are_no_candidates_where_nobody_comes_back() -> None:
+def test_seen_items_are_excluded_where_users_do_not_repeat_items() -> None:
     n = 8
     events = Events.of(user=[0] * n, item=np.arange(n), action=[1] * n, time_us=np.arange(n) * DAY_US)
     texts = [f"item {i}" for i in range(n)]
@@ -253,12 +261,12 @@ def test_seen_items_are_no_candidates_where_nobody_comes_back() -> None:
     split = by_time(dataset, (0.5, 0.25, 0.25))
     popularity = Popularity()
     popularity.learn(split.train)
-    asked = moments(log_of(*split), split.test, per_user=9, at_most=9, engaged_only=True)
-    assert rank_targets(popularity, dataset, asked, without_seen=True).tolist() == [0, 0]
-    assert rank_targets(popularity, dataset, asked, without_seen=False).tolist() == [6, 7]
+    queries = sample_queries(log_of(*split), split.test, per_user=9, at_most=9, engaged_only=True)
+    assert rank_targets(popularity, dataset, queries, without_seen=True).tolist() == [0, 0]
+    assert rank_targets(popularity, dataset, queries, without_seen=False).tolist() == [6, 7]
 
 
-def test_a_contender_with_wrong_scores_is_named(split: Split) -> None:
+def test_wrong_scores_name_the_recommender(split: Split) -> None:
     class Wrong(Popularity):
         name = "wrong one"
 
@@ -267,6 +275,6 @@ def test_a_contender_with_wrong_scores_is_named(split: Split) -> None:
 
     wrong = Wrong()
     wrong.learn(split.train)
-    asked = moments(log_of(*split), split.test, per_user=1, at_most=5, engaged_only=True)
+    queries = sample_queries(log_of(*split), split.test, per_user=1, at_most=5, engaged_only=True)
     with pytest.raises(ValueError, match="wrong one: scores have shape"):
-        rank_targets(wrong, split.train, asked, without_seen=False)
+        rank_targets(wrong, split.train, queries, without_seen=False)

@@ -60,13 +60,13 @@ def test_action_figures_against_scikit_learn(seed: int) -> None:
     assert figures.macro_f1 == pytest.approx(expected)
 
 
-def test_calibration_of_one_who_knows_and_of_one_who_boasts() -> None:
+def test_calibration_error_of_calibrated_and_overconfident_probabilities() -> None:
     rng = np.random.default_rng(1)
     probabilities = rng.dirichlet(np.ones(4), size=20_000)
     actions = (probabilities.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
     assert metrics.calibration(probabilities, actions).error < 0.01
-    boast = np.eye(4)[probabilities.argmax(axis=1)]
-    assert metrics.calibration(boast, actions).error > 0.1
+    overconfident = np.eye(4)[probabilities.argmax(axis=1)]
+    assert metrics.calibration(overconfident, actions).error > 0.1
 
 
 @settings(deadline=None)
@@ -79,7 +79,7 @@ def test_auc_against_scikit_learn(seed: int) -> None:
     assert np.isnan(metrics.auc(scores, np.ones(30, bool)))
 
 
-def test_an_interval_holds_the_mean_and_grows_when_users_agree_with_themselves() -> None:
+def test_an_interval_contains_the_mean_and_is_wider_for_correlated_events() -> None:
     rng = np.random.default_rng(3)
     users = np.repeat(np.arange(100), 20)
     apart = rng.random(2_000) < 0.5
@@ -93,16 +93,16 @@ def test_an_interval_holds_the_mean_and_grows_when_users_agree_with_themselves()
     assert loose.high - loose.low == pytest.approx(2 * 1.96 * standard_error, rel=0.15)
 
 
-def test_a_pair_sees_what_two_intervals_hide() -> None:
+def test_a_paired_interval_is_narrower_than_two_separate_ones() -> None:
     rng = np.random.default_rng(4)
     users = np.arange(400)
     theirs = rng.normal(size=400)
     ours = theirs + 0.02 + 0.01 * rng.normal(size=400)
-    assert paired_interval(ours, theirs, users).above_zero
-    assert not paired_interval(theirs, theirs, users).above_zero
+    assert paired_interval(ours, theirs, users).low > 0
+    assert paired_interval(theirs, theirs, users).low == 0
     alone = mean_interval(ours, users), mean_interval(theirs, users)
     assert alone[0].low < alone[1].high  # the intervals alone overlap
 
 
-def test_nothing_to_average_is_not_a_number() -> None:
+def test_the_mean_of_no_values_is_nan() -> None:
     assert np.isnan(mean_interval(np.zeros(0), np.zeros(0, np.int64)).value)

@@ -1,11 +1,11 @@
-"""The simulator: repeatable, honest about its propensities, and without order where omega says so."""
+"""The simulator is deterministic, logs exact propensities, and has order only where the order strength says so."""
 
 from dataclasses import fields
 
 import numpy as np
 import pytest
 
-from tests.training.worlds import small_world
+from tests.training.datasets import small_world
 from training.data.events import SKIP, Events
 from training.simulator import choice
 from training.simulator.parameters import CATEGORIES, PHASES, Parameters
@@ -18,7 +18,7 @@ def world() -> World:
     return small_world()
 
 
-def test_a_seed_is_a_world(world: World) -> None:
+def test_a_seed_determines_the_world(world: World) -> None:
     again, other = small_world(), small_world(seed=2)
     for column in fields(Events):
         assert np.array_equal(
@@ -111,16 +111,18 @@ def order_information(world: World, seed: int) -> float:
     return float((repeats(category) - np.mean(shuffled)) / np.std(shuffled))
 
 
-def test_omega_is_how_much_order_matters() -> None:
+def test_order_increases_with_order_strength() -> None:
     still: dict[str, object] = {"born_later": 0.0, "withdrawn": 0.0, "users": 300}  # births are order, too
-    none, some, full = (order_information(small_world(omega=omega, **still), 5) for omega in (0.0, 0.5, 1.0))
+    none, some, full = (
+        order_information(small_world(order_strength=order_strength, **still), 5) for order_strength in (0.0, 0.5, 1.0)
+    )
     assert abs(none) < 3.5
     assert 6 < some < full
 
 
-def test_omega_outside_its_range_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"omega is 1\.5"):
-        Parameters(omega=1.5)
+def test_order_strength_outside_0_to_1_raises() -> None:
+    with pytest.raises(ValueError, match=r"order_strength is 1\.5"):
+        Parameters(order_strength=1.5)
 
 
 def test_r_squared_of_what_is_linear_and_of_noise() -> None:

@@ -1,4 +1,5 @@
-"""Public interaction sets, each with its declared mapping, licence and limits. None of their content is kept here."""
+"""Public interaction data sets, each with its mapping, licence and limits. None of their content is in this
+repository."""
 
 import importlib.util
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from training.data.events import Dataset
 from training.data.files import DataError
 from training.data.public import completejourney, deskdrop, kuairand, movielens
 
-# name → loader from its folder; sets from packages are found where they are installed.
+# Name → loader of a folder. Sets in packages are read from where the package is installed.
 FOLDERS: dict[str, Callable[[Path], Dataset]] = {
     "deskdrop": deskdrop.load,
     "kuairand_explicit": kuairand.load,
@@ -23,7 +24,7 @@ NAMES = (*FOLDERS, *PACKAGES)
 def load(name: str, data_dir: Path | None) -> Dataset:
     """A public set by name. `data_dir` holds a folder for each of FOLDERS.
 
-    Raises DataError saying what is not there and how to get it.
+    Raises DataError with what is missing and how to get it.
     """
     if name in FOLDERS:
         if data_dir is None or not (data_dir / name).is_dir():

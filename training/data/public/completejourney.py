@@ -52,7 +52,7 @@ def load(package: Path) -> Dataset:
         mapping="a product type in a basket → save; no other action",
         limits=(
             "purchases, not browsing; most are repeats: look at the never-seen slice",
-            "items of one basket share its second and have no order, and do not foretell each other",
+            "items of one basket share its second and have no order, and do not predict each other",
             "local time is taken as UTC",
         ),
     )

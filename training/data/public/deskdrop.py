@@ -41,7 +41,7 @@ def load(folder: Path) -> Dataset:
         limits=(
             "no impressions and no skips: what was not opened may not have been seen",
             "most events are views: accuracy says little, macro-F1 and log-loss more",
-            "seconds tie; the source's row order stands, and events of one second do not foretell each other",
+            "seconds tie; the source's row order stands, and events of one second do not predict each other",
             "when an article appeared is unknown, so every article is a candidate at all times",
             "traffic falls towards the end: the late cut is thin",
         ),

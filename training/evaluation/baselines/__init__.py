@@ -1,30 +1,32 @@
-"""What the model has to beat: each tuned on the same validation events, by the same figure, over a stated grid."""
+"""The baselines: each with a grid of hyperparameters, selected on the same validation events by the same metric."""
 
 from training.evaluation.baselines.actions import ItemMajority, LastAction, Majority, UserMajority
+from training.evaluation.baselines.als import ImplicitALS
 from training.evaluation.baselines.blend import Blend
-from training.evaluation.baselines.factors import ImplicitALS
 from training.evaluation.baselines.item_to_item import EASE, ItemKNN, Markov
 from training.evaluation.baselines.logistic import Logistic
 from training.evaluation.baselines.own_history import OwnHistory
 from training.evaluation.baselines.popularity import Popularity, RecentPopularity
 from training.evaluation.baselines.tuned import Tuned
 from training.evaluation.baselines.weighted_average import WeightedAverage
-from training.evaluation.protocol import Contender, PredictsActions
+from training.evaluation.protocol import PredictsActions, Recommender
 
 KNN_AND_MARKOV = "kNN + Markov"
 EVERYTHING = "blend: kNN + EASE + Markov + 7 days + average"
 RECENCY = "blend: 7 days + own history"
 
-# Stronger than what the literature compares with: reported beside the usual ones, and told apart.
-BEYOND_THE_USUAL = (EVERYTHING, RECENCY)
-# What a sequential model has to be above to be worth its weights: margins against these are always reported.
-FLOOR = (EASE.name, KNN_AND_MARKOV)
-# What is served without any training: at omega 0 the sequence model must not be above it.
+# Stronger than what the literature compares with: reported separately from the standard baselines.
+EXTENDED_BLENDS = (EVERYTHING, RECENCY)
+# Strong baselines of sequential recommendation: differences to these are always reported.
+REFERENCE_BASELINES = (EASE.name, KNN_AND_MARKOV)
+# What is served without training: where the order of events does not matter, the sequence model should not differ
+# from it.
 SIMPLE = WeightedAverage.name
 
 
-def ranking_baselines() -> list[Contender]:
-    """Every baseline that ranks, blends last: they take over what their parts have tuned."""
+def ranking_baselines() -> list[Recommender]:
+    """New instances of every baseline that ranks. Blends are last: they reuse the selected hyperparameters of their
+    parts."""
     knn, ease, markov = ItemKNN(), EASE(), Markov()
     recent, own, average = RecentPopularity(), OwnHistory(), WeightedAverage()
     blends = [
@@ -36,17 +38,17 @@ def ranking_baselines() -> list[Contender]:
 
 
 def action_baselines() -> list[PredictsActions]:
-    """Every baseline that foretells the action on an item shown."""
+    """New instances of every baseline that predicts the action on a given item."""
     return [Majority(), UserMajority(), ItemMajority(), LastAction(), Logistic()]
 
 
 __all__ = [
-    "BEYOND_THE_USUAL",
     "EASE",
     "EVERYTHING",
-    "FLOOR",
+    "EXTENDED_BLENDS",
     "KNN_AND_MARKOV",
     "RECENCY",
+    "REFERENCE_BASELINES",
     "SIMPLE",
     "Blend",
     "ImplicitALS",

@@ -1,20 +1,21 @@
-"""What a user will do with an item shown, by counting."""
+"""Action baselines that count."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.data.events import ACTIONS, Dataset, Histories
+from training.data.split import in_time_order, joined, log_of
 from training.evaluation import metrics
 from training.evaluation.baselines.history import LAST_EVENTS
-from training.evaluation.baselines.tuned import joined
-from training.evaluation.protocol import Moments, Scores, flat, in_time_order, log_of, moments
+from training.evaluation.protocol import Scores
+from training.evaluation.queries import Queries, flat, sample_queries
 
-_SMOOTHING = (1.0, 0.3, 3.0, 10.0, 30.0, 100.0)  # events' worth of the global shares
-_VALIDATION_MOMENTS = 12_000
+_SMOOTHING = (1.0, 0.3, 3.0, 10.0, 30.0, 100.0)  # pseudo-counts of the global shares
+_VALIDATION_QUERIES = 12_000
 
 
 class Majority:
-    """The shares of all actions, whoever, whatever."""
+    """The shares of all actions, the same for every user and item."""
 
     name = "majority, global"
 
@@ -32,20 +33,20 @@ class Majority:
 
 
 class _Smoothed(Majority):
-    """Counts of a group, smoothed by the global shares; how much is tuned on validation log-loss."""
+    """Counts per group, smoothed by the global shares. The smoothing is selected by validation log-loss."""
 
     def __init__(self) -> None:
         self.smoothing = _SMOOTHING[0]
-        self.tried = 0
+        self.settings_tried = 0
 
     def fit(self, train: Dataset, validation: Dataset) -> None:
         self.learn(train)
-        asked = action_moments(train, validation)
+        queries = action_queries(train, validation)
         losses = []
         for self.smoothing in _SMOOTHING:
-            probabilities = self.action_probabilities(asked.histories, asked.now_us, asked.device, asked.item)
-            losses.append(float(metrics.log_losses(probabilities, asked.action).mean()))
-        self.tried = len(losses)
+            probabilities = self.action_probabilities(queries.histories, queries.now_us, queries.device, queries.item)
+            losses.append(float(metrics.log_losses(probabilities, queries.action).mean()))
+        self.settings_tried = len(losses)
         self.smoothing = _SMOOTHING[int(np.argmin(losses))]
         self.learn(joined(train, validation))
 
@@ -104,14 +105,15 @@ def action_counts(
     groups: int,
     weights: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float64]:
-    """How often (or by what weight) each action occurs in each group, [groups, 4]."""
+    """Count (or sum of weights) of each action in each group, [groups, 4]. group, action, weights [n]."""
     n = len(ACTIONS)
     flat_counts = np.bincount(group.astype(np.int64) * n + action, weights, minlength=groups * n)
     return flat_counts.reshape(groups, n).astype(np.float64)
 
 
-def action_moments(train: Dataset, validation: Dataset, per_user: int = 50) -> Moments:
-    return moments(
-        log_of(train, validation), validation, per_user=per_user, at_most=_VALIDATION_MOMENTS, engaged_only=False,
-        ties_foretell=not in_time_order(train, validation),
+def action_queries(train: Dataset, validation: Dataset, per_user: int = 50) -> Queries:
+    """The validation queries that action baselines are tuned on."""
+    return sample_queries(
+        log_of(train, validation), validation, per_user=per_user, at_most=_VALIDATION_QUERIES, engaged_only=False,
+        source_order_breaks_ties=not in_time_order(train, validation),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Several contenders as one: each row of scores standardised, weights tuned: what an engineer would ship first."""
+"""A weighted sum of standardised scores, its weights tuned: what an engineer would ship first."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,16 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.events import Dataset, Histories
+from training.data.split import joined
 from training.evaluation import metrics
-from training.evaluation.baselines.tuned import joined, validation_moments
-from training.evaluation.protocol import Moments, Scores, seen_items, unavailable
-from training.evaluation.ranking import repeats_happen
+from training.evaluation.baselines.tuned import validation_queries
+from training.evaluation.protocol import Scores
+from training.evaluation.queries import Queries, repeats_happen, seen_items, unavailable
 
 _WEIGHTS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
 
 
 class Part(Protocol):
-    """What can be blended: `learn` fits parameters on some data, at choices that were made before."""
+    """A recommender that can be blended: `learn` refits its parameters at the hyperparameters it has selected."""
 
     name: str
 
@@ -26,19 +27,19 @@ class Part(Protocol):
 
 
 class Blend:
-    """Σ weight · standardised score over `parts`, which must have been fitted: their choices are kept, their parameters
-    are learnt once without validation to choose the weights and once with it."""
+    """Σ weight · standardised score over `parts`, which must have been fitted: their hyperparameters are kept, their
+    parameters are refitted without the validation part to select the weights, then with it."""
 
     def __init__(self, name: str, parts: Sequence[Part]) -> None:
         self.name = name
         self.parts = list(parts)
         self.choice = {part.name: 1.0 for part in parts}
-        self.tried = 0
+        self.settings_tried = 0
 
     def fit(self, train: Dataset, validation: Dataset) -> None:
         for part in self.parts:
             part.learn(train)
-        self._choose(train, validation_moments(train, validation))
+        self._select_weights(train, validation_queries(train, validation))
         both = joined(train, validation)
         for part in self.parts:
             part.learn(both)
@@ -53,18 +54,20 @@ class Blend:
             return self.parts[0].item_scores(histories, now_us, device)
         return total
 
-    def _choose(self, train: Dataset, asked: Moments) -> None:
-        asked = asked.take(slice(0, 1_000))
-        excluded = unavailable(train, asked.now_us)
+    def _select_weights(self, train: Dataset, queries: Queries) -> None:
+        queries = queries.take(slice(0, 1_000))
+        excluded = unavailable(train, queries.now_us)
         if not repeats_happen(train):
-            excluded |= seen_items(asked.histories, len(train.catalogue))
-        of_part = [_standardised(part.item_scores(asked.histories, asked.now_us, asked.device)) for part in self.parts]
+            excluded |= seen_items(queries.histories, len(train.catalogue))
+        of_part = [
+            _standardised(part.item_scores(queries.histories, queries.now_us, queries.device)) for part in self.parts
+        ]
 
         def figure() -> float:
-            self.tried += 1
+            self.settings_tried += 1
             weights = [np.float32(self.choice[part.name]) for part in self.parts]
             total = sum(weight * scores for weight, scores in zip(weights, of_part, strict=True))
-            return float(metrics.ndcg(metrics.ranks(np.asarray(total), asked.item, excluded), 10).mean())
+            return float(metrics.ndcg(metrics.ranks(np.asarray(total), queries.item, excluded), 10).mean())
 
         best = figure()
         for _ in range(2):

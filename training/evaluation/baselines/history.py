@@ -1,11 +1,11 @@
-"""Histories as sparse matrices: the one way baselines look at what a user did."""
+"""Histories as sparse matrices, shared by the baselines."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from training.data.events import SKIP, Dataset, Histories
-from training.evaluation.protocol import flat
+from training.evaluation.queries import flat
 
 LAST_EVENTS = 1_000  # of a history that a baseline reads
 
@@ -14,12 +14,12 @@ HALF_LIVES_EVENTS = (8.0, 0.5, 1.0, 2.0, 4.0, 16.0, 32.0, FOREVER)
 
 
 def engaged_weights(histories: Histories, items: int, half_life_events: float) -> sparse.csr_matrix:
-    """[b, items]: Σ of 0.5^(age / half-life) over a history's engaged events with an item, age counted in engaged
-    events from the latest (0)."""
+    """[b, items]: Σ of 0.5^(age / half-life) over a history's engaged events with an item. Age counts engaged events
+    from the latest, which has 0."""
     owner, rows, _ = flat(histories, LAST_EVENTS)
     kept = histories.events.action[rows] != SKIP
     owner, rows = owner[kept], rows[kept]
-    age = _places_from_last(owner)
+    age = _age(owner)
     weights = np.exp2(-age / half_life_events)
     item = histories.events.item[rows]
     return sparse.csr_matrix((weights, (owner, item)), shape=(len(histories), items), dtype=np.float32)
@@ -52,8 +52,8 @@ def popularity(data: Dataset) -> NDArray[np.float32]:
     return (counts / max(counts.sum(), 1)).astype(np.float32)
 
 
-def _places_from_last(owner: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For sorted owners: how many entries of the same owner come after each."""
+def _age(owner: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For sorted owners: how many entries of the same owner follow each."""
     if not len(owner):
         return owner
     last = np.r_[np.flatnonzero(owner[1:] != owner[:-1]), len(owner) - 1]

@@ -1,4 +1,4 @@
-"""Linear models from items to items, read through a history that fades: the real floor of sequential recommendation."""
+"""Item-to-item models applied to a recency-weighted history: strong baselines of sequential recommendation."""
 
 from typing import ClassVar
 
@@ -17,12 +17,12 @@ from training.evaluation.baselines.history import (
 from training.evaluation.baselines.tuned import Tuned
 from training.evaluation.protocol import Scores
 
-MOST_ITEMS = 5_000  # a dense matrix of items × items beyond it would not fit; the rarest items are left out
-_TIE_BREAK = 1e-3  # popularity orders what the model is silent about
+MOST_ITEMS = 5_000  # limit of the dense items × items matrix; the rarest items are left out
+_TIE_BREAK = 1e-3  # of popularity, where the model has no score
 
 
 class _ItemToItem(Tuned):
-    """scores = faded history · similarity + repeat · faded history. `similarity` is float32 [kept, kept]."""
+    """scores = weighted history · similarity + repeat · weighted history. `similarity` is float32 [kept, kept]."""
 
     scored: ClassVar = {"half_life_events": HALF_LIVES_EVENTS, "repeat": (0.0, -0.5, 0.1, 0.3, 1.0, 3.0)}
 
@@ -81,14 +81,14 @@ class EASE(_ItemToItem):
 
 
 def _inverse(positive: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of a symmetric positive definite matrix, by Cholesky: half the work of a general inverse."""
+    """Inverse of a symmetric positive definite matrix by Cholesky: half the work of a general inverse."""
     lower, _ = lapack.dpotrf(positive, lower=True, clean=True)
     half, _ = lapack.dpotri(lower, lower=True)
     return half + np.tril(half, -1).T
 
 
 class Markov(Tuned):
-    """First order: what followed the latest engaged item, smoothed by popularity."""
+    """First-order Markov chain: counts of items that followed the latest engaged item, smoothed by popularity."""
 
     name = "Markov, first order"
     learned: ClassVar = {"backward": (0.0, 0.3, 1.0)}
@@ -102,7 +102,7 @@ class Markov(Tuned):
         pairs = item[:-1][follows] * len(self.share) + item[1:][follows]
         pair, count = np.unique(pairs, return_counts=True)
         before, after = np.divmod(pair, len(self.share))
-        if backward := self.choice["backward"]:  # order within a sitting is often an accident
+        if backward := self.choice["backward"]:  # order within a session is often an accident
             before, after = np.r_[before, after], np.r_[after, before]
             count = np.r_[count, backward * count]
         order = np.argsort(before, kind="stable")

@@ -1,4 +1,4 @@
-"""Logistic regression on what an engineer would count: habits, the item, their meeting, the last event, the context."""
+"""Logistic regression on counts of the user, of the item and of both, the last event and the context."""
 
 from typing import ClassVar
 
@@ -9,62 +9,63 @@ from sklearn.linear_model import LogisticRegression
 
 from runtime.personalization.sequence_features import DEVICES
 from training.data.events import ACTIONS, Dataset, Histories
+from training.data.split import joined
 from training.evaluation import metrics
-from training.evaluation.baselines.actions import action_counts, action_moments
+from training.evaluation.baselines.actions import action_counts, action_queries
 from training.evaluation.baselines.history import engaged_weights, user_item_matrix
-from training.evaluation.baselines.taste import Taste
-from training.evaluation.baselines.tuned import joined
-from training.evaluation.protocol import Moments, Scores, flat
+from training.evaluation.baselines.user_ridge import UserRidge
+from training.evaluation.protocol import Scores
+from training.evaluation.queries import Queries, flat
 
 _LAST_EVENTS = 300
-_PRIOR = 4.0  # events' worth of the shares a count is shrunk to
-_CATEGORY_HALF_LIVES = (10.0, 3.0, 30.0)  # events; tuned with the penalty
-_PENALTIES = (0.03, 0.003, 0.3)  # inverse, as scikit-learn has it
-_FADING = 4.0
+_PRIOR = 4.0  # pseudo-counts of the shares that counts are shrunk to
+_CATEGORY_HALF_LIVES = (10.0, 3.0, 30.0)  # events; selected together with the penalty
+_INVERSE_PENALTIES = (0.03, 0.003, 0.3)  # scikit-learn's C
+_RECENT_HALF_LIFE = 4.0  # events
 _DAY_US = 86_400_000_000
 
 Matrix = NDArray[np.float64]
 
 
 class Logistic:
-    """Multinomial logistic regression. Counts come from train, weights from the validation events, which no count has
-    seen, so no feature knows its own answer; the first half of validation's users chooses what the second half judges.
-    """
+    """Multinomial logistic regression. Counts come from the train part and weights from the validation part, which no
+    count has seen, so no feature contains its own target. Hyperparameters are fitted on the validation users with even
+    numbers and compared on those with odd ones."""
 
     name = "logistic regression"
-    grid: ClassVar = {"half_life_events": _CATEGORY_HALF_LIVES, "strength": _PENALTIES}
+    grid: ClassVar = {"half_life_events": _CATEGORY_HALF_LIVES, "strength": _INVERSE_PENALTIES}
 
     def __init__(self) -> None:
         self.choice = {key: values[0] for key, values in self.grid.items()}
-        self.tried = 0
+        self.settings_tried = 0
 
     def fit(self, train: Dataset, validation: Dataset) -> None:
         self.learn(train)
-        asked = action_moments(train, validation)
-        even = asked.user % 2 == 0
+        queries = action_queries(train, validation)
+        even = queries.user % 2 == 0
         losses: dict[tuple[float, float], float] = {}
         features: dict[float, Matrix] = {}
         for half_life in _CATEGORY_HALF_LIVES:
             self.choice["half_life_events"] = half_life
-            features[half_life] = x = self._features_of(asked)
+            features[half_life] = x = self._features_of(queries)
             for strength in self.grid["strength"]:
-                self._solve(x[even], asked.action[even], strength)
+                self._solve(x[even], queries.action[even], strength)
                 losses[half_life, strength] = float(
-                    metrics.log_losses(self._probabilities(x[~even]), asked.action[~even]).mean()
+                    metrics.log_losses(self._probabilities(x[~even]), queries.action[~even]).mean()
                 )
-        self.tried = len(losses)
+        self.settings_tried = len(losses)
         half_life, strength = min(losses, key=lambda key: losses[key])
         self.choice = {"half_life_events": half_life, "strength": strength}
-        self._solve(features[half_life], asked.action, strength)
+        self._solve(features[half_life], queries.action, strength)
         self.learn(joined(train, validation))
 
     def learn(self, data: Dataset) -> None:
-        """The counts."""
+        """Fit the counts on `data`; the weights stay."""
         items = len(data.catalogue)
         counts = np.bincount(data.events.action, minlength=len(ACTIONS)) + 1.0
         self.shares = counts / counts.sum()
-        self.taste = Taste()
-        self.taste.learn(data)
+        self.user_ridge = UserRidge()
+        self.user_ridge.learn(data)
         self.of_item = action_counts(data.events.item, data.events.action, items)
         self.category = data.catalogue.category.astype(np.int64)
         self.vectors = data.catalogue.vectors
@@ -79,8 +80,8 @@ class Logistic:
     ) -> Scores:
         return self._probabilities(self._features(histories, now_us, device, items)).astype(np.float32)
 
-    def _features_of(self, asked: Moments) -> Matrix:
-        return self._features(asked.histories, asked.now_us, asked.device, asked.item)
+    def _features_of(self, queries: Queries) -> Matrix:
+        return self._features(queries.histories, queries.now_us, queries.device, queries.item)
 
     def _features(
         self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8], items: NDArray[np.int32]
@@ -92,12 +93,12 @@ class Logistic:
         item, action = events.item[rows], events.action[rows]
         same_category = (self.category[item] == self.category[items[owner]]) & (self.category[item] >= 0)
         same_item = item == items[owner]
-        faded = np.exp2(-age / self.choice["half_life_events"])
+        decayed = np.exp2(-age / self.choice["half_life_events"])
         user = _shrunk(action_counts(owner, action, b), self.shares)
-        lately = _shrunk(action_counts(owner, action, b, np.exp2(-age / _FADING)), user)
+        recent = _shrunk(action_counts(owner, action, b, np.exp2(-age / _RECENT_HALF_LIFE)), user)
         category = _shrunk(action_counts(owner[same_category], action[same_category], b), user)
-        category_lately = _shrunk(
-            action_counts(owner[same_category], action[same_category], b, faded[same_category]), category
+        recent_category = _shrunk(
+            action_counts(owner[same_category], action[same_category], b, decayed[same_category]), category
         )
         of_item = _shrunk(self.of_item[items], self.shares)
         last_on_item = np.full(b, len(ACTIONS))
@@ -109,15 +110,15 @@ class Logistic:
         known = histories.ends > histories.starts
         latest = np.maximum(histories.ends - 1, 0)
         gap_us = np.where(known, now_us - events.time_us[latest], 30 * _DAY_US)
-        days = np.where(known, events.days_to_wedding[latest], np.nan)
+        days = np.where(known, events.days_to_event[latest], np.nan)
         hour = now_us / 3.6e9 % 24 / 24 * 2 * np.pi
         following = np.eye(len(ACTIONS) + 1)[last]
         return np.column_stack(
             [
-                np.log(user), np.log(lately), np.log(category), np.log(category_lately), np.log(of_item),
+                np.log(user), np.log(recent), np.log(category), np.log(recent_category), np.log(of_item),
                 np.eye(len(ACTIONS) + 1)[last_on_item],
                 following, following * last_category[:, None],
-                self._meeting(histories, items),
+                self._affinity(histories, items),
                 np.log1p(np.maximum(gap_us, 0) / 1e6),
                 np.cos(hour), np.sin(hour), np.eye(len(DEVICES))[device],
                 np.nan_to_num(days) / 100, np.isnan(days),
@@ -125,9 +126,9 @@ class Logistic:
             ]
         )  # fmt: skip
 
-    def _meeting(self, histories: Histories, items: NDArray[np.int32]) -> Matrix:
-        """How near the item is to the history by text and by who else engaged with both, lately and
-        ever, and what the user's taste makes of it: [b, 6]."""
+    def _affinity(self, histories: Histories, items: NDArray[np.int32]) -> Matrix:
+        """Affinity of the item to the history by text and by co-engagement, recent and all-time, and what the user's
+        ridge regression predicts of it: [b, 6]."""
         columns = []
         for half_life in (8.0, float("inf")):
             weights = engaged_weights(histories, len(self.category), half_life)
@@ -136,25 +137,25 @@ class Logistic:
             columns.append(np.einsum("bd,bd->b", mean, self.vectors[items]))
             near = np.asarray(weights.multiply(self.similarity[items]).sum(axis=1)).ravel()
             columns.append(near / (np.asarray(weights.sum(axis=1)).ravel() + 1e-9))
-        columns.append(self.taste.expected(histories, items))
+        columns.append(self.user_ridge.expected(histories, items))
         return np.column_stack(columns)
 
     def _solve(self, x: Matrix, actions: NDArray[np.int8], strength: float) -> None:
         self.centre, self.spread = x.mean(axis=0), x.std(axis=0) + 1e-6
-        several = (actions != actions[0]).any()  # a regression needs something to tell apart
+        several = (actions != actions[0]).any()  # a regression needs at least two classes
         self.model = LogisticRegression(C=strength, max_iter=200, tol=1e-3) if several else DummyClassifier()
         self.model.fit((x - self.centre) / self.spread, actions)
 
     def _probabilities(self, x: Matrix) -> Matrix:
         found = self.model.predict_proba((x - self.centre) / self.spread)
-        probabilities = np.full((len(x), len(ACTIONS)), 1e-6)  # an action that never occurred
+        probabilities = np.full((len(x), len(ACTIONS)), 1e-6)  # of actions that never occurred
         probabilities[:, self.model.classes_] = found
         normalised: Matrix = probabilities / probabilities.sum(axis=1, keepdims=True)
         return normalised
 
 
 def _shrunk(counts: Matrix, shares: Matrix) -> Matrix:
-    """Shares of the counts, drawn towards `shares` ([4] or [b, 4])."""
+    """Shares of the counts, shrunk towards `shares` ([4] or [b, 4])."""
     smoothed = counts + _PRIOR * shares
     result: Matrix = smoothed / smoothed.sum(axis=1, keepdims=True)
     return result

@@ -1,4 +1,4 @@
-"""What a user engaged with before, the latest first: where people come back, hard to beat, and it learns nothing."""
+"""What a user engaged with before, the latest first. Learns nothing, and is hard to beat where users repeat items."""
 
 from typing import ClassVar
 
@@ -10,11 +10,11 @@ from training.evaluation.baselines.history import HALF_LIVES_EVENTS, engaged_wei
 from training.evaluation.baselines.tuned import Tuned
 from training.evaluation.protocol import Scores
 
-_TIE_BREAK = 1e-3  # popularity orders what a user never met
+_TIE_BREAK = 1e-3  # of popularity, for items the user never engaged with
 
 
 class OwnHistory(Tuned):
-    """The faded history itself."""
+    """The recency-weighted history itself."""
 
     name = "own history, recency"
     scored: ClassVar = {"half_life_events": HALF_LIVES_EVENTS}

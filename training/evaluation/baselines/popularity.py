@@ -1,4 +1,4 @@
-"""What everybody likes, ever and lately."""
+"""Popularity of all time and of the last days."""
 
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ _DAY_US = 86_400_000_000
 
 
 class Popularity(Tuned):
-    """Engaged events per item over all that was learnt from."""
+    """Engaged events per item over the whole training data."""
 
     name = "popularity"
 
@@ -26,9 +26,9 @@ class Popularity(Tuned):
 
 
 class RecentPopularity(Tuned):
-    """Engaged events per item in the 7 days before the moment, by the whole log up to it, as a server would count.
+    """Engaged events per item in the 7 days before the query, over the whole log up to it, as a server would count.
 
-    All-time popularity orders what had none. The window is fixed by the baseline's name.
+    All-time popularity breaks ties. The window is fixed, not tuned.
     """
 
     name = "popularity, 7 days"
@@ -41,7 +41,7 @@ class RecentPopularity(Tuned):
     def item_scores(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
         times, items = self._by_time(histories.log)
         first = np.searchsorted(times, now_us - int(self.choice["days"] * _DAY_US))
-        end = np.searchsorted(times, now_us)  # strictly before the moment
+        end = np.searchsorted(times, now_us)  # strictly before the query
         scores = np.empty((len(histories), len(self.share)), np.float32)
         for row, (a, b) in enumerate(zip(first, end, strict=True)):
             scores[row] = np.bincount(items[a:b], minlength=len(self.share))

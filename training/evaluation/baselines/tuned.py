@@ -1,4 +1,4 @@
-"""A baseline with a grid: coordinate search on validation NDCG@10, then fitted on train and validation together."""
+"""Hyperparameter selection: coordinate search on validation NDCG@10, then a refit on train and validation together."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -7,17 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.events import Dataset, Histories
+from training.data.split import in_time_order, joined, log_of
 from training.evaluation import metrics
-from training.evaluation.protocol import Moments, Scores, in_time_order, log_of, moments
-from training.evaluation.ranking import rank_targets, repeats_happen
+from training.evaluation.protocol import Recommender, Scores
+from training.evaluation.queries import Queries, repeats_happen, sample_queries
+from training.evaluation.ranking import rank_targets
 
-_VALIDATION_MOMENTS = 1_500
+_VALIDATION_QUERIES = 1_500
 _PER_USER = 5
 
 
 class Tuned:
-    """`learned` and `scored` are the grids: name → values, the first one the start. Values of `learned` need `learn`
-    to run again, those of `scored` do not. `choice` holds what was chosen; `tried` how many settings were compared."""
+    """A baseline with a grid.
+
+    learned, scored  the grids: name → values, the first is the start. A value of `learned` needs a new `learn`, one of
+                     `scored` does not
+    choice           the selected values
+    settings_tried   how many settings were compared
+    """
 
     name = "a baseline"
     learned: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
@@ -25,10 +32,10 @@ class Tuned:
 
     def __init__(self) -> None:
         self.choice: dict[str, Any] = {key: values[0] for key, values in {**self.learned, **self.scored}.items()}
-        self.tried = 0
+        self.settings_tried = 0
 
     def learn(self, data: Dataset) -> None:
-        """Fit parameters on `data` at the current choice."""
+        """Fit parameters on `data` at the current `choice`."""
         raise NotImplementedError
 
     def item_scores(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
@@ -38,22 +45,22 @@ class Tuned:
         self.learn(train)
         grids = {key: values for key, values in {**self.learned, **self.scored}.items() if len(values) > 1}
         if grids:
-            asked = validation_moments(train, validation)
-            best = self._validated(train, asked)
+            queries = validation_queries(train, validation)
+            best = self._validated(train, queries)
             for key, values in grids.items():
-                best = self._improve(key, values, best, train, asked)
-            # Once more over what costs no new fit: the first choices were made beside untuned neighbours
+                best = self._improve(key, values, best, train, queries)
+            # A second pass over what needs no new fit: the first was made beside untuned values
             for key in [name for name in grids if name in self.scored]:
-                best = self._improve(key, grids[key], best, train, asked)
+                best = self._improve(key, grids[key], best, train, queries)
         self.learn(joined(train, validation))
 
-    def _improve(self, key: str, values: tuple[Any, ...], best: float, train: Dataset, asked: Moments) -> float:
+    def _improve(self, key: str, values: tuple[Any, ...], best: float, train: Dataset, queries: Queries) -> float:
         kept = self.choice[key]
         for value in values:
             if value == kept:
                 continue
             self._set(key, value, train)
-            if (figure := self._validated(train, asked)) > best:
+            if (figure := self._validated(train, queries)) > best:
                 best, kept = figure, value
         if self.choice[key] != kept:
             self._set(key, kept, train)
@@ -64,22 +71,20 @@ class Tuned:
         if key in self.learned:
             self.learn(train)
 
-    def _validated(self, train: Dataset, asked: Moments) -> float:
-        self.tried += 1
-        return validation_ndcg(self, train, asked)
+    def _validated(self, train: Dataset, queries: Queries) -> float:
+        self.settings_tried += 1
+        return validation_ndcg(self, train, queries)
 
 
-def validation_moments(train: Dataset, validation: Dataset) -> Moments:
-    return moments(
-        log_of(train, validation), validation, per_user=_PER_USER, at_most=_VALIDATION_MOMENTS, engaged_only=True,
-        ties_foretell=not in_time_order(train, validation),
+def validation_queries(train: Dataset, validation: Dataset) -> Queries:
+    """The validation queries that every recommender is tuned on."""
+    return sample_queries(
+        log_of(train, validation), validation, per_user=_PER_USER, at_most=_VALIDATION_QUERIES, engaged_only=True,
+        source_order_breaks_ties=not in_time_order(train, validation),
     )  # fmt: skip
 
 
-def validation_ndcg(contender: Any, train: Dataset, asked: Moments) -> float:
-    places = rank_targets(contender, train, asked, without_seen=not repeats_happen(train))
+def validation_ndcg(recommender: Recommender, train: Dataset, queries: Queries) -> float:
+    """NDCG@10 on `validation_queries`."""
+    places = rank_targets(recommender, train, queries, without_seen=not repeats_happen(train))
     return float(metrics.ndcg(places, 10).mean())
-
-
-def joined(train: Dataset, validation: Dataset) -> Dataset:
-    return train.with_events(log_of(train, validation))

@@ -1,4 +1,4 @@
-"""The phase-1 model: cosine to the decayed weighted average of content vectors, its weights and half-life tuned."""
+"""The simple model: cosine to the decayed weighted average of content vectors, with weights and half-life tuned."""
 
 from typing import ClassVar
 
@@ -9,16 +9,18 @@ from scipy import sparse
 from training.data.events import SAVE, SHARE, SKIP, VIEW, Dataset, Histories
 from training.evaluation.baselines.history import LAST_EVENTS, popularity
 from training.evaluation.baselines.tuned import Tuned
-from training.evaluation.protocol import Scores, flat
+from training.evaluation.protocol import Scores
+from training.evaluation.queries import flat
 
 _DAY_US = 86_400_000_000
 
 
 class WeightedAverage(Tuned):
-    """Σ wᵢ·eᵢ with wᵢ = strength(actionᵢ)·exp(−λ·age): what the runtime serves (runtime.personalization).
+    """Σ wᵢ·eᵢ with wᵢ = strength(actionᵢ)·exp(−λ·age), as runtime.personalization has it; here its hyperparameters are
+    tuned, so this is an upper limit of what is served with fixed ones.
 
-    Falls back as the runtime does: stated preferences, then the average of popular items. `popular` adds a share of
-    popularity to the cosine, which the runtime does not have.
+    Falls back as the runtime does: onboarding preferences, then the average of popular items. `popular` adds popularity
+    to the cosine, which the runtime does not have.
     """
 
     name = "weighted average (simple model)"
@@ -31,7 +33,7 @@ class WeightedAverage(Tuned):
 
     def learn(self, data: Dataset) -> None:
         self.vectors = data.catalogue.vectors
-        self.stated = data.stated
+        self.preference_embedding = data.preference_embedding
         share = popularity(data)
         best = np.argsort(-share, kind="stable")[:20]  # as runtime.personalization.cold_start
         self.average = self.vectors[best].mean(axis=0)
@@ -52,8 +54,8 @@ class WeightedAverage(Tuned):
         matrix = _sparse(weights, owner, histories.events.item[rows], len(histories), len(self.vectors))
         sums += matrix @ self.vectors
         empty = np.linalg.norm(sums, axis=1) < 1e-9
-        if self.stated is not None:
-            sums[empty] = self.stated[histories.users[empty]]
+        if self.preference_embedding is not None:
+            sums[empty] = self.preference_embedding[histories.users[empty]]
             empty = np.linalg.norm(sums, axis=1) < 1e-9
         sums[empty] = self.average
         length = np.linalg.norm(sums, axis=1, keepdims=True)

@@ -1,0 +1,1 @@
+"""Trainings compared on validation events: ablations, recipe tuning, incremental training."""
