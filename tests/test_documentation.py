@@ -1,12 +1,16 @@
 """Links of the documentation lead somewhere, and its lists are complete."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+
+CODE = re.compile(r"```sh\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 
 
 def anchors(page: Path) -> set[str]:
@@ -48,3 +52,17 @@ def test_every_metric_is_documented(shared_server):
     assert len(current) > 20
     documented = set(re.findall(r"`([a-z_]+)(?:\{[a-z,]+\})?`", (ROOT / "docs" / "operations.md").read_text()))
     assert current - documented == set()
+
+
+def test_every_command_that_is_named_exists():
+    """`make TARGET` and `vows-edge COMMAND`, wherever a page shows them as code."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    known = subprocess.run([sys.executable, "-m", "runtime", "--help"], capture_output=True, text=True, cwd=ROOT)
+    commands = set(re.findall(r"^ {4}([a-z]+) ", known.stdout, re.MULTILINE))
+    assert {"run", "test"} <= targets
+    assert {"serve", "doctor", "key"} <= commands
+    for page in PAGES:
+        code = "\n".join("".join(found) for found in CODE.findall(page.read_text(encoding="utf-8")))
+        unknown = set(re.findall(r"^make ([a-z-]+)", code, re.MULTILINE)) - targets
+        unknown |= set(re.findall(r"^(?:VOWS_\w+=\S+ )*vows-edge ([a-z]+)\b(?!-)", code, re.MULTILINE)) - commands
+        assert unknown == set(), f"{page.name} names {unknown}"
