@@ -25,8 +25,8 @@ DIMENSIONS = 384
 RESERVE_BYTES = 20 * MiB
 
 # What has no setting and no module of its own. Measured by `python -m bench.memory_parts` with the name in brackets.
-_CONNECTION_BYTES = 76 * 1024 + WRITE_BUFFER_BYTES  # 14.3 MiB for 190, each with 64 KiB read ahead [connections]
-_DECODE_BYTES = 16 * MiB  # one body is decoded at a time: at most 15.2 MiB, for 400,000 numbers [decoding]
+CONNECTION_BYTES = 76 * 1024 + WRITE_BUFFER_BYTES  # 14.3 MiB for 190, each with 64 KiB read ahead [connections]
+DECODE_BYTES = 16 * MiB  # one body is decoded at a time: at most 15.2 MiB, for 400,000 numbers [decoding]
 _HISTORY_BYTES = 8 * MiB  # 7.5 MiB beside its answer, to explain a ranking of 2,000 [history]
 _STORE_BYTES = 12 * MiB  # what may be queued (8 MiB) and be in a commit (2 MiB), and two page caches of 1 MiB [store]
 
@@ -125,7 +125,7 @@ def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
     """Bytes by part. What cannot be held at the same time counts once, with the largest."""
     items = settings.catalog_bytes // row_bytes(settings.catalog_vectors, DIMENSIONS)
     # The event loop's thread does one of these at a time, without awaiting anything.
-    work = max(_DECODE_BYTES, items * search.ROW_BYTES + search.POOL_BYTES)
+    work = max(DECODE_BYTES, items * search.ROW_BYTES + search.POOL_BYTES)
     return {
         "catalogue (VOWS_CATALOG_BYTES, and ids)": settings.catalog_bytes + items * ID_BYTES,
         "labels of the catalogue": items * (LABELS_PER_ITEM * label_index.ENTRY_BYTES + label_index.ROW_BYTES),
@@ -133,7 +133,7 @@ def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
         "scores of one search": items * search.SCORE_BYTES,
         "one history": _HISTORY_BYTES,
         "bodies and what is decoded of them (2 × VOWS_BODY_BUDGET_BYTES)": 2 * settings.body_budget_bytes,
-        "connections (VOWS_MAX_CONNECTIONS)": settings.max_connections * _CONNECTION_BYTES,
+        "connections (VOWS_MAX_CONNECTIONS)": settings.max_connections * CONNECTION_BYTES,
         "scratch of the text encoder (VOWS_THREADS)": held.scratches * text_encoder.SCRATCH_BYTES,
         "store": _STORE_BYTES,
         "cache (VOWS_CACHE_BYTES)": settings.cache_bytes,
