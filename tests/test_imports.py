@@ -142,6 +142,12 @@ def test_a_package_imports_nothing_that_it_must_do_without(package: str) -> None
     assert wrong == {}
 
 
+def test_the_api_computes_nothing() -> None:
+    """Structs and one call: neither arrays nor SQL."""
+    found = {module: names for module, names in imports(ROOT, "runtime").items() if _layer(module) == "api"}
+    assert {module for module, names in found.items() if names & {"numpy", "sqlite3"}} == set()
+
+
 def test_the_http_layer_is_complete_without_the_domain() -> None:
     """It can be imported alone: nothing of the domain comes with it."""
     program = (

@@ -24,7 +24,7 @@ class CatalogFull(Exception):
 
 
 class Lookup(NamedTuple):
-    """`rows` [k] belong to `ids`, in the order asked (repeats included); `unknown` are the ids without a vector."""
+    """`rows` [k] belong to `ids`, in the order of the request (repeats included); `unknown`: ids without a vector."""
 
     ids: list[str]
     rows: NDArray[np.intp]
@@ -35,7 +35,7 @@ class Catalog:
     """The unit vectors of all content.
 
     Memory: 1,536 bytes an item of 384 dimensions as float32, 392 as int8, out of `max_bytes`; and about 210 bytes an
-    item for its id and up to 150 for its labels. As int8 the exact vectors are asked for where they are needed: `exact`
+    item for its id and up to 150 for its labels. As int8 the exact vectors are read where they are needed: `exact`
     reads them from where they are stored.
     The whole matrix is reserved at start, but the system allocates memory only as rows are first written, so it grows
     in place, is never copied, and a small catalogue stays small. Rows of deleted items are used again.

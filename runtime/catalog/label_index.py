@@ -41,7 +41,7 @@ class LabelIndex:
         return self.held - (0 if row is None else self.count(row)) + labels <= self.capacity
 
     def set(self, row: int, labels: Collection[str]) -> None:
-        """Replace the labels of a row; a repeated one counts once. The caller has asked `fits`."""
+        """Replace the labels of a row; a repeated one counts once. Call `fits` before."""
         hashes = np.fromiter({hash(label) for label in labels}, np.int64)
         self.clear(row)
         if self._end + len(hashes) > self.capacity:

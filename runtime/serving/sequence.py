@@ -2,7 +2,7 @@
 
 The model is a part that may be absent. A bundle that appears, or replaces another, is taken over within seconds: loaded
 and tested beside the old one, then put in its place in one assignment. A request keeps the model it started with. Item
-vectors are not kept twice: the old ones go, and the new ones are computed as they are asked for and in the background.
+vectors are not kept twice: the old ones go, and the new ones are computed as they are needed and in the background.
 """
 
 import asyncio
@@ -123,9 +123,8 @@ class SequenceServing:
     async def _take_over(self) -> bool:
         """Serve the bundle that is there now; False where it cannot be served."""
         kept = "the bundle before it is still served" if self.served else "no sequence model is served"
-        async with (
-            self._thread.turns
-        ):  # requests wait for a moment, so that loading and answering need not fit together
+        # Requests wait, so that loading and answering need not fit into the memory together.
+        async with self._thread.turns:
             # Not in the model's own thread, which computes the vectors of new content meanwhile.
             if (model := await asyncio.to_thread(self._bundle.load, otherwise=kept)) is None:
                 return False

@@ -85,7 +85,7 @@ class Store(Protocol):
     async def get_content(self, id: str) -> Content | None: ...
 
     async def get_contents(self, ids: Sequence[str]) -> list[Content]:
-        """Those of `ids` that exist, in the order asked."""
+        """Those of `ids` that exist, in the order of `ids`."""
         ...
 
     async def list_content(self, *, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
