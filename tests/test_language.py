@@ -37,14 +37,9 @@ ALLOWED = {
     "runtime/system/metrics.py",
     "runtime/api/operations.py",
     "tests/runtime/system/test_metrics.py",
+    "training/evaluation/results.py",  # reads files of format 1
+    "tests/training/evaluation/test_targets.py",
 }
-PENDING = (
-    "training/",
-    "tests/training/",
-    "checkpoints/",
-    "export/",
-    "docs/decisions/01",
-)
 TEXT = {".py", ".md", ".toml", ".txt", ".c", ".sh", ".js", ".css", ".html", ".json", ".ipynb", ".svg", ".yml", ""}
 DATA = re.compile(
     r"requirements.*\.lock|runtime/bundles/.*|.*\.jsonl|.*/texts/.*|examples/wedding/.*\.json|training/results\.json"
@@ -71,7 +66,7 @@ def test_retired_words_do_not_occur():
     found = [
         f"{name}, {finding}"
         for name in names
-        if name not in ALLOWED and not name.startswith(PENDING) and (ROOT / name).is_file()
+        if name not in ALLOWED and (ROOT / name).is_file()
         for finding in retired_words((ROOT / name).read_text(encoding="utf-8"))
     ]
     assert found == []

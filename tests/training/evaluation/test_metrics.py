@@ -1,4 +1,4 @@
-"""Each figure against its naive twin."""
+"""Each figure against a reference implementation."""
 
 import math
 
