@@ -13,7 +13,6 @@ from runtime.http.endpoint import refused
 from runtime.http.errors import ApiError, Error, invalid
 from runtime.http.stream import LineStream, numbered_lines
 from runtime.models.embedder import never_disconnected
-from runtime.models.scheduler import QueueFull
 from runtime.serving.content import NewItem, Status, store_items
 from runtime.state import State
 from runtime.store import StoreBusy
@@ -131,7 +130,7 @@ async def _patiently(state: State, items: list[NewItem]) -> list[Status]:
     while True:
         try:
             return await store_items(state, items, never_disconnected)
-        except (QueueFull, StoreBusy):
+        except StoreBusy:
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(_RETRY_S)

@@ -146,7 +146,7 @@ async def _embed(state: State, request: Request, given: str | list[Any]) -> list
     tokens = []
     for n, ids in enumerate([given] if one else given):
         try:
-            tokens.append(state.embedder.encoder.tokens(ids))
+            tokens.append(state.embedder.encoder.tokenizer.tokens(ids))
         except ValueError as error:
             raise invalid(str(error), "$.input" if one else f"$.input[{n}]") from None
     return await state.embedder.embed_tokens(tokens, request.is_disconnected)

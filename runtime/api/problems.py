@@ -1,6 +1,7 @@
 """The one place where what goes wrong below becomes an answer."""
 
 import logging
+from math import ceil
 
 from runtime.catalog.catalog import CatalogFull
 from runtime.http.errors import ApiError, invalid
@@ -22,9 +23,11 @@ def problem(error: BaseException) -> ApiError | None:
     """The answer to an exception of the domain; None for any other."""
     match error:
         case QueueFull():
-            return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="queue_full")
+            return ApiError(
+                503, "overloaded", str(error), retry_after_s=_whole(error.retry_after_s), reason="queue_full"
+            )
         case DeadlineExceeded():
-            return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="deadline")
+            return ApiError(503, "overloaded", str(error), retry_after_s=_whole(error.retry_after_s), reason="deadline")
         case StoreBusy():
             return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="writes_full")
         case CatalogFull():
@@ -51,3 +54,8 @@ def problem(error: BaseException) -> ApiError | None:
         case NotEmbedded():
             return ApiError(503, "overloaded", str(error), retry_after_s=5)
     return None
+
+
+def _whole(seconds: float) -> int:
+    """Retry-After is in whole seconds, and at once would be in vain."""
+    return max(1, ceil(seconds))

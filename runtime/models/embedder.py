@@ -2,17 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
-from runtime.models.text_encoder import TextEncoder, Tokens
+from runtime.models.bulk_room import BulkRoom
+from runtime.models.text_encoder import TextEncoder
+from runtime.models.tokenizer import MAX_TOKENS_PER_CHAR, PIECE_CHARS, Tokens
 from runtime.models.vector_cache import VectorCache
-from runtime.models.worker_pool import Embedded, Vector, WorkerPool
+from runtime.models.worker_pool import DeadlineExceeded, Embedded, Vector, WorkerPool
 from runtime.system.trace import spent
 
-# A text this long takes about a millisecond to tokenise; longer ones, and batches, would hold up the event loop.
-_LOOP_TEXT_CHARS = 4096
+# A batch is tokenised and queued slice by slice, so that batches of several clients take turns. While one slice runs
+# the next is made ready.
+_SLICE_TOKENS = 4096
+_SLICES_UNDER_WAY = 2
+
 _CHECK_CLIENT_EVERY_S = 0.05
 
 Gone = Callable[[], Awaitable[bool]]
@@ -25,16 +32,28 @@ class ClientGone(Exception):
 @dataclass(frozen=True, slots=True)
 class EmbeddedText:
     """`vector`: unit float32 [dimensions]. `tokens` counts the whole text; beyond the model's maximum it is truncated.
+    `unknown` counts those of them that are [UNK].
 
     Times in seconds: tokenising, waiting for a worker, running the model.
     """
 
     vector: Vector
     tokens: int
+    unknown: int
     truncated: bool
     tokenize_s: float
     queue_s: float
     infer_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """Texts under way: their tokens, the vectors found in the cache, and a future for each of the others, in order."""
+
+    texts: list[Tokens]
+    cached: list[Vector | None]
+    futures: "list[asyncio.Future[Embedded]]"
+    tokenize_s: float
 
 
 async def never_disconnected() -> bool:
@@ -57,69 +76,168 @@ class Embedder:
         self.pool = pool
         self.cache = cache
         self.truncated = 0  # texts so far that were longer than the model reads
+        self.unknown = 0  # tokens so far that were [UNK]
         self._timeout_s = timeout_s
         self._batch_timeout_s = batch_timeout_s
-        self._tokenizer_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
+        self._room = BulkRoom(pool.bulk_tokens)
+        self._slice_tokens = min(_SLICE_TOKENS * max(1, pool.workers // 4), pool.bulk_tokens // _SLICES_UNDER_WAY)
+        # Batches have a thread of their own: a single text never waits for theirs.
+        self._threads = {bulk: ThreadPoolExecutor(1, thread_name_prefix="tokenize") for bulk in (False, True)}
 
     async def embed(self, text: str, gone: Gone = never_disconnected) -> EmbeddedText:
         """One text, ahead of batches. Raises QueueFull, DeadlineExceeded or ClientGone."""
         started = time.monotonic()
-        if len(text) <= _LOOP_TEXT_CHARS:
-            tokens = self.encoder.tokenize(text)
-        else:
-            loop = asyncio.get_running_loop()
-            tokens = await loop.run_in_executor(self._tokenizer_thread, self.encoder.tokenize, text)
-        tokenize_s = time.monotonic() - started
-        return (await self._run([tokens], tokenize_s, bulk=False, gone=gone))[0]
+        short = len(text) <= PIECE_CHARS  # well under a millisecond; longer ones would hold up the event loop
+        tokens = self.encoder.tokenize(text) if short else (await self._tokenize([text], bulk=False))[0]
+        return await self._embed_one(tokens, gone, tokenize_s=time.monotonic() - started)
 
-    async def embed_batch(self, texts: list[str], gone: Gone = never_disconnected) -> list[EmbeddedText]:
-        """Many texts, each run alone, interleaved with other clients' work. Raises as `embed` does."""
-        started = time.monotonic()
-        loop = asyncio.get_running_loop()
-        tokens = await loop.run_in_executor(self._tokenizer_thread, self.encoder.tokenize_batch, texts)
-        tokenize_s = (time.monotonic() - started) / max(len(texts), 1)
-        return await self._run(tokens, tokenize_s, bulk=True, gone=gone)
+    async def embed_batch(self, texts: Sequence[str], gone: Gone = never_disconnected) -> list[EmbeddedText]:
+        """Many texts, each run alone, interleaved with other clients' work. Waits for its turn, until the deadline of
+        batches. Raises DeadlineExceeded or ClientGone."""
+        return await self._embed_bulk(texts, gone)
 
-    async def embed_tokens(self, texts: list[Tokens], gone: Gone = never_disconnected) -> list[EmbeddedText]:
-        """Texts that were tokenised before: one goes ahead of batches, several are a batch. Raises as `embed` does."""
-        return await self._run(texts, 0.0, bulk=len(texts) > 1, gone=gone)
+    async def embed_tokens(self, texts: Sequence[Tokens], gone: Gone = never_disconnected) -> list[EmbeddedText]:
+        """Texts that were tokenised before: one goes ahead of batches, several are a batch. Raises as these do."""
+        if len(texts) == 1:
+            return [await self._embed_one(texts[0], gone, tokenize_s=0.0)]
+        return await self._embed_bulk(texts, gone)
 
     def forget(self, text: str) -> None:
         """Take a text's vector out of the cache."""
         self.cache.forget(self.encoder.tokenize(text).ids)
 
     def close(self) -> None:
-        self._tokenizer_thread.shutdown()
+        for thread in self._threads.values():
+            thread.shutdown()
         self.pool.close()
 
-    async def _run(self, texts: list[Tokens], tokenize_s: float, *, bulk: bool, gone: Gone) -> list[EmbeddedText]:
+    async def _embed_one(self, tokens: Tokens, gone: Gone, *, tokenize_s: float) -> EmbeddedText:
+        one = self._submit([tokens], tokenize_s, bulk=False, timeout_s=self._timeout_s)
+        try:
+            return (await self._finished(one, gone))[0]
+        finally:
+            _abandon(one)
+
+    async def _embed_bulk(self, texts: Sequence[str] | Sequence[Tokens], gone: Gone) -> list[EmbeddedText]:
+        deadline = time.monotonic() + self._batch_timeout_s
+        under_way: deque[_Slice] = deque()
+        done: list[EmbeddedText] = []
+        try:
+            for part in self._slices(texts):
+                if len(under_way) == _SLICES_UNDER_WAY:
+                    done += await self._finished(under_way[0], gone)
+                    under_way.popleft()
+                under_way.append(await self._begin(part, gone, deadline, left=len(texts) - len(done)))
+            while under_way:
+                done += await self._finished(under_way[0], gone)
+                under_way.popleft()
+            return done
+        finally:
+            for one in under_way:
+                _abandon(one)
+
+    def _slices(self, texts: "Sequence[str | Tokens]") -> "Iterator[list[str | Tokens]]":
+        some: list[str | Tokens] = []
+        size = 0
+        for text in texts:
+            tokens = self._most_tokens(text)
+            if some and size + tokens > self._slice_tokens:
+                yield some
+                some, size = [], 0
+            some.append(text)
+            size += tokens
+        if some:
+            yield some
+
+    def _most_tokens(self, text: str | Tokens) -> int:
+        """What the model may read of a text, before it is tokenised."""
+        if isinstance(text, Tokens):
+            return int(text.ids.size)
+        return min(self.encoder.max_tokens, len(text) * MAX_TOKENS_PER_CHAR + 2)
+
+    async def _begin(self, part: "Sequence[str | Tokens]", gone: Gone, deadline: float, *, left: int) -> _Slice:
+        """Tokenise and queue a slice, once there is room for it. `left`: texts that the batch still has to do."""
+        tokens = sum(map(self._most_tokens, part))
+        admitted = self._room.take(tokens)
+        try:
+            if not admitted.done():
+                await self._until_admitted(admitted, gone, deadline, left=left * tokens // len(part))
+            started = time.monotonic()
+            texts = [text for text in part if isinstance(text, Tokens)]
+            if not texts:
+                texts = await self._tokenize([text for text in part if isinstance(text, str)], bulk=True)
+            tokenize_s = (time.monotonic() - started) / len(part)
+            one = self._submit(texts, tokenize_s, bulk=True, timeout_s=max(deadline - started, 0.0))
+        except BaseException:
+            if not admitted.cancel():
+                self._room.give_back(tokens)
+            raise
+        missing = [text.ids.size for text, vector in zip(one.texts, one.cached, strict=True) if vector is None]
+        for size, future in zip(missing, one.futures, strict=True):
+            future.add_done_callback(partial(self._give_back, size))
+        self._room.give_back(tokens - sum(missing))
+        return one
+
+    def _give_back(self, tokens: int, _: "asyncio.Future[Embedded]") -> None:
+        self._room.give_back(tokens)
+
+    async def _until_admitted(
+        self, admitted: "asyncio.Future[None]", gone: Gone, deadline: float, *, left: int
+    ) -> None:
+        started = time.monotonic()
+        while not (await asyncio.wait([admitted], timeout=_CHECK_CLIENT_EVERY_S))[0]:
+            if await gone():
+                raise ClientGone
+            if time.monotonic() > deadline:
+                before = self._room.held + self._room.lined_up
+                raise DeadlineExceeded(
+                    f"the batch waited {self._batch_timeout_s:g} s (VOWS_BATCH_TIMEOUT_S) behind {before} tokens of "
+                    f"other batches, about {left} of its own still to do; try again later, or send less at once",
+                    self.pool.seconds_for(before),
+                )
+        spent("queue", time.monotonic() - started)
+
+    async def _tokenize(self, texts: list[str], *, bulk: bool) -> list[Tokens]:
+        """Step by step, so that everybody's long texts take turns on the thread."""
+        loop, steps = asyncio.get_running_loop(), self.encoder.tokenizer.in_steps(texts)
+        done: list[Tokens] = []
+        while len(done) < len(texts):
+            done += await loop.run_in_executor(self._threads[bulk], next, steps)
+        return done
+
+    def _submit(self, texts: list[Tokens], tokenize_s: float, *, bulk: bool, timeout_s: float) -> _Slice:
         cached = [self.cache.get(text.ids) for text in texts]
-        missing = [text for text, vector in zip(texts, cached, strict=True) if vector is None]
-        ran = iter(await self._run_missing(missing, bulk=bulk, gone=gone) if missing else [])
-        done = [next(ran) if vector is None else Embedded(vector, 0.0, 0.0) for vector in cached]
-        for text, result in zip(texts, done, strict=True):
+        missing = [text.ids for text, vector in zip(texts, cached, strict=True) if vector is None]
+        futures = self.pool.submit(missing, bulk=bulk, timeout_s=timeout_s) if missing else []
+        return _Slice(texts, cached, futures, tokenize_s)
+
+    async def _finished(self, one: _Slice, gone: Gone) -> list[EmbeddedText]:
+        """The vectors of a slice. Raises what the model or the queue raised, or ClientGone."""
+        while one.futures and (await asyncio.wait(one.futures, timeout=_CHECK_CLIENT_EVERY_S))[1]:
+            if await gone():
+                raise ClientGone
+        ran = iter([future.result() for future in one.futures])
+        done = [next(ran) if vector is None else Embedded(vector, 0.0, 0.0) for vector in one.cached]
+        for text, result in zip(one.texts, done, strict=True):
             self.cache.put(text.ids, result.vector)
             self.truncated += text.truncated
-        spent("tokenise", tokenize_s * len(texts))
-        if missing:
+            self.unknown += text.unknown
+        spent("tokenise", one.tokenize_s * len(one.texts))
+        if one.futures:
             spent("queue", max(result.queue_s for result in done))
             spent("infer", sum(result.infer_s for result in done))
         return [
-            EmbeddedText(result.vector, text.count, text.truncated, tokenize_s, result.queue_s, result.infer_s)
-            for text, result in zip(texts, done, strict=True)
+            EmbeddedText(
+                result.vector, text.count, text.unknown, text.truncated, one.tokenize_s, result.queue_s, result.infer_s
+            )
+            for text, result in zip(one.texts, done, strict=True)
         ]
 
-    async def _run_missing(self, texts: list[Tokens], *, bulk: bool, gone: Gone) -> list[Embedded]:
-        timeout_s = self._batch_timeout_s if bulk else self._timeout_s
-        futures = self.pool.submit([text.ids for text in texts], bulk=bulk, timeout_s=timeout_s)
-        try:
-            while (await asyncio.wait(futures, timeout=_CHECK_CLIENT_EVERY_S))[1]:
-                if await gone():
-                    raise ClientGone
-            return [future.result() for future in futures]
-        finally:
-            for future in futures:
-                if not future.done():
-                    future.cancel()
-                elif not future.cancelled():
-                    future.exception()  # marks it as seen: the first failure already answers for all
+
+def _abandon(one: _Slice) -> None:
+    """Take out of the queue what has not run."""
+    for future in one.futures:
+        if not future.done():
+            future.cancel()
+        elif not future.cancelled():
+            future.exception()  # marks it as seen: the first failure already answers for all

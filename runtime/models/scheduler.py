@@ -6,9 +6,18 @@ from dataclasses import dataclass, field
 
 TOKEN_BYTES = 16  # of a waiting text, by token: its ids, and what a job is beside them
 
+# Until the first run is measured: that of one core which is shared with others.
+_SECONDS_PER_TOKEN = 2e-4
+_MEASURED_RUNS = 64  # the mean of about so many runs
+
 
 class QueueFull(Exception):
-    """The work does not fit in the queue. The message says how much waits, the limit, and what to do."""
+    """The work does not fit in the queue. The message says how much waits, the limit, and what to do; `retry_after_s`
+    estimates when there is room."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(slots=True, eq=False)
@@ -35,18 +44,27 @@ class Scheduler:
     AGEING_TOKENS_PER_SECOND = 1000.0
     BULK_PENALTY_TOKENS = 5000.0
 
-    def __init__(self, *, running_tokens: int, waiting_tokens: int) -> None:
+    def __init__(self, *, running_tokens: int, waiting_tokens: int, workers: int = 1) -> None:
         self.running_limit = running_tokens
         self.waiting_limit = waiting_tokens
+        self.bulk_limit = waiting_tokens // 2
         self.running = 0  # tokens
         self.waiting = 0  # tokens
         self._waiting_bulk = 0
         self._heap: list[tuple[float, int, Job]] = []
         self._sequence = itertools.count()
         self._dropped = 0
+        self._workers = workers
+        self._measured = 0.0, 0.0  # tokens, seconds; older runs count less and less
+
+    def seconds_for(self, tokens: int) -> float:
+        """How long the workers take for so many tokens, by the runs of late."""
+        measured, seconds = self._measured
+        return tokens * (seconds / measured if measured else _SECONDS_PER_TOKEN) / self._workers
 
     def add(self, jobs: list[Job]) -> None:
-        """Accept all of `jobs` or none. Bulk work may fill half of the queue, so that it never shuts out the rest.
+        """Accept all of `jobs` or none. Bulk work has half of the limit, however much else waits; other work has what
+        bulk work leaves of the whole.
 
         Raises QueueFull when they do not fit and ValueError for a job that could never run.
         """
@@ -55,10 +73,12 @@ class Scheduler:
         largest = max((job.tokens for job in jobs), default=0)
         if largest > self.running_limit:
             raise ValueError(f"a job of {largest} tokens can never run under a limit of {self.running_limit}")
-        if self.waiting + tokens > self.waiting_limit or self._waiting_bulk + bulk > max(self.waiting_limit // 2, 1):
+        over = self.waiting + tokens - self.waiting_limit if bulk < tokens else 0
+        if (excess := max(over, self._waiting_bulk + bulk - self.bulk_limit)) > 0:
             raise QueueFull(
                 f"{self.waiting} tokens are waiting and {tokens} more do not fit (limit {self.waiting_limit}, half of "
-                "it for batches); try again later"
+                "it for batches); try again later",
+                retry_after_s=self.seconds_for(excess),
             )
         for job in jobs:
             rank = job.arrival * self.AGEING_TOKENS_PER_SECOND + job.tokens
@@ -91,12 +111,15 @@ class Scheduler:
                 return job, expired
         return None, expired
 
-    def finish(self, job: Job) -> None:
-        """A running job ended, well or badly."""
+    def finish(self, job: Job, seconds: float | None = None) -> None:
+        """A running job ended: well, after so many seconds, or badly (None)."""
         if job.state != "running":
             raise RuntimeError(f"this is a bug: finish() of a job that is {job.state}")
         job.state = "done"
         self.running -= job.tokens
+        if seconds is not None:
+            kept = 1 - 1 / _MEASURED_RUNS
+            self._measured = self._measured[0] * kept + job.tokens, self._measured[1] * kept + seconds
 
     def drop(self, job: Job) -> bool:
         """Forget a waiting job (its client left). True if it was waiting; a running or ended job is left alone."""

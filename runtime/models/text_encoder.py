@@ -1,21 +1,15 @@
 """Text → unit vector: one path, one text a run, at its exact length."""
 
 import logging
-import os
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.models.bundle import TOKENIZER, Bundle, BundleError, DamagedFile
 from runtime.models.session import create_session
+from runtime.models.tokenizer import Tokenizer, Tokens
 from runtime.system.host import integer_encoding
-
-# Read when the library loads. Its own thread pool would multiply by our worker threads and outlive every batch.
-os.environ["TOKENIZERS_PARALLELISM"] = "false"
-
-from tokenizers import Tokenizer
 
 # Agreement with the vectors recorded at export. The graph is the same, so only the CPU's float rounding may differ; a
 # kernel that saturates falls far below. To fp32 the mean must hold what export's gate demands of held-out texts.
@@ -39,18 +33,6 @@ class SelfTest(NamedTuple):
     texts: int
     min_cosine_to_recorded: float
     mean_cosine_to_fp32: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """`ids`: int32 [n], n ≤ the model's maximum. `count`: tokens of the whole text, [CLS] and [SEP] included."""
-
-    ids: NDArray[np.int32]
-    count: int
-
-    @property
-    def truncated(self) -> bool:
-        return self.count > self.ids.size
 
 
 def candidate_encodings(bundle: Bundle, asked: str = "auto") -> list[str]:
@@ -108,38 +90,14 @@ class TextEncoder:
                 f"onnxruntime cannot load {model} (compiled by {bundle.manifest.onnxruntime}): {error}. "
                 "Export the bundle again with the installed onnxruntime"
             ) from error
-        self._tokenizer: Any = Tokenizer.from_file(str(bundle.path / TOKENIZER))
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        self._cls: int = self._tokenizer.token_to_id("[CLS]")
-        self._sep: int = self._tokenizer.token_to_id("[SEP]")
-        self._vocabulary: int = self._tokenizer.get_vocab_size()
+        try:
+            self.tokenizer = Tokenizer(bundle.path / TOKENIZER, max_tokens=self.max_tokens)
+        except ValueError as error:
+            raise BundleError(f"bundle {bundle.path}: {error}") from None
 
     def tokenize(self, text: str) -> Tokens:
-        """Token ids of a text, cut to the model's maximum with [SEP] kept last. About 0.2 µs a character."""
-        return self._cut(self._tokenizer.encode_batch_fast([text])[0].ids)
-
-    def tokenize_batch(self, texts: list[str]) -> list[Tokens]:
-        """As `tokenize`, for many; releases the interpreter lock meanwhile."""
-        return [self._cut(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(texts)]
-
-    def tokens(self, ids: list[int]) -> Tokens:
-        """Token ids that a client made with this tokenizer. Raises ValueError where they cannot be: see below.
-
-        Asking for [CLS] and [SEP] at the ends tells this model's ids from another tokenizer's: those would be embedded
-        as other words, and nobody would be told.
-        """
-        if len(ids) > self.max_tokens:
-            raise ValueError(f"{len(ids)} token ids, and the model reads {self.max_tokens}; send text, which is cut")
-        if len(ids) < 2 or ids[0] != self._cls or ids[-1] != self._sep:
-            raise ValueError(
-                f"token ids are those of {self.model_version}, from [CLS] ({self._cls}) to [SEP] ({self._sep}); these "
-                "are another tokenizer's (tiktoken's?) or lack the ends: send text instead"
-            )
-        if not all(0 <= id < self._vocabulary for id in ids):
-            wrong = next(id for id in ids if not 0 <= id < self._vocabulary)
-            raise ValueError(f"token id {wrong} is outside the vocabulary, 0 to {self._vocabulary - 1}")
-        return Tokens(ids=np.array(ids, np.int32), count=len(ids))
+        """As `tokenizer.tokenize`."""
+        return self.tokenizer.tokenize(text)
 
     def embed(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
         """Unit vector float32 [dimensions] of token ids int32 [n], 1 ≤ n ≤ max_tokens. Raises ModelFailed."""
@@ -185,9 +143,3 @@ class TextEncoder:
                 f"{MIN_MEAN_COSINE_TO_FP32}): this CPU does not compute this encoding exactly"
             )
         return result
-
-    def _cut(self, ids: list[int]) -> Tokens:
-        count = len(ids)
-        if count > self.max_tokens:
-            ids = [*ids[: self.max_tokens - 1], self._sep]
-        return Tokens(ids=np.array(ids, np.int32), count=count)

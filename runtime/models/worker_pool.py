@@ -18,7 +18,12 @@ Vector = NDArray[np.float32]
 
 
 class DeadlineExceeded(Exception):
-    """The text waited longer than its deadline allows and was not run."""
+    """The text waited longer than its deadline allows and was not run. `retry_after_s` estimates how long what waits
+    before it still takes."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Embedded(NamedTuple):
@@ -41,7 +46,7 @@ class WorkerPool:
     def __init__(self, embed: Callable[[Ids], Vector], *, workers: int, max_tokens: int, queue_tokens: int) -> None:
         self.workers = workers
         self._embed = embed
-        self._scheduler = Scheduler(running_tokens=workers * max_tokens, waiting_tokens=queue_tokens)
+        self._scheduler = Scheduler(running_tokens=workers * max_tokens, waiting_tokens=queue_tokens, workers=workers)
         self._wake = threading.Condition()
         self._closed = False
         self._threads = [threading.Thread(target=self._work, name=f"embed-{n}", daemon=True) for n in range(workers)]
@@ -51,6 +56,15 @@ class WorkerPool:
     @property
     def waiting_tokens(self) -> int:
         return self._scheduler.waiting
+
+    @property
+    def bulk_tokens(self) -> int:
+        """Most tokens of bulk work that may wait."""
+        return self._scheduler.bulk_limit
+
+    def seconds_for(self, tokens: int) -> float:
+        """How long the workers take for so many tokens, by the runs of late."""
+        return self._scheduler.seconds_for(tokens)
 
     def submit(self, texts: list[Ids], *, bulk: bool, timeout_s: float) -> "list[asyncio.Future[Embedded]]":
         """Queue token ids; one future a text. All are accepted or none.
@@ -90,24 +104,29 @@ class WorkerPool:
                     if self._closed:
                         return
                     job, expired = self._scheduler.next(time.monotonic())
+                    late_s = self._scheduler.seconds_for(self._scheduler.waiting) if expired else 0.0
                     if job is not None or expired:
                         break
                     self._wake.wait()
             for late in expired:
                 assert isinstance(late, _Task)
-                _answer(late.future, error=DeadlineExceeded("the request waited longer than its deadline; try again"))
+                _answer(
+                    late.future,
+                    error=DeadlineExceeded("the request waited longer than its deadline; try again", late_s),
+                )
             if job is None:
                 continue
             assert isinstance(job, _Task)
-            started = time.monotonic()
+            started, took_s = time.monotonic(), None
             try:
                 vector = self._embed(job.ids)
-            except Exception as error:  # a failing run is an answer to its waiter; the thread lives on
-                _answer(job.future, error=error)
+            except Exception as failure:  # a failing run is an answer to its waiter; the thread lives on
+                _answer(job.future, error=failure)
             else:
-                _answer(job.future, Embedded(vector, started - job.arrival, time.monotonic() - started))
+                took_s = time.monotonic() - started
+                _answer(job.future, Embedded(vector, started - job.arrival, took_s))
             with self._wake:
-                self._scheduler.finish(job)
+                self._scheduler.finish(job, took_s)
                 self._wake.notify()
 
 
