@@ -13,7 +13,7 @@ from runtime.catalog.item_vectors import ITEM_BYTES
 from runtime.catalog.vector_matrix import row_bytes
 from runtime.http.protocol import WRITE_BUFFER_BYTES
 from runtime.http.rate_limit import CLIENT_BYTES, CLIENTS
-from runtime.models import sequence_model, text_encoder
+from runtime.models import sequence_model, text_encoder, tokenizer
 from runtime.models.scheduler import TOKEN_BYTES
 from runtime.serving import catalog_search as search
 from runtime.settings import AUTO, MiB, Settings, variable
@@ -134,10 +134,11 @@ def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
         "one history": _HISTORY_BYTES,
         "bodies and what is decoded of them (2 × VOWS_BODY_BUDGET_BYTES)": 2 * settings.body_budget_bytes,
         "connections (VOWS_MAX_CONNECTIONS)": settings.max_connections * CONNECTION_BYTES,
+        "scratch of the tokenizer": tokenizer.SCRATCH_BYTES,
         "scratch of the text encoder (VOWS_THREADS)": held.scratches * text_encoder.SCRATCH_BYTES,
         "store": _STORE_BYTES,
         "cache (VOWS_CACHE_BYTES)": settings.cache_bytes,
-        "queue (VOWS_QUEUE_TOKENS)": settings.queue_tokens * TOKEN_BYTES,
+        "queue (VOWS_QUEUE_TOKENS)": settings.queue_tokens * 3 // 2 * TOKEN_BYTES,
         "rate limit (VOWS_RATE_PER_S)": CLIENTS * CLIENT_BYTES if settings.rate_per_s else 0,
         # Also where no sequence model is installed: one may be while the server runs.
         "item vectors of the sequence model (VOWS_CATALOG_BYTES)": items * ITEM_BYTES,

@@ -26,11 +26,13 @@ class IdentifiedContent(Content, frozen=True, kw_only=True):
 
 
 class ContentStored(msgspec.Struct, frozen=True):
-    """`status` is created, replaced, or unchanged where the very same fields were stored before."""
+    """`status` is created, replaced, or unchanged where the very same fields were stored before. `tokens`,
+    `unknown_tokens` and `truncated` as in /embed."""
 
     id: str
     status: str
     tokens: int
+    unknown_tokens: int
     truncated: bool
     used: list[str]
     ignored: list[str]
@@ -70,6 +72,7 @@ async def put_content(state: State, request: Request, content: Content) -> Conte
         id=item.id,
         status=stored.status,
         tokens=stored.tokens,
+        unknown_tokens=stored.unknown_tokens,
         truncated=stored.truncated,
         used=item.used,
         ignored=ignored_fields(content),

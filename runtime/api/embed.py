@@ -12,6 +12,7 @@ from starlette.responses import Response
 from runtime.catalog.item_fields import Content, ignored_fields
 from runtime.http.endpoint import Endpoint
 from runtime.http.errors import invalid
+from runtime.http.pieces import Pieces, list_in_pieces
 from runtime.models.embedder import EmbeddedText
 from runtime.models.vectors import Vector, octets
 from runtime.serving.content import BlankContent, content_text
@@ -19,8 +20,11 @@ from runtime.state import State
 
 MAX_BATCH = 256
 
-# Held for each item of a batch while it is answered: the vector, its JSON, and the copy that is sent.
-ANSWER_BYTES = 16_384
+# Held for each item of a batch until it is answered: the vector, its counts, what was decoded for it.
+_ITEM_BYTES = 2_048
+# As JSON an item is held twice, encoded and in the piece that is sent, for the items of one piece.
+AT_ONCE = 16
+_JSON_BYTES = {"float": 2 * 8_704, "base64": 2 * 2_304}
 
 EncodingFormat = Literal["float", "base64"]
 OCTETS = "application/octet-stream"
@@ -33,11 +37,14 @@ class EmbedRequest(Content, frozen=True, kw_only=True):
 
 
 class Embedding(msgspec.Struct, frozen=True):
-    """`embedding`: 384 numbers of unit length, or base64. `tokens` counts the whole text; the model reads the first
-    256, and `truncated` says that there were more. `used` and `ignored` name the fields that were given."""
+    """`embedding`: 384 numbers of unit length, or base64. `tokens` counts the whole text, [CLS] and [SEP] included; the
+    model reads the first 256, and `truncated` says that there were more. `unknown_tokens` of `tokens` stand for words
+    that the model cannot tell apart (emoji, many scripts, words over 100 characters). `used` and `ignored` name the
+    fields that were given."""
 
     embedding: list[float] | str
     tokens: int
+    unknown_tokens: int
     truncated: bool
     used: list[str]
     ignored: list[str]
@@ -72,6 +79,7 @@ async def post_embed(state: State, request: Request, body: EmbedRequest) -> Embe
     return EmbedResponse(
         embedding=encoded(embedded.vector, body.encoding_format),
         tokens=embedded.tokens,
+        unknown_tokens=embedded.unknown,
         truncated=embedded.truncated,
         used=used,
         ignored=ignored_fields(body),
@@ -80,7 +88,7 @@ async def post_embed(state: State, request: Request, body: EmbedRequest) -> Embe
     )
 
 
-async def post_embed_batch(state: State, request: Request, body: EmbedBatchRequest) -> EmbedBatchResponse | Response:
+async def post_embed_batch(state: State, request: Request, body: EmbedBatchRequest) -> Response:
     """Each text runs alone, so its vector equals that of /embed. `Accept` as there: one row an item."""
     started = time.monotonic()
     texts = [_text_of(content, f"$.items[{n}]") for n, content in enumerate(body.items)]
@@ -88,11 +96,18 @@ async def post_embed_batch(state: State, request: Request, body: EmbedBatchReque
     version = state.embedder.encoder.model_version
     if request.headers.get("accept") == OCTETS:
         return _octets(embedded, version)
-    results = [
-        Embedding(encoded(one.vector, body.encoding_format), one.tokens, one.truncated, used, ignored_fields(content))
+    results = (
+        Embedding(
+            embedding=encoded(one.vector, body.encoding_format),
+            tokens=one.tokens,
+            unknown_tokens=one.unknown,
+            truncated=one.truncated,
+            used=used,
+            ignored=ignored_fields(content),
+        )
         for one, (_, used), content in zip(embedded, texts, body.items, strict=True)
-    ]
-    return EmbedBatchResponse(results, version, elapsed_ms(started))
+    )
+    return list_in_pieces(EmbedBatchResponse([], version, elapsed_ms(started)), "results", results, at_once=AT_ONCE)
 
 
 def _text_of(content: Content, field: str) -> tuple[str, list[str]]:
@@ -100,6 +115,11 @@ def _text_of(content: Content, field: str) -> tuple[str, list[str]]:
         return content_text(content)
     except BlankContent as error:
         raise invalid(str(error), field) from None
+
+
+def answer_bytes(items: int, encoding_format: EncodingFormat) -> int:
+    """Held for the answer about so many items."""
+    return items * _ITEM_BYTES + min(items, AT_ONCE) * _JSON_BYTES[encoding_format]
 
 
 def elapsed_ms(started: float) -> float:
@@ -117,9 +137,10 @@ def _octets(embedded: list[EmbeddedText], version: str) -> Response:
     headers = {
         "x-model-version": version,
         "x-tokens": ",".join(str(one.tokens) for one in embedded),
+        "x-unknown-tokens": ",".join(str(one.unknown) for one in embedded),
         "x-truncated": ",".join(str(one.truncated).lower() for one in embedded),
     }
-    return Response(b"".join(octets(one.vector) for one in embedded), headers=headers, media_type=OCTETS)
+    return Pieces((octets(one.vector) for one in embedded), headers=headers, media_type=OCTETS)
 
 
 _EXAMPLE = {"text": "a rustic barn with string lights", "tags": ["rustic", "venue"]}
@@ -133,6 +154,6 @@ ENDPOINTS: list[Endpoint[State]] = [
         "POST", "/embed/batch", post_embed_batch, "Embed up to 256 pieces of content",
         request=EmbedBatchRequest, response=EmbedBatchResponse, access="read", errors=(400, 413, 415, 422, 503),
         example={"items": [_EXAMPLE, {"title": "Harbour House", "description": "A loft above the marina."}]},
-        answer_bytes=lambda body: ANSWER_BYTES * len(body.items),
+        answer_bytes=lambda body: answer_bytes(len(body.items), body.encoding_format),
     ),
 ]  # fmt: skip

@@ -5,31 +5,37 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 from starlette.requests import Request
+from starlette.responses import Response
 
-from runtime.api.embed import ANSWER_BYTES, MAX_BATCH, EncodingFormat, encoded
-from runtime.catalog.item_fields import LongText
+from runtime.api.embed import AT_ONCE, EncodingFormat, answer_bytes, encoded
 from runtime.http.endpoint import Endpoint
 from runtime.http.errors import ApiError, ErrorShape, invalid
 from runtime.http.ids import path_id
+from runtime.http.pieces import list_in_pieces
 from runtime.models.bundle import MANIFEST
 from runtime.models.embedder import EmbeddedText
 from runtime.models.vectors import Vector, shortened
 from runtime.state import State
+from runtime.system.text import visible
 
 # Names under which clients know the model that is served. No name of a model that is not.
 ALIASES = ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
 
-# A list is as many inputs as /embed/batch takes, or the token ids of one input: the model reads as many.
+# As OpenAI: inputs of a request, and characters that 8,192 of its tokens may have.
+MAX_INPUTS = 2_048
+_Text = Annotated[str, Meta(max_length=65_536)]
+
+# A list of inputs, or the token ids of one input: the model reads 256.
 _Ids = Annotated[list[int], Meta(min_length=1, max_length=256)]
-_Inputs = Annotated[list[LongText | int | _Ids], Meta(min_length=1, max_length=MAX_BATCH)]
+_Inputs = Annotated[list[_Text | int | _Ids], Meta(min_length=1, max_length=MAX_INPUTS)]
 
 
 class EmbeddingsRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`input`: a text, a list of up to 256 texts, the token ids of one text (from [CLS] to [SEP]), or a list of such
+    """`input`: a text, a list of up to 2,048 texts, the token ids of one text (from [CLS] to [SEP]), or a list of such
     lists. `dimensions` keeps the first numbers of each vector and brings it back to unit length. Fields that are not
     named here, such as `user`, are ignored."""
 
-    input: LongText | _Inputs
+    input: _Text | _Inputs
     model: Annotated[str, Meta(max_length=256)]
     encoding_format: EncodingFormat = "float"
     dimensions: Annotated[int, Meta(ge=1)] | None = None
@@ -37,12 +43,14 @@ class EmbeddingsRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 class EmbeddingItem(msgspec.Struct, frozen=True):
     """`embedding`: numbers, or little-endian float32 in base64. Beyond OpenAI's fields: `tokens` counts the whole text;
-    the model reads the first 256, and `truncated` says that there were more."""
+    the model reads the first 256, and `truncated` says that there were more. `unknown_tokens` of `tokens` stand for
+    words that the model cannot tell apart."""
 
     object: Literal["embedding"]
     index: int
     embedding: list[float] | str
     tokens: int
+    unknown_tokens: int
     truncated: bool
 
 
@@ -103,7 +111,7 @@ def _render(refusal: ApiError) -> tuple[int, OpenAIErrorBody]:
 OPENAI_ERRORS = ErrorShape(OpenAIErrorBody, _render)
 
 
-async def post_v1_embeddings(state: State, request: Request, body: EmbeddingsRequest) -> EmbeddingsResponse:
+async def post_v1_embeddings(state: State, request: Request, body: EmbeddingsRequest) -> Response:
     """OpenAI-compatible. `model` is sentence-bert-v1 or all-MiniLM-L6-v2."""
     _check_model(state, body.model)
     dimensions = body.dimensions or state.embedder.encoder.dimensions
@@ -111,14 +119,22 @@ async def post_v1_embeddings(state: State, request: Request, body: EmbeddingsReq
         most = state.embedder.encoder.dimensions
         raise invalid(f"the model makes {most} dimensions, {dimensions} were asked for", "$.dimensions")
     embedded = await _embed(state, request, body.input)
-    data = [
+    for one in embedded if dimensions < state.embedder.encoder.dimensions else ():
+        _check_length(one.vector, dimensions)
+    data = (
         EmbeddingItem(
-            "embedding", n, encoded(_shortened(one.vector, dimensions), body.encoding_format), one.tokens, one.truncated
+            object="embedding",
+            index=n,
+            embedding=encoded(shortened(one.vector, dimensions), body.encoding_format),
+            tokens=one.tokens,
+            unknown_tokens=one.unknown,
+            truncated=one.truncated,
         )
         for n, one in enumerate(embedded)
-    ]
+    )
     read = sum(min(one.tokens, state.embedder.encoder.max_tokens) for one in embedded)
-    return EmbeddingsResponse("list", data, state.embedder.encoder.model_version, Usage(read, read))
+    answer = EmbeddingsResponse("list", [], state.embedder.encoder.model_version, Usage(read, read))
+    return list_in_pieces(answer, "data", data, at_once=AT_ONCE)
 
 
 async def get_v1_models(state: State, request: Request) -> ModelList:
@@ -153,15 +169,16 @@ async def _embed(state: State, request: Request, given: str | list[Any]) -> list
 
 
 def _text(text: str, field: str) -> str:
-    stripped = text.strip()
-    if not stripped:
-        raise invalid("the text is blank", field)
-    return stripped
+    """White space alone is taken, as OpenAI does; its vector is that of no words."""
+    if text and (text.isspace() or visible(text)):
+        return text.strip()
+    raise invalid("of the text nothing can be seen" if text else "the text is empty", field)
 
 
-def _shortened(vector: Vector, dimensions: int) -> Vector:
+def _check_length(vector: Vector, dimensions: int) -> None:
+    """Before anything of the answer is sent."""
     try:
-        return shortened(vector, dimensions)
+        shortened(vector, dimensions)
     except ValueError as error:
         raise invalid(str(error), "$.dimensions") from None
 
@@ -185,7 +202,7 @@ def _model(state: State) -> Model:
 
 def _answer_bytes(body: EmbeddingsRequest) -> int:
     one = isinstance(body.input, str) or isinstance(body.input[0], int)
-    return ANSWER_BYTES * (1 if one else len(body.input))
+    return answer_bytes(1 if one else len(body.input), body.encoding_format)
 
 
 ENDPOINTS: list[Endpoint[State]] = [

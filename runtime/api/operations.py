@@ -164,6 +164,12 @@ async def get_metrics(state: State, request: Request) -> PlainTextResponse:
         ("vows_cache_misses_total", "counter", "Texts that the model had to read.", cache.misses),
         ("vows_cache_bytes", "gauge", "Bytes held by the cache.", cache.bytes),
         ("vows_texts_truncated_total", "counter", "Texts longer than the model reads.", state.embedder.truncated),
+        (
+            "vows_unknown_tokens_total",
+            "counter",
+            "Tokens for words not in the vocabulary.",
+            state.embedder.unknown,
+        ),
         ("vows_queue_tokens", "gauge", "Tokens that wait for a worker.", state.embedder.pool.waiting_tokens),
         ("vows_catalog_bytes", "gauge", "Bytes of the catalogue's vectors.", state.catalog.used_bytes),
         (

@@ -5,7 +5,7 @@ from math import ceil
 
 from runtime.catalog.catalog import CatalogFull
 from runtime.http.errors import ApiError, invalid
-from runtime.models.embedder import ClientGone
+from runtime.models.embedder import BatchTooLarge, ClientGone
 from runtime.models.scheduler import QueueFull
 from runtime.models.text_encoder import ModelFailed
 from runtime.models.worker_pool import DeadlineExceeded
@@ -23,11 +23,11 @@ def problem(error: BaseException) -> ApiError | None:
     """The answer to an exception of the domain; None for any other."""
     match error:
         case QueueFull():
-            return ApiError(
-                503, "overloaded", str(error), retry_after_s=_whole(error.retry_after_s), reason="queue_full"
-            )
+            return ApiError(503, "overloaded", str(error), retry_after_s=_whole(error), reason="queue_full")
+        case BatchTooLarge():
+            return ApiError(413, "batch_too_large", str(error))
         case DeadlineExceeded():
-            return ApiError(503, "overloaded", str(error), retry_after_s=_whole(error.retry_after_s), reason="deadline")
+            return ApiError(503, "overloaded", str(error), retry_after_s=_whole(error), reason="deadline")
         case StoreBusy():
             return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="writes_full")
         case CatalogFull():
@@ -56,6 +56,6 @@ def problem(error: BaseException) -> ApiError | None:
     return None
 
 
-def _whole(seconds: float) -> int:
+def _whole(error: QueueFull | DeadlineExceeded) -> int:
     """Retry-After is in whole seconds, and at once would be in vain."""
-    return max(1, ceil(seconds))
+    return max(1, ceil(error.retry_after_s))

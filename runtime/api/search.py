@@ -15,6 +15,7 @@ from runtime.serving.recommendations import recommend
 from runtime.serving.search import search_text, similar_items
 from runtime.serving.user_vectors import SIMPLE
 from runtime.state import State
+from runtime.system.text import visible
 
 MAX_RESULTS = 100
 _MAX_TAGS = 16
@@ -24,7 +25,7 @@ TopK = Annotated[int, Meta(ge=1, le=MAX_RESULTS)]
 
 class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An item passes that has every one of `tags`, is by `vendor` (its `vendor_name`) and of `category`, compared as a
-    whole; case and extra spaces make no difference."""
+    whole; case, spaces and how Unicode writes a letter make no difference."""
 
     tags: Annotated[list[Tag], Meta(max_length=_MAX_TAGS)] = []
     vendor: ShortText | None = None
@@ -70,9 +71,11 @@ class Results(msgspec.Struct, frozen=True):
 
 
 class SearchResults(Results, frozen=True):
-    """As other results; `tokens` counts the whole text, and `truncated` says that the model did not read all of it."""
+    """As other results; `tokens` counts the whole text, `unknown_tokens` those for words that the model cannot tell
+    apart, and `truncated` says that it did not read all of it."""
 
     tokens: int
+    unknown_tokens: int
     truncated: bool
 
 
@@ -84,13 +87,13 @@ class Recommendations(Results, frozen=True):
 
 async def post_search(state: State, request: Request, body: SearchRequest) -> SearchResults:
     """Exact: the text is embedded and compared with every item that passes the filters."""
-    text = body.text.strip()
+    text = visible(body.text)
     if not text:
-        raise invalid("the text is blank", "$.text")
+        raise invalid("of the text nothing can be seen", "$.text")
     wanted = labels(tags=body.filters.tags, vendor=body.filters.vendor, category=body.filters.category)
     found, read = await search_text(state, text, body.top_k, labels=wanted, disconnected=request.is_disconnected)
     version = state.embedder.encoder.model_version
-    return SearchResults(_results(found), found.matched, version, read.tokens, read.truncated)
+    return SearchResults(_results(found), found.matched, version, read.tokens, read.unknown, read.truncated)
 
 
 async def get_similar(state: State, request: Request, query: SimilarQuery) -> Results:

@@ -28,6 +28,7 @@ class PreferencesResponse(msgspec.Struct, frozen=True):
     user_id: str
     preferences: list[str]
     tokens: int
+    unknown_tokens: int
     truncated: bool
 
 
@@ -63,7 +64,7 @@ async def put_preferences(state: State, request: Request, body: PreferencesReque
     """Embedded as one text, and used until there is a history."""
     user_id = path_id(request)
     embedded = await set_preferences(state, user_id, body.preferences, request.is_disconnected)
-    return PreferencesResponse(user_id, body.preferences, embedded.tokens, embedded.truncated)
+    return PreferencesResponse(user_id, body.preferences, embedded.tokens, embedded.unknown, embedded.truncated)
 
 
 async def get_user_embedding(state: State, request: Request, query: EmbeddingQuery) -> UserEmbedding:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from runtime.system.text import folded, visible
+
 LongText = Annotated[str, Meta(max_length=32_768)]
 ShortText = Annotated[str, Meta(max_length=1_000)]
 Tag = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -30,19 +32,19 @@ def embedding_text(content: Content) -> tuple[str, list[str]]:
     """The text that stands for `content`, and the names of the fields that are in it.
 
     "{title} {description} {vendor_name} {tags}"; `text` takes the place of title and description where only it is
-    given, and follows the vendor's name where it comes with them. Blank fields leave no trace. The text is empty when
-    every field is.
+    given, and follows the vendor's name where it comes with them. Blank and invisible fields leave no trace.
+    The text is empty when every field is.
     """
-    has_heading = bool((content.title or "").strip() or (content.description or "").strip())
+    has_heading = bool(visible(content.title) or visible(content.description))
     named = {
         "title": content.title,
         "description": content.description,
         "vendor_name": content.vendor_name,
         "text": content.text,
-        "tags": " ".join(content.tags),
+        "tags": " ".join(filter(visible, content.tags)),
     }
     order = ["title", "description", "vendor_name", "text", "tags"] if has_heading else ["text", "vendor_name", "tags"]
-    parts = {name: stripped for name in order if (stripped := (named[name] or "").strip())}
+    parts = {name: stripped for name in order if (stripped := visible(named[name]))}
     return " ".join(parts.values()), list(parts)
 
 
@@ -52,8 +54,8 @@ def ignored_fields(content: Content) -> list[str]:
 
 
 def preferences_text(preferences: Iterable[str]) -> str:
-    """The text that stands for onboarding preferences; empty where all are blank."""
-    return ", ".join(stripped for one in preferences if (stripped := one.strip()))
+    """The text that stands for onboarding preferences; empty where all are blank or invisible."""
+    return ", ".join(stripped for one in preferences if (stripped := visible(one)))
 
 
 class _Labelled(msgspec.Struct, frozen=True):
@@ -66,12 +68,13 @@ _decode_labelled = msgspec.json.Decoder(_Labelled).decode
 
 
 def labels(*, tags: Iterable[str] = (), vendor: str | None = None, category: str | None = None) -> frozenset[str]:
-    """What content is filtered by, one string each. Case and the width of spaces make no difference; blanks are none.
+    """What content is filtered by, one string each. Case, the width of spaces, invisible characters and how Unicode
+    writes a letter (composed, decomposed, styled) make no difference; blanks are none.
 
     One function for items and filters, so that they agree.
     """
     given = [*(("tag", tag) for tag in tags), ("vendor", vendor or ""), ("category", category or "")]
-    return frozenset(f"{kind} {folded}" for kind, text in given if (folded := " ".join(text.casefold().split())))
+    return frozenset(f"{kind} {name}" for kind, text in given if (name := folded(text)))
 
 
 def tags_and_vendor(fields: bytes) -> tuple[tuple[str, ...], str | None]:

@@ -29,6 +29,10 @@ class ClientGone(Exception):
     """Nobody waits for the answer any more; its texts were taken out of the queue."""
 
 
+class BatchTooLarge(Exception):
+    """The batch alone takes longer than the deadline of batches. The message says how many of its texts would not."""
+
+
 @dataclass(frozen=True, slots=True)
 class EmbeddedText:
     """`vector`: unit float32 [dimensions]. `tokens` counts the whole text; beyond the model's maximum it is truncated.
@@ -87,13 +91,12 @@ class Embedder:
     async def embed(self, text: str, gone: Gone = never_disconnected) -> EmbeddedText:
         """One text, ahead of batches. Raises QueueFull, DeadlineExceeded or ClientGone."""
         started = time.monotonic()
-        short = len(text) <= PIECE_CHARS  # well under a millisecond; longer ones would hold up the event loop
-        tokens = self.encoder.tokenize(text) if short else (await self._tokenize([text], bulk=False))[0]
+        tokens = await self.tokenize(text)
         return await self._embed_one(tokens, gone, tokenize_s=time.monotonic() - started)
 
     async def embed_batch(self, texts: Sequence[str], gone: Gone = never_disconnected) -> list[EmbeddedText]:
         """Many texts, each run alone, interleaved with other clients' work. Waits for its turn, until the deadline of
-        batches. Raises DeadlineExceeded or ClientGone."""
+        batches. Raises DeadlineExceeded, BatchTooLarge or ClientGone."""
         return await self._embed_bulk(texts, gone)
 
     async def embed_tokens(self, texts: Sequence[Tokens], gone: Gone = never_disconnected) -> list[EmbeddedText]:
@@ -101,6 +104,12 @@ class Embedder:
         if len(texts) == 1:
             return [await self._embed_one(texts[0], gone, tokenize_s=0.0)]
         return await self._embed_bulk(texts, gone)
+
+    async def tokenize(self, text: str) -> Tokens:
+        """The tokens of one text."""
+        if len(text) <= PIECE_CHARS:  # well under a millisecond; longer ones would hold up the event loop
+            return self.encoder.tokenize(text)
+        return (await self._tokenize_all([text], bulk=False))[0]
 
     def forget(self, text: str) -> None:
         """Take a text's vector out of the cache."""
@@ -119,6 +128,8 @@ class Embedder:
             _abandon(one)
 
     async def _embed_bulk(self, texts: Sequence[str] | Sequence[Tokens], gone: Gone) -> list[EmbeddedText]:
+        # Here by a wide margin, since the machine may be slower than usual just now; once it was too late, exactly.
+        self._check_size(texts, 2 * self._batch_timeout_s)
         deadline = time.monotonic() + self._batch_timeout_s
         under_way: deque[_Slice] = deque()
         done: list[EmbeddedText] = []
@@ -132,9 +143,22 @@ class Embedder:
                 done += await self._finished(under_way[0], gone)
                 under_way.popleft()
             return done
+        except DeadlineExceeded:
+            self._check_size(texts, self._batch_timeout_s)
+            raise
         finally:
             for one in under_way:
                 _abandon(one)
+
+    def _check_size(self, texts: Sequence[str] | Sequence[Tokens], most_s: float) -> None:
+        """Raises BatchTooLarge for texts that take longer than that, by the runs of late."""
+        takes_s = self.pool.seconds_for(sum(map(self._most_tokens, texts)))
+        if takes_s > most_s:
+            fit = max(1, int(len(texts) * self._batch_timeout_s / takes_s))
+            raise BatchTooLarge(
+                f"{len(texts)} texts take about {takes_s:.0f} s here, and a batch may take {self._batch_timeout_s:g} s "
+                f"(VOWS_BATCH_TIMEOUT_S); send about {fit} at a time"
+            )
 
     def _slices(self, texts: "Sequence[str | Tokens]") -> "Iterator[list[str | Tokens]]":
         some: list[str | Tokens] = []
@@ -165,7 +189,7 @@ class Embedder:
             started = time.monotonic()
             texts = [text for text in part if isinstance(text, Tokens)]
             if not texts:
-                texts = await self._tokenize([text for text in part if isinstance(text, str)], bulk=True)
+                texts = await self._tokenize_all([text for text in part if isinstance(text, str)], bulk=True)
             tokenize_s = (time.monotonic() - started) / len(part)
             one = self._submit(texts, tokenize_s, bulk=True, timeout_s=max(deadline - started, 0.0))
         except BaseException:
@@ -197,7 +221,7 @@ class Embedder:
                 )
         spent("queue", time.monotonic() - started)
 
-    async def _tokenize(self, texts: list[str], *, bulk: bool) -> list[Tokens]:
+    async def _tokenize_all(self, texts: list[str], *, bulk: bool) -> list[Tokens]:
         """Step by step, so that everybody's long texts take turns on the thread."""
         loop, steps = asyncio.get_running_loop(), self.encoder.tokenizer.in_steps(texts)
         done: list[Tokens] = []

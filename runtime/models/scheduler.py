@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 TOKEN_BYTES = 16  # of a waiting text, by token: its ids, and what a job is beside them
 
-# Until the first run is measured: that of one core which is shared with others.
-_SECONDS_PER_TOKEN = 2e-4
+# Until the first run is measured: about that of one core.
+_SECONDS_PER_TOKEN = 1e-4
 _MEASURED_RUNS = 64  # the mean of about so many runs
 
 

@@ -20,6 +20,9 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 # some 2 ms in any script.
 PIECE_CHARS = 2048
 
+# Held for pieces while they are tokenised: one of a single text, one of a batch, and what a step's texts become.
+SCRATCH_BYTES = 2 << 20
+
 # Texts of a batch are tokenised together up to this many characters: one step of `in_steps`.
 _STEP_CHARS = 8192
 
@@ -36,9 +39,6 @@ _SPECIAL_CHARS = 6
 MAX_TOKENS_PER_CHAR = 4
 
 _WORD_CHARS = 100  # WordPiece reads no word longer than this: it is [UNK]
-
-_VISIBLE_ASCII = re.compile("[!-~]")
-_LOOKED_AT_CHARS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +103,6 @@ class Tokenizer:
             yield [counted.tokens()]
         if waiting:
             yield self._together(waiting)
-
-    def has_tokens(self, text: str) -> bool:
-        """Whether anything of a text is left to embed: white space, control and format characters, and accents that
-        stand on nothing leave no token."""
-        if _VISIBLE_ASCII.search(text):
-            return True
-        looked_at = (text[start : start + _LOOKED_AT_CHARS] for start in range(0, len(text), _LOOKED_AT_CHARS))
-        return any(not window.isspace() and self._ids([window])[0] for window in looked_at)
 
     def tokens(self, ids: list[int]) -> Tokens:
         """Token ids that a client made with this tokenizer. Raises ValueError where they cannot be: see below.

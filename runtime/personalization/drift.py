@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from runtime.personalization import user_vector
 from runtime.personalization.actions import MICROSECONDS_PER_DAY, STRENGTHS, InteractionType
 from runtime.personalization.user_vector import Sums
+from runtime.system.text import folded
 
 WEEK_US = 7 * MICROSECONDS_PER_DAY
 
@@ -58,8 +59,8 @@ class Named(NamedTuple):
 
 
 def prevalent(items: Iterable[tuple[Sequence[str], float]], k: int) -> list[Named]:
-    """The k names with most weight among items given as (names, weight ≥ 0). Case and extra spaces make no difference,
-    and a name is written as it is found first; equals stay in that order."""
+    """The k names with most weight among items given as (names, weight ≥ 0). Spellings that differ in case,
+    spaces or Unicode are one name, and a name is written as it is found first; equals stay in that order."""
     total = 0.0
     written: dict[str, str] = {}
     counts: dict[str, int] = {}
@@ -68,11 +69,11 @@ def prevalent(items: Iterable[tuple[Sequence[str], float]], k: int) -> list[Name
         total += weight
         its: dict[str, str] = {}
         for name in names:
-            its.setdefault(" ".join(name.casefold().split()), name.strip())
+            its.setdefault(folded(name), name.strip())
         its.pop("", None)
-        for folded, name in its.items():
-            written.setdefault(folded, name)
-            counts[folded] = counts.get(folded, 0) + 1
-            weights[folded] = weights.get(folded, 0.0) + weight
-    best = sorted(weights, key=lambda folded: -weights[folded])[:k]
+        for key, name in its.items():
+            written.setdefault(key, name)
+            counts[key] = counts.get(key, 0) + 1
+            weights[key] = weights.get(key, 0.0) + weight
+    best = sorted(weights, key=lambda key: -weights[key])[:k]
     return [Named(written[one], counts[one], weights[one] / total if total else 0.0) for one in best]

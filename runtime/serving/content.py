@@ -43,6 +43,7 @@ class StoredItem(NamedTuple):
 
     status: Status
     tokens: int
+    unknown_tokens: int
     truncated: bool
     model_version: str
 
@@ -51,7 +52,7 @@ def content_text(content: Content) -> tuple[str, list[str]]:
     """The text that the model reads and the fields it is made from. Raises BlankContent."""
     text, used = embedding_text(content)
     if not text:
-        raise BlankContent("one of text, title, description, vendor_name or tags must say something")
+        raise BlankContent("one of text, title, description, vendor_name or tags must say something that can be seen")
     return text, used
 
 
@@ -70,10 +71,12 @@ async def store_item(resources: Resources, item: NewItem, disconnected: Gone) ->
     """
     before = await resources.store.get_content(item.id)
     if before is not None and _same(resources, before, item):
-        return StoredItem("unchanged", before.tokens, before.truncated, before.model_version)
-    made = _made(resources, item, await resources.embedder.embed(item.text, disconnected))
+        unknown = (await resources.embedder.tokenize(item.text)).unknown
+        return StoredItem("unchanged", before.tokens, unknown, before.truncated, before.model_version)
+    embedded = await resources.embedder.embed(item.text, disconnected)
+    made = _made(resources, item, embedded)
     (status,) = await _keep(resources, [made], [item.labels])
-    return StoredItem(status, made.tokens, made.truncated, made.model_version)
+    return StoredItem(status, made.tokens, embedded.unknown, made.truncated, made.model_version)
 
 
 async def store_items(resources: Resources, items: Sequence[NewItem], disconnected: Gone) -> list[Status]:

@@ -21,7 +21,7 @@ async def set_preferences(
     """
     text = preferences_text(preferences)
     if not text:
-        raise BlankPreferences("the preferences are blank")
+        raise BlankPreferences("of the preferences nothing can be seen")
     embedded = await resources.embedder.embed(text, disconnected)
     async with resources.user_turns.of([user_id]):
         before = await resources.store.get_preferences(user_id)

@@ -14,4 +14,4 @@ from runtime.models.text_encoder import load_encoder
 def load(model: Path) -> Embed:
     """Texts to float32 [n, 384]."""
     encoder, _ = load_encoder(Bundle.load(model, kind="text-encoder"))
-    return lambda texts: np.stack([encoder.embed(tokens.ids) for tokens in encoder.tokenize_batch(texts)])
+    return lambda texts: np.stack([encoder.embed(tokens.ids) for tokens in map(encoder.tokenize, texts)])

@@ -64,7 +64,7 @@ def test_limits_hold_and_every_accepted_job_ends_exactly_once(script):
             case ("wait", seconds):
                 now += seconds
         assert scheduler.running == sum(one.tokens for one in running) <= RUNNING
-        assert scheduler.waiting == sum(one.tokens for one in accepted if one.state == "waiting") <= WAITING
+        assert scheduler.waiting == sum(one.tokens for one in accepted if one.state == "waiting") <= WAITING * 3 // 2
 
     while take() or running:
         if running:
@@ -127,3 +127,30 @@ def test_dropped_jobs_do_not_pile_up():
         scheduler.add([one])
         scheduler.drop(one)
     assert len(scheduler._heap) < 200
+
+
+def test_bulk_work_has_its_half_however_much_else_waits():
+    scheduler = Scheduler(running_tokens=256, waiting_tokens=1000)
+    scheduler.add([job(100) for _ in range(10)])
+    scheduler.add([job(100, bulk=True) for _ in range(5)])
+    with pytest.raises(QueueFull):
+        scheduler.add([job(1, bulk=True)])
+    with pytest.raises(QueueFull):
+        scheduler.add([job(1)])
+
+
+def test_time_is_estimated_from_the_runs_of_late():
+    scheduler = Scheduler(running_tokens=512, waiting_tokens=1000, workers=2)
+    for _ in range(500):
+        slow = job(100)
+        scheduler.add([slow])
+        scheduler.next(0.0)
+        scheduler.finish(slow, 0.5)
+    assert scheduler.seconds_for(1000) == pytest.approx(2.5)
+    scheduler.add([job(100) for _ in range(9)])
+    with pytest.raises(QueueFull) as full:
+        scheduler.add([job(250), job(250)])
+    assert full.value.retry_after_s == pytest.approx(1.0)  # until 400 tokens have run
+    failed = scheduler.next(0.0)[0]
+    scheduler.finish(failed)
+    assert scheduler.seconds_for(1000) == pytest.approx(2.5)

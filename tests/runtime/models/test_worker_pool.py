@@ -113,7 +113,7 @@ def test_a_client_that_hangs_up_takes_its_batch_out_of_the_queue(pool, gate, enc
     class Words:
         """The real tokenizer in front of the gate."""
 
-        tokenize, tokenize_batch = encoder.tokenize, encoder.tokenize_batch
+        tokenize, tokenizer, max_tokens = encoder.tokenize, encoder.tokenizer, encoder.max_tokens
 
     async def use():
         embedder = Embedder(Words(), pool, VectorCache(0), timeout_s=5, batch_timeout_s=5)
