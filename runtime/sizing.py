@@ -138,7 +138,7 @@ def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
         "scratch of the text encoder (VOWS_THREADS)": held.scratches * text_encoder.SCRATCH_BYTES,
         "store": _STORE_BYTES,
         "cache (VOWS_CACHE_BYTES)": settings.cache_bytes,
-        "queue (VOWS_QUEUE_TOKENS)": settings.queue_tokens * 3 // 2 * TOKEN_BYTES,
+        "queue (VOWS_QUEUE_TOKENS)": settings.queue_tokens * TOKEN_BYTES,
         "rate limit (VOWS_RATE_PER_S)": CLIENTS * CLIENT_BYTES if settings.rate_per_s else 0,
         # Also where no sequence model is installed: one may be while the server runs.
         "item vectors of the sequence model (VOWS_CATALOG_BYTES)": items * ITEM_BYTES,

@@ -171,6 +171,7 @@ async def get_metrics(state: State, request: Request) -> PlainTextResponse:
             state.embedder.unknown,
         ),
         ("vows_queue_tokens", "gauge", "Tokens that wait for a worker.", state.embedder.pool.waiting_tokens),
+        ("vows_bulk_waiting_tokens", "gauge", "Tokens of batches that wait in line.", state.embedder.lined_up_tokens),
         ("vows_catalog_bytes", "gauge", "Bytes of the catalogue's vectors.", state.catalog.used_bytes),
         (
             "vows_label_bytes",

@@ -105,6 +105,11 @@ class Embedder:
             return [await self._embed_one(texts[0], gone, tokenize_s=0.0)]
         return await self._embed_bulk(texts, gone)
 
+    @property
+    def lined_up_tokens(self) -> int:
+        """Tokens of batches that wait for room in the queue."""
+        return self._room.lined_up
+
     async def tokenize(self, text: str) -> Tokens:
         """The tokens of one text."""
         if len(text) <= PIECE_CHARS:  # well under a millisecond; longer ones would hold up the event loop

@@ -21,10 +21,10 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 PIECE_CHARS = 2048
 
 # Held for pieces while they are tokenised: one of a single text, one of a batch, and what a step's texts become.
-SCRATCH_BYTES = 2 << 20
+SCRATCH_BYTES = 1 << 20
 
 # Texts of a batch are tokenised together up to this many characters: one step of `in_steps`.
-_STEP_CHARS = 8192
+_STEP_CHARS = 4096
 
 # Where a piece ends if it can: after white space, punctuation or a Chinese character. BERT's pre-tokenizer takes each
 # of these for a word of its own (or drops it), whatever follows. "[" is not among them: it may begin "[SEP]".

@@ -109,14 +109,16 @@ def test_a_full_queue_is_refused_at_once_and_takes_work_again(pool, gate):
     assert gate.ran[-1] == 7
 
 
+class Words:
+    """The real tokenizer in front of the gate."""
+
+    def __init__(self, encoder) -> None:
+        self.tokenize, self.tokenizer, self.max_tokens = encoder.tokenize, encoder.tokenizer, encoder.max_tokens
+
+
 def test_a_client_that_hangs_up_takes_its_batch_out_of_the_queue(pool, gate, encoder):
-    class Words:
-        """The real tokenizer in front of the gate."""
-
-        tokenize, tokenizer, max_tokens = encoder.tokenize, encoder.tokenizer, encoder.max_tokens
-
     async def use():
-        embedder = Embedder(Words(), pool, VectorCache(0), timeout_s=5, batch_timeout_s=5)
+        embedder = Embedder(Words(encoder), pool, VectorCache(0), timeout_s=5, batch_timeout_s=5)
         gate.open.clear()
 
         async def gone():
@@ -130,3 +132,40 @@ def test_a_client_that_hangs_up_takes_its_batch_out_of_the_queue(pool, gate, enc
 
     asyncio.run(use())
     assert len(gate.ran) == 2  # the one that was running when the client left, and the next client's
+
+
+def test_a_batch_behind_others_is_told_when_its_deadline_is_over_and_how_long_they_take(pool, gate, encoder):
+    async def use():
+        embedder = Embedder(Words(encoder), pool, VectorCache(0), timeout_s=5, batch_timeout_s=0.3)
+        gate.open.clear()
+        other = asyncio.ensure_future(embedder.embed_batch(["word " * 300] * 2))  # takes all the room there is
+        await asyncio.sleep(0.05)
+        with pytest.raises(DeadlineExceeded, match=r"waited 0.3 s \(VOWS_BATCH_TIMEOUT_S\) behind \d+ tokens") as late:
+            await embedder.embed_batch(["one", "two"])
+        assert late.value.retry_after_s > 0
+        gate.open.set()
+        await asyncio.gather(other, return_exceptions=True)
+        assert (await embedder.embed_batch(["one", "two"]))[0].tokens == 3
+        assert embedder.lined_up_tokens == embedder._room.held == 0
+
+    asyncio.run(use())
+
+
+def test_cancelled_batches_leave_nothing_behind(pool, gate, encoder):
+    """Cancelled while tokenising, in line and in the queue: all room is given back."""
+
+    async def use():
+        embedder = Embedder(Words(encoder), pool, VectorCache(0), timeout_s=5, batch_timeout_s=5)
+        gate.open.clear()
+        for wait_s in (0, 0.001, 0.01, 0.1):
+            batches = [asyncio.ensure_future(embedder.embed_batch(["word " * 300] * 5)) for _ in range(4)]
+            await asyncio.sleep(wait_s)
+            for batch in batches:
+                batch.cancel()
+            await asyncio.gather(*batches, return_exceptions=True)
+        gate.open.set()
+        assert (await embedder.embed_batch(["one", "two"]))[0].tokens == 3
+        await asyncio.sleep(0.05)
+        assert embedder.lined_up_tokens == embedder._room.held == pool.waiting_tokens == 0
+
+    asyncio.run(use())
