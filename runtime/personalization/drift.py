@@ -1,6 +1,6 @@
 """How a taste moved: the user vector as it was at the end of each week, and what its neighbourhood is called."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from runtime.personalization import user_vector
 from runtime.personalization.actions import MICROSECONDS_PER_DAY, STRENGTHS, InteractionType
 from runtime.personalization.user_vector import Sums
-from runtime.system.text import folded
 
 WEEK_US = 7 * MICROSECONDS_PER_DAY
 
@@ -58,9 +57,15 @@ class Named(NamedTuple):
     share: float
 
 
-def prevalent(items: Iterable[tuple[Sequence[str], float]], k: int) -> list[Named]:
-    """The k names with most weight among items given as (names, weight ≥ 0). Spellings that differ in case,
-    spaces or Unicode are one name, and a name is written as it is found first; equals stay in that order."""
+def _caseless(name: str) -> str:
+    return " ".join(name.casefold().split())
+
+
+def prevalent(
+    items: Iterable[tuple[Sequence[str], float]], k: int, *, key: Callable[[str], str] = _caseless
+) -> list[Named]:
+    """The k names with most weight among items given as (names, weight ≥ 0). Names with the same `key`
+    are one, those without one are none; a name is written as it is found first, and equals stay in that order."""
     total = 0.0
     written: dict[str, str] = {}
     counts: dict[str, int] = {}
@@ -69,11 +74,11 @@ def prevalent(items: Iterable[tuple[Sequence[str], float]], k: int) -> list[Name
         total += weight
         its: dict[str, str] = {}
         for name in names:
-            its.setdefault(folded(name), name.strip())
+            its.setdefault(key(name), name.strip())
         its.pop("", None)
-        for key, name in its.items():
-            written.setdefault(key, name)
-            counts[key] = counts.get(key, 0) + 1
-            weights[key] = weights.get(key, 0.0) + weight
-    best = sorted(weights, key=lambda key: -weights[key])[:k]
+        for one, name in its.items():
+            written.setdefault(one, name)
+            counts[one] = counts.get(one, 0) + 1
+            weights[one] = weights.get(one, 0.0) + weight
+    best = sorted(weights, key=lambda one: -weights[one])[:k]
     return [Named(written[one], counts[one], weights[one] / total if total else 0.0) for one in best]

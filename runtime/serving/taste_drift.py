@@ -10,6 +10,7 @@ from runtime.catalog.item_fields import tags_and_vendor
 from runtime.personalization.drift import Named, Weeks, prevalent
 from runtime.serving.histories import pages
 from runtime.serving.resources import Resources
+from runtime.system.text import folded
 
 # The interactions that are looked at, newest first.
 HISTORY_INTERACTIONS = 20_480
@@ -128,8 +129,8 @@ async def _neighbourhood(resources: Resources, weights: dict[str, float], k: int
     stored = await resources.store.get_contents(list(weights))
     named = [(tags_and_vendor(item.fields), weights[item.id]) for item in stored]
     return Neighbourhood(
-        prevalent([(tags, weight) for (tags, _), weight in named], k),
-        prevalent([((vendor,) if vendor else (), weight) for (_, vendor), weight in named], k),
+        prevalent([(tags, weight) for (tags, _), weight in named], k, key=folded),
+        prevalent([((vendor,) if vendor else (), weight) for (_, vendor), weight in named], k, key=folded),
     )
 
 
