@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
 from runtime.http.endpoint import decode_json
 from runtime.http.errors import ApiError, invalid
+from runtime.http.surrogates import has_half, without_halves
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -54,8 +55,25 @@ class Reader(Generic[T, U]):
         """
         if lines and body.count(NEWLINE) > 2 * limit:  # room for blank lines, refused before they are split
             raise invalid(f"a batch has 1 to {limit} items, this one has {body.count(NEWLINE)} lines", "$")
-        raws: list[Any] = body.split(NEWLINE) if lines else decode_json(_items.decode, body)
+        raws = body.split(NEWLINE) if lines else _raw_items(body)
         raws = [raw for raw in raws if raw.strip()] if lines else raws
         if not 1 <= len(raws) <= limit:
             raise invalid(f"a batch has 1 to {limit} items, this one has {len(raws)}", "$")
         return (self.one(raw, f"$[{n}]") for n, raw in enumerate(raws))
+
+
+def _raw_items(body: bytes) -> list[bytes]:
+    """The items of a JSON array, as they were written. Half of a surrogate pair, which no decoder takes, is found where
+    its item is decoded, and does not take the others with it. Raises ApiError."""
+    try:
+        return [bytes(raw) for raw in decode_json(_items.decode, body)]
+    except ApiError:
+        if not has_half(body):
+            raise
+    whole = without_halves(body)
+    items, end = [], 0
+    for raw in map(bytes, decode_json(_items.decode, whole)):
+        start = whole.index(raw, end)
+        end = start + len(raw)
+        items.append(body[start:end])
+    return items

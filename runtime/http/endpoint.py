@@ -16,9 +16,10 @@ from starlette.types import Receive, Scope, Send
 
 from runtime.http.auth import Access, Gate
 from runtime.http.body import BodyBudget, HeldBytes
-from runtime.http.errors import ERRORS, ApiError, ErrorShape, from_validation
+from runtime.http.errors import ERRORS, ApiError, ErrorShape, from_validation, invalid
 from runtime.http.json import json_response
 from runtime.http.query import decode_query
+from runtime.http.surrogates import first_half
 from runtime.system.trace import current
 
 log = logging.getLogger("vows")
@@ -196,6 +197,13 @@ def decode_json(decode: Callable[[bytes], Any], content: bytes, prefix: str = "$
     except msgspec.ValidationError as error:
         raise from_validation(error, prefix) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if half := first_half(content):
+            path, escape = half
+            raise invalid(
+                f"the text has {escape} in it, half of a character: it was cut between two UTF-16 units; cut it "
+                "between characters",
+                prefix + path[1:],
+            ) from None
         raise ApiError(400, "malformed_json", str(error) or "the body is not JSON", field=prefix) from None
     except RecursionError:
         raise ApiError(400, "malformed_json", "the JSON is nested too deeply", field=prefix) from None
