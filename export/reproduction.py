@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from export.corpus import held_out_texts
-from export.quality import Cosines, cosines
+from export.encoder_metrics import Cosines, cosines
 from runtime.models.bundle import MANIFEST, TOKENIZER, Bundle
 from runtime.models.sequence_model import SequenceModel, recorded
 from runtime.models.text_encoder import TextEncoder, candidate_encodings
