@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from runtime.models.sequence_model import History, SequenceModel, UserNow
-from runtime.personalization.sequence_features import features, moments, seconds, wedding_us
+from runtime.personalization.sequence_features import event_date_us, features, moments, seconds
 from training.checkpoint import Checkpoint
 from training.model import History as TorchHistory
 from training.model import QueryContext, UserState
@@ -119,7 +119,7 @@ class Sample:
             device=arrays["device"][rows],
             time_us=time_us,
             duration_ms=arrays["duration_ms"][rows],
-            days_to_wedding=arrays["days_to_event"][rows],
+            days_to_event=arrays["days_to_event"][rows],
         )
 
 
@@ -151,10 +151,10 @@ class TorchModel:
         """The vector of `SequenceModel.user`, float32 [128], and the result of `.actions`, float32 [k, 4]."""
         model, n, k = self._model, len(history), len(candidates)
         first = np.arange(n) == 0
-        event_features = features(history.time_us, history.duration_ms, history.days_to_wedding, first).events
+        event_features = features(history.time_us, history.duration_ms, history.days_to_event, first).events
         origin_us = int(history.time_us[0]) if n else now_us
         since = torch.from_numpy(seconds(history.time_us, origin_us))[None]
-        event_us = wedding_us(history.time_us, history.days_to_wedding, first)
+        event_us = event_date_us(history.time_us, history.days_to_event, first)
         previous, last = (history.time_us[-1:], event_us[-1:]) if n else (np.array([-1]), np.array([np.nan]))
         action, device_codes = (torch.from_numpy(a.astype(np.int64))[None] for a in (history.action, history.device))
         content, item, known = (torch.from_numpy(a)[None] for a in (history.content, history.item, event_features))

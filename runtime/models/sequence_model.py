@@ -12,7 +12,7 @@ from runtime.models.bundle import GOLDEN, ID_TABLE, Bundle, BundleError
 from runtime.models.session import create_session
 from runtime.personalization.item_identity import SIGNATURE_TOLERANCE, id_hash, signatures
 from runtime.personalization.ranking import normalised
-from runtime.personalization.sequence_features import DAYS_TO_EVENT_KEY, features, moments, seconds, wedding_us
+from runtime.personalization.sequence_features import DAYS_TO_EVENT_KEY, event_date_us, features, moments, seconds
 
 Floats = NDArray[np.float32]
 
@@ -55,7 +55,7 @@ class History:
     device: NDArray[np.int8]
     time_us: NDArray[np.int64]
     duration_ms: Floats
-    days_to_wedding: Floats
+    days_to_event: Floats
 
     def __len__(self) -> int:
         return len(self.time_us)
@@ -142,11 +142,11 @@ class SequenceModel:
         first = np.arange(n) == 0
         origin_us = int(history.time_us[0]) if n else now_us
         since = seconds(history.time_us, origin_us)
-        told = wedding_us(history.time_us, history.days_to_wedding, first)
+        event_us = event_date_us(history.time_us, history.days_to_event, first)
         moment = moments(
             np.array([now_us], np.int64),
             history.time_us[-1:] if n else np.array([-1], np.int64),
-            told[-1:] if n else np.array([np.nan]),
+            event_us[-1:] if n else np.array([np.nan]),
         )
         nothing = np.zeros(history.content.shape[1], np.float32)
         now = {
@@ -161,7 +161,7 @@ class SequenceModel:
                 "item": history.item,
                 "action": history.action.astype(np.int32),
                 "device": history.device.astype(np.int32),
-                "events": features(history.time_us, history.duration_ms, history.days_to_wedding, first).events,
+                "events": features(history.time_us, history.duration_ms, history.days_to_event, first).events,
                 "seconds": since,
                 **now,
             },
@@ -221,7 +221,7 @@ def golden_history(events: int) -> History:
         device=(number % 3).astype(np.int8),
         time_us=1_750_000_000_000_000 + number**2 * 60_000_000,
         duration_ms=np.where(number % 2, number * 700.0, np.nan).astype(np.float32),
-        days_to_wedding=np.where(number % 5, np.nan, 200.0).astype(np.float32),
+        days_to_event=np.where(number % 5, np.nan, 200.0).astype(np.float32),
     )
 
 

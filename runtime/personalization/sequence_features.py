@@ -23,15 +23,15 @@ _WORDS = {
 DAYS_TO_EVENT_KEY = "days_to_wedding"
 _LARGEST_DAYS = 36_500
 
-# Columns of a moment: log gap, gap known, hour sin and cos, weekday sin and cos, log days to the wedding, known, past.
+# Columns of a moment: log gap, gap known, hour sin and cos, weekday sin and cos, log days to the event, known, past.
 MOMENT = 9
 # Columns of an event: a moment, log duration, duration known.
 EVENT = MOMENT + 2
 
 _US_PER_SECOND = 1_000_000
 _US_PER_DAY = 86_400 * _US_PER_SECOND
-# A logarithm of these is scaled to 1: a gap of 30 days, two years to the wedding, an hour of looking.
-_LONG_GAP_S, _LONG_ENGAGEMENT_DAYS, _LONG_LOOK_MS = 30 * 86_400, 730, 3_600_000
+# A logarithm of these is scaled to 1: a gap of 30 days, two years to the event, an hour of looking.
+_LONG_GAP_S, _LONG_PLANNING_DAYS, _LONG_LOOK_MS = 30 * 86_400, 730, 3_600_000
 
 Floats = NDArray[np.float32]
 Times = NDArray[np.int64]
@@ -67,10 +67,10 @@ def days_to_event(context: bytes | None, key: str = DAYS_TO_EVENT_KEY) -> float:
     return float(days) if is_number and abs(days) < _LARGEST_DAYS else math.nan
 
 
-def features(time_us: Times, duration_ms: Floats, days_to_wedding: Floats, first: NDArray[np.bool_]) -> Features:
+def features(time_us: Times, duration_ms: Floats, days_to_event: Floats, first: NDArray[np.bool_]) -> Features:
     """Features of a whole log, all arrays [n]; NaN stands for an unknown duration or number of days."""
     previous_us = np.where(first, -1, np.roll(time_us, 1))
-    own = wedding_us(time_us, days_to_wedding, first)  # as told up to and with each event
+    own = event_date_us(time_us, days_to_event, first)  # as known up to and with each interaction
     before = np.where(first, np.nan, np.roll(own, 1))
     looked = np.nan_to_num(duration_ms, nan=0.0).clip(0, None)
     known = ~np.isnan(duration_ms)
@@ -80,17 +80,17 @@ def features(time_us: Times, duration_ms: Floats, days_to_wedding: Floats, first
     )
 
 
-def moments(time_us: Times, previous_us: Times, wedding: NDArray[np.float64]) -> Floats:
+def moments(time_us: Times, previous_us: Times, event_us: NDArray[np.float64]) -> Floats:
     """float32 [n, MOMENT] of n moments.
 
-    previous_us [n]: the event before, −1 for none. wedding [n]: the date in microseconds, NaN unknown.
+    previous_us [n]: the event before, −1 for none. event_us [n]: the user's event in microseconds, NaN unknown.
     """
     had = previous_us >= 0
     gap_s = np.where(had, (time_us - previous_us) / _US_PER_SECOND, 0.0).clip(0, None)
     day = 2 * np.pi * (time_us % _US_PER_DAY) / _US_PER_DAY
     week = 2 * np.pi * (time_us // _US_PER_DAY % 7) / 7
-    known = ~np.isnan(wedding)
-    days = np.where(known, (wedding - time_us) / _US_PER_DAY, 0.0)
+    known = ~np.isnan(event_us)
+    days = np.where(known, (event_us - time_us) / _US_PER_DAY, 0.0)
     columns = [
         np.log1p(gap_s) / np.log1p(_LONG_GAP_S),
         had,
@@ -98,21 +98,22 @@ def moments(time_us: Times, previous_us: Times, wedding: NDArray[np.float64]) ->
         np.cos(day),
         np.sin(week),
         np.cos(week),
-        np.log1p(days.clip(0, None)) / np.log1p(_LONG_ENGAGEMENT_DAYS),
+        np.log1p(days.clip(0, None)) / np.log1p(_LONG_PLANNING_DAYS),
         known,
         known & (days < 0),
     ]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def wedding_us(time_us: Times, days_to_wedding: Floats, first: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The date each user last told, up to and with each event: float64 microseconds [n], NaN before any was told."""
+def event_date_us(time_us: Times, days_to_event: Floats, first: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The date of each user's event as they last gave it, up to and with each interaction: float64 microseconds [n],
+    NaN before they gave any."""
     n = len(time_us)
     index = np.arange(n)
-    told = np.maximum.accumulate(np.where(np.isnan(days_to_wedding), -1, index)) if n else index
+    given = np.maximum.accumulate(np.where(np.isnan(days_to_event), -1, index)) if n else index
     start = np.maximum.accumulate(np.where(first, index, 0)) if n else index
-    date = time_us + days_to_wedding.astype(np.float64) * _US_PER_DAY
-    return np.where(told >= start, date[told.clip(0)], np.nan) if n else date
+    date = time_us + days_to_event.astype(np.float64) * _US_PER_DAY
+    return np.where(given >= start, date[given.clip(0)], np.nan) if n else date
 
 
 def seconds(time_us: Times, origin_us: int) -> NDArray[np.int32]:

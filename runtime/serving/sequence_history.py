@@ -24,5 +24,5 @@ async def model_history(thread: SequenceThread, catalog: Catalog, served: Served
         device=np.array([device_code(device) for device in stored.device], np.int8)[known],
         time_us=stored.time_us[known],
         duration_ms=stored.duration_ms[known],
-        days_to_wedding=np.array([days_to_event(one, key) for one in stored.context], np.float32)[known],
+        days_to_event=np.array([days_to_event(one, key) for one in stored.context], np.float32)[known],
     )

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from runtime.personalization.sequence_features import features, moments, seconds, wedding_us
+from runtime.personalization.sequence_features import event_date_us, features, moments, seconds
 from training.batches import Windows
 from training.checkpoint import BEST, Checkpoint
 from training.data.events import Dataset, Histories
@@ -275,7 +275,7 @@ def _prefix(histories: Histories, start: int, end: int) -> _Prefix:
         device=own.device,
         time_us=own.time_us,
         features=features(own.time_us, own.duration_ms, own.days_to_event, first).events,
-        event_us=wedding_us(own.time_us, own.days_to_event, first),
+        event_us=event_date_us(own.time_us, own.days_to_event, first),
     )
 
 

@@ -122,7 +122,7 @@ def test_the_answer_is_the_models_own(
         device=np.ones(4, np.int8),
         time_us=times,
         duration_ms=np.full(4, 4000, np.float32),
-        days_to_wedding=np.full(4, 120, np.float32),
+        days_to_event=np.full(4, 120, np.float32),
     )
     expected = model.user(history, now_us, 1)
     found = shared_sequence_server.client.get("/user/ada/embedding", params={"model": "sequence"}).json()

@@ -94,7 +94,7 @@ def test_it_computes_what_the_exported_bundle_does(
     for n, own in enumerate(histories):
         history = History(
             content=learned[own.item], item=item[own.item], action=own.action, device=own.device, time_us=own.time_us,
-            duration_ms=own.duration_ms, days_to_wedding=own.days_to_event,
+            duration_ms=own.duration_ms, days_to_event=own.days_to_event,
         )  # fmt: skip
         user = model.user(history, int(now_us[n]), 2)
         np.testing.assert_allclose(user.vector, vectors[n], atol=1e-4)
