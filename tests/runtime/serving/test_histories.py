@@ -12,7 +12,7 @@ from runtime.store import Seen
 def test_pages_go_on_until_the_history_ends_or_enough_was_read(stored, most, expected):
     async def read(user_id, *, before, limit):
         newest = stored if before is None else before - 1
-        return [Seen(n, f"item-{n}") for n in range(newest, max(newest - limit, 0), -1)]
+        return [Seen(n, f"item-{n}", "view") for n in range(newest, max(newest - limit, 0), -1)]
 
     async def run():
         return [page async for page in pages(read, "ann", most=most, page=4)]
