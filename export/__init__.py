@@ -1,1 +1,1 @@
-"""From published weights to a model bundle that the runtime can map into memory. `python -m export --help`."""
+"""From published weights to a model bundle that the runtime maps into memory. `python -m export --help`."""

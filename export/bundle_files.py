@@ -1,4 +1,4 @@
-"""A folder appears whole or not at all: files first, manifest last, then one rename."""
+"""Write a bundle's folder atomically: files first, manifest last, then one rename."""
 
 import json
 import os
@@ -21,7 +21,7 @@ _TRIPLE = re.compile(rb"\[\s+(\d+),\s+(\d+),\s+(\d+)\s+\]")  # a run of flipped 
 
 @contextmanager
 def folder_in_place_of(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that takes its place when the block ends well, and vanishes when it does not.
+    """A temporary folder beside `out` that takes its place when the block succeeds, and is removed when it raises.
 
     A folder cannot replace a full one in a single rename: between the two renames `out` is absent for an instant.
     """

@@ -1,4 +1,4 @@
-"""What the activations look like: per-channel ranges at the input of every matrix product, over calibration texts."""
+"""Calibration: per-channel activation ranges at the input of every matrix product, over calibration texts."""
 
 import tempfile
 from collections.abc import Iterable

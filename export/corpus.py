@@ -1,7 +1,7 @@
-"""The texts an export measures on: two hand-written files, so that a fresh machine needs nothing else.
+"""The texts for calibration and tests: two hand-written files in this package.
 
-`calibration.txt` sets the scales and `held_out.txt` judges them; no line is in both. Wedding catalogue texts, reviews,
-questions, news, manuals, code, other languages and noise, one a line. Longer texts are runs of neighbouring lines.
+`calibration.txt` sets the scales and `held_out.txt` tests them; no line is in both. Catalogue texts, reviews,
+questions, news, manuals, code, other languages and noise, one per line. Longer texts are runs of neighbouring lines.
 """
 
 from functools import cache
@@ -12,12 +12,12 @@ _RUNS = (4, 12, 40)
 
 
 def calibration_texts() -> list[str]:
-    """Texts of 3 to more than 256 tokens that scales may be taken from."""
+    """Texts of 3 to more than 256 tokens, to take scales from."""
     return _with_runs(_lines("calibration.txt"))
 
 
 def held_out_texts() -> list[str]:
-    """Texts of 3 to more than 256 tokens that no scale has seen."""
+    """Texts of 3 to more than 256 tokens that no scale was taken from."""
     return _with_runs(_lines("held_out.txt"))
 
 

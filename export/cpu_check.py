@@ -1,4 +1,4 @@
-"""`vows-edge export check`: does this CPU compute a bundle's encodings as they were recorded?"""
+"""`vows-edge export check`: compare what this CPU computes with the vectors recorded in a bundle."""
 
 import argparse
 from pathlib import Path
@@ -11,15 +11,15 @@ from runtime.models.text_encoder import MIN_COSINE_TO_RECORDED, TextEncoder
 
 DESCRIPTION = """\
 Embed the recorded texts of a bundle in each of its encodings on this CPU and print the lowest cosine to the vectors
-recorded at export and to fp32, and how many vectors are the recorded ones to the last bit. s8 is expected to fail on
-x86 without VNNI, where the runtime takes u8. Exit status 1 when no encoding agrees. Another CPU can be tried with an
-emulator: qemu-x86_64-static -cpu Haswell $(which python) -m export check"""
+recorded at export and to fp32, and how many vectors are the recorded ones to the last bit. s8 (int8 weights) is
+expected to fail on x86 without VNNI, where the runtime uses u8 (uint8 weights). Exit status 1 when no encoding agrees.
+Another CPU can be tried with an emulator: qemu-x86_64-static -cpu Haswell $(which python) -m export check"""
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "check",
-        help="does this CPU compute a bundle's encodings as recorded",
+        help="compare this CPU with the recorded vectors of a bundle",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

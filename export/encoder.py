@@ -2,8 +2,8 @@
 
     input_ids int32 [1, tokens]  →  embedding float32 [1, dimensions], length 1
 
-One text a run at its exact length: the attention mask is all ones and the token types all zeros, so both are folded
-away. Fewer inputs to build per run, and attention without a mask takes onnxruntime's faster kernel.
+One text per run at its exact length: the attention mask is all ones and the token types all zeros, so both are folded
+away. That is fewer inputs per run, and onnxruntime has a faster kernel for attention without a mask.
 """
 
 import warnings
@@ -45,7 +45,7 @@ def export_with_optimum(source: SourceWeights, folder: Path) -> Path:
 
 
 def _quiet() -> None:
-    """Keep transformers' advice and bars out of the step lines."""
+    """Silence the warnings and progress bars of transformers."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]

@@ -1,6 +1,6 @@
-"""How far a quantised encoder is from the fp32 one, in the units that matter: vectors, then scores."""
+"""Distance of a quantised encoder from the fp32 one: cosines of vectors, Spearman correlation of scores."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ class Encoder:
         self._max_tokens = max_tokens
 
     def ids(self, text: str) -> TokenIds:
+        """Token ids int32 [1, tokens], cut as the runtime cuts."""
         return token_ids(self._tokenizer, text, self._max_tokens)
 
     def embed_ids(self, ids: TokenIds) -> NDArray[np.float32]:
@@ -34,6 +35,7 @@ class Encoder:
         return np.asarray(vector[0], np.float32)
 
     def embed(self, texts: Iterable[str]) -> Vectors:
+        """Unit rows float32 [texts, dimensions]."""
         return np.stack([self.embed_ids(self.ids(text)) for text in texts])
 
 
@@ -52,13 +54,8 @@ def cosines(reference: Vectors, candidate: Vectors) -> Cosines:
     return Cosines(texts=len(products), mean=float(products.mean()), min=float(products.min()))
 
 
-def stsb_spearman(embed: Callable[[list[str]], Vectors], pairs: Pairs) -> float:
-    """Spearman correlation between the cosine of a pair's vectors and people's score of it."""
-    return vectors_spearman(embed(pairs.first), embed(pairs.second), pairs)
-
-
 def vectors_spearman(first: Vectors, second: Vectors, pairs: Pairs) -> float:
-    """As `stsb_spearman`, of vectors already computed."""
+    """Spearman correlation between the cosine of a pair's vectors and people's score of the pair."""
     return spearman(np.einsum("td,td->t", first, second).astype(np.float64), pairs.scores)
 
 

@@ -1,4 +1,4 @@
-"""One set of integers in two encodings, and the compiled form the runtime maps into memory.
+"""One quantisation in two encodings, and the compiled form the runtime maps into memory.
 
 s8 weights are fast and exact where the CPU multiplies u8 by s8 into 32 bits (AVX-512 VNNI, AVX-VNNI, ARM). With AVX2
 alone that product saturates at 16 bits and the sums are wrong; u8 weights take another kernel, which is exact there.

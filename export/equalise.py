@@ -1,4 +1,4 @@
-"""Make an fp32 graph easy to quantise without changing what it computes.
+"""Rewrite an fp32 graph so that it quantises with less error and computes the same.
 
 Integers have one step size for all activations of a product and one per output channel of its weight, so one large
 value costs all others their precision. Three exact rewrites, up to float rounding:

@@ -1,4 +1,4 @@
-"""What can go wrong on the way to a bundle. Each message says what was found, what was expected and what to do."""
+"""Errors of an export. Each message has what was found, what was expected and what to do."""
 
 
 class ExportError(Exception):

@@ -7,7 +7,7 @@ from onnx import numpy_helper
 
 
 class Initialisers:
-    """`protos` is what the graph is assembled from; a tensor put here replaces the one of that name."""
+    """Read and replace initialisers. `protos`: the tensors by name, from which a graph is assembled."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.protos = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -16,5 +16,6 @@ class Initialisers:
         return numpy_helper.to_array(self.protos[name])
 
     def put(self, name: str, value: NDArray[np.generic]) -> str:
+        """Add or replace a tensor; returns its name."""
         self.protos[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name

@@ -1,4 +1,4 @@
-"""Rewrite layer norms into operations that onnxruntime's CPU kernels vectorise, and leave every bias in one place.
+"""Rewrite layer norms into operations that onnxruntime's CPU kernels vectorise, and move every bias to one place.
 
 `SkipLayerNormalization` sums and squares one float at a time; `SimplifiedLayerNormalization` (root mean square) is
 vectorised. The two agree on rows whose mean is zero, so
@@ -38,7 +38,7 @@ class _Rewrite:
         self._model = model
         self._tensors = Initialisers(model)
         self._missing: dict[str, Vector] = {}  # [dimensions]
-        self._owed: dict[str, Vector] = {}  # of each product's output: missing bias · W, [outputs]
+        self._deferred: dict[str, Vector] = {}  # of each product's output: missing bias · W, [outputs]
         self._weights: set[str] = set()
         self._nodes: list[onnx.NodeProto] = []
 
@@ -73,7 +73,7 @@ class _Rewrite:
         if residual not in self._missing:
             raise ExportError(f"the residual of {node.name} does not come from a norm: not the BERT that is handled")
         output = node.output[0]
-        total = self._bias(output, self._tensors[own_bias] + self._missing[residual] + self._owed_to(product))
+        total = self._bias(output, self._tensors[own_bias] + self._missing[residual] + self._deferred_to(product))
         biased = self._add("Add", [product, total], f"{output}.biased")
         self._norm(self._add("Add", [biased, residual], f"{output}.sum"), gain, bias, node)
 
@@ -92,27 +92,27 @@ class _Rewrite:
         self._weights.add(weight)
         if source in self._missing:
             # einsum, not BLAS: the same sums however many threads there are, so the bundle's bytes do not vary.
-            owed = np.einsum("i,ij->j", self._missing[source].astype(np.float64), self._tensors[weight])
-            self._owed[node.output[0]] = owed.astype(np.float32)
+            deferred = np.einsum("i,ij->j", self._missing[source].astype(np.float64), self._tensors[weight])
+            self._deferred[node.output[0]] = deferred.astype(np.float32)
         self._nodes.append(node)
 
     def _bias(self, reader: str, value: Vector) -> str:
         # A name of its own: the export lets norms and products whose biases are equal, all zeros say, share a tensor.
         return self._tensors.put(f"{reader}.bias", value)
 
-    def _owed_to(self, product: str) -> Vector | float:
-        return self._owed.get(product, 0.0)
+    def _deferred_to(self, product: str) -> Vector | float:
+        return self._deferred.get(product, 0.0)
 
     def _bias_gelu(self, node: onnx.NodeProto) -> None:
         product, bias = node.input
-        total = self._bias(node.output[0], self._tensors[bias] + self._owed_to(product))
+        total = self._bias(node.output[0], self._tensors[bias] + self._deferred_to(product))
         biased = self._add("Add", [product, total], f"{node.output[0]}.biased")
         self._add("Gelu", [biased], node.output[0], domain=CONTRIB)
 
     def _attention(self, node: onnx.NodeProto) -> None:
         *projections, bias = node.input  # query, key, value; their biases one after the other
-        owed = [self._owed[name] for name in projections]
-        total = self._bias(node.output[0], self._tensors[bias] + np.concatenate(owed))
+        deferred = [self._deferred[name] for name in projections]
+        total = self._bias(node.output[0], self._tensors[bias] + np.concatenate(deferred))
         self._add(node.op_type, [*projections, total], node.output[0], CONTRIB, num_heads=_integer(node, "num_heads"))
 
     def _pool(self, node: onnx.NodeProto) -> None:

@@ -1,4 +1,4 @@
-"""Where a run's time goes, by operator, from onnxruntime's own profile."""
+"""The time of a run by operator, from onnxruntime's profiler."""
 
 import json
 import statistics

@@ -1,6 +1,6 @@
-"""The ladder a bundle climbs before it is written: PyTorch → fp32 graph → each encoding → similarity scores.
+"""The quality gates of a text-encoder bundle: PyTorch → fp32 graph → each encoding → similarity scores.
 
-Each rung has a tolerance with a reason (`recipes.Gate`); the figures land in the manifest, the misses in the refusal.
+Each step has a tolerance with a reason (`recipes.Gate`). Figures are stored in the manifest, misses in the error.
 """
 
 from dataclasses import asdict, dataclass, field

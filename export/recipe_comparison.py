@@ -1,4 +1,4 @@
-"""`vows-edge export compare`: what each step of the recipe is worth, in cosine to fp32 and in milliseconds."""
+"""`vows-edge export compare`: the effect of each step of the recipe, in cosine to fp32 and in milliseconds."""
 
 import argparse
 import statistics
@@ -27,15 +27,15 @@ from runtime.models import bundle
 LENGTHS = (16, 32, 128, 256)  # tokens
 
 DESCRIPTION = """\
-Quantise one model in several ways, each adding one thing to the one before, and print cosine to the fp32 graph over the
-held-out texts and the milliseconds a text takes. Variants take turns text by text in this one process, on one thread;
-times are medians. Compare ratios: other machines, and other load on this one, move all of them. Writes nothing."""
+Quantise one model in several ways, each adding one thing to the one before, and print the cosine to the fp32 graph over
+the held-out texts and the milliseconds per text. Variants alternate text by text in one process, on one thread; times
+are medians. Compare ratios: the machine and its load change all times. Writes nothing."""
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "compare",
-        help="what each step of the int8 recipe is worth, in quality and time",
+        help="the effect of each step of the int8 recipe on quality and time",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

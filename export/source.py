@@ -1,4 +1,4 @@
-"""Where the weights come from, and the proof that they are the ones that were meant."""
+"""Find the source weights and verify that they are the pinned ones."""
 
 import importlib.metadata
 import importlib.util
@@ -38,8 +38,8 @@ def find_source(model: str | None) -> SourceWeights:
     folder = Path(model)
     if not folder.is_dir():
         folder = _download(model)
-        return _describe(folder, f"hub:{model}", _stated_license(folder))
-    return _describe(folder, f"folder:{folder.resolve().name}", _stated_license(folder))
+        return _describe(folder, f"hub:{model}", _declared_license(folder))
+    return _describe(folder, f"folder:{folder.resolve().name}", _declared_license(folder))
 
 
 def _package_folder() -> Path:
@@ -100,7 +100,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _stated_license(folder: Path) -> str:
+def _declared_license(folder: Path) -> str:
     """The licence a model card's front matter names, or "unknown"."""
     card = folder / "README.md"
     if card.exists():

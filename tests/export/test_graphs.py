@@ -1,4 +1,5 @@
-"""Each rewrite of the graph: exact ones keep the vectors, quantisation keeps them nearly, encodings bit for bit."""
+"""Each rewrite of the graph: exact rewrites keep the vectors, quantisation changes them little, both encodings are
+bit-identical."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_equalising_computes_the_same(
     assert cosines(reference, embed(graph, tiny, tmp_path)).min > 0.999999
 
 
-def test_the_loud_neuron_is_the_one_that_is_split(tiny: Tiny, tiny_ranges: Ranges) -> None:
+def test_the_outlier_neuron_is_split(tiny: Tiny, tiny_ranges: Ranges) -> None:
     def outgoing(graph: onnx.ModelProto) -> list[np.ndarray]:
         weights = [arrays(graph)[node.input[1]] for node in weight_products(graph)]
         return [weight for weight in weights if weight.shape[0] >= NEURONS]
@@ -89,7 +90,7 @@ def test_the_loud_neuron_is_the_one_that_is_split(tiny: Tiny, tiny_ranges: Range
         assert np.abs(after).max() < np.abs(before).max()
 
 
-def test_rewrites_leave_their_input_alone(tiny: Tiny, tiny_ranges: Ranges) -> None:
+def test_rewrites_do_not_change_their_input(tiny: Tiny, tiny_ranges: Ranges) -> None:
     before = tiny.fp32.SerializeToString(deterministic=True)
     light = with_light_norms(tiny.fp32)
     halfway = light.SerializeToString(deterministic=True)
@@ -112,7 +113,7 @@ def test_quantised_weights_and_word_table_are_int8(tiny: Tiny, tiny_ranges: Rang
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
-def test_quantising_keeps_the_vectors_nearly(
+def test_quantising_changes_the_vectors_little(
     tiny: Tiny, tiny_ranges: Ranges, reference: Vectors, tmp_path: Path, per_channel: bool
 ) -> None:
     graph = quantised(equalised(with_light_norms(tiny.fp32), tiny_ranges, 0.75, 16), per_channel)
@@ -144,7 +145,7 @@ def test_the_compiled_graph_computes_what_the_canonical_one_does(tiny: Tiny, tmp
     assert compiled.tobytes() == embed(graph, tiny, tmp_path).tobytes()
 
 
-def test_only_a_compiled_graph_can_be_put_in_order() -> None:
+def test_ordering_needs_a_compiled_graph() -> None:
     with pytest.raises(ExportError, match=r"not an \.ort file"):
         in_one_order(b"\0" * 64)
 

@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle that the runtime loads, or to a refusal; every length as in PyTorch."""
+"""From a checkpoint to a bundle that the runtime loads; every history length agrees with PyTorch."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def model(models: Path) -> SequenceModel:
 
 
 @pytest.mark.parametrize("events", LENGTHS)
-def test_every_length_is_as_in_pytorch(trained: Path, model: SequenceModel, events: int) -> None:
+def test_every_history_length_agrees_with_pytorch(trained: Path, model: SequenceModel, events: int) -> None:
     checkpoint = _load(trained)
     sample = Sample.of(checkpoint)
     found = length_agreement(TorchModel(checkpoint, sample), model, sample, events)
@@ -35,7 +35,7 @@ def test_every_length_is_as_in_pytorch(trained: Path, model: SequenceModel, even
     assert found.probability_difference < 1e-4
 
 
-def test_held_out_histories_are_as_in_pytorch(trained: Path, model: SequenceModel, models: Path) -> None:
+def test_held_out_histories_agree_with_pytorch(trained: Path, model: SequenceModel, models: Path) -> None:
     checkpoint = _load(trained)
     sample = Sample.of(checkpoint)
     found = held_out_agreement(TorchModel(checkpoint, sample), model, sample)
@@ -57,7 +57,7 @@ def test_a_missed_gate_writes_nothing(trained: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_no_checkpoint_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_a_checkpoint_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sequence", "--checkpoint", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     assert "is not a checkpoint" in capsys.readouterr().err
 
@@ -78,7 +78,7 @@ def test_a_known_item_is_more_than_its_text_and_another_text_is_a_new_item(train
     assert (model.learned([f"new {id}" for id in sample.ids], sample.metadata) == sample.metadata).all()
 
 
-def test_now_and_device_change_the_user(model: SequenceModel) -> None:
+def test_time_and_device_change_the_user_vector(model: SequenceModel) -> None:
     history = golden_history(9)
     now_us = int(history.time_us[-1]) + 1
     vectors = [

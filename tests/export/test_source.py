@@ -1,4 +1,4 @@
-"""Weights are refused when they are not what was asked for, with the way out."""
+"""Weights that are not the requested ones raise errors that say what to do."""
 
 import json
 from pathlib import Path

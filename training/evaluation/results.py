@@ -6,32 +6,9 @@ from typing import Any
 import msgspec
 
 from training.evaluation.bootstrap import Interval
+from training.evaluation.legacy_results import from_format_1
 
 FORMAT = 2
-
-# Keys of format 1 → their names now. `read` applies them, so that results measured before the change stay usable.
-_FORMAT_1_KEYS = {
-    "contender": "model",
-    "contender_accuracy": "model_accuracy",
-    "contender_ndcg10": "model_ndcg10",
-    "way_from_baseline": "gap_closed",
-    "bound": "oracle",
-    "omega": "order_strength",
-    "users_asked": "users",
-    "twins": "without_model",
-    "stated": "predicted",
-}
-# Names of data sets and models, and sentences, that are stored as values.
-_FORMAT_1_WORDS = (
-    ("simulated, omega ", "simulated, order strength "),
-    ("simulated, ω = ", "simulated, order strength "),
-    ("pretrained on other worlds", "fine-tuned from other worlds"),
-    (
-        "it shows whether order is learnt where there is order, nothing else",
-        "it shows only whether a model learns order",
-    ),
-    ("do not foretell each other", "do not predict each other"),
-)
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -161,7 +138,7 @@ def read(path: Path) -> Results:
     """The results in a file. Format 1 is converted. Raises ValueError for a file of another format."""
     content = msgspec.json.decode(path.read_bytes())
     if content["format"] == 1:
-        content = _from_format_1(content) | {"format": FORMAT}
+        content = from_format_1(content) | {"format": FORMAT}
     if content["format"] != FORMAT:
         raise ValueError(f"{path} has format {content['format']}, this version reads 1 and {FORMAT}; evaluate again")
     return msgspec.convert(content, Results)
@@ -171,17 +148,3 @@ def write(results: Results, path: Path) -> None:
     """Write the file, creating its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
-
-
-def _from_format_1(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {_current(_FORMAT_1_KEYS.get(str(key), str(key))): _from_format_1(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_from_format_1(item) for item in value]
-    return _current(value) if isinstance(value, str) else value
-
-
-def _current(text: str) -> str:
-    for before, now in _FORMAT_1_WORDS:
-        text = text.replace(before, now)
-    return text

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
 from training.evaluation.baselines import EASE, KNN_AND_MARKOV, SIMPLE
 from training.evaluation.report import verdict, write_report
-from training.evaluation.results import Actions, Bins, Figure, Margin, Oracle, Ranking, Results, SetResult, read
+from training.evaluation.results import Actions, Bins, Figure, Margin, Oracle, Ranking, Results, SetResult
 from training.evaluation.targets import Target, targets
 
 EXACT = Figure(0.5, 0.5, 0.5)
@@ -125,23 +124,3 @@ def test_action_figures_of_a_single_class_are_not_printed(tmp_path: Path) -> Non
     assert "every event of this data set has the same action" in report
     assert "every event of this data set has the same action" in card
     assert "1.000" not in report + card
-
-
-def test_results_of_format_1_are_read_with_the_names_of_today(tmp_path: Path) -> None:
-    world = SetResult(
-        key="simulated, order strength 1", name="simulated, order strength 1", protocol="time", order_strength=1.0,
-        rankings=[ranking("model")], margins=[margin("counted", 0.1)], actions=[acting("model", 0.5)],
-    )  # fmt: skip
-    text = msgspec.json.encode(Results(format=1, sets=[world])).decode()
-    for now, before in (
-        ('"model":', '"contender":'), ('"order_strength":', '"omega":'), ("order strength 1", "omega 1"),
-        ('"predicted":', '"stated":'), ('"oracle":', '"bound":'), ('"without_model":', '"twins":'),
-        ('"users":', '"users_asked":'),
-    ):  # fmt: skip
-        assert now in text
-        text = text.replace(now, before)
-    (tmp_path / "results.json").write_text(text)
-    assert read(tmp_path / "results.json") == Results(sets=[world])
-    (tmp_path / "results.json").write_text('{"format": 9, "sets": []}')
-    with pytest.raises(ValueError, match="has format 9, this version reads 1 and 2"):
-        read(tmp_path / "results.json")
