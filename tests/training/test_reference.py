@@ -1,8 +1,10 @@
 """The reference checkpoint in the repository."""
 
+import json
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from training.card import checkpoint_card
 from training.checkpoint import Checkpoint
@@ -37,3 +39,15 @@ def test_training_improved_the_validation_loss(shared_reference: Checkpoint) -> 
     )
     assert best["validation"]["loss"] < first["loss"]
     assert len(shared_reference.sample["now_us"]) > 50
+
+
+def test_a_checkpoint_of_format_1_is_read_with_the_names_of_today(shared_reference: Checkpoint) -> None:
+    config = json.loads((ROOT / REFERENCE / "config.json").read_text())
+    assert config["format"] == 1
+    assert shared_reference.recipe.regression_steps == config["recipe"]["taste_steps"]
+    stored = load_file(ROOT / REFERENCE / "model.safetensors")
+    state = shared_reference.model.state_dict()
+    assert len(state) == len(stored)
+    assert state["preference_regression.prior_mean"].equal(stored["taste.usual"])
+    assert "order strength 1" in shared_reference.data["name"]
+    assert "preference_embedding" in shared_reference.sample
