@@ -26,6 +26,20 @@ test: .venv/.test .venv/.stsb ## install what the tests need (PyTorch, too) and 
 .PHONY: install
 install: .venv/.test .venv/.stsb ## install everything that development needs
 
+# The client libraries that tests/clients tries, in environments of their own; without them those tests are skipped.
+.PHONY: clients
+clients: build/clients/python/.installed build/clients/node/.installed ## install the client libraries of tests/clients
+
+build/clients/python/.installed: tests/clients/python/requirements.lock
+	@$(PYTHON) -m venv build/clients/python
+	@build/clients/python/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
+build/clients/node/.installed: tests/clients/node/package-lock.json
+	@mkdir -p $(@D) && cp tests/clients/node/package.json tests/clients/node/package-lock.json $(@D)/
+	@if command -v npm >/dev/null; then cd $(@D) && npm ci --silent --no-audit --no-fund; else echo "npm is not here: no Node.js clients"; fi
+	@touch $@
+
 check: .venv/.test ## lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -72,6 +86,9 @@ lock: .venv/.test ## write requirements.lock and requirements-dev.lock from pypr
 	$(COMPILE) --all-extras --no-annotate --constraints requirements.lock --overrides build/without-torch.txt \
 		--no-emit-package vows-edge --no-emit-package pip build/of-torch.in -o requirements-dev.lock
 	@echo "$(TORCH)" >> requirements-dev.lock
+	$(subst pyproject.toml,tests/clients/python/requirements.in,$(COMPILE)) --generate-hashes --no-annotate \
+		-o tests/clients/python/requirements.lock
+	cd tests/clients/node && npm install --package-lock-only --omit-lockfile-registry-resolved --silent --no-audit --no-fund
 
 clean: ## remove what was installed and built, but neither data/ nor models/
 	rm -rf .venv build *.egg-info
