@@ -2,8 +2,10 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,16 @@ MAX_TOKENS_PER_CHAR = 4
 _WORD_CHARS = 100  # WordPiece reads no word longer than this: it is [UNK]
 
 
+# Blocks with letters and digits that are written in another style: letterlike symbols, Roman numerals, circled letters,
+# Hangul and Japanese of half width, ligatures, Arabic as it is printed, letters of full width, letters of mathematics.
+# Unicode promises that what they stand for never changes, so every Python agrees.
+_STYLED = (
+    (0x2100, 0x218B), (0x2460, 0x24FF), (0x3131, 0x318E), (0xFB00, 0xFDFF), (0xFE70, 0xFEFC), (0xFF10, 0xFFDC),
+    (0x1D400, 0x1D7FF),
+)  # fmt: skip
+_LATIN_LIGATURES = range(0xFB00, 0xFB07)
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """`ids`: int32 [n], n ≤ the model's maximum. Of the whole text: `count`, its tokens with [CLS] and [SEP], and
@@ -76,16 +88,34 @@ class Tokenizer:
     def tokenize(self, text: str) -> Tokens:
         """Token ids of a text, cut to the model's maximum with [SEP] kept last. 0.2 to 2 µs a character."""
         counted = _Counted(self)
-        for ids in self._pieces(text):
+        for ids in self._pieces(self.readable(text)):
             counted.add(ids)
         return counted.tokens()
+
+    def readable(self, text: str) -> str:
+        """The text with plain letters in place of styled ones that the vocabulary does not know, as Unicode's NFKC has
+        them. What it knows ("½", "™") stays, so that other texts keep the vectors of the original model."""
+        return text if text.isascii() else text.translate(self._plain)
+
+    @cached_property
+    def _plain(self) -> dict[int, str]:
+        """By code point. 0.3 MiB, made for the first text that is not ASCII."""
+        plain: dict[int, str] = {}
+        for first, last in _STYLED:
+            for code in range(first, last + 1):
+                one = chr(code)
+                letters = unicodedata.normalize("NFKC", one)
+                known = code not in _LATIN_LIGATURES and self._tokenizer.token_to_id(one.lower()) is not None
+                if unicodedata.category(one)[0] in "LN" and len(letters) <= MAX_TOKENS_PER_CHAR and not known:
+                    plain[code] = letters
+        return plain
 
     def in_steps(self, texts: Sequence[str]) -> Iterator[list[Tokens]]:
         """`tokenize` of each text, in order, as they are done: a step takes some milliseconds at most, and for a long
         text brings an empty list until its last one. The interpreter lock is free for most of it."""
         waiting: list[str] = []
         chars = 0
-        for text in texts:
+        for text in map(self.readable, texts):
             if waiting and chars + len(text) > _STEP_CHARS:
                 yield self._together(waiting)
                 waiting, chars = [], 0

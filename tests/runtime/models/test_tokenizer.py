@@ -35,12 +35,12 @@ hard_texts = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def whole(bundle_path):
-    """Token ids by the library at once, of the whole text and uncut."""
+def whole(bundle_path, encoder):
+    """Token ids by the library at once, of the whole text and uncut, styled letters aside."""
     library = HuggingFaceTokenizer.from_file(str(bundle_path / "tokenizer.json"))
     library.no_truncation()
     library.no_padding()
-    return lambda text: library.encode(text).ids
+    return lambda text: library.encode(encoder.tokenizer.readable(text)).ids
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,40 @@ def test_what_can_be_seen_leaves_a_token_and_what_cannot_leaves_none(encoder):
 def test_a_character_comes_to_few_tokens(encoder):
     decomposed = [one for one in EVERY_CHARACTER if len(unicodedata.normalize("NFKD", one)) > 2 or one == "a"]
     assert max(map(len, encoder.tokenizer._ids(decomposed))) <= MAX_TOKENS_PER_CHAR
+    readable = [
+        encoder.tokenizer.readable(one) for one in EVERY_CHARACTER if one not in encoder.tokenizer.readable(one)
+    ]
+    assert len(readable) > 2_000
+    assert max(map(len, encoder.tokenizer._ids(readable))) <= MAX_TOKENS_PER_CHAR
+
+
+@pytest.mark.parametrize(
+    ("styled", "plain"),
+    [
+        ("𝓻𝓾𝓼𝓽𝓲𝓬 𝔟𝔞𝔯𝔫", "rustic barn"),
+        ("the ﬁnest ﬂowers, oﬃce", "the finest flowers, office"),
+        ("ＲＵＳＴＩＣ barn １２", "RUSTIC barn 12"),
+        ("ｶﾞｰﾃﾞﾝ", "ガーデン"),
+        ("ﺣﺪﻳﻘﺔ", "حديقة"),
+    ],
+)
+def test_styled_letters_are_read_as_plain_ones(encoder, styled, plain):
+    assert encoder.tokenize(styled).ids.tolist() == encoder.tokenize(plain).ids.tolist()
+
+
+def test_what_the_vocabulary_knows_is_read_as_the_original_model_reads_it(encoder):
+    for text in (
+        "a barn… and a loft",
+        "Sony™",
+        "room for 2½",
+        "300 m²",
+        "№ 7",
+        "！（）",
+        "ℓ ℝ",
+        "naïve café",
+        "δούλος",
+    ):
+        assert encoder.tokenizer.readable(text) == text
 
 
 def test_another_kind_of_tokenizer_is_refused(bundle_path, tmp_path):
