@@ -1,16 +1,20 @@
 """Items: stored with their embedding, hidden and deleted, with the catalogue kept in step."""
 
+import logging
 from asyncio import shield
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
 
+from runtime.catalog.catalog import CatalogFull
 from runtime.catalog.item_fields import Content, content_labels, embedding_text, labels_of
 from runtime.models.embedder import EmbeddedText, Gone
 from runtime.serving.resources import Resources
 from runtime.store import Content as StoredContent
-from runtime.store import ContentItem
+from runtime.store import ContentItem, NewVector
+
+log = logging.getLogger("vows")
 
 Status = Literal["created", "replaced", "unchanged"]
 
@@ -69,10 +73,10 @@ async def store_item(resources: Resources, item: NewItem, disconnected: Gone) ->
 
     Raises CatalogFull, QueueFull, DeadlineExceeded, ClientGone, ModelFailed or a StoreError.
     """
-    before = await resources.store.get_content(item.id)
-    if before is not None and _same(resources, before, item):
+    digest = resources.embedder.encoder.bundle.digest
+    if (same := (await resources.store.unchanged([(item.id, item.fields)], digest)).get(item.id)) is not None:
         unknown = (await resources.embedder.tokenize(item.text)).unknown
-        return StoredItem("unchanged", before.tokens, unknown, before.truncated, before.model_version)
+        return StoredItem("unchanged", same.tokens, unknown, same.truncated, same.model_version)
     embedded = await resources.embedder.embed(item.text, disconnected)
     made = _made(resources, item, embedded)
     (status,) = await _keep(resources, [made], [item.labels])
@@ -81,10 +85,9 @@ async def store_item(resources: Resources, item: NewItem, disconnected: Gone) ->
 
 async def store_items(resources: Resources, items: Sequence[NewItem], disconnected: Gone) -> list[Status]:
     """Embed and store items as bulk work; the status of each, in order. Raises as `store_item` does."""
-    before = {stored.id: stored for stored in await resources.store.get_contents([item.id for item in items])}
-    changed = [
-        n for n, item in enumerate(items) if item.id not in before or not _same(resources, before[item.id], item)
-    ]
+    digest = resources.embedder.encoder.bundle.digest
+    same = await resources.store.unchanged([(item.id, item.fields) for item in items], digest)
+    changed = [n for n, item in enumerate(items) if item.id not in same]
     statuses: list[Status] = ["unchanged"] * len(items)
     if not changed:
         return statuses
@@ -112,7 +115,8 @@ async def delete_item(resources: Resources, id: str) -> bool:
 async def replace_vectors(
     resources: Resources, before: Sequence[StoredContent], embedded: Sequence[EmbeddedText]
 ) -> int:
-    """Store the new vectors of items that are still as they were read; how many that are. Raises StoreError."""
+    """Store the new vectors of items whose text is still the one that was embedded; how many that are. Nothing else of
+    an item changes, and none comes back. Raises StoreError."""
     return await shield(_replace_vectors(resources, before, embedded))
 
 
@@ -142,24 +146,31 @@ async def _replace_vectors(
     resources: Resources, before: Sequence[StoredContent], embedded: Sequence[EmbeddedText]
 ) -> int:
     encoder = resources.embedder.encoder
-    digest, version = encoder.bundle.digest, encoder.model_version
     ids = [item.id for item in before]
+    vectors = [
+        NewVector(
+            id=old.id, fields=old.fields, embedding=new.vector, model_version=encoder.model_version,
+            bundle_digest=encoder.bundle.digest, tokens=new.tokens, truncated=new.truncated,
+        )
+        for old, new in zip(before, embedded, strict=True)
+    ]  # fmt: skip
     async with resources.item_turns.of(ids):
-        now = {item.id: item for item in await resources.store.get_contents(ids)}
-        items = [
-            ContentItem(
-                id=old.id, fields=old.fields, embedding=new.vector, model_version=version, bundle_digest=digest,
-                tokens=new.tokens, truncated=new.truncated,
-            )
-            for old, new in zip(before, embedded, strict=True)
-            if old.id in now and now[old.id].fields == old.fields and now[old.id].bundle_digest == old.bundle_digest
-        ]  # fmt: skip
-        await resources.store.put_content(items)
-        for item in items:
-            if not now[item.id].hidden:
-                resources.catalog.put(item.id, item.embedding, labels_of(item.fields))
-    await resources.sequence.fill([item.id for item in items])
-    return len(items)
+        outcomes = await resources.store.replace_vectors(vectors)
+        replaced = [one for one, done in zip(vectors, outcomes, strict=True) if done]
+        hidden = await resources.store.hidden([one.id for one in replaced])
+        for one in replaced:
+            if one.id not in hidden:
+                _show(resources, one)
+    await resources.sequence.fill([one.id for one in replaced])
+    return len(replaced)
+
+
+def _show(resources: Resources, item: NewVector) -> None:
+    """Rank with an item that is stored already. Where there is no room for it, it is read and searched for later."""
+    try:
+        resources.catalog.put(item.id, item.embedding, labels_of(item.fields))
+    except CatalogFull as error:
+        log.error("%r is stored and in no ranking: %s", item.id, error)
 
 
 async def _hide(resources: Resources, id: str, hidden: bool) -> bool:
@@ -169,7 +180,8 @@ async def _hide(resources: Resources, id: str, hidden: bool) -> bool:
             return False
         labels = labels_of(stored.fields)
         with resources.catalog.room_for([] if hidden else [id], 0 if hidden else len(labels)):
-            await resources.store.hide_content(id, hidden)
+            if not await resources.store.hide_content(id, hidden):
+                return False
             if hidden:
                 resources.catalog.delete(id)
             elif stored.bundle_digest == resources.embedder.encoder.bundle.digest:
@@ -195,7 +207,3 @@ def _made(resources: Resources, item: NewItem, embedded: EmbeddedText) -> Conten
         tokens=embedded.tokens,
         truncated=embedded.truncated,
     )
-
-
-def _same(resources: Resources, stored: StoredContent, item: NewItem) -> bool:
-    return stored.fields == item.fields and stored.bundle_digest == resources.embedder.encoder.bundle.digest

@@ -126,8 +126,10 @@ async def _taste(resources: Resources, vector: Vector | None, at_us: int, k: int
 
 async def _neighbourhood(resources: Resources, weights: dict[str, float], k: int) -> Neighbourhood:
     """The k tags and vendors with most weight on the items `weights` (by id). Deleted items count for nothing."""
-    stored = await resources.store.get_contents(list(weights))
-    named = [(tags_and_vendor(item.fields), weights[item.id]) for item in stored]
+    named = []
+    for id, weight in weights.items():  # one at a time: the fields of 50 can have 12 MB
+        if (item := await resources.store.get_content(id)) is not None:
+            named.append((tags_and_vendor(item.fields), weight))
     return Neighbourhood(
         prevalent([(tags, weight) for (tags, _), weight in named], k, key=folded),
         prevalent([((vendor,) if vendor else (), weight) for (_, vendor), weight in named], k, key=folded),

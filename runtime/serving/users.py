@@ -1,5 +1,6 @@
 """What is stored about a user beside their events: onboarding preferences; and forgetting all of it."""
 
+from asyncio import shield
 from collections.abc import Sequence
 
 from runtime.catalog.item_fields import preferences_text
@@ -23,26 +24,30 @@ async def set_preferences(
     if not text:
         raise BlankPreferences("of the preferences nothing can be seen")
     embedded = await resources.embedder.embed(text, disconnected)
-    async with resources.user_turns.of([user_id]):
-        before = await resources.store.get_preferences(user_id)
-        await resources.store.put_preferences(user_id, _preferences(resources, preferences, embedded))
-    if before is not None and before.preferences != preferences:
-        resources.embedder.forget(preferences_text(before.preferences))
+    await shield(_keep_preferences(resources, user_id, _preferences(resources, preferences, embedded)))
     return embedded
 
 
-async def replace_preference_embedding(resources: Resources, user: UserPreferences, embedded: EmbeddedText) -> None:
-    """Store the new vector of preferences that are still as they were read. Raises StoreError."""
-    async with resources.user_turns.of([user.user_id]):
-        now = await resources.store.get_preferences(user.user_id)
-        if now is not None and now.preferences == user.preferences.preferences:
-            await resources.store.put_preferences(
-                user.user_id, _preferences(resources, user.preferences.preferences, embedded)
-            )
+async def replace_preference_embedding(resources: Resources, user: UserPreferences, embedded: EmbeddedText) -> bool:
+    """Store the new vector of preferences that are still as they were read; whether they are. Raises StoreError."""
+    preferences = _preferences(resources, user.preferences.preferences, embedded)
+    return await resources.store.replace_preference_vector(user.user_id, preferences)
 
 
 async def forget_user(resources: Resources, user_id: str) -> DeletedUser:
     """Remove every trace of a user, also from the cache. Raises StoreError."""
+    return await shield(_forget(resources, user_id))  # or a client that leaves would keep the text in the cache
+
+
+async def _keep_preferences(resources: Resources, user_id: str, preferences: Preferences) -> None:
+    async with resources.user_turns.of([user_id]):
+        before = await resources.store.get_preferences(user_id)
+        await resources.store.put_preferences(user_id, preferences)
+    if before is not None and before.preferences != preferences.preferences:
+        resources.embedder.forget(preferences_text(before.preferences))
+
+
+async def _forget(resources: Resources, user_id: str) -> DeletedUser:
     async with resources.user_turns.of([user_id]):
         preferences = await resources.store.get_preferences(user_id)
         deleted = await resources.store.delete_user(user_id)

@@ -13,12 +13,14 @@ from runtime.store.records import (
     Embedding,
     Interaction,
     LoggedInteraction,
+    NewVector,
     PastInteraction,
     Popular,
     Preferences,
     PutOutcome,
     RecentEvents,
     Seen,
+    Unchanged,
     UserHistory,
     UserPreferences,
     UserState,
@@ -48,6 +50,14 @@ class Store(Protocol):
         """
         ...
 
+    async def replace_vectors(self, vectors: Sequence[NewVector]) -> list[bool]:
+        """Give items new vectors, all or none, and nothing else: False for one whose fields are no longer those that
+        the vector was made from, or that is gone. Never creates an item; times and `hidden` stay as they are.
+
+        Users become stale and ValueError is raised as by put_content.
+        """
+        ...
+
     async def delete_content(self, id: str) -> bool:
         """Remove an item; False if there was none. Its interactions stay in the log and count for nothing."""
         ...
@@ -72,6 +82,11 @@ class Store(Protocol):
         """Set or replace a user's onboarding preferences. Raises ValueError as put_content does."""
         ...
 
+    async def replace_preference_vector(self, user_id: str, preferences: Preferences) -> bool:
+        """Give a user's preferences a new vector, and nothing else: False where they are no longer these, or gone.
+        Never creates a user. Raises ValueError as put_content does."""
+        ...
+
     async def rebuild_user(self, user_id: str) -> UserState | None:
         """Compute the user's sums from the log again, store them, and return the state; None for an unknown user."""
         ...
@@ -84,8 +99,9 @@ class Store(Protocol):
 
     async def get_content(self, id: str) -> Content | None: ...
 
-    async def get_contents(self, ids: Sequence[str]) -> list[Content]:
-        """Those of `ids` that exist, in the order of `ids`."""
+    async def unchanged(self, items: Sequence[tuple[str, bytes]], bundle_digest: str) -> dict[str, Unchanged]:
+        """Those of the items (id, fields) that are stored with these very fields and a vector by this bundle, by id.
+        However long stored fields are, they are compared where they lie."""
         ...
 
     async def list_content(self, *, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
@@ -154,12 +170,22 @@ class Store(Protocol):
         250 KB."""
         ...
 
-    async def content_of_other_bundles(self, bundle_digest: str, *, limit: int = 256) -> list[Content]:
-        """Items whose vector another bundle made: embed and put them again, until none is left."""
+    async def content_of_other_bundles(
+        self, bundle_digest: str, *, after: int = 0, limit: int = 64, max_bytes: int = 1 << 20
+    ) -> tuple[list[Content], int | None]:
+        """A page of the items whose vector another bundle made, and the `after` of the next; bounds as of
+        list_content."""
         ...
 
-    async def preferences_of_other_bundles(self, bundle_digest: str, *, limit: int = 256) -> list[UserPreferences]:
-        """Preferences whose vector another bundle made."""
+    async def ids_without_room(self, bundle_digest: str, *, after: int = 0, limit: int = 256) -> list[tuple[int, str]]:
+        """A page of (key, id) of the items that `vectors` leaves out: hidden, or by another bundle. `after`: the last
+        key of the page before."""
+        ...
+
+    async def preferences_of_other_bundles(
+        self, bundle_digest: str, *, after: int = 0, limit: int = 64
+    ) -> tuple[list[UserPreferences], int | None]:
+        """A page of the preferences whose vector another bundle made, and the `after` of the next, None on the last."""
         ...
 
     async def close(self) -> None:

@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from runtime.store.records import Content, ContentItem, Embedding, Popular, PutOutcome, Vectors
+from runtime.store.records import (
+    Content,
+    ContentItem,
+    Embedding,
+    NewVector,
+    Popular,
+    PutOutcome,
+    Unchanged,
+    Vectors,
+)
 from runtime.store.sqlite import totals
 
 _COLUMNS = """i.id, c.fields, c.embedding, b.model_version, b.digest, c.tokens, c.truncated, i.popularity,
@@ -15,6 +24,7 @@ _TABLES = "content c JOIN content_ids i USING (key) JOIN bundles b ON b.key = c.
 
 # One statement for many ids takes 9 µs an id, one for each 14.
 MOST_IDS = 64
+_VECTORS_BYTES = 1 << 19  # fields read at once with vectors
 _FIND_EMBEDDINGS = f"""SELECT i.id, c.embedding FROM content_ids i JOIN content c USING (key)
     WHERE i.id IN ({", ".join("?" * MOST_IDS)})"""
 
@@ -48,6 +58,30 @@ def put(connection: sqlite3.Connection, items: Sequence[ContentItem], now_us: in
         outcomes.append("created" if old is None else "replaced")
     totals.change(connection, "content", outcomes.count("created"))
     return outcomes
+
+
+def replace_vectors(connection: sqlite3.Connection, vectors: Sequence[NewVector]) -> list[bool]:
+    """What was read a while ago is compared in the transaction that writes: who came between keeps what they did."""
+    return [_replace_vector(connection, one) for one in vectors]
+
+
+def _replace_vector(connection: sqlite3.Connection, new: NewVector) -> bool:
+    row = connection.execute(
+        "SELECT key, embedding FROM content JOIN content_ids USING (key) WHERE id = ? AND fields = ?",
+        (new.id, new.fields),
+    ).fetchone()
+    if row is None:
+        return False
+    key, old = row
+    embedding = encode(new.embedding)
+    bundle = bundle_key(connection, new.bundle_digest, new.model_version)
+    connection.execute(
+        "UPDATE content SET bundle = ?, tokens = ?, truncated = ?, embedding = ? WHERE key = ?",
+        (bundle, new.tokens, new.truncated, embedding, key),
+    )
+    if old != embedding:
+        _mark_stale(connection, key)
+    return True
 
 
 def delete(connection: sqlite3.Connection, id: str) -> bool:
@@ -97,16 +131,31 @@ def get(connection: sqlite3.Connection, id: str) -> Content | None:
     return None if row is None else _content(row)
 
 
-def get_some(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Content]:
-    return [found for id in ids if (found := get(connection, id)) is not None]
+def unchanged(
+    connection: sqlite3.Connection, items: Sequence[tuple[str, bytes]], bundle_digest: str
+) -> dict[str, Unchanged]:
+    same = {}
+    for id, fields in items:
+        row = connection.execute(
+            f"SELECT c.tokens, c.truncated, b.model_version FROM {_TABLES} WHERE i.id = ? AND b.digest = ? "
+            "AND c.fields = ?",
+            (id, bundle_digest, fields),
+        ).fetchone()
+        if row is not None:
+            same[id] = Unchanged(row[0], bool(row[1]), row[2])
+    return same
 
 
 def page(connection: sqlite3.Connection, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
-    """Rows are read one by one, so that what does not fit is never held."""
     rows = connection.execute(
         f"SELECT {_COLUMNS}, c.key FROM {_TABLES} WHERE c.key > ? AND c.hidden = 0 ORDER BY c.key LIMIT ?",
         (after, limit + 1),
     )
+    return _page(rows, after, limit, max_bytes)
+
+
+def _page(rows: sqlite3.Cursor, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
+    """Rows are read one by one, so that what does not fit is never held."""
     found: list[Content] = []
     size, last = 0, after
     for *row, key in rows:
@@ -119,13 +168,23 @@ def page(connection: sqlite3.Connection, after: int, limit: int, max_bytes: int)
     return found, None
 
 
-def of_other_bundles(connection: sqlite3.Connection, bundle_digest: str, limit: int) -> list[Content]:
+def of_other_bundles(
+    connection: sqlite3.Connection, bundle_digest: str, after: int, limit: int, max_bytes: int
+) -> tuple[list[Content], int | None]:
     rows = connection.execute(
-        f"""SELECT {_COLUMNS} FROM {_TABLES}
-        WHERE c.bundle IN (SELECT key FROM bundles WHERE digest <> ?) LIMIT ?""",
-        (bundle_digest, limit),
+        f"""SELECT {_COLUMNS}, c.key FROM {_TABLES} WHERE c.key IN (
+            SELECT key FROM content WHERE bundle IN (SELECT key FROM bundles WHERE digest <> ?) AND key > ?
+            ORDER BY key LIMIT ?) ORDER BY c.key""",
+        (bundle_digest, after, limit + 1),
+    )
+    return _page(rows, after, limit, max_bytes)
+
+
+def without_room(connection: sqlite3.Connection, bundle_digest: str, after: int, limit: int) -> list[tuple[int, str]]:
+    return connection.execute(
+        f"SELECT c.key, i.id FROM {_TABLES} WHERE c.key > ? AND (b.digest <> ? OR c.hidden) ORDER BY c.key LIMIT ?",
+        (after, bundle_digest, limit),
     ).fetchall()
-    return [_content(row) for row in rows]
 
 
 def bundles(connection: sqlite3.Connection, digest: str) -> list[int]:
@@ -134,12 +193,20 @@ def bundles(connection: sqlite3.Connection, digest: str) -> list[int]:
 
 
 def vectors(connection: sqlite3.Connection, bundle: int, after: int, rows: int) -> tuple[Vectors, int] | None:
-    """A page of a bundle's vectors and the `after` of the next one; None after the last."""
-    page = connection.execute(
+    """A page of a bundle's vectors and the `after` of the next one; None after the last. It ends early where the fields
+    are long."""
+    found = connection.execute(
         """SELECT key, id, fields, embedding FROM content JOIN content_ids USING (key)
         WHERE bundle = ? AND key > ? AND hidden = 0 ORDER BY key LIMIT ?""",
         (bundle, after, rows),
-    ).fetchall()
+    )
+    page, size = [], 0
+    for row in found:
+        page.append(row)
+        size += len(row[2])
+        if size > _VECTORS_BYTES:
+            break
+    found.close()
     if not page:
         return None
     keys, ids, fields, blobs = zip(*page, strict=True)

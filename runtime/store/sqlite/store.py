@@ -24,12 +24,14 @@ from runtime.store.records import (
     Embedding,
     Interaction,
     LoggedInteraction,
+    NewVector,
     PastInteraction,
     Popular,
     Preferences,
     PutOutcome,
     RecentEvents,
     Seen,
+    Unchanged,
     UserHistory,
     UserPreferences,
     UserState,
@@ -63,8 +65,8 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
-async def _in_steps(ids: Sequence[str]) -> AsyncIterator[Sequence[str]]:
-    """The ids, half a millisecond's work at a time, with a turn for other tasks between."""
+async def _in_steps(ids: Sequence[T]) -> AsyncIterator[Sequence[T]]:
+    """The ids, or items, half a millisecond's work at a time, with a turn for other tasks between."""
     for start in range(0, len(ids), content.MOST_IDS):
         if start:
             await sleep(0)
@@ -124,6 +126,14 @@ class SqliteStore(Store):
             bytes=sum(_ROW_BYTES + len(item.fields) + item.embedding.nbytes for item in items),
         )
 
+    async def replace_vectors(self, vectors: Sequence[NewVector]) -> list[bool]:
+        for one in vectors:
+            self._check_vector(one.id, one.embedding)
+        return await self._write(
+            lambda connection: content.replace_vectors(connection, vectors),
+            bytes=sum(_ROW_BYTES + len(one.fields) + one.embedding.nbytes for one in vectors),
+        )
+
     async def delete_content(self, id: str) -> bool:
         return await self._write(lambda connection: content.delete(connection, id), bytes=_ROW_BYTES)
 
@@ -164,6 +174,13 @@ class SqliteStore(Store):
             bytes=_ROW_BYTES + preferences.embedding.nbytes + sum(len(text) for text in preferences.preferences),
         )
 
+    async def replace_preference_vector(self, user_id: str, preferences: Preferences) -> bool:
+        self._check_vector(user_id, preferences.embedding)
+        return await self._write(
+            lambda connection: users.replace_preference_vector(connection, user_id, preferences),
+            bytes=_ROW_BYTES + preferences.embedding.nbytes + sum(len(text) for text in preferences.preferences),
+        )
+
     async def rebuild_user(self, user_id: str) -> UserState | None:
         return await self._write(
             lambda connection: users.rebuild(
@@ -178,8 +195,11 @@ class SqliteStore(Store):
     async def get_content(self, id: str) -> Content | None:
         return self._read(content.get, id)
 
-    async def get_contents(self, ids: Sequence[str]) -> list[Content]:
-        return [found async for some in _in_steps(ids) for found in self._read(content.get_some, some)]
+    async def unchanged(self, items: Sequence[tuple[str, bytes]], bundle_digest: str) -> dict[str, Unchanged]:
+        found: dict[str, Unchanged] = {}
+        async for some in _in_steps(items):
+            found |= self._read(content.unchanged, some, bundle_digest)
+        return found
 
     async def list_content(self, *, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
         return self._read(content.page, after, limit, max_bytes)
@@ -237,11 +257,18 @@ class SqliteStore(Store):
                 yield vectors
                 await sleep(0)
 
-    async def content_of_other_bundles(self, bundle_digest: str, *, limit: int = 256) -> list[Content]:
-        return self._read(content.of_other_bundles, bundle_digest, limit)
+    async def content_of_other_bundles(
+        self, bundle_digest: str, *, after: int = 0, limit: int = 64, max_bytes: int = 1 << 20
+    ) -> tuple[list[Content], int | None]:
+        return self._read(content.of_other_bundles, bundle_digest, after, limit, max_bytes)
 
-    async def preferences_of_other_bundles(self, bundle_digest: str, *, limit: int = 256) -> list[UserPreferences]:
-        return self._read(users.preferences_of_other_bundles, bundle_digest, limit)
+    async def ids_without_room(self, bundle_digest: str, *, after: int = 0, limit: int = 256) -> list[tuple[int, str]]:
+        return self._read(content.without_room, bundle_digest, after, limit)
+
+    async def preferences_of_other_bundles(
+        self, bundle_digest: str, *, after: int = 0, limit: int = 64
+    ) -> tuple[list[UserPreferences], int | None]:
+        return self._read(users.preferences_of_other_bundles, bundle_digest, after, limit)
 
     def check(self) -> list[str]:
         """SQLite's `quick_check`: what is wrong with the file, nothing if all is well. Reads all of it."""

@@ -110,19 +110,31 @@ def put_preferences(connection: sqlite3.Connection, user_id: str, preferences: P
     totals.change(connection, "preferences", 0 if known else 1)
 
 
+def replace_preference_vector(connection: sqlite3.Connection, user_id: str, preferences: Preferences) -> bool:
+    bundle = bundle_key(connection, preferences.bundle_digest, preferences.model_version)
+    replaced = connection.execute(
+        """UPDATE preferences SET bundle = ?, embedding = ?
+        WHERE key = (SELECT key FROM users WHERE id = ?) AND preferences = ?""",
+        (bundle, encode(preferences.embedding), user_id, msgspec.json.encode(preferences.preferences)),
+    )
+    return replaced.rowcount > 0
+
+
 def get_preferences(connection: sqlite3.Connection, user_id: str) -> Preferences | None:
     row = connection.execute(f"SELECT {_PREFERENCES} WHERE u.id = ?", (user_id,)).fetchone()
     return None if row is None else _preferences(row).preferences
 
 
 def preferences_of_other_bundles(
-    connection: sqlite3.Connection, bundle_digest: str, limit: int
-) -> list[UserPreferences]:
-    rows = connection.execute(
-        f"SELECT {_PREFERENCES} WHERE p.bundle IN (SELECT key FROM bundles WHERE digest <> ?) LIMIT ?",
-        (bundle_digest, limit),
+    connection: sqlite3.Connection, bundle_digest: str, after: int, limit: int
+) -> tuple[list[UserPreferences], int | None]:
+    keys = connection.execute(
+        """SELECT key FROM preferences WHERE bundle IN (SELECT key FROM bundles WHERE digest <> ?) AND key > ?
+        ORDER BY key LIMIT ?""",
+        (bundle_digest, after, limit),
     ).fetchall()
-    return [_preferences(row) for row in rows]
+    rows = [connection.execute(f"SELECT {_PREFERENCES} WHERE p.key = ?", key).fetchone() for key in keys]
+    return [_preferences(row) for row in rows], keys[-1][0] if len(keys) == limit else None
 
 
 def _history(connection: sqlite3.Connection, key: int) -> NDArray[np.int64]:

@@ -36,7 +36,8 @@ def run(bundle_path: Path, tmp_path: Path) -> Callable[[Callable[[State], Awaita
 
 async def in_step(state: State, ids: list[str]) -> bool:
     """Whether the catalogue holds exactly those that are stored and shown."""
-    shown = {item.id for item in await state.store.get_contents(ids) if not item.hidden}
+    stored = [await state.store.get_content(id) for id in ids]
+    shown = {item.id for item in stored if item is not None and not item.hidden}
     return shown == {id for id in ids if id in state.catalog}
 
 
@@ -91,7 +92,7 @@ def test_embedding_again_does_not_write_over_a_newer_text(run):
             for id in ("changed", "deleted", "same")
         ]  # fmt: skip
         await state.store.put_content(old)
-        stale = await state.store.content_of_other_bundles(state.embedder.encoder.bundle.digest)
+        stale, _ = await state.store.content_of_other_bundles(state.embedder.encoder.bundle.digest)
         embedded = await state.embedder.embed_batch(["an old text"] * 3)
         await store_item(state, new_item("changed", Content(text="a new text")), never_disconnected)
         await delete_item(state, "deleted")

@@ -39,6 +39,51 @@ def data_of_another_bundle(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+def test_writes_while_vectors_are_replaced_are_kept(
+    start_server: Callable[..., Server], data_of_another_bundle: Path
+) -> None:
+    """Re-embedding read these items and users at the start; what clients do meanwhile holds."""
+    client = start_server(data_dir=data_of_another_bundle).client
+    assert client.delete("/user/bob").status_code == 200
+    for n in range(0, 90, 3):
+        assert client.put(f"/content/old-{n}", json={"text": f"a new text {n}"}).status_code == 200
+        assert client.delete(f"/content/old-{n + 2}").status_code == 204
+    deadline = time.monotonic() + 120
+    while client.post("/search", json={"text": "a barn", "top_k": 1}).json()["matched"] < len(TEXTS) - 1 - 30:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    for n in range(0, 90, 3):
+        assert client.get(f"/content/old-{n}").json()["text"] == f"a new text {n}"
+        assert client.get(f"/content/old-{n + 2}").status_code == 404
+    assert client.get("/user/bob/embedding").json()["source"] == "popular"
+    assert 'vows_stored_rows{table="users"} 1' in client.get("/metrics").text
+
+
+def test_one_odd_item_does_not_keep_the_others_from_being_replaced(
+    start_server: Callable[..., Server], data_of_another_bundle: Path
+) -> None:
+    store = BlockingStore(SqliteStore(data_of_another_bundle))
+    odd = [b"not json", b"[]", b'{"text":"  "}', b'{"text":3}', b"[" * 5000, b"\xff\xfe"]
+    store.put_content([
+        ContentItem(
+            id=f"old-{n}", fields=fields, embedding=np.eye(1, 384, dtype=np.float32)[0], model_version="other-v1",
+            bundle_digest="other", tokens=5, truncated=False,
+        )
+        for n, fields in zip(range(0, 30, 5), odd, strict=True)
+    ])  # fmt: skip
+    store.close()
+    server = start_server(data_dir=data_of_another_bundle)
+    deadline = time.monotonic() + 120
+    found = 0
+    while found < len(TEXTS) - 1 - len(odd):
+        assert time.monotonic() < deadline, server.log.read_text()
+        found = server.client.post("/search", json={"text": "a barn", "top_k": 1}).json()["matched"]
+        time.sleep(0.05)
+    log = server.log.read_text()
+    assert all(f"'old-{n}' is in no ranking" in log for n in range(0, 30, 5)), log
+    assert "Traceback" not in log
+
+
 def test_vectors_of_another_bundle_are_replaced(
     start_server: Callable[..., Server], data_of_another_bundle: Path
 ) -> None:

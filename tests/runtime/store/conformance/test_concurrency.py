@@ -64,8 +64,9 @@ def test_looking_up_many_ids_lets_other_tasks_run(store, item):
         other.cancel()
         return turns
 
-    for read in (store.store.get_contents, store.store.embeddings):
-        assert asyncio.run(turns_of_another_task(read(ids))) >= 3
+    asked = [(id, b'{"text":"barn"}') for id in ids]
+    for read in (store.store.unchanged(asked, "bundle-1"), store.store.embeddings(ids)):
+        assert asyncio.run(turns_of_another_task(read)) >= 3
 
 
 def test_a_closed_store_refuses(open_store, item):
