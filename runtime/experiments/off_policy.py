@@ -33,8 +33,7 @@ def position_weights(target: Floats, logged: Floats) -> Floats:
     ValueError for an item that was shown with probability 0."""
     if not (logged > 0).all():
         raise ValueError("an item was shown that has a propensity of 0; the log is wrong about it")
-    weights: Floats = np.cumprod(target / logged, axis=1)
-    return weights
+    return np.cumprod(target / logged, axis=1, dtype=np.float64)
 
 
 def importance(rewards: Floats, weights: Floats, users: NDArray[np.integer], *, seed: int, alpha: float) -> Estimate:

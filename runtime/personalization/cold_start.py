@@ -10,6 +10,9 @@ Vector = NDArray[np.float32]  # [384], unit vector
 # How many items, by Σ strength over the whole log, stand for "popular".
 POPULAR_ITEMS = 20
 
+# A user with fewer events than this counts as new.
+COLD_EVENTS = 5
+
 
 def popular_vector(embeddings: NDArray[np.floating]) -> Vector | None:
     """Unit vector of the plain average of popular items, [n, 384] → float32 [384]; None for no items or no direction.

@@ -15,6 +15,14 @@ from runtime.store.errors import (
     StoreIOError,
     StoreLocked,
 )
+from runtime.store.experiment_records import (
+    ArmBucket,
+    ChangeKind,
+    ExperimentChange,
+    Exposure,
+    FailedRankings,
+    LoggedExposure,
+)
 from runtime.store.protocol import Store
 from runtime.store.records import (
     AddOutcome,
@@ -41,12 +49,18 @@ from runtime.store.records import (
 
 __all__ = [
     "AddOutcome",
+    "ArmBucket",
+    "ChangeKind",
     "Content",
     "ContentItem",
     "Counts",
     "DeletedUser",
     "Embedding",
+    "ExperimentChange",
+    "Exposure",
+    "FailedRankings",
     "Interaction",
+    "LoggedExposure",
     "LoggedInteraction",
     "NewVector",
     "PastInteraction",

@@ -4,6 +4,13 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from runtime.personalization import popularity
+from runtime.store.experiment_records import (
+    ArmBucket,
+    ExperimentChange,
+    Exposure,
+    FailedRankings,
+    LoggedExposure,
+)
 from runtime.store.records import (
     AddOutcome,
     Content,
@@ -95,6 +102,25 @@ class Store(Protocol):
         """Remove every trace of a user, also from the bytes of the files, and take their weight off popularity."""
         ...
 
+    async def change_experiment(self, change: ExperimentChange) -> int:
+        """Append what was done to an experiment; its sequence."""
+        ...
+
+    async def add_exposures(self, exposures: Sequence[Exposure], failed: Sequence[FailedRankings] = ()) -> None:
+        """Append rankings that were shown. A user's first of an experiment's period makes them a participant of the
+        arm. The rows, the participants and the counts of the arms change in one transaction."""
+        ...
+
+    async def close_windows(self, now_us: int, *, limit: int = 256) -> int:
+        """Measure the outcome of participants whose window ended before `now_us`, by the events with times within it,
+        and count it, once for all. At most `limit`, those that ended first; how many there were."""
+        ...
+
+    async def trim_exposures(self, before_us: int, max_bytes: int, *, limit: int = 1000) -> int:
+        """Delete the oldest exposures, at most `limit`, that are from before a time or beyond `max_bytes` in all; how
+        many. Counts and participants stay."""
+        ...
+
     # Reads
 
     async def get_content(self, id: str) -> Content | None: ...
@@ -151,6 +177,18 @@ class Store(Protocol):
 
     async def log(self, *, after: int = 0, limit: int = 1000) -> list[LoggedInteraction]:
         """The events with sequence > `after`, in that order: the cursor of an export is the last sequence it saw."""
+        ...
+
+    async def experiment_changes(self, *, after: int = 0) -> list[ExperimentChange]:
+        """What was done to all experiments since sequence `after`, in that order."""
+        ...
+
+    async def experiment_counts(self, experiment: str, period: int) -> list[ArmBucket]:
+        """The counts of a period's arms by time, oldest first: at most 512 buckets an arm, wider where it ran long."""
+        ...
+
+    async def exposures(self, *, after: int = 0, limit: int = 1000) -> list[LoggedExposure]:
+        """The exposures with sequence > `after`, in that order."""
         ...
 
     async def counts(self) -> Counts: ...

@@ -102,7 +102,8 @@ class Popular(msgspec.Struct, frozen=True):
 
 
 class Interaction(msgspec.Struct, frozen=True, kw_only=True):
-    """One event. `event_id` is unique over all users; `context` is JSON bytes that the store never looks inside."""
+    """One event. `event_id` is unique over all users; `context` is JSON bytes that the store never looks inside.
+    `ranking_id`: the ranking it answers; without one, the last that showed the content to the user."""
 
     event_id: str
     user_id: str
@@ -112,6 +113,7 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True):
     duration_ms: int | None = None
     device: str | None = None
     context: bytes | None = None
+    ranking_id: str | None = None
 
 
 class LoggedInteraction(Interaction, frozen=True, kw_only=True):
@@ -172,6 +174,8 @@ class DeletedUser(msgspec.Struct, frozen=True):
     user_sums: int
     interactions: int
     preferences: int
+    exposures: int = 0
+    participants: int = 0
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -181,3 +185,5 @@ class Counts(msgspec.Struct, frozen=True):
     users: int
     interactions: int
     preferences: int
+    exposures: int = 0
+    exposure_bytes: int = 0

@@ -23,6 +23,7 @@ from runtime.store.records import (
     UserHistory,
 )
 from runtime.store.sqlite import totals
+from runtime.store.sqlite.attribution import answered_exposure
 from runtime.store.sqlite.content_table import decode, forget_unused_id
 
 ENGAGED = ",".join(str(code) for code, type in enumerate(TYPES) if STRENGTHS[type])  # codes, for statements
@@ -68,8 +69,8 @@ def add(
         content_key, embedding = content
         connection.execute(
             """INSERT INTO interactions
-            (event_id, user, content, type, time_us, received_us, duration_ms, device, context)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            (event_id, user, content, type, time_us, received_us, duration_ms, device, context, exposure)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             (
                 event.event_id,
                 user.key,
@@ -80,6 +81,7 @@ def add(
                 event.duration_ms,
                 event.device,
                 event.context,
+                answered_exposure(connection, user.key, event),
             ),
         )
         outcomes.append("stored")
@@ -153,25 +155,27 @@ def delete(
 def read(connection: sqlite3.Connection, after: int, limit: int) -> list[LoggedInteraction]:
     rows = connection.execute(
         """SELECT l.sequence, l.event_id, u.id, c.id, l.type, l.time_us, l.received_us, l.duration_ms, l.device,
-            l.context
+            l.context, e.ranking_id
         FROM interactions l JOIN users u ON u.key = l.user JOIN content_ids c ON c.key = l.content
+        LEFT JOIN exposures e ON e.sequence = l.exposure
         WHERE l.sequence > ? ORDER BY l.sequence LIMIT ?""",
         (after, limit),
     ).fetchall()
     return [
         LoggedInteraction(
-            sequence=sequence,
-            event_id=event_id,
-            user_id=user_id,
-            content_id=content_id,
-            type=TYPES[code],
-            time_us=time_us,
-            received_us=received_us,
-            duration_ms=duration_ms,
-            device=device,
-            context=context,
+            sequence=row[0],
+            event_id=row[1],
+            user_id=row[2],
+            content_id=row[3],
+            type=TYPES[row[4]],
+            time_us=row[5],
+            received_us=row[6],
+            duration_ms=row[7],
+            device=row[8],
+            context=row[9],
+            ranking_id=row[10],
         )
-        for sequence, event_id, user_id, content_id, code, time_us, received_us, duration_ms, device, context in rows
+        for row in rows
     ]
 
 

@@ -94,7 +94,64 @@ def decayed_counts(connection: sqlite3.Connection) -> None:
     connection.execute("DROP INDEX interactions_user_time")
 
 
-MIGRATIONS: tuple[Migration, ...] = (first_tables, hidden_content, histories_in_order, decayed_counts)
+def experiments(connection: sqlite3.Connection) -> None:
+    """Live experiments: what was done to them, who was shown what, and the counts by arm and time."""
+    for statement in (
+        """CREATE TABLE experiment_changes (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+            experiment TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            period INTEGER NOT NULL,
+            details BLOB NOT NULL,
+            time_us INTEGER NOT NULL)""",
+        """CREATE TABLE experiment_arms (
+            key INTEGER PRIMARY KEY,
+            experiment TEXT NOT NULL,
+            period INTEGER NOT NULL,
+            arm TEXT NOT NULL,
+            bucket_us INTEGER NOT NULL,
+            UNIQUE (experiment, period, arm))""",
+        """CREATE TABLE exposures (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+            ranking_id TEXT NOT NULL UNIQUE,
+            user INTEGER NOT NULL REFERENCES users,
+            arm INTEGER NOT NULL REFERENCES experiment_arms,
+            model_version TEXT NOT NULL,
+            time_us INTEGER NOT NULL,
+            items BLOB NOT NULL)""",
+        "CREATE INDEX exposures_user ON exposures (user)",
+        # One row a user and period, however often they are shown something: what makes an outcome count once
+        """CREATE TABLE participants (
+            user INTEGER NOT NULL REFERENCES users,
+            arm INTEGER NOT NULL REFERENCES experiment_arms,
+            first_us INTEGER NOT NULL,
+            closes_us INTEGER NOT NULL,
+            cold INTEGER NOT NULL,
+            closed INTEGER NOT NULL DEFAULT 0,
+            PRIMARY KEY (user, arm)) WITHOUT ROWID""",
+        "CREATE INDEX participants_open ON participants (closes_us) WHERE closed = 0",
+        """CREATE TABLE experiment_counts (
+            arm INTEGER NOT NULL REFERENCES experiment_arms,
+            bucket INTEGER NOT NULL,
+            users INTEGER NOT NULL DEFAULT 0,
+            closed INTEGER NOT NULL DEFAULT 0,
+            engaged INTEGER NOT NULL DEFAULT 0,
+            total REAL NOT NULL DEFAULT 0,
+            squares REAL NOT NULL DEFAULT 0,
+            cold_closed INTEGER NOT NULL DEFAULT 0,
+            cold_engaged INTEGER NOT NULL DEFAULT 0,
+            rankings INTEGER NOT NULL DEFAULT 0,
+            slow INTEGER NOT NULL DEFAULT 0,
+            failed INTEGER NOT NULL DEFAULT 0,
+            PRIMARY KEY (arm, bucket)) WITHOUT ROWID""",
+        # The exposure that an interaction answers, by its sequence; it may have been trimmed since
+        "ALTER TABLE interactions ADD COLUMN exposure INTEGER",
+        "INSERT INTO totals VALUES ('exposures', 0), ('exposure_bytes', 0)",
+    ):
+        connection.execute(statement)
+
+
+MIGRATIONS: tuple[Migration, ...] = (first_tables, hidden_content, histories_in_order, decayed_counts, experiments)
 
 
 def applied(connection: sqlite3.Connection) -> list[str]:

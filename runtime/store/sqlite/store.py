@@ -14,6 +14,13 @@ import numpy as np
 from runtime.personalization import popularity
 from runtime.personalization.actions import DECAY_PER_DAY
 from runtime.store.errors import StoreClosed, StoreCorrupt
+from runtime.store.experiment_records import (
+    ArmBucket,
+    ExperimentChange,
+    Exposure,
+    FailedRankings,
+    LoggedExposure,
+)
 from runtime.store.protocol import Store
 from runtime.store.records import (
     AddOutcome,
@@ -38,7 +45,7 @@ from runtime.store.records import (
     Vectors,
 )
 from runtime.store.sqlite import content_table as content
-from runtime.store.sqlite import formula, interaction_log, totals
+from runtime.store.sqlite import experiment_tables, formula, interaction_log, totals
 from runtime.store.sqlite import user_tables as users
 from runtime.store.sqlite.backup import before_migrating
 from runtime.store.sqlite.connection import (
@@ -192,6 +199,27 @@ class SqliteStore(Store):
     async def delete_user(self, user_id: str) -> DeletedUser:
         return await self._write(lambda connection: users.delete(connection, user_id), bytes=_ROW_BYTES, scrub=True)
 
+    async def change_experiment(self, change: ExperimentChange) -> int:
+        return await self._write(
+            lambda connection: experiment_tables.change(connection, change), bytes=_ROW_BYTES + len(change.details)
+        )
+
+    async def add_exposures(self, exposures: Sequence[Exposure], failed: Sequence[FailedRankings] = ()) -> None:
+        return await self._write(
+            lambda connection: experiment_tables.add(connection, exposures, failed),
+            bytes=sum(_ROW_BYTES + len(shown.items) for shown in exposures) + _ROW_BYTES * len(failed),
+        )
+
+    async def close_windows(self, now_us: int, *, limit: int = 256) -> int:
+        return await self._write(
+            lambda connection: experiment_tables.close(connection, now_us, limit), bytes=_ROW_BYTES
+        )
+
+    async def trim_exposures(self, before_us: int, max_bytes: int, *, limit: int = 1000) -> int:
+        return await self._write(
+            lambda connection: experiment_tables.trim(connection, before_us, max_bytes, limit), bytes=_ROW_BYTES
+        )
+
     async def get_content(self, id: str) -> Content | None:
         return self._read(content.get, id)
 
@@ -239,6 +267,15 @@ class SqliteStore(Store):
 
     async def log(self, *, after: int = 0, limit: int = 1000) -> list[LoggedInteraction]:
         return self._read(interaction_log.read, after, limit)
+
+    async def experiment_changes(self, *, after: int = 0) -> list[ExperimentChange]:
+        return self._read(experiment_tables.changes, after)
+
+    async def experiment_counts(self, experiment: str, period: int) -> list[ArmBucket]:
+        return self._read(experiment_tables.counts, experiment, period)
+
+    async def exposures(self, *, after: int = 0, limit: int = 1000) -> list[LoggedExposure]:
+        return self._read(experiment_tables.log, after, limit)
 
     async def counts(self) -> Counts:
         return self._read(totals.read)

@@ -51,7 +51,14 @@ def test_a_deleted_user_leaves_nothing(start_server, tmp_path):
     receipt = client.delete(f"/user/{USER}").json()
     assert receipt == {
         "user_id": USER,
-        "deleted": {"users": 1, "user_sums": 1, "interactions": 199, "preferences": 1},
+        "deleted": {
+            "users": 1,
+            "user_sums": 1,
+            "interactions": 199,
+            "preferences": 1,
+            "exposures": 0,
+            "participants": 0,
+        },
     }
     assert in_files(server.data_dir, *secrets) == []
     for text in (", ".join(PREFERENCES), ", ".join(CHANGED)):

@@ -4,9 +4,24 @@ import random
 
 import pytest
 
-from runtime.store import StoreError
+from runtime.store import Exposure, StoreError
 from runtime.store.sqlite import scrub
 from runtime.store.sqlite.connection import open_reader
+
+
+def _exposure(ranking_id, user):
+    return Exposure(
+        ranking_id=ranking_id,
+        user_id=user,
+        experiment="feed",
+        period=1,
+        arm="control",
+        model_version="simple-v1",
+        time_us=0,
+        items=b'[["shown to %s",1.0]]' % user.encode(),
+        closes_us=1,
+        bucket_us=1,
+    )
 
 
 def fill(store, item, event, preferences):
@@ -25,6 +40,7 @@ def fill(store, item, event, preferences):
         store.add_interactions(batch)
         user = rng.choice(users)
         store.put_preferences(user, preferences(texts=[f"of {user}"]))
+        store.add_exposures([_exposure(f"{rng.getrandbits(64):016x}-{one}", one) for one in rng.choices(users, k=20)])
     return users
 
 

@@ -1,0 +1,28 @@
+"""Which ranking an interaction answers."""
+
+import sqlite3
+
+import msgspec
+
+from runtime.store.records import Interaction
+
+_LOOKED_AT = 32  # exposures of a user, newest first
+_CLOCK_GRAIN_US = 1_000_000  # clocks of clients may count whole seconds
+
+
+def answered_exposure(connection: sqlite3.Connection, user_key: int, event: Interaction) -> int | None:
+    """The sequence of the exposure that an event answers: the one it names, or the last that showed its content among
+    the user's last few; None where there is none."""
+    if event.ranking_id is not None:
+        row = connection.execute(
+            "SELECT sequence FROM exposures WHERE ranking_id = ? AND user = ?", (event.ranking_id, user_key)
+        ).fetchone()
+    else:
+        shown = b"[" + msgspec.json.encode(event.content_id) + b","  # in no other place: quotes in ids are escaped
+        row = connection.execute(
+            """SELECT sequence FROM (SELECT sequence, time_us, items FROM exposures WHERE user = ?
+                ORDER BY sequence DESC LIMIT ?)
+            WHERE instr(items, ?) AND time_us <= ? ORDER BY sequence DESC LIMIT 1""",
+            (user_key, _LOOKED_AT, shown, event.time_us + _CLOCK_GRAIN_US),
+        ).fetchone()
+    return None if row is None else row[0]

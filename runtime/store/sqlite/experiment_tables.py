@@ -1,0 +1,209 @@
+"""Statements on experiments: their changes, exposures, participants, and counts by arm and time."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from runtime.personalization.actions import ENGAGED_STRENGTH, MOST_WEIGHTED_ENGAGEMENT, STRENGTHS, TYPES
+from runtime.personalization.cold_start import COLD_EVENTS
+from runtime.store.experiment_records import ArmBucket, ExperimentChange, Exposure, FailedRankings, LoggedExposure
+from runtime.store.sqlite import totals
+from runtime.store.sqlite.interaction_log import find_or_add_user
+
+MOST_BUCKETS = 512  # of an arm; at more, two become one
+ROW_BYTES = 160  # of an exposure beside its items, with its share of the indexes
+_STRENGTH = [STRENGTHS[type] for type in TYPES]
+_COUNTED = (
+    "users", "closed", "engaged", "total", "squares", "cold_closed", "cold_engaged", "rankings", "slow", "failed",
+)  # fmt: skip
+
+
+def change(connection: sqlite3.Connection, made: ExperimentChange) -> int:
+    done = connection.execute(
+        "INSERT INTO experiment_changes (experiment, kind, period, details, time_us) VALUES (?, ?, ?, ?, ?)",
+        (made.experiment, made.kind, made.period, made.details, made.time_us),
+    )
+    assert done.lastrowid is not None
+    return done.lastrowid
+
+
+def changes(connection: sqlite3.Connection, after: int) -> list[ExperimentChange]:
+    rows = connection.execute(
+        """SELECT experiment, kind, period, details, time_us, sequence FROM experiment_changes WHERE sequence > ?
+        ORDER BY sequence""",
+        (after,),
+    )
+    return [
+        ExperimentChange(
+            experiment=experiment, kind=kind, period=period, details=details, time_us=time_us, sequence=sequence
+        )
+        for experiment, kind, period, details, time_us, sequence in rows
+    ]
+
+
+def add(connection: sqlite3.Connection, exposures: Sequence[Exposure], failed: Sequence[FailedRankings]) -> None:
+    written = 0
+    for shown in exposures:
+        user, _ = find_or_add_user(connection, shown.user_id)
+        arm = _arm(connection, shown)
+        connection.execute(
+            """INSERT INTO exposures (ranking_id, user, arm, model_version, time_us, items)
+            VALUES (?, ?, ?, ?, ?, ?)""",
+            (shown.ranking_id, user, arm, shown.model_version, shown.time_us, shown.items),
+        )
+        written += ROW_BYTES + len(shown.items)
+        first = connection.execute(
+            """INSERT INTO participants (user, arm, first_us, closes_us, cold)
+            SELECT ?, ?, ?, ?, interaction_count < ? FROM users WHERE key = ? ON CONFLICT DO NOTHING""",
+            (user, arm, shown.time_us, shown.closes_us, COLD_EVENTS, user),
+        ).rowcount
+        _count(connection, arm, shown.time_us, users=first, rankings=1, slow=int(shown.slow))
+    for some in failed:
+        _count(connection, _arm(connection, some), some.time_us, failed=some.failed)
+    totals.change(connection, "exposures", len(exposures))
+    totals.change(connection, "exposure_bytes", written)
+
+
+def close(connection: sqlite3.Connection, now_us: int, limit: int) -> int:
+    """Measure the outcome of those whose window is over, each once."""
+    due = connection.execute(
+        """SELECT user, arm, first_us, closes_us, cold FROM participants WHERE closed = 0 AND closes_us <= ?
+        ORDER BY closes_us LIMIT ?""",
+        (now_us, limit),
+    ).fetchall()
+    for user, arm, first_us, closes_us, cold in due:
+        codes = connection.execute(
+            "SELECT type FROM interactions WHERE user = ? AND time_us >= ? AND time_us < ?", (user, first_us, closes_us)
+        )
+        strengths = [_STRENGTH[code] for (code,) in codes]
+        engaged = int(max(strengths, default=0) >= ENGAGED_STRENGTH)
+        weight = min(sum(strengths), MOST_WEIGHTED_ENGAGEMENT)
+        connection.execute("UPDATE participants SET closed = 1 WHERE user = ? AND arm = ?", (user, arm))
+        _count(
+            connection,
+            arm,
+            closes_us,
+            closed=1,
+            engaged=engaged,
+            total=weight,
+            squares=weight * weight,
+            cold_closed=cold,
+            cold_engaged=cold and engaged,
+        )
+    return len(due)
+
+
+def counts(connection: sqlite3.Connection, experiment: str, period: int) -> list[ArmBucket]:
+    rows = connection.execute(
+        f"""SELECT a.arm, c.bucket * a.bucket_us, {", ".join(_COUNTED)}
+        FROM experiment_arms a JOIN experiment_counts c ON c.arm = a.key
+        WHERE a.experiment = ? AND a.period = ? ORDER BY c.bucket * a.bucket_us, a.key""",
+        (experiment, period),
+    )
+    return [ArmBucket(*row) for row in rows]
+
+
+def log(connection: sqlite3.Connection, after: int, limit: int) -> list[LoggedExposure]:
+    rows = connection.execute(
+        """SELECT e.sequence, e.ranking_id, u.id, a.experiment, a.period, a.arm, e.model_version, e.time_us, e.items
+        FROM exposures e JOIN users u ON u.key = e.user JOIN experiment_arms a ON a.key = e.arm
+        WHERE e.sequence > ? ORDER BY e.sequence LIMIT ?""",
+        (after, limit),
+    )
+    return [
+        LoggedExposure(
+            sequence=sequence,
+            ranking_id=ranking_id,
+            user_id=user_id,
+            experiment=experiment,
+            period=period,
+            arm=arm,
+            model_version=model_version,
+            time_us=time_us,
+            items=items,
+        )
+        for sequence, ranking_id, user_id, experiment, period, arm, model_version, time_us, items in rows
+    ]
+
+
+def trim(connection: sqlite3.Connection, before_us: int, max_bytes: int, limit: int) -> int:
+    """Delete the oldest exposures that are from before a time or beyond the bytes. Counts and participants stay."""
+    (held,) = connection.execute("SELECT rows FROM totals WHERE name = 'exposure_bytes'").fetchone()
+    deleted = freed = 0
+    oldest = connection.execute(
+        "SELECT sequence, time_us, length(items) FROM exposures ORDER BY sequence LIMIT ?", (limit,)
+    ).fetchall()
+    for sequence, time_us, size in oldest:
+        if time_us >= before_us and held - freed <= max_bytes:
+            break
+        connection.execute("DELETE FROM exposures WHERE sequence = ?", (sequence,))
+        deleted, freed = deleted + 1, freed + ROW_BYTES + size
+    totals.change(connection, "exposures", -deleted)
+    totals.change(connection, "exposure_bytes", -freed)
+    return deleted
+
+
+def forget_user(connection: sqlite3.Connection, user: int) -> dict[str, int]:
+    """Delete a user's rows; the counts of their arms stay, which name nobody. Rows deleted by table."""
+    (size,) = connection.execute(
+        "SELECT coalesce(sum(length(items) + ?), 0) FROM exposures WHERE user = ?", (ROW_BYTES, user)
+    ).fetchone()
+    deleted = {
+        name: connection.execute(f"DELETE FROM {name} WHERE user = ?", (user,)).rowcount
+        for name in ("exposures", "participants")
+    }
+    totals.change(connection, "exposures", -deleted["exposures"])
+    totals.change(connection, "exposure_bytes", -size)
+    return deleted
+
+
+def _arm(connection: sqlite3.Connection, of: Exposure | FailedRankings) -> int:
+    """Its key."""
+    find = "SELECT key FROM experiment_arms WHERE experiment = ? AND period = ? AND arm = ?"
+    named = (of.experiment, of.period, of.arm)
+    row = connection.execute(find, named).fetchone()
+    if row is None:
+        (wider,) = connection.execute(
+            "SELECT max(bucket_us) FROM experiment_arms WHERE experiment = ? AND period = ?", named[:2]
+        ).fetchone()  # that of the other arms, which may have been widened
+        connection.execute(
+            "INSERT INTO experiment_arms (experiment, period, arm, bucket_us) VALUES (?, ?, ?, ?)",
+            (*named, wider or of.bucket_us),
+        )
+        row = connection.execute(find, named).fetchone()
+    key: int = row[0]
+    return key
+
+
+def _count(connection: sqlite3.Connection, arm: int, time_us: int, **by: float) -> None:
+    added = {name: value for name, value in by.items() if value}
+    if not added:
+        return
+    (bucket_us,) = connection.execute("SELECT bucket_us FROM experiment_arms WHERE key = ?", (arm,)).fetchone()
+    bucket = (arm, time_us // bucket_us)
+    new = connection.execute("INSERT INTO experiment_counts (arm, bucket) VALUES (?, ?) ON CONFLICT DO NOTHING", bucket)
+    changed = ", ".join(f"{name} = {name} + ?" for name in added)
+    connection.execute(
+        f"UPDATE experiment_counts SET {changed} WHERE arm = ? AND bucket = ?", (*added.values(), *bucket)
+    )
+    if new.rowcount:
+        (rows,) = connection.execute("SELECT count(*) FROM experiment_counts WHERE arm = ?", (arm,)).fetchone()
+        if rows > MOST_BUCKETS:
+            _widen(connection, arm)
+
+
+def _widen(connection: sqlite3.Connection, of_arm: int) -> None:
+    """Make two buckets one in every arm of a period: at the end of each bucket all arms are counted up to it."""
+    sums = ", ".join(f"sum({name})" for name in _COUNTED)
+    keys = connection.execute(
+        """SELECT o.key FROM experiment_arms a JOIN experiment_arms o USING (experiment, period) WHERE a.key = ?""",
+        (of_arm,),
+    ).fetchall()
+    for key in keys:
+        merged = connection.execute(
+            f"SELECT arm, bucket / 2 AS half, {sums} FROM experiment_counts WHERE arm = ? GROUP BY half", key
+        ).fetchall()
+        connection.execute("DELETE FROM experiment_counts WHERE arm = ?", key)
+        connection.executemany(
+            f"INSERT INTO experiment_counts (arm, bucket, {', '.join(_COUNTED)}) VALUES ({', '.join('?' * 12)})", merged
+        )
+        connection.execute("UPDATE experiment_arms SET bucket_us = bucket_us * 2 WHERE key = ?", key)

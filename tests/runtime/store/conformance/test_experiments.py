@@ -1,0 +1,218 @@
+"""Experiments in the store: what was shown is kept, an outcome counts once, and a deleted user is forgotten."""
+
+import msgspec
+import pytest
+
+from runtime.personalization.actions import MOST_WEIGHTED_ENGAGEMENT
+from runtime.store import ExperimentChange, Exposure, FailedRankings
+
+SECOND = 1_000_000
+
+
+def exposure(ranking_id, user="ann", arm="control", *, time_us=10 * SECOND, items=("barn", "tent"), **more):
+    shown = msgspec.json.encode([[item, 1.0] for item in items])
+    return Exposure(
+        **{
+            "ranking_id": ranking_id,
+            "user_id": user,
+            "experiment": "feed",
+            "period": 1,
+            "arm": arm,
+            "model_version": "simple-v1",
+            "time_us": time_us,
+            "items": shown,
+            "closes_us": time_us + 60 * SECOND,
+            "bucket_us": SECOND,
+            **more,
+        }
+    )
+
+
+def summed(store, period=1):
+    found = {}
+    for bucket in store.experiment_counts("feed", period):
+        arm = found.setdefault(bucket.arm, {})
+        for name, value in msgspec.structs.asdict(bucket).items():
+            if isinstance(value, int | float) and name != "start_us" and value:
+                arm[name] = arm.get(name, 0) + value
+    return found
+
+
+@pytest.fixture
+def store(open_store, item):
+    store = open_store()
+    store.put_content([item("barn"), item("tent", 1), item('a"]b,["', 2)])
+    return store
+
+
+def test_changes_are_kept_in_order(open_store):
+    store = open_store()
+    made = [
+        ExperimentChange(experiment="feed", kind=kind, period=1, details=b'{"n":1}', time_us=n)
+        for n, kind in enumerate(["defined", "promoted", "rolled_back"])
+    ]
+    sequences = [store.change_experiment(change) for change in made]
+    assert sequences == sorted(sequences)
+    store.close()
+    found = open_store().experiment_changes()
+    expected = [msgspec.structs.replace(c, sequence=n) for c, n in zip(made, sequences, strict=True)]
+    assert found == expected
+    assert [change.kind for change in found if change.sequence > sequences[0]] == ["promoted", "rolled_back"]
+
+
+def test_exposures_are_listed_in_order_with_a_cursor(store):
+    store.add_exposures([exposure("r-1"), exposure("r-2", "bob", "treatment")])
+    store.add_exposures([exposure("r-3")])
+    logged = store.exposures()
+    assert [one.ranking_id for one in logged] == ["r-1", "r-2", "r-3"]
+    assert [(one.user_id, one.arm, one.items) for one in logged[1:2]] == [
+        ("bob", "treatment", b'[["barn",1.0],["tent",1.0]]')
+    ]
+    assert [one.ranking_id for one in store.exposures(after=logged[0].sequence, limit=1)] == ["r-2"]
+    assert store.counts().exposures == 3
+    assert store.counts().users == 2
+
+
+def test_a_user_counts_once_however_often_they_are_shown_something(store):
+    store.add_exposures([exposure("r-1"), exposure("r-2", time_us=12 * SECOND), exposure("r-3", "bob", slow=True)])
+    store.add_exposures([exposure("r-4", time_us=30 * SECOND)])
+    assert summed(store) == {"control": {"users": 2, "rankings": 4, "slow": 1}}
+
+
+def test_an_outcome_is_what_happened_within_the_window_and_counts_once(store, event):
+    store.add_exposures([exposure(f"r-{user}", user) for user in ("ann", "bob", "eve")])
+    at = 10 * SECOND
+    store.add_interactions(
+        [
+            event("before", "ann", type="save", time_us=at - 1),
+            event("ann-1", "ann", type="save", time_us=at),
+            event("ann-2", "ann", type="view", time_us=at + 60 * SECOND - 1),
+            event("bob-1", "bob", type="view", time_us=at + 5),
+            event("late", "eve", type="share", time_us=at + 60 * SECOND),
+        ]
+    )
+    assert store.close_windows(at + 60 * SECOND - 1) == 0
+    assert store.close_windows(at + 60 * SECOND) == 3
+    expected = {"users": 3, "rankings": 3, "closed": 3, "engaged": 1, "total": 5, "squares": 17}
+    expected |= {"cold_closed": 3, "cold_engaged": 1}
+    assert summed(store) == {"control": expected}
+    assert store.close_windows(at + 600 * SECOND) == 0
+    store.add_exposures([exposure("r-again", time_us=at + 700 * SECOND)])
+    assert store.close_windows(at + 10_000 * SECOND) == 0
+    assert summed(store) == {"control": expected | {"rankings": 4}}
+
+
+def test_windows_close_in_bounded_steps(store):
+    store.add_exposures([exposure(f"r-{n}", f"user-{n}") for n in range(10)])
+    assert [store.close_windows(100 * SECOND, limit=4) for _ in range(4)] == [4, 4, 2, 0]
+
+
+def test_weighted_engagement_is_bounded(store, event):
+    store.add_exposures([exposure("r-1")])
+    store.add_interactions([event(f"e-{n}", type="share", time_us=11 * SECOND) for n in range(50)])
+    store.close_windows(100 * SECOND)
+    assert summed(store)["control"]["total"] == MOST_WEIGHTED_ENGAGEMENT
+    assert summed(store)["control"]["squares"] == MOST_WEIGHTED_ENGAGEMENT**2
+
+
+def test_who_had_many_events_at_first_is_not_cold(store, event):
+    store.add_interactions([event(f"e-{n}", "old", time_us=n) for n in range(5)])
+    store.add_exposures([exposure("r-1", "old"), exposure("r-2", "new")])
+    store.close_windows(100 * SECOND)
+    assert summed(store)["control"]["cold_closed"] == 1
+
+
+def test_periods_are_not_mixed(store):
+    store.add_exposures([exposure("r-1"), exposure("r-2", period=2)])
+    assert summed(store, 1) == summed(store, 2) == {"control": {"users": 1, "rankings": 1}}
+
+
+def test_failed_rankings_are_counted(store):
+    failed = FailedRankings(experiment="feed", period=1, arm="x", time_us=5, bucket_us=SECOND, failed=7)
+    store.add_exposures([], [failed, failed])
+    assert summed(store) == {"x": {"failed": 14}}
+
+
+def test_buckets_get_wider_before_they_are_too_many(store):
+    for start in range(0, 1_200, 100):
+        store.add_exposures(
+            [
+                exposure(f"r-{n}", f"user-{n}", arm, time_us=n * SECOND)
+                for n in range(start, start + 100)
+                for arm in [("control", "treatment")[n % 2]]
+            ]
+        )
+    buckets = store.experiment_counts("feed", 1)
+    assert len(buckets) <= 2 * 512
+    assert sum(bucket.users for bucket in buckets) == 1_200
+    grains = {bucket.start_us for bucket in buckets if bucket.arm == "control"}
+    assert grains == {bucket.start_us for bucket in buckets if bucket.arm == "treatment"}
+    assert [bucket.start_us for bucket in buckets] == sorted(bucket.start_us for bucket in buckets)
+
+
+def test_an_event_answers_the_ranking_it_names_or_the_last_that_showed_its_content(store, event):
+    store.add_exposures(
+        [
+            exposure("r-1", items=["barn"]),
+            exposure("r-2", items=["tent", "barn"], time_us=20 * SECOND),
+            exposure("r-3", items=['a"]b,["'], time_us=30 * SECOND),
+            exposure("r-4", "bob", items=["barn"], time_us=30 * SECOND),
+        ]
+    )
+    later = 40 * SECOND
+    store.add_interactions(
+        [
+            event("named", time_us=later, ranking_id="r-1"),
+            event("last", time_us=later),
+            event("quoted", content='a"]b,["', time_us=later),
+            event("before-the-second", time_us=15 * SECOND),
+            event("of-nobody", time_us=later, ranking_id="unknown"),
+            event("of-another", time_us=later, ranking_id="r-4"),
+            event("not-shown", "bob", content="tent", time_us=later),
+        ]
+    )
+    found = {one.event_id: one.ranking_id for one in store.log()}
+    assert found == {
+        "named": "r-1",
+        "last": "r-2",
+        "quoted": "r-3",
+        "before-the-second": "r-1",
+        "of-nobody": None,
+        "of-another": None,
+        "not-shown": None,
+    }
+
+
+def test_old_exposures_are_trimmed_by_age_and_by_bytes(store, event):
+    store.add_exposures([exposure(f"r-{n}", f"user-{n}", time_us=n * SECOND) for n in range(10)])
+    bytes_held = store.counts().exposure_bytes
+    store.add_interactions([event("e", "user-0", time_us=SECOND, ranking_id="r-0")])
+    assert store.trim_exposures(3 * SECOND, 1 << 40) == 3
+    assert store.exposures()[0].ranking_id == "r-3"
+    assert store.trim_exposures(0, bytes_held // 2) == 2
+    assert (store.counts().exposures, store.counts().exposure_bytes) == (5, bytes_held // 2)
+    assert store.trim_exposures(0, 0, limit=2) == 2
+    assert summed(store)["control"]["users"] == 10
+    assert store.log()[0].ranking_id is None
+
+
+def test_a_deleted_user_leaves_counts_alone(store, event):
+    store.add_exposures([exposure("r-1"), exposure("r-2"), exposure("r-3", "bob")])
+    receipt = store.delete_user("ann")
+    assert (receipt.exposures, receipt.participants, receipt.users) == (2, 1, 1)
+    assert [one.user_id for one in store.exposures()] == ["bob"]
+    assert store.close_windows(1_000 * SECOND) == 1
+    assert summed(store)["control"]["users"] == 2
+    assert summed(store)["control"]["closed"] == 1
+    assert store.counts().exposures == 1
+    store.delete_user("bob")
+    assert store.counts().exposure_bytes == 0
+
+
+def test_everything_is_there_after_a_restart(open_store, item):
+    store = open_store()
+    store.add_exposures([exposure("r-1")])
+    store.close()
+    store = open_store()
+    assert [one.ranking_id for one in store.exposures()] == ["r-1"]
+    assert store.close_windows(1_000 * SECOND) == 1
