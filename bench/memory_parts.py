@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.http_client import HOST, Connection, build_request
 from bench.process_memory import MiB, parse_kilobytes
@@ -32,7 +31,7 @@ from bench.runner import default_conditions
 from bench.server import Server, serving
 from bench.suite import Conditions
 from runtime.catalog.catalog import Catalog
-from runtime.catalog.vector_matrix import row_bytes
+from runtime.catalog.vector_matrix import FORMATS, row_bytes
 from runtime.serving.catalog_search import Found, Search
 
 DIMENSIONS = 384
@@ -218,7 +217,7 @@ def history(conditions: Conditions, say: Say) -> None:
 
 def catalogue(conditions: Conditions, say: Say) -> None:
     """Items with ids of 36 bytes and twelve labels, and searches of them. No server: ask for this probe alone."""
-    for held in ("float32", "int8"):
+    for held in FORMATS:
         _catalogue_held_as(held, 20_000, say)
 
 
@@ -226,11 +225,8 @@ def _catalogue_held_as(held: str, items: int, say: Say) -> None:
     vectors = np.random.default_rng(1).standard_normal((1_000, DIMENSIONS)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    async def exact(ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        return {id: vectors[int(id[-6:]) % 1_000] for id in ids}
-
     with growth(os.getpid()) as peak:
-        catalog = Catalog(DIMENSIONS, items * row_bytes(held, DIMENSIONS), exact if held == "int8" else None)
+        catalog = Catalog(DIMENSIONS, items * row_bytes(held, DIMENSIONS), held)
         for n in range(items):
             catalog.put(f"{'i' * 30}{n:06d}", vectors[n % 1_000], [f"label-{(n + k) % 500}" for k in range(12)])
     beside = peak.kept / items - row_bytes(held, DIMENSIONS)

@@ -159,8 +159,7 @@ async def build_state(settings: Settings) -> State:
     sizes.check()
     log.info("memory %s", sizes.lines())
     settings = sizes.settings
-    exact = store.embeddings if settings.catalog_vectors == "int8" else None
-    catalog = Catalog(dimensions=DIMENSIONS, max_bytes=settings.catalog_bytes, exact=exact)
+    catalog = Catalog(DIMENSIONS, settings.catalog_bytes, settings.catalog_vectors, settings.data_dir)
     sequence.start(catalog, sequence_model)
     async for stored in store.vectors(bundle.digest):
         for id, fields, vector in zip(stored.ids, stored.fields, stored.embeddings, strict=True):

@@ -118,7 +118,8 @@ class Settings:
     catalog_vectors: str = _setting(
         "float32",
         "float32, int8",
-        "How they are held; with int8 the best are read from the database again, and answers stay exact.",
+        "How they are held. int8 scores the best again by the exact vectors, which are in a file: the answers are the "
+        "same.",
     )
     cache_bytes: int = _automatic("bytes", "Memory for vectors of texts seen lately; 0 keeps none.", low=0)
     api_keys: str = _setting(

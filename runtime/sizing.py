@@ -130,7 +130,6 @@ def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
         "catalogue (VOWS_CATALOG_BYTES, and ids)": settings.catalog_bytes + items * ID_BYTES,
         "labels of the catalogue": items * (LABELS_PER_ITEM * label_index.ENTRY_BYTES + label_index.ROW_BYTES),
         "decoding one body, or finding the best of one search": work,
-        "scores of one search": items * search.SCORE_BYTES,
         "one history": _HISTORY_BYTES,
         "bodies and what is decoded of them (2 × VOWS_BODY_BUDGET_BYTES)": 2 * settings.body_budget_bytes,
         "connections (VOWS_MAX_CONNECTIONS)": settings.max_connections * CONNECTION_BYTES,

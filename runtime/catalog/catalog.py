@@ -1,22 +1,19 @@
 """Content id ↔ row of an in-memory matrix of vectors. Used from the event-loop thread only."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.catalog.label_index import LabelIndex
-from runtime.catalog.vector_matrix import Float32Matrix, Int8Matrix, Matrix, row_bytes
+from runtime.catalog.vector_matrix import Float32Matrix, Int8Matrix, Matrix, Scan, row_bytes
 
 LABELS_PER_ITEM = 12  # on average, there is room for so many
 # Of an item, beside its vector and labels: 106 with an id of 36 bytes (`python -m bench.memory_parts catalogue`).
 ID_BYTES = 210
-
-
-# The exact vectors of those of the ids that are stored.
-Exact = Callable[[Sequence[str]], Awaitable[Mapping[str, NDArray[np.float32]]]]
 
 
 class CatalogFull(Exception):
@@ -35,17 +32,23 @@ class Catalog:
     """The unit vectors of all content.
 
     Memory: 1,536 bytes an item of 384 dimensions as float32, 392 as int8, out of `max_bytes`; and about 210 bytes an
-    item for its id and up to 150 for its labels. As int8 the exact vectors are read where they are needed: `exact`
-    reads them from where they are stored.
+    item for its id and up to 150 for its labels. As int8 the exact vectors are in a file without a name, 1,536 bytes an
+    item, which is mapped.
     The whole matrix is reserved at start, but the system allocates memory only as rows are first written, so it grows
     in place, is never copied, and a small catalogue stays small. Rows of deleted items are used again.
     """
 
-    def __init__(self, dimensions: int, max_bytes: int, exact: Exact | None = None) -> None:
+    def __init__(self, dimensions: int, max_bytes: int, format: str = "float32", folder: Path | None = None) -> None:
+        """format: one of vector_matrix.FORMATS. folder: of the file that int8 needs; None takes the system's for
+        temporary files. Raises OSError."""
         self.dimensions = dimensions
-        self.capacity = max_bytes // row_bytes("float32" if exact is None else "int8", dimensions)
-        self._matrix: Matrix = (Float32Matrix if exact is None else Int8Matrix)(self.capacity, dimensions)
-        self._exact = exact
+        self.capacity = max_bytes // row_bytes(format, dimensions)
+        self._matrix: Matrix = (
+            Float32Matrix(self.capacity, dimensions)
+            if format == "float32"
+            else Int8Matrix(self.capacity, dimensions, folder)
+        )
+        self.changes = 0  # how often an item was put or deleted
         self._version = np.zeros(self.capacity, np.uint32)
         self._rows: dict[str, int] = {}
         self._ids: list[str | None] = []  # by row
@@ -86,6 +89,12 @@ class Catalog:
         more = max(0, labels - sum(self._labels.count(self._rows[id]) for id in set(ids) & self._rows.keys()))
         if self._labels.held + self._reserved_labels + more > self._labels.capacity:
             raise self._labels_full(more)
+        try:
+            self._matrix.reserve(min(self.rows + self._reserved + new, self.capacity))
+        except OSError as error:
+            raise CatalogFull(
+                f"{new} more vectors do not fit on the disk: {error.strerror}; free space in the data folder"
+            ) from error
         self._reserved += new
         self._reserved_labels += more
         try:
@@ -113,6 +122,7 @@ class Catalog:
         self._matrix.set(row, embedding)
         self._sum += self._matrix.row(row)
         self._version[row] += 1
+        self.changes += 1
 
     def delete(self, id: str) -> bool:
         """Forget an item; False if it was not there."""
@@ -124,6 +134,7 @@ class Catalog:
         self._labels.clear(row)
         self._free.append(row)
         self._sum -= self._matrix.row(row)
+        self.changes += 1
         return True
 
     def lookup(self, ids: Sequence[str]) -> Lookup:
@@ -133,16 +144,8 @@ class Catalog:
         return Lookup(known, rows, [id for id in ids if id not in self._rows] if len(known) < len(ids) else [])
 
     async def gather(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """The exact vectors, float32 [k, dimensions], of rows that hold an item as this is called. What changes while
-        they are read may be there as it was or as it is."""
-        vectors = self._matrix.held(rows)
-        if self._exact is not None:
-            ids = self.ids(rows)
-            stored = await self._exact(ids)
-            for position, id in enumerate(ids):
-                if (vector := stored.get(id)) is not None:  # or it was deleted a moment ago, and is about to go here
-                    vectors[position] = vector
-        return vectors
+        """The exact vectors, float32 [k, dimensions], of rows that hold an item as this is called."""
+        return self._matrix.exact(rows)
 
     def versions(self, rows: NDArray[np.intp]) -> NDArray[np.uint32]:
         """How often these rows were written, [k]: what was computed from a row holds while this stays the same."""
@@ -152,14 +155,9 @@ class Catalog:
         """The ids of all items."""
         return list(self._rows)
 
-    def scores(self, query: NDArray[np.float32], start: int, stop: int) -> NDArray[np.float32]:
-        """Cosines of a unit vector [dimensions] with the rows from `start` up to `stop`, those of free ones being some
-        number; within `errors` of the exact ones."""
-        return self._matrix.scores(query, start, stop)
-
-    def errors(self, rows: NDArray[np.intp]) -> NDArray[np.float32] | None:
-        """How far the score of each of these rows can be from the exact one; None where all are exact."""
-        return self._matrix.errors(rows)
+    def scan(self, query: NDArray[np.float32]) -> Scan:
+        """Prepare the cosines of a unit vector [dimensions] with rows; those of free ones are some number."""
+        return self._matrix.scan(query)
 
     def matching(self, labels: Collection[str]) -> NDArray[np.bool_]:
         """Which rows hold an item that carries all `labels`, bool [rows]. They hold as those of `lookup` do."""

@@ -1,18 +1,32 @@
-"""The catalogue's vectors in memory: as they are, or as int8 with a bound on what that costs each cosine."""
+"""The catalogue's vectors: as float32 in memory, or as int8 with the exact ones in a mapped file."""
 
 import math
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import simsimd
 from numpy.typing import NDArray
 
+from runtime.catalog.row_file import RowFile
 from runtime.personalization.ranking import cosine_scores
 
-# Rows turned to float32 at a time: they stay in the second-level cache (measured 256 to 2,048: within a tenth).
-_BLOCK_ROWS = 512
+FORMATS = ("float32", "int8")
 
 # Float32 rounding of a dot product of 384 terms, many times over.
 _ROUNDING = 1e-5
+
+
+class Scan(Protocol):
+    """One query's scores of rows of a matrix."""
+
+    def scores(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Cosines of the query with the rows from `start` up to `stop`, within `errors` of the exact ones."""
+        ...
+
+    def errors(self, rows: NDArray[np.intp]) -> NDArray[np.float32] | None:
+        """How far each of these rows' scores can be from the exact cosine, [k]; None where all are exact."""
+        ...
 
 
 class Matrix(Protocol):
@@ -20,22 +34,24 @@ class Matrix(Protocol):
 
     row_bytes: int
 
-    def set(self, row: int, vector: NDArray[np.float32]) -> None: ...
+    def reserve(self, rows: int) -> None:
+        """Make sure that the first `rows` can be written. Raises OSError."""
+        ...
+
+    def set(self, row: int, vector: NDArray[np.float32]) -> None:
+        """Raises OSError."""
+        ...
 
     def row(self, row: int) -> NDArray[np.float32]:
-        """One row as it is held, [dimensions]; maybe a view."""
+        """One row as it is held in memory, [dimensions]; maybe a view."""
         ...
 
-    def held(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """These rows as they are held, a copy: float32 [k, dimensions]."""
+    def exact(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """These rows as they were set, a copy: float32 [k, dimensions]."""
         ...
 
-    def scores(self, query: NDArray[np.float32], start: int, stop: int) -> NDArray[np.float32]:
-        """Cosines of a unit vector with the rows from `start` up to `stop`."""
-        ...
-
-    def errors(self, rows: NDArray[np.intp]) -> NDArray[np.float32] | None:
-        """How far each of these rows' scores can be from the exact cosine, [k]; None where all are exact."""
+    def scan(self, query: NDArray[np.float32]) -> Scan:
+        """Prepare the scores of a unit vector [dimensions]."""
         ...
 
 
@@ -44,6 +60,9 @@ class Float32Matrix:
         self.row_bytes = row_bytes("float32", dimensions)
         self._rows = np.empty((rows, dimensions), np.float32)
 
+    def reserve(self, rows: int) -> None:
+        pass
+
     def set(self, row: int, vector: NDArray[np.float32]) -> None:
         self._rows[row] = vector
 
@@ -51,34 +70,46 @@ class Float32Matrix:
         held: NDArray[np.float32] = self._rows[row]
         return held
 
-    def held(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    def exact(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         return self._rows[rows]
 
-    def scores(self, query: NDArray[np.float32], start: int, stop: int) -> NDArray[np.float32]:
-        return cosine_scores(query, self._rows[start:stop])
+    def scan(self, query: NDArray[np.float32]) -> Scan:
+        return _Float32Scan(self._rows, query)
+
+
+class _Float32Scan:
+    def __init__(self, rows: NDArray[np.float32], query: NDArray[np.float32]) -> None:
+        self._rows = rows
+        self._query = query
+
+    def scores(self, start: int, stop: int) -> NDArray[np.float32]:
+        return cosine_scores(self._query, self._rows[start:stop])
 
     def errors(self, rows: NDArray[np.intp]) -> NDArray[np.float32] | None:
         return None
 
 
 class Int8Matrix:
-    """Each row as int8 times a scale of its own, with the length of what that leaves out.
+    """Each row as int8 times a scale of its own, with the length of what that leaves out; the row itself in a file.
 
     A cosine with a unit vector is off by no more than that length (Cauchy and Schwarz), so the rows that can be among
     the best are known, and scoring these alone from exact vectors gives exact results.
     """
 
-    def __init__(self, rows: int, dimensions: int) -> None:
+    def __init__(self, rows: int, dimensions: int, folder: Path | None = None) -> None:
+        """folder: of the file with the exact vectors; None takes the system's for temporary files."""
         self.row_bytes = row_bytes("int8", dimensions)
         self._rows = np.empty((rows, dimensions), np.int8)
         self._scales = np.empty(rows, np.float32)
         self._errors = np.empty(rows, np.float32)
-        self._block = np.empty((_BLOCK_ROWS, dimensions), np.float32)
+        self._file = RowFile(folder, rows, dimensions)
+
+    def reserve(self, rows: int) -> None:
+        self._file.reserve(rows)
 
     def set(self, row: int, vector: NDArray[np.float32]) -> None:
-        scale = np.float32(np.abs(vector).max() / 127) or np.float32(1)  # 1 for a row of zeros
-        self._rows[row] = np.rint(vector / scale)
-        self._scales[row] = scale
+        self._file.set(row, vector)
+        self._rows[row], self._scales[row] = _as_int8(vector)
         left_out = vector - self.row(row)
         self._errors[row] = math.sqrt(np.dot(left_out, left_out)) + _ROUNDING
 
@@ -86,24 +117,56 @@ class Int8Matrix:
         scaled: NDArray[np.float32] = self._rows[row] * self._scales[row]
         return scaled
 
-    def held(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        scaled: NDArray[np.float32] = self._rows[rows] * self._scales[rows, np.newaxis]
-        return scaled
+    def exact(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        return self._file.read(rows)
 
-    def scores(self, query: NDArray[np.float32], start: int, stop: int) -> NDArray[np.float32]:
-        scores = np.empty(stop - start, np.float32)
-        for first in range(start, stop, _BLOCK_ROWS):
-            last = min(first + _BLOCK_ROWS, stop)
-            block = self._block[: last - first]
-            np.copyto(block, self._rows[first:last])  # BLAS has no int8; this conversion is half of the time
-            np.matmul(block, query, out=scores[first - start : last - start])
+    def scan(self, query: NDArray[np.float32]) -> Scan:
+        return _Int8Scan(self._rows, self._scales, self._errors, query)
+
+
+class _Int8Scan:
+    """The query is two int8 vectors, the second what the first leaves out: so its own error is next to nothing, and
+    the products are whole numbers. Two passes cost a tenth of turning the rows to float32 (docs/decisions/008)."""
+
+    def __init__(
+        self,
+        rows: NDArray[np.int8],
+        scales: NDArray[np.float32],
+        errors: NDArray[np.float32],
+        query: NDArray[np.float32],
+    ) -> None:
+        self._rows, self._scales, self._errors = rows, scales, errors
+        self._coarse, self._coarse_scale = _as_int8(query)
+        left = query - self._coarse * self._coarse_scale
+        self._fine, self._fine_scale = _as_int8(left)
+        left -= self._fine * self._fine_scale
+        self._error = np.float32(1.1 * math.sqrt(np.dot(left, left)))  # a row as int8 is at most a tenth longer than 1
+
+    def scores(self, start: int, stop: int) -> NDArray[np.float32]:
+        scores, fine = np.empty((2, stop - start), np.float32)
+        if not len(scores):
+            return scores
+        rows = self._rows[start:stop]
+        # At most 384 · 127², which float32 holds exactly.
+        simsimd.dot(rows, self._coarse, out=scores, out_dtype="float32")
+        simsimd.dot(rows, self._fine, out=fine, out_dtype="float32")
+        scores *= self._coarse_scale
+        fine *= self._fine_scale
+        scores += fine
         scores *= self._scales[start:stop]
         return scores
 
     def errors(self, rows: NDArray[np.intp]) -> NDArray[np.float32] | None:
-        return self._errors[rows]
+        errors: NDArray[np.float32] = self._errors[rows] + self._error
+        return errors
 
 
 def row_bytes(format: str, dimensions: int) -> int:
-    """Bytes that a vector takes: as float32, or as int8 with its scale and its error."""
+    """Bytes of memory that a vector takes: as float32, or as int8 with its scale and its error."""
     return 4 * dimensions if format == "float32" else dimensions + 8
+
+
+def _as_int8(vector: NDArray[np.float32]) -> tuple[NDArray[np.int8], np.float32]:
+    """Whole numbers from −127 to 127, and the scale that they are to be multiplied with."""
+    scale = np.float32(np.abs(vector).max() / 127) or np.float32(1)  # 1 for zeros
+    return np.rint(vector / scale).astype(np.int8), scale

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.catalog.catalog import Catalog
+from runtime.catalog.catalog import LABELS_PER_ITEM, Catalog
 from runtime.personalization.diversity import mmr
 from runtime.personalization.ranking import cosine_scores, ranked, top_k
 
@@ -18,14 +18,13 @@ STEP_ROWS = 8_192
 _POOL_PER_RESULT = 4
 _SMALLEST_POOL = 100
 
-# Where the catalogue holds int8, what may be among the best is scored again from exact vectors: so many at the most,
-# at some 10 µs each. Measured, they are enough for results as exact as from float32 (docs/decisions/008).
+# Where the catalogue holds int8, what may be among the best is scored again from exact vectors: so many at the most.
+# Measured, they are enough for results as exact as from float32 (docs/decisions/008).
 MOST_RESCORED = 1_024
 
-# What one scan holds: a score; its copies while the best are found, a mask and row numbers; and the pool's vectors.
-# At most 0.9 MiB for 20,000 items, measured by `python -m bench.memory_parts catalogue`; by its arrays:
-SCORE_BYTES = 4
-ROW_BYTES = 44
+# What one scan holds: which rows pass the filters, while two masks are combined and a label's entries are compared; and
+# scores of a step and the pool's vectors.
+ROW_BYTES = 3 + LABELS_PER_ITEM
 POOL_BYTES = 4 << 20
 
 
@@ -67,55 +66,79 @@ class Search:
         With `diversity` above 0 they are chosen, and ordered, by maximal marginal relevance.
         """
         async with self._turn:
-            scores = await self._scores(query)
-            return await self._select(query, scores, k, labels=labels, excluded=excluded, diversity=diversity)
+            wanted = self._wanted(labels, excluded)
+            changes = self._catalog.changes
+            pool = max(_SMALLEST_POOL, _POOL_PER_RESULT * k) if diversity else k
+            rows = await self._may_be_best(query, wanted, pool)
+            if self._catalog.changes != changes:
+                # What was deleted during the scan is out, what was replaced is scored again; what came waits for the
+                # next scan.
+                wanted = self._wanted(labels, excluded)[: len(wanted)]
+                rows = rows[wanted[rows]]
+            ids = self._catalog.ids(rows)  # now: while vectors are read, a row may pass to another item
+            vectors = await self._catalog.gather(rows)
+        scores = cosine_scores(query, vectors)
+        if len(rows) > pool:
+            first = top_k(scores, pool)
+            ids, vectors, scores = [ids[n] for n in first.tolist()], vectors[first], scores[first]
+        order = mmr(scores, vectors, k, diversity=diversity) if diversity else ranked(scores)
+        hits = [Hit(ids[n], score) for n, score in zip(order.tolist(), scores[order].tolist(), strict=True)]
+        return Found(hits, int(np.count_nonzero(wanted)))
 
-    async def _scores(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Of every row, float32 [rows]; rows without an item have some number."""
-        scores = np.empty(self._catalog.rows, np.float32)
-        for start in range(0, len(scores), STEP_ROWS):
-            if start:
-                await asyncio.sleep(0)
-            stop = min(start + STEP_ROWS, len(scores))
-            scores[start:stop] = self._catalog.scores(query, start, stop)
-        return scores
-
-    async def _select(
-        self,
-        query: NDArray[np.float32],
-        scores: NDArray[np.float32],
-        k: int,
-        *,
-        labels: Collection[str],
-        excluded: Sequence[str],
-        diversity: float,
-    ) -> Found:
-        """By the catalogue as it is now: what was deleted during the scan is out, what was replaced is scored again.
-        What came during the scan waits for the next one."""
+    def _wanted(self, labels: Collection[str], excluded: Sequence[str]) -> NDArray[np.bool_]:
+        """Which rows hold an item that carries all `labels` and is not excluded, bool [rows]."""
         wanted = self._catalog.matching(labels)
         wanted[self._catalog.lookup(excluded).rows] = False
-        rows = np.flatnonzero(wanted[: len(scores)])
-        pool = max(_SMALLEST_POOL, _POOL_PER_RESULT * k) if diversity else k
-        best = rows[_may_be_best(scores[rows], self._catalog.errors(rows), pool)]
-        ids = self._catalog.ids(best)  # now: while vectors are read, a row may pass to another item
-        vectors = await self._catalog.gather(best)
-        exact = cosine_scores(query, vectors)
-        if len(best) > pool:
-            first = top_k(exact, pool)
-            ids, vectors, exact = [ids[n] for n in first.tolist()], vectors[first], exact[first]
-        order = mmr(exact, vectors, k, diversity=diversity) if diversity else ranked(exact)
-        hits = [Hit(ids[n], score) for n, score in zip(order.tolist(), exact[order].tolist(), strict=True)]
-        return Found(hits, len(rows))
+        return wanted
+
+    async def _may_be_best(self, query: NDArray[np.float32], wanted: NDArray[np.bool_], k: int) -> NDArray[np.intp]:
+        """Rows among which the k best of those `wanted` are, rising."""
+        scan, best = self._catalog.scan(query), _Best(k)
+        for start in range(0, len(wanted), STEP_ROWS):
+            if start:
+                await asyncio.sleep(0)
+            stop = min(start + STEP_ROWS, len(wanted))
+            within = np.flatnonzero(wanted[start:stop])
+            if len(within):
+                rows = within + start
+                best.add(rows, scan.scores(start, stop)[within], scan.errors(rows))
+        return best.rows
 
 
-def _may_be_best(scores: NDArray[np.float32], errors: NDArray[np.float32] | None, k: int) -> NDArray[np.intp]:
-    """Positions among which the k best by exact score are: where nothing is in error these; else also every one that
-    could be better than the k-th, rising, or the MOST_RESCORED with the best scores where there are more."""
-    if errors is None or len(scores) <= k:
-        return top_k(scores, k)
-    at_least = scores - errors
-    kth = np.partition(at_least, len(scores) - k)[len(scores) - k]
-    possible = np.flatnonzero(scores + errors >= kth)
-    if len(possible) > MOST_RESCORED:
-        possible = np.sort(possible[top_k(scores[possible], max(MOST_RESCORED, k))])
-    return possible
+class _Best:
+    """Of rows that come in rising order those that can be among the k best by exact score, rising: where nothing is in
+    error the k best; else also every one that could be better than the k-th, or the MOST_RESCORED with the best scores
+    where there are more."""
+
+    def __init__(self, k: int) -> None:
+        self.rows = np.empty(0, np.intp)
+        self._k = k
+        self._scores = np.empty(0, np.float32)
+        self._errors: NDArray[np.float32] | None = None
+        self._kth = np.float32(-np.inf)  # the k-th best score is at least this
+
+    def add(self, rows: NDArray[np.intp], scores: NDArray[np.float32], errors: NDArray[np.float32] | None) -> None:
+        at_most = scores if errors is None else scores + errors
+        possible = np.flatnonzero(at_most >= self._kth)
+        if not len(possible):
+            return
+        self.rows = np.concatenate([self.rows, rows[possible]])
+        self._scores = np.concatenate([self._scores, scores[possible]])
+        if errors is not None:
+            before = np.empty(0, np.float32) if self._errors is None else self._errors
+            self._errors = np.concatenate([before, errors[possible]])
+        if len(self.rows) > self._k:
+            self._keep()
+
+    def _keep(self) -> None:
+        if self._errors is None:
+            kept = np.sort(top_k(self._scores, self._k))
+            self._kth = self._scores[kept].min()
+        else:
+            at_least = self._scores - self._errors
+            self._kth = np.partition(at_least, len(at_least) - self._k)[len(at_least) - self._k]
+            kept = np.flatnonzero(self._scores + self._errors >= self._kth)
+            if len(kept) > MOST_RESCORED:
+                kept = np.sort(kept[top_k(self._scores[kept], max(MOST_RESCORED, self._k))])
+            self._errors = self._errors[kept]
+        self.rows, self._scores = self.rows[kept], self._scores[kept]

@@ -1,9 +1,13 @@
+import errno
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from runtime.catalog.catalog import Catalog, CatalogFull
+from runtime.catalog.row_file import RowFile
 from runtime.catalog.vector_matrix import Float32Matrix, Int8Matrix, row_bytes
 from runtime.personalization.ranking import cosine_scores, normalised
 
@@ -20,11 +24,53 @@ def test_an_int8_score_is_off_by_no_more_than_it_says(rows, seed):
     matrix = Int8Matrix(len(rows), 8)
     for n, row in enumerate(rows):
         matrix.set(n, row)
-    every = np.arange(len(rows))
-    off = np.abs(matrix.scores(query, 0, len(rows)) - rows.astype(np.float64) @ query)
-    assert (off <= matrix.errors(every)).all()
-    np.testing.assert_allclose(matrix.held(every), rows, atol=1 / 250)
-    np.testing.assert_array_equal(matrix.held(every), [matrix.row(n) for n in every])
+    every, scan = np.arange(len(rows)), matrix.scan(query)
+    off = np.abs(scan.scores(0, len(rows)) - rows.astype(np.float64) @ query)
+    assert (off <= scan.errors(every)).all()
+    np.testing.assert_allclose([matrix.row(n) for n in every], rows, atol=1 / 250)
+    np.testing.assert_array_equal(matrix.exact(every), rows)  # to the last bit
+
+
+def test_the_products_are_those_of_whole_numbers():
+    """The reference is numpy's product of the int8 vectors as int64: no kernel may saturate or round."""
+    rng = np.random.default_rng(5)
+    rows = rng.choice([-1.0, 1.0], (70, 384)).astype(np.float32)  # every int8 is ±127
+    rows[1:] = normalised(rng.standard_normal((69, 384)))
+    matrix = Int8Matrix(70, 384)
+    for n, row in enumerate(rows):
+        matrix.set(n, row)
+    for query in (rows[0], rows[1]):
+        scan = matrix.scan(query)
+        whole = matrix._rows.astype(np.int64)
+        coarse, fine = whole @ scan._coarse.astype(np.int64), whole @ scan._fine.astype(np.int64)
+        expected = (coarse * float(scan._coarse_scale) + fine * float(scan._fine_scale)) * matrix._scales
+        np.testing.assert_allclose(scan.scores(0, 70), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_rows_of_a_file_are_there_at_any_size(tmp_path):
+    rows = np.random.default_rng(6).standard_normal((3_000, 384)).astype(np.float32)
+    file = RowFile(tmp_path, 3_000, 384)
+    for n in (0, 2_999, 1_500):
+        file.set(n, rows[n])
+    np.testing.assert_array_equal(file.read(np.array([2_999, 0, 1_500, 0])), rows[[2_999, 0, 1_500, 0]])
+    assert list(tmp_path.iterdir()) == []  # nothing is left, however the process ends
+
+
+def test_a_full_disk_is_an_error_before_anything_is_written(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    catalog = Catalog(4, 12 * 10, "int8", tmp_path)
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with (
+        pytest.raises(CatalogFull, match="1 more vectors do not fit on the disk: No space left"),
+        catalog.room_for("a"),
+    ):
+        pass
+    monkeypatch.undo()
+    with catalog.room_for("a"):
+        catalog.put("a", np.ones(4, np.float32))
+    assert "a" in catalog
 
 
 @pytest.mark.parametrize("kind", [Float32Matrix, Int8Matrix])
@@ -35,7 +81,7 @@ def test_scores_of_any_range_of_rows(kind):
         matrix.set(n, row)
     for start, stop in ((0, 1_300), (3, 4), (500, 1_100), (7, 7)):
         np.testing.assert_allclose(
-            matrix.scores(rows[9], start, stop), cosine_scores(rows[9], rows[start:stop]), atol=0.02
+            matrix.scan(rows[9]).scores(start, stop), cosine_scores(rows[9], rows[start:stop]), atol=0.02
         )
     assert matrix.row_bytes == row_bytes("float32" if kind is Float32Matrix else "int8", 16)
 
@@ -45,4 +91,4 @@ def test_the_error_of_embeddings_is_small():
     matrix = Int8Matrix(50, 384)
     for n, row in enumerate(rows):
         matrix.set(n, row)
-    assert matrix.errors(np.arange(50)).max() < 0.01
+    assert matrix.scan(rows[0]).errors(np.arange(50)).max() < 0.01
