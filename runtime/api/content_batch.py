@@ -8,8 +8,9 @@ from starlette.requests import Request
 
 from runtime.api.content import EXAMPLE, READER, IdentifiedContent
 from runtime.api.content_stream import STREAM_BYTES, ContentProgress, stream_content
-from runtime.http.endpoint import JSON, NDJSON, Endpoint
+from runtime.http.endpoint import Endpoint
 from runtime.http.errors import ApiError, Error
+from runtime.http.media import JSON, NDJSON, media_type
 from runtime.serving.content import NewItem, store_items
 from runtime.state import State
 
@@ -40,7 +41,7 @@ async def post_content_batch(state: State, request: Request, body: bytes) -> Con
     requests. The answer is a line every 1,000 items (`event` progress), one for each of the first 100 that were
     rejected, and at the end done or failed.
     """
-    lines = request.headers.get("content-type", JSON).partition(";")[0].strip().lower() == NDJSON
+    lines = media_type(request.scope) == NDJSON
     outcomes: list[ContentOutcome] = []
     good: list[tuple[int, NewItem]] = []  # with their positions in `outcomes`
     for one in READER.batch(body, limit=MAX_BATCH, lines=lines):

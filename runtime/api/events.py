@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from runtime.api.content import utc
-from runtime.http.endpoint import NDJSON, Endpoint
+from runtime.http.endpoint import Endpoint
+from runtime.http.media import NDJSON
 from runtime.personalization.actions import InteractionType
 from runtime.serving.interactions import export
 from runtime.state import State

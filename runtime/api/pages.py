@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from runtime.http.docs_page import STYLE, docs_page
-from runtime.http.endpoint import JSON, Endpoint
+from runtime.http.endpoint import Endpoint
 from runtime.http.errors import not_found
 from runtime.http.ids import path_id
+from runtime.http.media import JSON
 from runtime.http.security_schemes import guarded
 from runtime.state import State
 

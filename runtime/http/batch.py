@@ -6,8 +6,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from runtime.http.endpoint import decode_json
+from runtime.http.decoding import decode_json
 from runtime.http.errors import ApiError, invalid
+from runtime.http.media import without_mark
 from runtime.http.surrogates import has_half, without_halves
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ class Reader(Generic[T, U]):
         """
         if lines and body.count(NEWLINE) > 2 * limit:  # room for blank lines, refused before they are split
             raise invalid(f"a batch has 1 to {limit} items, this one has {body.count(NEWLINE)} lines", "$")
-        raws = body.split(NEWLINE) if lines else _raw_items(body)
+        raws = [without_mark(line) for line in body.split(NEWLINE)] if lines else _raw_items(body)
         raws = [raw for raw in raws if raw.strip()] if lines else raws
         if not 1 <= len(raws) <= limit:
             raise invalid(f"a batch has 1 to {limit} items, this one has {len(raws)}", "$")

@@ -16,18 +16,15 @@ from starlette.types import Receive, Scope, Send
 
 from runtime.http.auth import Access, Gate
 from runtime.http.body import BodyBudget, HeldBytes
-from runtime.http.errors import ERRORS, ApiError, ErrorShape, from_validation, invalid
+from runtime.http.decoding import check_values, decode_json
+from runtime.http.errors import ERRORS, ApiError, ErrorShape
 from runtime.http.json import json_response
+from runtime.http.media import JSON, NDJSON, accepts_lines, check_media, in_utf8
 from runtime.http.query import decode_query
-from runtime.http.surrogates import first_half
 from runtime.system.trace import current
 
 log = logging.getLogger("vows")
 
-JSON = "application/json"
-NDJSON = "application/x-ndjson"
-
-MAX_STRINGS = 100_000  # in a body, names included
 _SMALL_ANSWER_BYTES = 4 * 1024  # counted with its connection
 
 
@@ -170,43 +167,21 @@ class _Serve(Generic[S]):
             if endpoint.request is None:
                 await held.grow_by(endpoint.answer_bytes(*query))
                 reply = await endpoint.handler(state, request, *query)
-            elif endpoint.stream is not None and request.headers.get("accept") == NDJSON:
-                _check_media(request, (NDJSON,))
+            elif endpoint.stream is not None and accepts_lines(request.scope):
+                check_media(request.scope, (NDJSON,))
                 await held.grow_by(endpoint.stream_bytes)
                 reply = await endpoint.stream(state, request)
             else:
-                _check_media(request, endpoint.media)
-                body: Any = await held.read(request)
-                _check_values(body, endpoint.max_values)
+                check_media(request.scope, endpoint.media)
+                body: Any = in_utf8(await held.read(request))
+                check_values(body, endpoint.max_values)
                 if self._decode is not None:
                     body = decode_json(self._decode, body)
                 await held.grow_by(endpoint.answer_bytes(body, *query))
                 reply = await endpoint.handler(state, request, body, *query)
         except (Exception, CancelledError) as error:
-            return refused(error, self._problem).response(endpoint.error_shape)
+            return refused(error, self._problem).with_example(endpoint.example).response(endpoint.error_shape)
         return reply if isinstance(reply, Response) else json_response(reply, status=endpoint.status)
-
-
-def decode_json(decode: Callable[[bytes], Any], content: bytes, prefix: str = "$") -> Any:
-    """Decode, turning msgspec's complaints into 400 (not JSON) and 422 (JSON of another shape).
-
-    `prefix` is the JSON path of `content` where it is a part of the request.
-    """
-    try:
-        return decode(content)
-    except msgspec.ValidationError as error:
-        raise from_validation(error, prefix) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        if half := first_half(content):
-            path, escape = half
-            raise invalid(
-                f"the text has {escape} in it, half of a character: it was cut between two UTF-16 units; cut it "
-                "between characters",
-                prefix + path[1:],
-            ) from None
-        raise ApiError(400, "malformed_json", str(error) or "the body is not JSON", field=prefix) from None
-    except RecursionError:
-        raise ApiError(400, "malformed_json", "the JSON is nested too deeply", field=prefix) from None
 
 
 def refused(error: BaseException, problem: Problem) -> ApiError:
@@ -221,27 +196,3 @@ def refused(error: BaseException, problem: Problem) -> ApiError:
         )
     log.error("this is a bug", exc_info=error)
     return ApiError(500, "internal", "an unexpected error happened; the server's log says more")
-
-
-def _check_media(request: Request, accepted: Sequence[str]) -> None:
-    given = request.headers.get("content-type")
-    if given is None:
-        return
-    kind = given.partition(";")[0].strip().lower()
-    if kind not in accepted:
-        raise ApiError(
-            415, "unsupported_media_type", f"Content-Type is {kind!r}; send -H 'Content-Type: {accepted[0]}'"
-        )
-
-
-def _check_values(body: bytes, limit: int) -> None:
-    """Bound what decoding can allocate: a value takes up to a hundred bytes however short its JSON is.
-
-    Commas are counted instead of values: it takes a moment, and text has too few of them to matter.
-    """
-    values = body.count(b",") + 1
-    if values > limit:
-        raise ApiError(413, "too_many_values", f"the body holds {values} values or more, the limit is {limit}")
-    strings = body.count(b'"') // 2  # numbers take a third of what strings do, and there may be more of them
-    if strings > MAX_STRINGS:
-        raise ApiError(413, "too_many_values", f"the body holds {strings} strings, the limit is {MAX_STRINGS}")

@@ -1,15 +1,17 @@
 """Errors as clients see them: `{"error": {"code", "message", "field"?}}` with the right status."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from starlette.responses import Response
 
 from runtime.http.json import json_response
 from runtime.system.trace import current
+
+_MAX_EXAMPLE_CHARS = 600
 
 
 class Error(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,6 +49,16 @@ class ApiError(Exception):
         self.retry_after_s = retry_after_s
         self.headers = headers or {}
         self.reason = reason or code
+        self.shows_example = False  # an example of a request helps
+
+    def with_example(self, example: Any) -> "ApiError":
+        """The same, ending with a request that works: a body, or the parameters of a query."""
+        if example is not None and self.shows_example:
+            shown = msgspec.json.encode(example).decode()
+            if len(shown) <= _MAX_EXAMPLE_CHARS:
+                error = self.error
+                self.error = Error(error.code, f"{error.message}. This works: {shown}", error.field)
+        return self
 
     def note(self) -> None:
         """Tell the request's trace, for metrics and the log."""
@@ -83,12 +95,33 @@ def invalid(message: str, field: str | None = None) -> ApiError:
     return ApiError(422, "invalid_request", message, field=field)
 
 
+MAX_FAULTS = 10  # told in one message
+
 _PATH = re.compile(r" - at `(?:key in )?(\$[^`]*)`$")
 
 
-def from_validation(error: msgspec.ValidationError, prefix: str = "$") -> ApiError:
-    """msgspec's message with its path taken out into `field`."""
-    message = str(error)
-    match = _PATH.search(message)
-    field = prefix + match.group(1)[1:] if match else prefix
-    return invalid(_PATH.sub("", message), field)
+class Fault(NamedTuple):
+    """Something that is wrong with a value, at a JSON path."""
+
+    path: str
+    message: str
+
+    @classmethod
+    def of(cls, error: msgspec.ValidationError, prefix: str = "$") -> "Fault":
+        """msgspec's message, its path taken out."""
+        message = str(error)
+        match = _PATH.search(message)
+        return cls(prefix + match.group(1)[1:] if match else prefix, _PATH.sub("", message))
+
+
+def misshapen(found: Sequence[Fault]) -> ApiError:
+    """422 for JSON of another shape. `found`: the first fault, and then, where they are known, all."""
+    faults = list(found[1:]) or list(found)
+    if len(faults) == 1:
+        refusal = invalid(faults[0].message, faults[0].path)
+    else:
+        listed = "; ".join(f"{path}: {message}" for path, message in faults[:MAX_FAULTS])
+        number = f"more than {MAX_FAULTS}" if len(faults) > MAX_FAULTS else str(len(faults))
+        refusal = invalid(f"{number} things are wrong: {listed}", faults[0].path)
+    refusal.shows_example = True
+    return refusal

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from runtime import VERSION
-from runtime.http.endpoint import JSON, NDJSON, Endpoint
+from runtime.http.endpoint import Endpoint
+from runtime.http.media import JSON, NDJSON
 
 _SCHEMAS = "#/components/schemas/"
 _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")

@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.requests import Request
 
-from runtime.http.errors import ApiError, from_validation, invalid
+from runtime.http.errors import ApiError, Fault, invalid, misshapen
+from runtime.http.shape import faults
 
 T = TypeVar("T")
 
@@ -36,6 +37,5 @@ def decode_query(request: Request, kind: type[T]) -> T:
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
-        refusal = from_validation(error)
-        field = (refusal.error.field or "$").removeprefix("$.")
-        raise invalid(refusal.error.message, field) from None
+        found = [Fault.of(error), *faults(values, kind, strict=False)]
+        raise misshapen([Fault(path.removeprefix("$."), message) for path, message in found]) from None

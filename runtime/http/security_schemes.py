@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from runtime.http.endpoint import JSON
+from runtime.http.media import JSON
 
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from runtime.http.errors import ApiError
+from runtime.http.media import NDJSON, in_utf8, without_mark
 
 # Of one line: the largest item that is allowed takes 540 KB of JSON.
 MAX_LINE_BYTES = 640 << 10
@@ -19,7 +20,7 @@ class LineStream(Response):
     Starlette's StreamingResponse reads the request itself, to notice a client that left: it would take the body away.
     """
 
-    media_type = "application/x-ndjson"
+    media_type = NDJSON
 
     def __init__(self, lines: AsyncIterator[bytes]) -> None:
         self._lines = lines
@@ -46,12 +47,12 @@ async def numbered_lines(request: Request, *, stalled_s: float) -> AsyncIterator
         *complete, rest = (rest + chunk).split(b"\n")
         for line in complete:
             number += 1
-            if line.strip():
+            if line := (without_mark if number > 1 else in_utf8)(line).strip():
                 yield number, line
         if len(rest) > MAX_LINE_BYTES:
             raise ApiError(413, "line_too_long", f"line {number + 1} has {len(rest)} bytes or more, the limit is "
                            f"{MAX_LINE_BYTES}")  # fmt: skip
-    if rest.strip():
+    if rest := (without_mark if number else in_utf8)(rest).strip():
         yield number + 1, rest
 
 
