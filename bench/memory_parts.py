@@ -161,10 +161,10 @@ def decoding(conditions: Conditions, say: Say) -> None:
 def connections(conditions: Conditions, say: Say) -> None:
     """As many connections as are kept, each with as much as it may send ahead."""
     half = (
-        b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n"
+        b"POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n"
         + b" " * 66_000
     )
-    head = b"GET /readyz HTTP/1.1\r\nhost: x\r\nx-long: " + b"a" * 31_000
+    head = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nx-long: " + b"a" * 31_000
     ahead = build_request("GET", "/healthz") * 16
     for name, data in (("half a body", half), ("half a head", head), ("16 requests ahead", ahead)):
         with serving(conditions, settings=SMALL | {"VOWS_MAX_REQUESTS": "128"}) as server:

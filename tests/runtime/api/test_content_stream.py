@@ -76,7 +76,7 @@ def test_a_client_that_reads_last_is_never_stuck(shared_server):
 def test_progress_comes_while_the_body_is_still_sent_and_others_are_served(shared_server):
     host, port = shared_server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
-        head = "POST /content/batch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        head = "POST /content/batch HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
         connection.sendall((head + "".join(f"{k}: {v}\r\n" for k, v in NDJSON.items()) + "\r\n").encode())
         part = b"".join(line(f"slow-{n}", f"venue {n % 9}") for n in range(1_100))
         connection.sendall(b"%x\r\n%s\r\n" % (len(part), part))
@@ -95,7 +95,7 @@ def test_progress_comes_while_the_body_is_still_sent_and_others_are_served(share
 def test_a_client_that_leaves_frees_everything(shared_server):
     host, port = shared_server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
-        head = "POST /content/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+        head = "POST /content/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
         connection.sendall((head + "".join(f"{k}: {v}\r\n" for k, v in NDJSON.items()) + "\r\n").encode())
         connection.sendall(b"".join(line(f"left-{n}") for n in range(100)))
         while shared_server.client.get("/content/left-0").status_code != 200:
