@@ -119,21 +119,25 @@ def test_wrong_dimensions(shared_server_with_large_bodies, dimensions):
 
 @pytest.mark.parametrize("text", SURROGATES, ids=repr)
 def test_text_that_is_not_unicode(shared_server_with_large_bodies, text):
-    refused(post(shared_server_with_large_bodies, "/embed", b'{"text":"%s"}' % text), 400)
+    refused(post(shared_server_with_large_bodies, "/embed", b'{"text":"%s"}' % text), 400, 422)
     refused(
         post(
             shared_server_with_large_bodies, "/v1/embeddings", b'{"model":"sentence-bert-v1","input":["a","%s"]}' % text
         ),
         400,
+        422,
     )
     refused(
         post(
             shared_server_with_large_bodies, "/interactions", b'{"user_id":"%s","content_id":"a","type":"view"}' % text
         ),
         400,
+        422,
     )
-    refused(post(shared_server_with_large_bodies, "/rank", b'{"user_id":"%s","candidates":["a"]}' % text), 400)
-    refused(shared_server_with_large_bodies.client.put("/content/b", content=b'{"text":"a","tags":["%s"]}' % text), 400)
+    refused(post(shared_server_with_large_bodies, "/rank", b'{"user_id":"%s","candidates":["a"]}' % text), 400, 422)
+    refused(
+        shared_server_with_large_bodies.client.put("/content/b", content=b'{"text":"a","tags":["%s"]}' % text), 400, 422
+    )
     answer = post(shared_server_with_large_bodies, "/content/batch", b'[{"id":"b","text":"%s"}]' % text).json()
     assert "error" in answer or answer["rejected"] == 1
 
@@ -147,8 +151,8 @@ LONG = {
     "/embed": [{"text": "a" * 32_769}, {"title": "a" * 1_001}, {"tags": ["a" * 201]}, {"images": ["a" * 2_049] * 65},
                {"tags": ["a"] * 65}],
     "/embed/batch": [{"items": [{"text": "a"}] * 257}, {"items": [{"text": "a" * 32_769}]}],
-    "/v1/embeddings": [{"model": "m" * 257, "input": "a"}, {"model": "sentence-bert-v1", "input": ["a"] * 257},
-                       {"model": "sentence-bert-v1", "input": "a" * 32_769},
+    "/v1/embeddings": [{"model": "m" * 257, "input": "a"}, {"model": "sentence-bert-v1", "input": ["a"] * 2_049},
+                       {"model": "sentence-bert-v1", "input": "a" * 65_537},
                        {"model": "sentence-bert-v1", "input": [[101] * 257]}],
     "/interactions": [{"user_id": "u" * 257, "content_id": "a", "type": "view"},
                       {"user_id": "u", "content_id": "a", "type": "view", "device": "d" * 65},
