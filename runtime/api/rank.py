@@ -13,7 +13,7 @@ from runtime.http.endpoint import Endpoint
 from runtime.http.errors import invalid
 from runtime.http.ids import Id, check_id
 from runtime.personalization.actions import InteractionType
-from runtime.serving.candidates import OwnVector
+from runtime.serving.candidates import OwnVector, only_ids
 from runtime.serving.explanations import Reason
 from runtime.serving.ranking import Query, rank
 from runtime.serving.user_vectors import Model
@@ -110,7 +110,7 @@ async def post_rank(state: State, request: Request, body: RankRequest, query: Ra
         explained=query.explain,
     )
     ids = candidate_ids(body.candidates)
-    scores = [Score(id, score) for id, score in zip(ids, ranking.scores, strict=True)]
+    scores = list(map(Score, ids, ranking.scores))
     best_first = [scores[position] for position in ranking.order]
     explanations = None
     if ranking.explanations is not None:
@@ -135,6 +135,8 @@ def _contribution(reason: Reason) -> Contribution:
 
 
 def candidate_ids(candidates: list[str | Candidate]) -> list[str]:
+    if only_ids(candidates):
+        return candidates
     return [one if isinstance(one, str) else one.id for one in candidates]
 
 

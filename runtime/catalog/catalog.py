@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,9 +140,12 @@ class Catalog:
 
     def lookup(self, ids: Sequence[str]) -> Lookup:
         """The rows of `ids`. They hold until the next put or delete: gather before awaiting anything."""
-        known = [id for id in ids if id in self._rows]
-        rows = np.fromiter((self._rows[id] for id in known), np.intp, len(known))
-        return Lookup(known, rows, [id for id in ids if id not in self._rows] if len(known) < len(ids) else [])
+        rows = list(map(self._rows.get, ids))
+        if None not in rows:  # as nearly always
+            return Lookup(list(ids), np.array(rows, np.intp), [])
+        known = [row is not None for row in rows]
+        unknown = [id for id, is_known in zip(ids, known, strict=True) if not is_known]
+        return Lookup(list(compress(ids, known)), np.array(list(compress(rows, known)), np.intp), unknown)
 
     async def gather(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """The exact vectors, float32 [k, dimensions], of rows that hold an item as this is called."""

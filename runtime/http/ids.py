@@ -14,6 +14,8 @@ Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES)]
 
 def check_id(id: str, field: str) -> str:
     """The id itself. Raises ApiError 422 when it is empty or longer than 256 bytes in UTF-8."""
+    if 0 < len(id) <= MAX_ID_BYTES // 4:  # UTF-8 takes four bytes a character at the most
+        return id
     size = len(id.encode("utf-8"))
     if not 1 <= size <= MAX_ID_BYTES:
         raise invalid(f"an id has 1 to {MAX_ID_BYTES} bytes, this one has {size}", field)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,11 @@ class OwnVector(NamedTuple):
 
 # An id alone stands for stored content.
 Candidate = str | OwnVector
+
+
+def only_ids(candidates: Sequence[object]) -> TypeGuard[list[str]]:
+    """Whether none of the candidates brings its own vector."""
+    return set(map(type, candidates)) <= {str}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +78,8 @@ class Candidates:
 
 def find(catalog: Catalog, candidates: Sequence[Candidate]) -> Candidates:
     """The candidates that have a vector. Raises InvalidVector."""
-    found = catalog.lookup([one for one in candidates if isinstance(one, str)])
+    ids = candidates if only_ids(candidates) else [one for one in candidates if isinstance(one, str)]
+    found = catalog.lookup(ids)
     if len(found.ids) == len(candidates):  # as nearly always
         every = np.arange(len(found.ids))
         return Candidates(found.ids, every, found.ids, found.rows, catalog.versions(found.rows), {})

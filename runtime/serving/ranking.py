@@ -76,9 +76,11 @@ async def rank(
         scored = await _by_average(resources, query, candidates)
     found = scored.candidates
     best = ranked(scored.scores) if top is None else top_k(scored.scores, top)
-    scores: list[float | None] = [None] * len(found.all_ids)
-    for position, score in zip(found.known.tolist(), scored.scores.tolist(), strict=True):
-        scores[position] = score
+    scores: list[float | None] = scored.scores.tolist()
+    if len(scores) < len(found.all_ids):
+        scores = [None] * len(found.all_ids)
+        for position, score in zip(found.known.tolist(), scored.scores.tolist(), strict=True):
+            scores[position] = score
     return Ranking(
         model_version=scored.model_version,
         source=scored.source,
