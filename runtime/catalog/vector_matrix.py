@@ -143,16 +143,14 @@ class _Int8Scan:
         self._error = np.float32(1.1 * math.sqrt(np.dot(left, left)))  # a row as int8 is at most a tenth longer than 1
 
     def scores(self, start: int, stop: int) -> NDArray[np.float32]:
-        scores, fine = np.empty((2, stop - start), np.float32)
-        if not len(scores):
-            return scores
+        if start == stop:
+            return np.empty(0, np.float32)
         rows = self._rows[start:stop]
-        # At most 384 · 127², which float32 holds exactly.
-        simsimd.dot(rows, self._coarse, out=scores, out_dtype="float32")
-        simsimd.dot(rows, self._fine, out=fine, out_dtype="float32")
+        # At most 384 · 127², which float32 holds exactly. Not with `out`: each such call takes one reference to None
+        # too many (simsimd 6.5.16), and Python before 3.12 ends when the last is gone.
+        scores = np.array(simsimd.dot(rows, self._coarse, out_dtype="float32"))
         scores *= self._coarse_scale
-        fine *= self._fine_scale
-        scores += fine
+        scores += np.asarray(simsimd.dot(rows, self._fine, out_dtype="float32")) * self._fine_scale
         scores *= self._scales[start:stop]
         return scores
 

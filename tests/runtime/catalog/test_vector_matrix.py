@@ -1,4 +1,5 @@
 import errno
+import sys
 
 import numpy as np
 import pytest
@@ -45,6 +46,18 @@ def test_the_products_are_those_of_whole_numbers():
         coarse, fine = whole @ scan._coarse.astype(np.int64), whole @ scan._fine.astype(np.int64)
         expected = (coarse * float(scan._coarse_scale) + fine * float(scan._fine_scale)) * matrix._scales
         np.testing.assert_allclose(scan.scores(0, 70), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_scan_leaves_no_reference_behind():
+    """A kernel that is called with `out` takes a reference to None at each call, until Python ends."""
+    matrix = Int8Matrix(4, 384)
+    for n in range(4):
+        matrix.set(n, np.ones(384, np.float32))
+    scan = matrix.scan(np.ones(384, np.float32))
+    before = sys.getrefcount(None)
+    for _ in range(1_000):
+        scan.scores(0, 4)
+    assert abs(sys.getrefcount(None) - before) < 100
 
 
 def test_rows_of_a_file_are_there_at_any_size(tmp_path):
