@@ -49,11 +49,13 @@ from runtime.http.server import Application, Options, StartError
 from runtime.http.tracing import Tracing
 from runtime.models.bundle import Bundle, BundleError
 from runtime.models.embedder import Embedder
-from runtime.models.installed import SEQUENCE, TEXT_ENCODER, bundle_folders, find_bundle
+from runtime.models.installed import RANKER, SEQUENCE, TEXT_ENCODER, bundle_folders, find_bundle
 from runtime.models.text_encoder import load_encoder
 from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
 from runtime.serving.catalog_search import Search
+from runtime.serving.popularity import Popularity
+from runtime.serving.ranker import RankerServing
 from runtime.serving.reembedding import reembed
 from runtime.serving.sequence import SequenceServing
 from runtime.settings import Settings
@@ -99,7 +101,8 @@ async def create_app(settings: Settings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        background = [asyncio.create_task(work) for work in (reembed(state), state.sequence.watch())]
+        work = (reembed(state), state.sequence.watch(), state.ranker.watch())
+        background = [asyncio.create_task(one) for one in work]
         yield
         for task in background:
             task.cancel()
@@ -171,6 +174,10 @@ async def build_state(settings: Settings) -> State:
     connections = Connections(_connection_limits(settings))
     bodies = BodyBudget(max_body_bytes=settings.max_body_bytes, total_bytes=settings.body_budget_bytes)
     bodies.make_room = lambda: connections.make_memory(asyncio.get_running_loop().time())
+    popularity = Popularity(catalog, store)
+    await popularity.load()
+    ranker = RankerServing(bundle_folders(settings.models_dir, RANKER), catalog)
+    ranker.take_over()
     return State(
         settings=settings,
         embedder=Embedder(
@@ -189,6 +196,8 @@ async def build_state(settings: Settings) -> State:
         metrics=RequestMetrics(),
         self_test=self_test,
         sequence=sequence,
+        popularity=popularity,
+        ranker=ranker,
     )
 
 

@@ -151,6 +151,13 @@ class Settings:
         "commas, * for any. none: any, but without keys a loopback address takes no other names.",
     )
     decay_per_day: float = _setting(0.01, "1/day", "λ: an interaction's weight falls by exp(−λ·age).", low=0, high=10)
+    allow_at: int = _setting(
+        0,
+        "0, 1",
+        "1: rankings as of another time (`at`) are allowed, to evaluate by replaying a log.",
+        low=0,
+        high=1,
+    )
     max_clock_skew_s: float = _setting(
         300.0, "seconds", "How far ahead of this machine's clock an interaction's timestamp may be.", low=0
     )

@@ -15,7 +15,9 @@ from runtime.http.protocol import WRITE_BUFFER_BYTES
 from runtime.http.rate_limit import CLIENT_BYTES, CLIENTS
 from runtime.models import sequence_model, text_encoder, tokenizer
 from runtime.models.scheduler import TOKEN_BYTES
+from runtime.personalization.popularity import COUNT_BYTES
 from runtime.serving import catalog_search as search
+from runtime.serving.ranker import ITEM_BYTES as RANKER_ITEM_BYTES
 from runtime.settings import AUTO, MiB, Settings, variable
 from runtime.system.memory_budget import MemoryBudget
 
@@ -128,6 +130,7 @@ def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
     work = max(DECODE_BYTES, items * search.ROW_BYTES + search.POOL_BYTES)
     return {
         "catalogue (VOWS_CATALOG_BYTES, and ids)": settings.catalog_bytes + items * ID_BYTES,
+        "popularity and neighbours of the catalogue's items": items * (COUNT_BYTES + RANKER_ITEM_BYTES),
         "labels of the catalogue": items * (LABELS_PER_ITEM * label_index.ENTRY_BYTES + label_index.ROW_BYTES),
         "decoding one body, or finding the best of one search": work,
         "one history": _HISTORY_BYTES,

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 
+from runtime.api.at import At, as_of
 from runtime.api.content import utc
 from runtime.api.users import Device
 from runtime.http.endpoint import Endpoint
@@ -15,8 +16,7 @@ from runtime.http.ids import Id, check_id
 from runtime.personalization.actions import InteractionType
 from runtime.serving.candidates import OwnVector, only_ids
 from runtime.serving.explanations import Reason
-from runtime.serving.ranking import Query, rank
-from runtime.serving.user_vectors import Model
+from runtime.serving.ranking import Model, Query, rank
 from runtime.state import State
 
 MAX_CANDIDATES = 2_000
@@ -32,35 +32,40 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Exactly one of `user_id` and `embedding`. A candidate that is an id is stored content.
 
-    `model`: simple, or sequence for the trained model's vector of what the user wants now, on `device` or else the last
-    one they used; `embedding` has its length then.
+    `model`: auto is hybrid for a user and simple for an embedding. hybrid scores what everybody does lately, what the
+    user did with the item, and content together; simple is the cosine with the average of the history; sequence is the
+    cosine with the trained model's vector of what the user wants now, on `device` or else the last one they used, and
+    `embedding` has its length then. `at`: rank as of then, from events before it; by the hybrid model, and where
+    VOWS_ALLOW_AT is set.
     """
 
-    model: Model = "simple"
+    model: Model = "auto"
     device: Device | None = None
     user_id: Id | None = None
     embedding: list[float] | None = None
     candidates: Annotated[list[Id | Candidate], Meta(min_length=1, max_length=MAX_CANDIDATES)]
     top_k: Annotated[int, Meta(ge=1)] | None = None
+    at: At = None
 
 
 class RankQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`explain` names, for each ranked candidate, the three of the user's last 4,096 interactions that contributed most
-    to its score."""
+    to its cosine with the average of the history, and by the hybrid model what each feature gave to its score."""
 
     explain: bool = False
 
 
 class Score(msgspec.Struct, frozen=True):
-    """Cosine of the user's vector and the candidate's; null for an id that is not stored."""
+    """`score`: higher is better; a cosine, but by the hybrid model a sum of weighted features that can have any size.
+    null for an id that is not stored."""
 
     id: str
     score: float | None
 
 
 class Contribution(msgspec.Struct, frozen=True):
-    """`contribution`: the part of the score that comes from this interaction. Those of the whole history add
-    up to it."""
+    """`contribution`: the part of the cosine with the average of the history that comes from this interaction. Those of
+    the whole history add up to it."""
 
     event_id: str
     content_id: str
@@ -69,11 +74,13 @@ class Contribution(msgspec.Struct, frozen=True):
     contribution: float
 
 
-class Explanation(msgspec.Struct, frozen=True):
-    """The interactions that contributed most to the score of candidate `id`, largest first."""
+class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The interactions that contributed most to the score of candidate `id`, largest first. `features`: by the hybrid
+    model, what each feature gave to the score; they add up to it."""
 
     id: str
     interactions: list[Contribution]
+    features: dict[str, float] = {}
 
 
 class RankResponse(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -93,18 +100,28 @@ class RankResponse(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 async def post_rank(state: State, request: Request, body: RankRequest, query: RankQuery) -> RankResponse:
-    """Cosine of the user's vector (or the given one) to each candidate. Unknown ids get no score and are listed."""
+    """A score for each candidate, and their order. Unknown ids get no score and are listed."""
     if (body.user_id is None) == (body.embedding is None):
         raise invalid("give either user_id or embedding", "$")
     if query.explain and body.user_id is None:
         raise invalid("interactions explain the ranking of a user: give user_id", "explain")
     if query.explain and body.model == "sequence":
         raise invalid("the simple model's scores are sums over interactions, the sequence model's are not", "explain")
+    if body.model == "hybrid" and body.user_id is None:
+        raise invalid("the hybrid model ranks for a user, not for a vector: give user_id", "$.model")
+    if body.at is not None and (body.user_id is None or body.model not in ("auto", "hybrid")):
+        raise invalid("only the hybrid model can rank a user as of another time", "$.at")
     if body.user_id is not None:
         check_id(body.user_id, "$.user_id")
     ranking = await rank(
         state,
-        Query(model=body.model, user_id=body.user_id, embedding=body.embedding, device=body.device),
+        Query(
+            model=body.model,
+            user_id=body.user_id,
+            embedding=body.embedding,
+            device=body.device,
+            at_us=as_of(state, body.at, "$.at"),
+        ),
         checked(body.candidates),
         top=body.top_k,
         explained=query.explain,
@@ -115,8 +132,10 @@ async def post_rank(state: State, request: Request, body: RankRequest, query: Ra
     explanations = None
     if ranking.explanations is not None:
         explanations = [
-            Explanation(one.id, [_contribution(reason) for reason in reasons])
-            for one, reasons in zip(best_first, ranking.explanations, strict=True)
+            Explanation(one.id, [_contribution(reason) for reason in reasons], parts)
+            for one, reasons, parts in zip(
+                best_first, ranking.explanations, ranking.parts or [{}] * len(best_first), strict=True
+            )
         ]
     return RankResponse(
         model_version=ranking.model_version,

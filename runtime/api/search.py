@@ -6,14 +6,15 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 
+from runtime.api.at import At, as_of
 from runtime.catalog.item_fields import LongText, ShortText, Tag, labels
 from runtime.http.endpoint import Endpoint
 from runtime.http.errors import invalid, not_found
 from runtime.http.ids import path_id
+from runtime.personalization.actions import InteractionType
 from runtime.serving.catalog_search import Found
-from runtime.serving.recommendations import recommend
+from runtime.serving.recommendations import Model, recommend
 from runtime.serving.search import search_text, similar_items
-from runtime.serving.user_vectors import SIMPLE
 from runtime.state import State
 from runtime.system.text import visible
 
@@ -21,6 +22,9 @@ MAX_RESULTS = 100
 _MAX_TAGS = 16
 
 TopK = Annotated[int, Meta(ge=1, le=MAX_RESULTS)]
+
+
+_DONE: dict[str, InteractionType] = {"saved": "save", "shared": "share", "skipped": "skip", "viewed": "view"}
 
 
 class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,15 +52,20 @@ class SimilarQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RecommendationsQuery(SimilarQuery, frozen=True, forbid_unknown_fields=True):
-    """`tag` can be given several times; filters are as in /search. `exclude_seen` leaves out what the user's last
-    4,096 interactions were with, skips included. `diversity`, from 0 to 1, trades relevance for variety."""
+    """`tag` can be given several times; filters are as in /search. `model` is auto, hybrid or simple, as in /rank.
+    `exclude` leaves out what the user saved, shared, skipped or viewed with their last 4,096 interactions: some of
+    these words between commas, or nothing. What is not left out is weighed by the hybrid model. `exclude_seen` is
+    deprecated: all four, or nothing. `diversity`, from 0 to 1, trades relevance for variety. `at` is as in /rank."""
 
-    exclude_seen: bool = True
+    model: Model = "auto"
+    exclude: Annotated[str, Meta(max_length=64)] = "saved,shared,skipped"
+    exclude_seen: bool | None = None
     diversity: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    at: At = None
 
 
 class Result(msgspec.Struct, frozen=True):
-    """`score`: cosine, the one that /rank gives."""
+    """`score`: the one that /rank gives."""
 
     id: str
     score: float
@@ -107,18 +116,31 @@ async def get_similar(state: State, request: Request, query: SimilarQuery) -> Re
 
 
 async def get_recommendations(state: State, request: Request, query: RecommendationsQuery) -> Recommendations:
-    """Exact: the user's vector compared with every item that passes. With `diversity` the results are chosen one by
+    """Exact: every item that passes is scored. With `diversity` the results are chosen one by
     one from the best 100 (or four times `top_k`), each by (1 − diversity) · score − diversity · its closest cosine to
     those before it (maximal marginal relevance)."""
-    found, source = await recommend(
+    if query.at is not None and query.model == "simple":
+        raise invalid("only the hybrid model can rank as of another time", "at")
+    found, source, version = await recommend(
         state,
         path_id(request),
         query.top_k,
         labels=_labels(query),
-        exclude_seen=query.exclude_seen,
+        model=query.model,
+        exclude=_excluded(query),
         diversity=query.diversity,
+        at_us=as_of(state, query.at, "at"),
     )
-    return Recommendations(_results(found), found.matched, SIMPLE, source)
+    return Recommendations(_results(found), found.matched, version, source)
+
+
+def _excluded(query: RecommendationsQuery) -> frozenset[InteractionType]:
+    if query.exclude_seen is not None:
+        return frozenset(_DONE.values()) if query.exclude_seen else frozenset()
+    words = [word.strip() for word in query.exclude.split(",") if word.strip()]
+    if unknown := [word for word in words if word not in _DONE]:
+        raise invalid(f"{unknown[0]!r} cannot be excluded; there are {', '.join(_DONE)}", "exclude")
+    return frozenset(_DONE[word] for word in words)
 
 
 def _labels(query: SimilarQuery) -> frozenset[str]:

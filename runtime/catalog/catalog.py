@@ -1,6 +1,6 @@
 """Content id ↔ row of an in-memory matrix of vectors. Used from the event-loop thread only."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import compress
 from pathlib import Path
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from runtime.catalog.label_index import LabelIndex
 from runtime.catalog.vector_matrix import Float32Matrix, Int8Matrix, Matrix, Scan, row_bytes
+from runtime.personalization import popularity
 
 LABELS_PER_ITEM = 12  # on average, there is room for so many
 # Of an item, beside its vector and labels: 106 with an id of 36 bytes (`python -m bench.memory_parts catalogue`).
@@ -51,6 +52,7 @@ class Catalog:
         )
         self.changes = 0  # how often an item was put or deleted
         self._version = np.zeros(self.capacity, np.uint32)
+        self._counts = np.empty((self.capacity, len(popularity.HALF_LIVES_HOURS)))  # set as rows are given to items
         self._rows: dict[str, int] = {}
         self._ids: list[str | None] = []  # by row
         self._free: list[int] = []
@@ -117,6 +119,7 @@ class Catalog:
             self._rows[id] = row
             self._ids[row] = id
             self._held[row] = True
+            self._counts[row] = -np.inf
         else:
             self._sum -= self._matrix.row(row)
         self._labels.set(row, labels)
@@ -154,6 +157,27 @@ class Catalog:
     def versions(self, rows: NDArray[np.intp]) -> NDArray[np.uint32]:
         """How often these rows were written, [k]: what was computed from a row holds while this stays the same."""
         return self._version[rows]
+
+    def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """The row of each id, −1 for one that is not here: [n]. They hold as those of `lookup` do."""
+        row = self._rows.get
+        return np.fromiter((row(id, -1) for id in ids), np.int64, len(ids))
+
+    def counts(self, rows: NDArray[np.integer]) -> popularity.Counts:
+        """A copy of the decayed counts, float64 [k, half-lives], of rows that hold an item; −1 has none."""
+        found: popularity.Counts = self._counts[rows]
+        found[rows < 0] = -np.inf
+        return found
+
+    def set_counts(self, ids: Sequence[str], counts: Mapping[str, popularity.Counts]) -> None:
+        """Those of `ids` that are here get their counts, or none."""
+        for id in ids:
+            if (row := self._rows.get(id)) is not None:
+                self._counts[row] = counts.get(id, -np.inf)
+
+    def ids_or_none(self, rows: NDArray[np.integer]) -> list[str | None]:
+        """The id of each row, None for a free one."""
+        return [self._ids[row] for row in rows.tolist()]
 
     def all_ids(self) -> list[str]:
         """The ids of all items."""

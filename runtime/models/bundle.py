@@ -16,8 +16,14 @@ TOKENIZER = "tokenizer.json"
 # What a sequence model learned of single items, as arrays to map: hash and signature of each, code, and the basis.
 ID_TABLE = ("ids.npy", "codes.npy", "basis.npy")
 
+# A ranker: weights as JSON, and where it has them its neighbours, as arrays to map: hashes, starts, rows and values.
+RANKER = "ranker.json"
+NEIGHBOURS = ("items.npy", "starts.npy", "rows.npy", "values.npy")
+
 _HASH_CHUNK_BYTES = 1 << 20
 _COMMAND = {"text-encoder": "minilm", "sequence": "sequence"}
+_REQUIRED = {"text-encoder": {TOKENIZER}, "sequence": {GOLDEN, *ID_TABLE}, "ranker": {RANKER}}
+_MADE_BY = {kind: f"vows-edge export {name}" for kind, name in _COMMAND.items()} | {"ranker": "vows-edge train ranker"}
 
 
 class BundleError(Exception):
@@ -50,7 +56,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """
 
     format: int
-    kind: Literal["text-encoder", "sequence"]
+    kind: Literal["text-encoder", "sequence", "ranker"]
     model_version: str
     dimensions: int
     max_tokens: int
@@ -96,7 +102,7 @@ class Bundle:
             raw = (path / MANIFEST).read_bytes()
         except OSError as error:
             raise BundleError(
-                f"no model bundle at {path}: {error.strerror}. Make one with `vows-edge export {_COMMAND[kind]}`"
+                f"no model bundle at {path}: {error.strerror}. Make one with `{_MADE_BY[kind]}`"
             ) from error
         try:
             manifest = msgspec.json.decode(raw, type=Manifest)
@@ -109,8 +115,8 @@ class Bundle:
         encodings = set(manifest.encodings.values()) - manifest.derived.keys()
         encodings |= {entry.source for entry in manifest.derived.values()}
         required = encodings | set(manifest.graphs.values())
-        required |= {TOKENIZER} if kind == "text-encoder" else {GOLDEN, *ID_TABLE}
-        read_now = required - encodings | {GOLDEN}
+        required |= _REQUIRED[kind]
+        read_now = required - encodings | {GOLDEN, *NEIGHBOURS}
         for name in sorted(required - manifest.files.keys()):
             raise BundleError(f"{path / MANIFEST} does not list {name}, which it needs; export the bundle again")
         for name, entry in manifest.files.items():

@@ -17,6 +17,7 @@ from runtime.models.bundle import MANIFEST, Bundle, BundleError
 PACKAGED = Path(__file__).parents[1] / "bundles"
 DEFAULT = Path("models")
 TEXT_ENCODER = "minilm"
+RANKER = "ranker"
 SEQUENCE, PREVIOUS, BUNDLES = "sequence", "sequence.previous", "sequences"
 
 

@@ -11,12 +11,11 @@ from runtime.personalization.ranking_features import NAMES, Features
 # What ranks before anything was trained on the site's own log: chosen on public logs and simulated worlds, where it is
 # never below the simple model by more than the interval (docs/decisions/014).
 PRIOR: Mapping[str, float] = {
-    "simple": 3.0,
-    "last": 1.5,
-    "popularity_hour": 0.5,
-    "popularity_day": 0.4,
-    "popularity_month": 0.2,
-    "popularity_year": 0.0,
+    "simple": 5.0,
+    "last": 1.0,
+    "count_hour": 2.0,
+    "count_day": 1.0,
+    "count_month": 0.25,
     "own": 1.0,
     "own_skips": -1.0,
     "own_recent": 1.0,

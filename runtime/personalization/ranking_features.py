@@ -16,10 +16,14 @@ from runtime.personalization.actions import TYPES
 NAMES = (
     "simple",  # cosine with the simple model's user vector; 0 without history or preferences
     "last",  # cosine with the item engaged with last
-    "popularity_hour",  # log(decayed count + 0.01), one a half-life
-    "popularity_day",
-    "popularity_month",
-    "popularity_year",
+    "count_hour",  # log(1 + decayed count), one a half-life: tells many from some
+    "count_day",
+    "count_month",
+    "count_year",
+    "trace_hour",  # log(0.01 + decayed count): tells some from none
+    "trace_day",
+    "trace_month",
+    "trace_year",
     "unmet",  # 1 where nobody has engaged with the item
     "own",  # log(1 + the user's engaged events with the item), among their newest HISTORY_EVENTS
     "own_saves",
@@ -78,11 +82,13 @@ def features(
         made[:, 0] = simple
     if last is not None:
         made[:, 1] = last
-    made[:, 2:6] = np.log(popularity.decayed(counts, now_us) + _FEW)
-    made[:, 6] = counts[:, -1] == -np.inf
-    _add_own(made[:, 7:12], rows, history)
+    decayed = popularity.decayed(counts, now_us)
+    made[:, 2:6] = np.log1p(decayed)
+    made[:, 6:10] = np.log(decayed + _FEW)
+    made[:, 10] = counts[:, -1] == -np.inf
+    _add_own(made[:, 11:16], rows, history)
     if near is not None:
-        made[:, 12:] = near
+        made[:, 16:] = near
     return made
 
 

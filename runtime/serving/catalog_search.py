@@ -1,13 +1,14 @@
-"""The best of the whole catalogue for a vector: one scan at a time, in steps that let other requests through."""
+"""The best of the whole catalogue: one scan at a time, in steps that let other requests through."""
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.catalog.catalog import LABELS_PER_ITEM, Catalog
+from runtime.catalog.vector_matrix import Scan
 from runtime.personalization.diversity import mmr
 from runtime.personalization.ranking import cosine_scores, ranked, top_k
 
@@ -28,8 +29,20 @@ ROW_BYTES = 3 + LABELS_PER_ITEM
 POOL_BYTES = 4 << 20
 
 
+class Scorer(Protocol):
+    """What the catalogue is searched with, if not the cosine with a vector. Higher scores are better."""
+
+    def scan(self) -> Scan:
+        """Prepare the scores of rows."""
+        ...
+
+    def exact(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores of items with these exact content vectors [k, d]: float32 [k]."""
+        ...
+
+
 class Hit(NamedTuple):
-    """`score`: cosine, the same to the last bit as /rank gives."""
+    """`score`: the same to the last bit as /rank gives."""
 
     id: str
     score: float
@@ -54,14 +67,15 @@ class Search:
 
     async def best(
         self,
-        query: NDArray[np.float32],
+        query: NDArray[np.float32] | Scorer,
         k: int,
         *,
         labels: Collection[str] = (),
         excluded: Sequence[str] = (),
         diversity: float = 0.0,
     ) -> Found:
-        """The k items closest to a unit vector [d] that carry all `labels` and are not `excluded`, best first.
+        """The k items closest to a unit vector [d], or best by a scorer, that carry all `labels` and are not
+        `excluded`, best first.
 
         With `diversity` above 0 they are chosen, and ordered, by maximal marginal relevance.
         """
@@ -69,7 +83,8 @@ class Search:
             wanted = self._wanted(labels, excluded)
             changes = self._catalog.changes
             pool = max(_SMALLEST_POOL, _POOL_PER_RESULT * k) if diversity else k
-            rows = await self._may_be_best(query, wanted, pool)
+            scan = self._catalog.scan(query) if isinstance(query, np.ndarray) else query.scan()
+            rows = await _may_be_best(scan, wanted, pool)
             if self._catalog.changes != changes:
                 # What was deleted during the scan is out, what was replaced is scored again; what came waits for the
                 # next scan.
@@ -77,11 +92,12 @@ class Search:
                 rows = rows[wanted[rows]]
             ids = self._catalog.ids(rows)  # now: while vectors are read, a row may pass to another item
             vectors = await self._catalog.gather(rows)
-        scores = cosine_scores(query, vectors)
+        scores = cosine_scores(query, vectors) if isinstance(query, np.ndarray) else query.exact(ids, vectors)
         if len(rows) > pool:
             first = top_k(scores, pool)
             ids, vectors, scores = [ids[n] for n in first.tolist()], vectors[first], scores[first]
-        order = mmr(scores, vectors, k, diversity=diversity) if diversity else ranked(scores)
+        relevance = scores if isinstance(query, np.ndarray) else _from_0_to_1(scores)
+        order = mmr(relevance, vectors, k, diversity=diversity) if diversity else ranked(scores)
         hits = [Hit(ids[n], score) for n, score in zip(order.tolist(), scores[order].tolist(), strict=True)]
         return Found(hits, int(np.count_nonzero(wanted)))
 
@@ -91,18 +107,28 @@ class Search:
         wanted[self._catalog.lookup(excluded).rows] = False
         return wanted
 
-    async def _may_be_best(self, query: NDArray[np.float32], wanted: NDArray[np.bool_], k: int) -> NDArray[np.intp]:
-        """Rows among which the k best of those `wanted` are, rising."""
-        scan, best = self._catalog.scan(query), _Best(k)
-        for start in range(0, len(wanted), STEP_ROWS):
-            if start:
-                await asyncio.sleep(0)
-            stop = min(start + STEP_ROWS, len(wanted))
-            within = np.flatnonzero(wanted[start:stop])
-            if len(within):
-                rows = within + start
-                best.add(rows, scan.scores(start, stop)[within], scan.errors(rows))
-        return best.rows
+
+async def _may_be_best(scan: Scan, wanted: NDArray[np.bool_], k: int) -> NDArray[np.intp]:
+    """Rows among which the k best of those `wanted` are, rising."""
+    best = _Best(k)
+    for start in range(0, len(wanted), STEP_ROWS):
+        if start:
+            await asyncio.sleep(0)
+        stop = min(start + STEP_ROWS, len(wanted))
+        within = np.flatnonzero(wanted[start:stop])
+        if len(within):
+            rows = within + start
+            best.add(rows, scan.scores(start, stop)[within], scan.errors(rows))
+    return best.rows
+
+
+def _from_0_to_1(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What can be weighed against a cosine: 0 for the least of these scores, 1 for the best."""
+    if not len(scores):
+        return scores
+    low, high = scores.min(), scores.max()
+    relevance: NDArray[np.float32] = (scores - low) / (high - low if high > low else np.float32(1))
+    return relevance
 
 
 class _Best:

@@ -138,6 +138,7 @@ async def _store_and_show(
             for item, its in zip(items, labels, strict=True):
                 if item.id not in hidden:
                     resources.catalog.put(item.id, item.embedding, its)
+            await resources.popularity.refresh(ids)
     await resources.sequence.fill(ids)
     return outcomes
 
@@ -161,6 +162,7 @@ async def _replace_vectors(
         for one in replaced:
             if one.id not in hidden:
                 _show(resources, one)
+        await resources.popularity.refresh([one.id for one in replaced])
     await resources.sequence.fill([one.id for one in replaced])
     return len(replaced)
 
@@ -186,6 +188,7 @@ async def _hide(resources: Resources, id: str, hidden: bool) -> bool:
                 resources.catalog.delete(id)
             elif stored.bundle_digest == resources.embedder.encoder.bundle.digest:
                 resources.catalog.put(id, stored.embedding, labels)
+                await resources.popularity.refresh([id])
     return True
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from asyncio import shield
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -44,7 +45,7 @@ class Reported(NamedTuple):
 
 def interaction(reported: Reported, *, now_us: int, max_clock_skew_s: float) -> Interaction:
     """The event to record. Raises InvalidInteraction for one of the future or with too large a context."""
-    time_us = now_us if reported.timestamp is None else _microseconds(reported.timestamp)
+    time_us = now_us if reported.timestamp is None else microseconds(reported.timestamp)
     ahead_s = (time_us - now_us) / 1e6
     if ahead_s > max_clock_skew_s:
         raise InvalidInteraction(
@@ -69,12 +70,27 @@ def interaction(reported: Reported, *, now_us: int, max_clock_skew_s: float) -> 
 
 async def record(resources: Resources, interactions: Sequence[Interaction]) -> list[AddOutcome]:
     """Append events to the log; the outcome of each, in order. Raises StoreError."""
-    return await resources.store.add_interactions(interactions) if interactions else []
+    return await shield(_record(resources, interactions)) if interactions else []
 
 
 async def take_back(resources: Resources, event_id: str) -> bool:
     """Undo an event, as if it had never come; False if there is none. Raises StoreError."""
-    return await resources.store.delete_interaction(event_id)
+    return await shield(_take_back(resources, event_id))
+
+
+async def _record(resources: Resources, interactions: Sequence[Interaction]) -> list[AddOutcome]:
+    """Both happen, even if the request is cancelled between: durable first, then counted."""
+    outcomes = await resources.store.add_interactions(interactions)
+    stored = [event for event, outcome in zip(interactions, outcomes, strict=True) if outcome == "stored"]
+    await resources.popularity.recorded(stored)
+    return outcomes
+
+
+async def _take_back(resources: Resources, event_id: str) -> bool:
+    existed = await resources.store.delete_interaction(event_id)
+    if existed:
+        await resources.popularity.taken_back()
+    return existed
 
 
 async def export(resources: Resources, *, after: int, limit: int | None) -> AsyncIterator[list[LoggedInteraction]]:
@@ -92,7 +108,7 @@ async def export(resources: Resources, *, after: int, limit: int | None) -> Asyn
         await asyncio.sleep(0)
 
 
-def _microseconds(time: datetime) -> int:
+def microseconds(time: datetime) -> int:
     """Since 1970, exactly: a float of seconds would lose the last digit."""
     delta = time - _EPOCH
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds

@@ -1,8 +1,8 @@
 """Candidates in the order of a user's taste, or of a given vector."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,28 +11,37 @@ from runtime.personalization.ranking import cosine_scores, ranked, top_k
 from runtime.personalization.user_vector import Sums
 from runtime.serving.candidates import Candidate, Candidates, find, unit_vector_of
 from runtime.serving.explanations import Reason, explain
+from runtime.serving.hybrid import hybrid_features, hybrid_user
 from runtime.serving.resources import Resources
 from runtime.serving.sequence_items import Served
-from runtime.serving.user_vectors import SIMPLE, Model, sequence_user, user_vector
+from runtime.serving.user_vectors import SIMPLE, sequence_user, user_vector
 
+Model = Literal["auto", "hybrid", "simple", "sequence"]
 Vector = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """Whom or what to rank for: a user, or a vector of the model's length. `device`: for the sequence model."""
+    """Whom or what to rank for: a user, or a vector of the model's length.
 
-    model: Model = "simple"
+    model: auto is the hybrid ranker for a user and simple for a vector. device: for the sequence model. at_us: as of
+    when the hybrid ranker ranks, None for now.
+    """
+
+    model: Model = "auto"
     user_id: str | None = None
     embedding: Sequence[float] | None = None
     device: str | None = None
+    at_us: int | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Ranking:
     """scores: in the order of the candidates, None for one that is not stored. order: positions, best first; of equals
-    the earlier one. explanations: in that order, None where they were not wanted. fallback: why the simple model ranked
-    where the sequence model was requested."""
+    the earlier one. explanations: in that order, None where they were not wanted. parts: likewise, what each feature
+    gave to the score, of the hybrid ranker. fallback: why the simple model ranked where the sequence model was
+    requested.
+    """
 
     model_version: str
     source: str
@@ -40,12 +49,13 @@ class Ranking:
     order: list[int]
     unknown: list[str]
     explanations: list[list[Reason]] | None = None
+    parts: list[dict[str, float]] | None = None
     fallback: str | None = None
 
 
 class _Scored(NamedTuple):
-    """`scores`: float32 [k], of the known candidates. By the simple model also their `metadata`, float32 [k, 384], and
-    the user's `sums`, where their vector was made from them."""
+    """`scores`: float32 [k], of the known candidates. By the simple model and the hybrid ranker also their `metadata`,
+    float32 [k, 384], and the user's `sums`, where their vector was made from them."""
 
     candidates: Candidates
     scores: Vector
@@ -53,6 +63,7 @@ class _Scored(NamedTuple):
     source: str
     metadata: Vector | None = None
     sums: Sums | None = None
+    parts: Callable[[NDArray[np.intp]], list[dict[str, float]]] | None = None
 
 
 async def rank(
@@ -63,15 +74,19 @@ async def rank(
     top: int | None = None,
     explained: bool = False,
 ) -> Ranking:
-    """Score candidates by the cosine with the query's vector, and order the best `top` of them (all by default).
+    """Score candidates and order the best `top` of them (all by default): by the hybrid ranker for a user (auto), by
+    the cosine with the query's vector otherwise.
 
-    `explained`: name the interactions of a user that contributed most to each ranked score; by the simple model alone.
+    `explained`: name the interactions of a user that contributed most to each ranked cosine of the simple model, and
+    what each feature gave to a score of the hybrid ranker; not by the sequence model.
     Raises NoContent, NotInstalled, QueueFull or InvalidVector.
     """
     scored, fallback = None, None
     if query.model == "sequence":
         async with resources.sequence.turn():
             scored, fallback = await _by_sequence(resources, query, candidates)
+    elif query.user_id is not None and query.model != "simple":
+        scored = await _by_hybrid(resources, query, query.user_id, candidates)
     if scored is None:
         scored = await _by_average(resources, query, candidates)
     found = scored.candidates
@@ -88,8 +103,20 @@ async def rank(
         order=found.known[best].tolist(),
         unknown=found.unknown_ids,
         explanations=await _explanations(resources, query, scored, best) if explained else None,
+        parts=scored.parts(best) if scored.parts is not None and explained else None,
         fallback=fallback,
     )
+
+
+async def _by_hybrid(resources: Resources, query: Query, user_id: str, candidates: Sequence[Candidate]) -> _Scored:
+    user = await hybrid_user(resources, user_id, query.at_us)
+    found = find(resources.catalog, candidates)
+    ranker = resources.ranker.served.ranker
+    features, metadata = await hybrid_features(resources, user, found)
+    return _Scored(
+        found, ranker.scores(features), ranker.version, user.source, metadata, user.sums,
+        lambda best: ranker.parts(features[best]),
+    )  # fmt: skip
 
 
 async def _by_average(resources: Resources, query: Query, candidates: Sequence[Candidate]) -> _Scored:

@@ -1,22 +1,32 @@
 """Items of the whole catalogue for a user."""
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.personalization.actions import InteractionType
 from runtime.serving.catalog_search import Found
 from runtime.serving.histories import pages
+from runtime.serving.hybrid import HybridScorer, hybrid_user
 from runtime.serving.resources import Resources
-from runtime.serving.user_vectors import Source, user_vector
+from runtime.serving.user_vectors import SIMPLE, user_vector
 
-# The interactions that count as seen, newest first.
+Model = Literal["auto", "hybrid", "simple"]
+
+Vector = NDArray[np.float32]
+
+# The interactions that can leave an item out, newest first.
 SEEN_INTERACTIONS = 4_096
 
 
 class Recommended(NamedTuple):
-    """`source`: what the user's vector is made of."""
+    """`source`: what is known of the user: history, preferences, or popular for nothing."""
 
     found: Found
-    source: Source
+    source: str
+    model_version: str
 
 
 async def recommend(
@@ -25,20 +35,30 @@ async def recommend(
     k: int,
     *,
     labels: Collection[str] = (),
-    exclude_seen: bool = True,
+    model: Model = "auto",
+    exclude: Collection[InteractionType] = (),
     diversity: float = 0.0,
+    at_us: int | None = None,
 ) -> Recommended:
-    """The k items closest to the user's vector that carry all labels, without what they saw; with `diversity` chosen by
-    maximal marginal relevance. Raises NoContent or StoreError."""
-    vector = await user_vector(resources, user_id)
+    """The k best items for a user that carry all labels, by the hybrid ranker (auto), or closest to the user's vector
+    (simple). What the user did one of `exclude` with is left out; with `diversity` the items are chosen by maximal
+    marginal relevance. at_us: by the hybrid ranker as of then. Raises NoContent or StoreError."""
+    query: HybridScorer | Vector
+    if model == "simple":
+        user = await user_vector(resources, user_id)
+        query, source, version = user.embedding, str(user.source), SIMPLE
+    else:
+        hybrid = await hybrid_user(resources, user_id, at_us)
+        query, source = HybridScorer(resources, hybrid), str(hybrid.source)
+        version = resources.ranker.served.ranker.version
     async with resources.history_turn:
-        seen = await _seen(resources, user_id) if exclude_seen else []
-        found = await resources.search.best(vector.embedding, k, labels=labels, excluded=seen, diversity=diversity)
-    return Recommended(found, vector.source)
+        excluded = await _excluded(resources, user_id, exclude) if exclude else []
+        found = await resources.search.best(query, k, labels=labels, excluded=excluded, diversity=diversity)
+    return Recommended(found, source, version)
 
 
-async def _seen(resources: Resources, user_id: str) -> list[str]:
+async def _excluded(resources: Resources, user_id: str, exclude: Collection[InteractionType]) -> list[str]:
     ids: dict[str, None] = {}
     async for page in pages(resources.store.seen, user_id, most=SEEN_INTERACTIONS):
-        ids.update(dict.fromkeys(one.content_id for one in page))
+        ids.update(dict.fromkeys(one.content_id for one in page if one.type in exclude))
     return list(ids)

@@ -51,6 +51,7 @@ async def _forget(resources: Resources, user_id: str) -> DeletedUser:
     async with resources.user_turns.of([user_id]):
         preferences = await resources.store.get_preferences(user_id)
         deleted = await resources.store.delete_user(user_id)
+        await resources.popularity.taken_back()
     if preferences is not None:
         resources.embedder.forget(preferences_text(preferences.preferences))
     return deleted

@@ -20,7 +20,7 @@ _LIKELY = 40  # of each feature that finds candidates
 _RANDOM = 150
 _FINDERS = tuple(
     NAMES.index(name)
-    for name in ("popularity_hour", "popularity_day", "popularity_month", "popularity_year", "simple", "last",
+    for name in ("count_hour", "count_day", "count_month", "count_year", "simple", "last",
                  "together", "linear", "follows_last")
 )  # fmt: skip
 _MOST_SCORED = 20_000  # items whose features are looked at a query; of a larger catalogue a sample

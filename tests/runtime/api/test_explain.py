@@ -55,7 +55,7 @@ def test_contributions_add_up_to_the_score(history):
     for content in ("ex-barn", "ex-spa"):
         event = {"user_id": "exb", "content_id": content, "type": "view"}
         history.client.post("/interactions", json=event)
-    answer = explain(history, list(TEXTS), user="exb")
+    answer = explain(history, list(TEXTS), user="exb", model="simple")
     for score, explanation in zip(answer["ranked"], answer["explanations"], strict=True):
         total = sum(past["contribution"] for past in explanation["interactions"])
         if len(explanation["interactions"]) == 2:  # none was negative
@@ -63,10 +63,10 @@ def test_contributions_add_up_to_the_score(history):
 
 
 def test_it_changes_nothing_else_and_is_asked_for(history):
-    body = {"user_id": "exa", "candidates": list(TEXTS), "top_k": 2}
+    body = {"user_id": "exa", "candidates": list(TEXTS), "top_k": 2, "model": "simple"}
     plain = history.client.post("/rank", json=body).json()
     assert "explanations" not in plain
-    explained = explain(history, list(TEXTS), top_k=2)
+    explained = explain(history, list(TEXTS), top_k=2, model="simple")
     assert len(explained.pop("explanations")) == 2
     assert explained == plain
 

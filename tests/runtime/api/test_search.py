@@ -50,7 +50,9 @@ def act(server, user, *events):
 
 
 def ranked(server, **body):
-    answer = server.client.post("/rank", json={**body, "candidates": [item[0] for item in ITEMS]}).json()
+    """By the cosine with the query's vector."""
+    body = {"model": "simple", **body, "candidates": [item[0] for item in ITEMS]}
+    answer = server.client.post("/rank", json=body).json()
     return [one["id"] for one in answer["ranked"]], {one["id"]: one["score"] for one in answer["scores"]}
 
 
@@ -106,10 +108,10 @@ def test_similar_items_are_ranked_by_the_items_own_vector_and_leave_it_out(share
 def test_recommendations_leave_out_what_was_seen(shared_server_with_labels):
     act(shared_server_with_labels, "ada", ("barn", "save"), ("yacht", "skip"), ("barn", "view"))
     order, _ = ranked(shared_server_with_labels, user_id="ada")
-    answer = ask(shared_server_with_labels, "/user/ada/recommendations", top_k=100)
+    answer = ask(shared_server_with_labels, "/user/ada/recommendations", top_k=100, model="simple")
     assert ids(answer) == [id for id in order if id not in ("barn", "yacht")]
     assert (answer["source"], answer["model_version"], answer["matched"]) == ("history", "simple-v1", len(ITEMS) - 2)
-    everything = ask(shared_server_with_labels, "/user/ada/recommendations", top_k=100, exclude_seen="false")
+    everything = ask(shared_server_with_labels, "/user/ada/recommendations", top_k=100, exclude="", model="simple")
     assert ids(everything) == order
 
 
@@ -121,7 +123,7 @@ def test_a_long_history_is_read_in_steps_and_excluded_whole(shared_server_with_l
         assert shared_server_with_labels.client.post("/interactions", json=events).json()["stored"] == 300
     seen = {"barn", "ballroom", "yacht", "lace"}
     assert (
-        set(ids(ask(shared_server_with_labels, "/user/eve/recommendations", top_k=100)))
+        set(ids(ask(shared_server_with_labels, "/user/eve/recommendations", top_k=100, exclude_seen="true")))
         == {item[0] for item in ITEMS} - seen
     )
 
@@ -141,14 +143,16 @@ def test_diversity_is_maximal_marginal_relevance(shared_server_with_labels):
             return 0.3 * (user @ vectors[id]) - 0.7 * alike if chosen else user @ vectors[id]
 
         chosen.append(max((item[0] for item in ITEMS if item[0] not in chosen), key=gain))
-    answer = ask(shared_server_with_labels, "/user/mia/recommendations", top_k=4, exclude_seen="false", diversity=0.7)
+    answer = ask(
+        shared_server_with_labels, "/user/mia/recommendations", top_k=4, exclude="", diversity=0.7, model="simple"
+    )
     assert ids(answer) == chosen
     assert chosen != ranked(shared_server_with_labels, user_id="mia")[0][:4]
 
 
 def test_newcomers_get_what_is_popular_or_what_they_told(shared_server_with_labels):
     shared_server_with_labels.client.put("/user/nia/preferences", json={"preferences": ["a boat on the ocean"]})
-    answer = ask(shared_server_with_labels, "/user/nia/recommendations", top_k=1)
+    answer = ask(shared_server_with_labels, "/user/nia/recommendations", top_k=1, model="simple")
     assert (answer["source"], ids(answer)) == ("preferences", ["yacht"])
     assert ask(shared_server_with_labels, "/user/somebody-new/recommendations")["source"] == "popular"
 

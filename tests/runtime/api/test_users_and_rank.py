@@ -76,7 +76,7 @@ def test_rank_scores_are_cosines_in_candidate_order(shared_server_with_catalogue
     )
     own = [3.0] + [0.0] * 383
     candidates = ["rank-yacht", "nowhere", {"id": "mine", "embedding": own}, "rank-barn", "rank-farm", "rank-yacht"]
-    answer = rank(shared_server_with_catalogue, user_id="rik", candidates=candidates)
+    answer = rank(shared_server_with_catalogue, user_id="rik", model="simple", candidates=candidates)
     user = np.array(shared_server_with_catalogue.client.get("/user/rik/embedding").json()["embedding"])
     assert [one["id"] for one in answer["scores"]] == [
         "rank-yacht", "nowhere", "mine", "rank-barn", "rank-farm", "rank-yacht",
@@ -96,7 +96,7 @@ def test_rank_scores_are_cosines_in_candidate_order(shared_server_with_catalogue
     scores = [one["score"] for one in answer["ranked"]]
     assert scores == sorted(scores, reverse=True)
     assert (
-        rank(shared_server_with_catalogue, user_id="rik", candidates=candidates, top_k=2)["ranked"]
+        rank(shared_server_with_catalogue, user_id="rik", model="simple", candidates=candidates, top_k=2)["ranked"]
         == answer["ranked"][:2]
     )
 

@@ -25,8 +25,8 @@ def made(rows, of=None, counts=None, **more):
 def test_a_new_user_and_an_item_nobody_met_have_finite_features():
     (item,) = made([3])
     assert item["unmet"] == 1
-    assert item["popularity_hour"] == pytest.approx(np.log(0.01))
-    assert all(item[name] == 0 for name in NAMES if not name.startswith(("popularity", "unmet")))
+    assert item["trace_hour"] == pytest.approx(np.log(0.01))
+    assert all(item[name] == 0 for name in NAMES if not name.startswith(("trace", "unmet")))
 
 
 def test_own_history_is_counted_by_action_whatever_the_order_of_the_candidates():

@@ -192,7 +192,9 @@ def test_an_event_changes_the_next_ranking_and_a_skip_counts(shared_sequence_ser
     before = _answer(shared_sequence_server, "/rank", user_id="moving", candidates=list(TEXTS), model="sequence")[
         "scores"
     ]
-    simple = _answer(shared_sequence_server, "/rank", user_id="moving", candidates=list(TEXTS))["scores"]
+    simple = _answer(shared_sequence_server, "/rank", user_id="moving", candidates=list(TEXTS), model="simple")[
+        "scores"
+    ]
     shared_sequence_server.client.post(
         "/interactions", json={"user_id": "moving", "content_id": "seq-6", "type": "skip"}
     )
@@ -200,7 +202,10 @@ def test_an_event_changes_the_next_ranking_and_a_skip_counts(shared_sequence_ser
         "scores"
     ]
     assert max(abs(a["score"] - b["score"]) for a, b in zip(after, before, strict=True)) > 1e-3
-    assert _answer(shared_sequence_server, "/rank", user_id="moving", candidates=list(TEXTS))["scores"] == simple
+    assert (
+        _answer(shared_sequence_server, "/rank", user_id="moving", candidates=list(TEXTS), model="simple")["scores"]
+        == simple
+    )
 
 
 def test_item_vectors_follow_the_content(shared_sequence_server: Server) -> None:

@@ -1,0 +1,45 @@
+"""The decayed counts beside the catalogue's vectors, in step with the store's, which are the durable ones."""
+
+import asyncio
+from collections.abc import Sequence
+
+from runtime.catalog.catalog import Catalog
+from runtime.store import Interaction, Store
+
+_IDS_AT_ONCE = 512
+
+
+class Popularity:
+    """Event-loop thread only. `newest_us`: the time of the newest event in the log; None where events were there before
+    this process."""
+
+    def __init__(self, catalog: Catalog, store: Store) -> None:
+        self.newest_us: int | None = None
+        self._catalog = catalog
+        self._store = store
+        self._turn = asyncio.Lock()  # so that what was read last is kept last
+
+    async def load(self) -> None:
+        """Read the counts of the whole catalogue."""
+        if not (await self._store.counts()).interactions:
+            self.newest_us = -1
+        await self.refresh(self._catalog.all_ids())
+
+    async def refresh(self, ids: Sequence[str]) -> None:
+        """Read the counts of those of `ids` that are in the catalogue."""
+        async with self._turn:
+            for start in range(0, len(ids), _IDS_AT_ONCE):
+                if start:
+                    await asyncio.sleep(0)
+                some = ids[start : start + _IDS_AT_ONCE]
+                self._catalog.set_counts(some, await self._store.item_counts(some))
+
+    async def recorded(self, interactions: Sequence[Interaction]) -> None:
+        """After events became durable."""
+        if interactions and self.newest_us is not None:
+            self.newest_us = max(self.newest_us, *(event.time_us for event in interactions))
+        await self.refresh(list(dict.fromkeys(event.content_id for event in interactions)))
+
+    async def taken_back(self) -> None:
+        """After events left the log, of whatever content."""
+        await self.refresh(self._catalog.all_ids())

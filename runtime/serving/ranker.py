@@ -1,0 +1,86 @@
+"""The hybrid ranker that is served: the prior, or a trained bundle, and the switch to another one while serving."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.catalog.catalog import Catalog
+from runtime.models.bundle import MANIFEST, Bundle, BundleError
+from runtime.models.ranker import LoadedRanker, load_ranker
+from runtime.personalization.hybrid import prior
+
+log = logging.getLogger("vows")
+
+KIND = "ranker"
+LOOK_EVERY_S = 2.0  # at the folder, for another bundle
+
+# Of one item: its row in the table of neighbours, and the version of the catalogue's row that this belongs to.
+ITEM_BYTES = 8
+
+
+class RankerServing:
+    """Event-loop thread only. `served`: what ranks now. `problem`: why the bundle that is there does not."""
+
+    def __init__(self, folders: Sequence[Path], catalog: Catalog) -> None:
+        """folders: where the bundle is looked for, first to last."""
+        self.served = LoadedRanker(prior())
+        self.problem: str | None = None
+        self._folders = folders
+        self._catalog = catalog
+        self._seen: tuple[object, ...] | None = None
+        self._table_row = np.empty(catalog.capacity, np.int32)  # of each catalogue row
+        self._version = np.zeros(catalog.capacity, np.uint32)  # 0: not looked up
+
+    def take_over(self) -> None:
+        """Serve the bundle that is there, if it is another one than before; without one, or where it cannot be served,
+        what ranked before stays."""
+        folder = next((folder for folder in self._folders if (folder / MANIFEST).exists()), self._folders[-1])
+        stamp = None
+        with contextlib.suppress(OSError):
+            found = (folder / MANIFEST).stat()
+            stamp = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            loaded = LoadedRanker(prior()) if stamp is None else load_ranker(Bundle.load(folder.resolve(), kind=KIND))
+        except BundleError as error:
+            self.problem = str(error)
+            log.error("%s; %s still ranks", error, self.served.ranker.version)
+            return
+        self.problem = None
+        self.served = loaded
+        self._version[: self._catalog.rows] = 0
+        log.info("%s ranks", loaded.ranker.version)
+
+    def table_rows(self, rows: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Rows of the neighbour table, [k], for rows of the catalogue that hold an item, or −1 of either."""
+        found = np.full(len(rows), -1, np.int32)
+        there = np.flatnonzero(rows >= 0)
+        own = rows[there].astype(np.intp)
+        versions = self._catalog.versions(own)
+        new = np.flatnonzero(self._version[own] != versions)
+        if len(new):
+            ids = self._catalog.ids(own[new])
+            if len(ids) == len(new):
+                self._table_row[own[new]] = self.served.rows(ids)
+                self._version[own[new]] = versions[new]
+            else:  # some rows are free: they are in no answer
+                for row, version in zip(own[new].tolist(), versions[new].tolist(), strict=True):
+                    if held := self._catalog.ids(np.array([row])):
+                        self._table_row[row], self._version[row] = self.served.rows(held)[0], version
+                    else:
+                        self._table_row[row] = -1
+        found[there] = self._table_row[own]
+        return found
+
+    async def watch(self) -> None:
+        """Until cancelled: take over another bundle when one appears."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self.take_over()
