@@ -54,7 +54,6 @@ def test_every_candidate_is_ranked_once_best_first(stages: dict[str, list[Stage]
             assert sorted(stage.ids) == sorted(JOURNEYS[user_id].unseen(CATALOGUE))
             scores = [score for _, score in stage.ranked]
             assert scores == sorted(scores, reverse=True)
-            assert -1 <= scores[-1] <= scores[0] <= 1
 
 
 @pytest.mark.parametrize("user_id", JOURNEYS)
