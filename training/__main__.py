@@ -25,11 +25,13 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
     from training.data import command as data
     from training.evaluation import command as evaluation
     from training.experiments import ablations, incremental, tuning
+    from training.ranker import command as ranker
     from training.simulator import command as simulator
 
     data.add_command(commands)
     simulator.add_command(commands)
     training.add_command(commands)
+    ranker.add_command(commands)
     tuning.add_command(commands)
     ablations.add_command(commands)
     incremental.add_command(commands)

@@ -12,15 +12,22 @@ from runtime.settings import Settings, SettingsError
 def add_command(commands: Any) -> None:
     parser = commands.add_parser(
         "models",
-        help="list the model bundles, serve another sequence bundle, or the one before",
+        help="list the model bundles, serve another sequence bundle or ranker, or the one before",
         description="Show or change which model bundles are served; a running server follows within seconds.",
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     actions.add_parser("list", help="the bundles that are served, and those that could be").set_defaults(act=_list)
-    install = actions.add_parser("install", help="serve the sequence bundle in FOLDER")
-    install.add_argument("folder", type=Path, metavar="FOLDER", help="what `vows-edge export sequence` wrote")
+    install = actions.add_parser("install", help="serve the sequence or ranker bundle in FOLDER")
+    install.add_argument(
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help="what `vows-edge export sequence` or `python -m training ranker` wrote",
+    )
     install.set_defaults(act=_install)
-    actions.add_parser("back", help="serve the sequence bundle before the current one again").set_defaults(act=_back)
+    back = actions.add_parser("back", help="serve the bundle before the current one again")
+    back.add_argument("kind", nargs="?", choices=("sequence", "ranker"), default="sequence", help="default: sequence")
+    back.set_defaults(act=_back)
     prepare = actions.add_parser("prepare", help="make every encoding of the text encoder, as an image's build does")
     prepare.set_defaults(act=_prepare)
     parser.set_defaults(run=_run)
@@ -40,16 +47,17 @@ def _run(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace, settings: Settings) -> None:
     from runtime.models.bundle import MANIFEST
-    from runtime.models.installed import BUNDLES, DEFAULT, SEQUENCE, TEXT_ENCODER, bundle_folders
+    from runtime.models.installed import BUNDLES, DEFAULT, RANKER, SEQUENCE, TEXT_ENCODER, bundle_folders
 
-    for name in (TEXT_ENCODER, SEQUENCE):
+    for name in (TEXT_ENCODER, SEQUENCE, RANKER):
         folders = bundle_folders(settings.models_dir, name)
         served = next((folder for folder in folders if (folder / MANIFEST).exists()), None)
         link = f" → {os.readlink(served)}" if served is not None and served.is_symlink() else ""
         looked = " or ".join(str(folder) for folder in folders)
         print(f"{name:8}  {served}{link}" if served else f"{name:8}  none; looked at {looked}")
-    for folder in sorted(((settings.models_dir or DEFAULT) / BUNDLES).glob("*")):
-        print(f"  {folder}")
+    for bundles in (BUNDLES, f"{RANKER}s"):
+        for folder in sorted(((settings.models_dir or DEFAULT) / bundles).glob("*")):
+            print(f"  {folder}")
 
 
 def _install(options: argparse.Namespace, settings: Settings) -> None:
@@ -62,7 +70,7 @@ def _install(options: argparse.Namespace, settings: Settings) -> None:
 def _back(options: argparse.Namespace, settings: Settings) -> None:
     from runtime.models.installed import DEFAULT, back
 
-    back(settings.models_dir or DEFAULT)
+    back(settings.models_dir or DEFAULT, options.kind)
     _list(options, settings)
 
 

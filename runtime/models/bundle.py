@@ -23,7 +23,9 @@ NEIGHBOURS = ("items.npy", "starts.npy", "rows.npy", "values.npy")
 _HASH_CHUNK_BYTES = 1 << 20
 _COMMAND = {"text-encoder": "minilm", "sequence": "sequence"}
 _REQUIRED = {"text-encoder": {TOKENIZER}, "sequence": {GOLDEN, *ID_TABLE}, "ranker": {RANKER}}
-_MADE_BY = {kind: f"vows-edge export {name}" for kind, name in _COMMAND.items()} | {"ranker": "vows-edge train ranker"}
+_MADE_BY = {kind: f"vows-edge export {name}" for kind, name in _COMMAND.items()} | {
+    "ranker": "python -m training ranker"
+}
 
 
 class BundleError(Exception):

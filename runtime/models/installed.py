@@ -1,9 +1,10 @@
-"""Where bundles are looked for, which sequence bundle is served, and back to the one before.
+"""Where bundles are looked for, which sequence bundle and ranker are served, and back to the one before.
 
     models/minilm              a text encoder of your own
     models/sequence            link to the sequence bundle that is served; the server looks at it every few seconds
     models/sequence.previous   link to the one before
     models/sequences/          the bundles
+    models/ranker              likewise the hybrid ranker, and models/ranker.previous
 
 What is not there comes with the package. A link is replaced in one rename, so that a server that looks sees the old
 bundle or the new one, whole.
@@ -12,13 +13,15 @@ bundle or the new one, whole.
 import os
 from pathlib import Path
 
+import msgspec
+
 from runtime.models.bundle import MANIFEST, Bundle, BundleError
 
 PACKAGED = Path(__file__).parents[1] / "bundles"
 DEFAULT = Path("models")
 TEXT_ENCODER = "minilm"
 RANKER = "ranker"
-SEQUENCE, PREVIOUS, BUNDLES = "sequence", "sequence.previous", "sequences"
+SEQUENCE, BUNDLES = "sequence", "sequences"
 
 
 def bundle_folders(models_dir: Path | None, name: str) -> list[Path]:
@@ -51,25 +54,26 @@ def make_derived(folder: Path, cache: Path | None = None) -> list[Path]:
     return [bundle.encoding_path(name) for name, file in bundle.manifest.encodings.items() if file in derived]
 
 
-def install(models: Path, folder: Path) -> None:
-    """Serve the bundle at `folder` from now on, and remember the one before. Raises SwitchError."""
-    if not (folder / MANIFEST).exists():
-        raise SwitchError(f"{folder} is not a bundle: it has no {MANIFEST}")
+def install(models: Path, folder: Path) -> str:
+    """Serve the sequence or ranker bundle at `folder` from now on, and remember the one before. Returns its kind.
+    Raises SwitchError."""
+    kind = _kind(folder)
     models.mkdir(parents=True, exist_ok=True)
-    current = models / SEQUENCE
+    current = models / kind
     if current.exists() and not current.is_symlink():
-        raise SwitchError(f"{current} is a folder, not a link: move it to {models / BUNDLES / 'first'} and link it")
+        raise SwitchError(f"{current} is a folder, not a link: move it to {models / f'{kind}s' / 'first'} and link it")
     before = os.readlink(current) if current.is_symlink() else None
     target = os.path.relpath(folder.resolve(), models.resolve())
     if before is not None and before != target:
-        _link(models / PREVIOUS, before)
+        _link(_previous(current), before)
     _link(current, target)
+    return kind
 
 
-def back(models: Path) -> Path | None:
-    """Serve the bundle before the current one, which becomes the one before; None stands for the package's, which is
-    served where no other was installed. Raises SwitchError without one before."""
-    current, previous = models / SEQUENCE, models / PREVIOUS
+def back(models: Path, kind: str = SEQUENCE) -> Path | None:
+    """Serve the bundle before the current one, which becomes the one before; None stands for what is served where no
+    other was installed, such as the package's. Raises SwitchError without one before."""
+    current, previous = models / kind, _previous(models / kind)
     if not current.is_symlink() and not previous.is_symlink():
         raise SwitchError(f"there is no {previous}: no other bundle was served before")
     if previous.is_symlink():
@@ -81,6 +85,24 @@ def back(models: Path) -> Path | None:
         return folder
     os.replace(current, previous)
     return None
+
+
+def _kind(folder: Path) -> str:
+    try:
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=_Kind)
+    except (OSError, msgspec.DecodeError) as error:
+        raise SwitchError(f"{folder} is not a bundle: {MANIFEST}: {error}") from error
+    if manifest.kind not in (SEQUENCE, RANKER):
+        raise SwitchError(f"{folder} is a {manifest.kind} bundle; {SEQUENCE} and {RANKER} bundles can be installed")
+    return manifest.kind
+
+
+def _previous(current: Path) -> Path:
+    return current.with_name(f"{current.name}.previous")
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    kind: str
 
 
 def _link(link: Path, target: str) -> None:

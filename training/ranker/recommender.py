@@ -26,6 +26,7 @@ class Hybrid:
     def __init__(self) -> None:
         self.ranker = prior()
         self.table: Neighbours | None = None
+        self.weights: dict[str, float] = {}
         self.choice: dict[str, float] = {}
         self._replay: Replay | None = None
 
@@ -36,6 +37,7 @@ class Hybrid:
         )  # fmt: skip
         weights = fit(lists(train, queries, learn_neighbours(train)))
         self.ranker = Ranker.of("hybrid", weights)
+        self.weights = weights
         self.choice = {name: round(weight, 3) for name, weight in weights.items()}
         self.learn(joined(train, validation))
 

@@ -13,7 +13,7 @@ from runtime.models.installed import PACKAGED, SwitchError, back, find_bundle, i
 def test_switching_and_back(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / "sequences" / name).mkdir(parents=True)
-        (tmp_path / "sequences" / name / "manifest.json").write_text("{}")
+        (tmp_path / "sequences" / name / "manifest.json").write_text('{"kind": "sequence"}')
         install(tmp_path, tmp_path / "sequences" / name)
     assert os.readlink(tmp_path / "sequence") == "sequences/two"
     assert back(tmp_path) == tmp_path / "sequences" / "one"
@@ -27,7 +27,7 @@ def test_switching_and_back(tmp_path: Path) -> None:
 
 def test_back_from_the_first_one_installed_is_the_package_and_forth_again(tmp_path: Path) -> None:
     (tmp_path / "sequences" / "one").mkdir(parents=True)
-    (tmp_path / "sequences" / "one" / "manifest.json").write_text("{}")
+    (tmp_path / "sequences" / "one" / "manifest.json").write_text('{"kind": "sequence"}')
     install(tmp_path, tmp_path / "sequences" / "one")
     assert back(tmp_path) is None
     assert not (tmp_path / "sequence").exists()
@@ -41,7 +41,7 @@ def test_a_bundle_is_looked_for_in_the_setting_alone_or_else_here_and_in_the_pac
     monkeypatch.chdir(tmp_path)
     assert find_bundle(None, "minilm") == PACKAGED / "minilm"
     (tmp_path / "models" / "minilm").mkdir(parents=True)
-    (tmp_path / "models" / "minilm" / "manifest.json").write_text("{}")
+    (tmp_path / "models" / "minilm" / "manifest.json").write_text('{"kind": "sequence"}')
     assert find_bundle(None, "minilm") == Path("models/minilm")
     assert find_bundle(tmp_path / "models", "minilm") == tmp_path / "models" / "minilm"
     with pytest.raises(BundleError, match=f"no model bundle at {tmp_path}/else/minilm: .*without VOWS_MODELS_DIR"):

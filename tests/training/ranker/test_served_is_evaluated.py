@@ -1,0 +1,135 @@
+"""A log is replayed through HTTP: the server then ranks as the evaluation does, untrained and trained."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from runtime.models.bundle import Bundle
+from runtime.models.installed import back, install
+from runtime.models.ranker import load_ranker
+from tests.small_world import ITEMS, small_world
+from training.data.event_log import read_event_log
+from training.data.events import ACTIONS, Histories
+from training.errors import TrainingError
+from training.evaluation.protocol import Scores
+from training.ranker.command import train_ranker
+from training.ranker.recommender import Hybrid, Prior
+
+USERS = 200
+WORDS = ("rustic", "modern", "coastal", "garden", "urban", "alpine", "vintage", "royal")
+
+
+def rfc3339(time_us: int) -> str:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)).isoformat()
+
+
+@pytest.fixture(scope="module")
+def server(start_server, bundle_path, tmp_path_factory):
+    """With an own folder of models, and a log of 6,000 events sent in the order of time."""
+    models = tmp_path_factory.mktemp("models")
+    (models / "minilm").symlink_to(bundle_path.resolve())
+    server = start_server(models_dir=models, allow_at=1)
+    server.models = models
+    items = [{"id": f"item-{n}", "text": f"a {WORDS[n % 8]} place number {n}"} for n in range(ITEMS)]
+    assert server.client.post("/content/batch", json=items).json()["stored"] == ITEMS
+    world = small_world(users=USERS)
+    events = world.events.take(np.argsort(world.events.time_us, kind="stable"))
+    sent = [
+        {
+            "user_id": world.users[user],
+            "content_id": f"item-{item}",
+            "type": ACTIONS[action],
+            "timestamp": rfc3339(int(t)),
+        }
+        for user, item, action, t in zip(events.user, events.item, events.action, events.time_us, strict=True)
+    ]
+    for start in range(0, len(sent), 1000):
+        answer = server.client.post("/interactions", json=sent[start : start + 1000]).json()
+        assert answer["rejected"] == 0
+    return server
+
+
+@pytest.fixture(scope="module")
+def log(server):
+    return read_event_log(server.data_dir)
+
+
+def evaluated(recommender: Hybrid, log, at_us: int, users: list[int]) -> Scores:
+    """What the evaluation gives these users at a time, from what they did before it."""
+    starts, ends = log.starts[users], log.starts[np.array(users) + 1]
+    times = log.events.time_us
+    ends = np.array([a + np.searchsorted(times[a:b], at_us) for a, b in zip(starts, ends, strict=True)])
+    histories = Histories(log.events, starts, ends, np.array(users, np.int32), log.events)
+    return recommender.item_scores(histories, np.full(len(users), at_us), np.zeros(len(users), np.int8))
+
+
+def assert_same_order(server, log, recommender: Hybrid, at_us: int, users: list[int]) -> None:
+    at = rfc3339(at_us)
+    for user, scores in zip(users, evaluated(recommender, log, at_us, users), strict=True):
+        order = [log.catalogue.ids[row] for row in np.argsort(-scores, kind="stable")]
+        path = f"/user/{log.users[user]}/recommendations"
+        found = server.client.get(path, params={"top_k": ITEMS, "exclude": "", "at": at}).json()
+        assert [one["id"] for one in found["results"]] == order, log.users[user]
+        body = {"user_id": log.users[user], "candidates": log.catalogue.ids, "at": at}
+        ranking = server.client.post("/rank", json=body).json()
+        assert [one["id"] for one in ranking["ranked"]] == order, log.users[user]
+        assert [one["score"] for one in ranking["scores"]] == pytest.approx(scores.tolist(), abs=1e-6)
+
+
+def test_the_prior_ranks_200_users_over_http_as_in_the_evaluation(server, log):
+    prior = Prior()
+    prior.fit(log, log)
+    after_us = int(log.events.time_us.max()) + 3_600_000_000
+    assert_same_order(server, log, prior, after_us, list(range(USERS)))
+
+
+def test_as_of_the_middle_of_the_log(server, log):
+    prior = Prior()
+    prior.fit(log, log)
+    assert_same_order(server, log, prior, int(np.median(log.events.time_us)), list(range(0, USERS, 20)))
+
+
+def test_a_trained_ranker_is_taken_over_ranks_as_evaluated_and_is_switched_back(server, log, tmp_path):
+    found = train_ranker(log, tmp_path / "mine", "mine-1")
+    assert found.startswith("mine-1: NDCG@10 ")
+    loaded = load_ranker(Bundle.load(tmp_path / "mine", kind="ranker"))
+    assert (loaded.log.events, loaded.log.users, loaded.log.items) == (len(log.events), USERS, ITEMS)
+    assert install(server.models, tmp_path / "mine") == "ranker"
+    wait_for(server, "mine-1")
+    trained = Hybrid()
+    trained.learn(log)
+    trained.ranker = loaded.ranker
+    after_us = int(log.events.time_us.max()) + 3_600_000_000
+    assert_same_order(server, log, trained, after_us, list(range(0, USERS, 10)))
+    back(server.models, "ranker")
+    wait_for(server, "hybrid-prior-1")
+
+
+def test_a_damaged_ranker_leaves_the_one_before_in_place(server, log, tmp_path):
+    train_ranker(log, tmp_path / "broken", "broken")
+    (tmp_path / "broken" / "ranker.json").write_text("{}")
+    install(server.models, tmp_path / "broken")
+    time.sleep(2.5)  # the server looks every two seconds
+    assert version(server) == "hybrid-prior-1"
+    back(server.models, "ranker")
+
+
+def test_a_log_that_is_too_small_is_refused(log, tmp_path):
+    few = replace(log, events=log.events.take(slice(0, 500)))
+    with pytest.raises(TrainingError, match="a ranker needs 2,000"):
+        train_ranker(few, tmp_path / "few", "few")
+
+
+def version(server) -> str:
+    body = {"user_id": "user-1", "candidates": ["item-1"]}
+    return server.client.post("/rank", json=body).json()["model_version"]
+
+
+def wait_for(server, wanted: str) -> None:
+    deadline = time.monotonic() + 30
+    while version(server) != wanted:
+        assert time.monotonic() < deadline, server.log.read_text()[-2000:]
+        time.sleep(0.1)

@@ -1,0 +1,92 @@
+"""`python -m training ranker`: the hybrid ranker of your own log, as a bundle to serve."""
+
+import argparse
+import time
+from pathlib import Path
+
+from training.data import public
+from training.data.command import add_sources, load_own
+from training.data.events import SKIP, Dataset
+from training.data.split import joined, periods
+from training.errors import TrainingError
+from training.evaluation import metrics
+from training.evaluation.bootstrap import mean_interval, paired_interval
+from training.evaluation.queries import sample_queries
+from training.evaluation.ranking import rank_targets
+from training.ranker.bundle import write_bundle
+from training.ranker.recommender import Hybrid, Prior
+
+# Below this the weights follow from chance: the prior is better. Measured on parts of Deskdrop's log.
+FEWEST_EVENTS = 2_000
+_CHECKED_QUERIES = 1_000
+
+DESCRIPTION = f"""\
+Fit the weights of the hybrid ranker to the newest tenth of a log and count neighbours in all of it. Takes minutes for a
+million events. A log of fewer than {FEWEST_EVENTS:,} engaged events is refused: without a bundle the server ranks with
+weights that were chosen on public logs.
+
+  python -m training ranker --events data --out models/rankers/mine
+  vows-edge models install models/rankers/mine"""
+
+
+def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "ranker",
+        help="train the hybrid ranker",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the bundle; it must not exist yet")
+    parser.add_argument("--name", help="the public model_version (default: the folder's name)")
+    parser.add_argument("--set", choices=public.NAMES, dest="public_set", help="a public data set instead of a log")
+    add_sources(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    own = load_own(options)
+    if own is None and options.public_set is None:
+        raise TrainingError("name a log with --events, or a public set with --set")
+    data = own if own is not None else public.load(options.public_set, options.data_dir)
+    print(train_ranker(data, options.out, options.name or options.out.name))
+    print(f"serve it with: vows-edge models install {options.out}")
+    return 0
+
+
+def train_ranker(data: Dataset, out: Path, name: str) -> str:
+    """Write the bundle and return what was found, in a line. The weights are those of the newest tenth; before that
+    they are checked: fitted to the tenth before it and compared with the prior on the newest one.
+
+    Raises TrainingError for a log that is too small.
+    """
+    engaged = int((data.events.action != SKIP).sum())
+    if engaged < FEWEST_EVENTS:
+        raise TrainingError(
+            f"{data.name} has {engaged:,} engaged events, a ranker needs {FEWEST_EVENTS:,}: serve without one"
+        )
+    started = time.perf_counter()
+    older, middle, newest = periods(data, (0.8, 0.1, 0.1))
+    queries = sample_queries(
+        data.events, newest, per_user=10, at_most=_CHECKED_QUERIES, engaged_only=True, source_order_breaks_ties=False
+    )
+    found = []
+    for recommender in (Hybrid(), Prior()):
+        recommender.fit(older, middle)
+        found.append(metrics.ndcg(rank_targets(recommender, data, queries, without_seen=False), 10))
+    figure, gain = mean_interval(found[0], queries.user), paired_interval(found[0], found[1], queries.user)
+    final = Hybrid()
+    final.fit(joined(older, middle), newest)
+    assert final.table is not None
+    quality = {
+        "checked_on": "the newest tenth, with weights of the tenth before it",
+        "ndcg_10": [round(float(value), 4) for value in figure],
+        "gain_over_prior": [round(float(value), 4) for value in gain],
+        "queries": len(queries),
+    }
+    write_bundle(out, name, data, final.weights, final.table, quality)
+    verdict = "better" if gain.low > 0 else "worse" if gain.high < 0 else "no difference found"
+    return (
+        f"{name}: NDCG@10 {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}] on the newest tenth, "
+        f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] against the untrained ranker ({verdict}); "
+        f"{len(data.events):,} events in {time.perf_counter() - started:.0f} s"
+    )
