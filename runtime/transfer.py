@@ -24,7 +24,7 @@ PAGE_ITEMS, PAGE_EVENTS = 100, 1_000
 SHOWN_REJECTIONS = 10
 
 # What the API takes of what it gives; vectors and times of storage are made anew.
-ITEM_FIELDS = ("id", "type", "text", "title", "description", "vendor_name", "category", "tags", "images")
+ITEM_FIELDS = ("id", "type", "text", "title", "description", "vendor_name", "category", "tags", "images", "hidden")
 EVENT_FIELDS = ("event_id", "user_id", "content_id", "type", "timestamp", "duration_ms", "device", "context")
 
 Record = dict[str, Any]
@@ -120,15 +120,13 @@ def records_of(file: Path) -> Iterator[Record]:
 
 
 def send_items(target: Remote, items: Iterable[Record], progress: Callable[[int], None]) -> Outcome:
-    """Store a catalogue; an item with `hidden` true is hidden after it is stored."""
+    """Store a catalogue."""
     outcome = Outcome()
     for batch in _batches(items):
         sent = [_only(item, ITEM_FIELDS) for item in batch]
         results = target.decoded("POST", "/content/batch", sent)["results"]
         for item, result in zip(batch, results, strict=True):
             outcome.add(result["status"], item, result.get("error"))
-            if item.get("hidden") and result["status"] != "rejected":
-                target.call("PATCH", f"/content/{quote(str(item['id']), safe='')}", {"hidden": True})
         progress(outcome.counts.total())
     return outcome
 

@@ -1,21 +1,17 @@
 """The time as of which a request is answered: for evaluation, where a setting allows it."""
 
-from datetime import datetime
-from typing import Annotated
-
-from msgspec import Meta
-
 from runtime.http.errors import invalid
-from runtime.serving.interactions import microseconds
+from runtime.http.timestamps import Timestamp, microseconds
 from runtime.state import State
 
-At = Annotated[datetime, Meta(tz=True)] | None
+At = Timestamp | None
 
 
 def as_of(state: State, at: At, field: str) -> int | None:
-    """Microseconds since 1970, None for now. Raises ApiError 422 where the setting does not allow it."""
+    """Microseconds since 1970, None for now. Raises ApiError 422 for what is no time, and where the setting does not
+    allow it."""
     if at is None:
         return None
     if not state.settings.allow_at:
         raise invalid("answers as of another time are for evaluation: start the server with VOWS_ALLOW_AT=1", field)
-    return microseconds(at)
+    return microseconds(at, field)

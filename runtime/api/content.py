@@ -12,6 +12,7 @@ from runtime.http.batch import Reader
 from runtime.http.endpoint import Endpoint
 from runtime.http.errors import invalid, not_found
 from runtime.http.ids import Id, check_id, path_id
+from runtime.http.lenient import NOT_GIVEN, ReadOnly
 from runtime.serving.content import BlankContent, NewItem, delete_item, hide_item, new_item, store_item
 from runtime.state import State
 
@@ -19,8 +20,25 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decode_fields = msgspec.json.Decoder(Content).decode
 
 
-class IdentifiedContent(Content, frozen=True, kw_only=True):
-    """As the body of /embed, with the item's id."""
+class GivenContent(Content, frozen=True, kw_only=True):
+    """The fields of an item. `hidden` as PATCH sets it; without it, a stored item stays as it is. What the server makes
+    itself (`embedding`, `model_version`, times) is ignored, so that an item can be sent back as it came."""
+
+    hidden: bool | None = None
+    embedding: ReadOnly = NOT_GIVEN
+    model_version: ReadOnly = NOT_GIVEN
+    created_at: ReadOnly = NOT_GIVEN
+    updated_at: ReadOnly = NOT_GIVEN
+
+
+class PutContentRequest(GivenContent, frozen=True, kw_only=True):
+    """As an item of a batch; an `id` is the one in the path."""
+
+    id: Id | None = None
+
+
+class IdentifiedContent(GivenContent, frozen=True, kw_only=True):
+    """As the body of PUT /content/{id}, with the item's id."""
 
     id: Id
 
@@ -58,6 +76,7 @@ class ContentResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 class ContentChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hidden: bool
+    id: Id | None = None
 
 
 class ContentChanged(msgspec.Struct, frozen=True):
@@ -65,8 +84,8 @@ class ContentChanged(msgspec.Struct, frozen=True):
     hidden: bool
 
 
-async def put_content(state: State, request: Request, content: Content) -> ContentStored:
-    item = new_item(path_id(request), content)
+async def put_content(state: State, request: Request, content: PutContentRequest) -> ContentStored:
+    item = new_item(same_id(path_id(request), content.id), content, hidden=content.hidden)
     stored = await store_item(state, item, request.is_disconnected)
     return ContentStored(
         id=item.id,
@@ -100,7 +119,7 @@ async def get_content(state: State, request: Request) -> ContentResponse:
 async def patch_content(state: State, request: Request, body: ContentChange) -> ContentChanged:
     """Hide an item, or show it again. A hidden one leaves search, recommendations and rankings at once (where it counts
     as unknown) and can still be read, replaced and deleted; user vectors keep it."""
-    id = path_id(request)
+    id = same_id(path_id(request), body.id)
     if not await hide_item(state, id, body.hidden):
         raise not_found("content", id)
     return ContentChanged(id, body.hidden)
@@ -118,11 +137,18 @@ def utc(time_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=time_us)  # exact, which a float of seconds is not
 
 
+def same_id(of_path: str, of_body: str | None, field: str = "$.id") -> str:
+    """The id in the path. Raises ApiError 422 where the body names another."""
+    if of_body not in (None, of_path):
+        raise invalid(f"the path names {of_path!r} and the body {of_body!r}: leave one of them out", field)
+    return of_path
+
+
 def accepted(item: IdentifiedContent, path: str) -> NewItem:
     """The item of a batch to store. Raises ApiError 422 for an id that is too long, or content that says nothing."""
     check_id(item.id, f"{path}.id")
     try:
-        return new_item(item.id, item)
+        return new_item(item.id, item, hidden=item.hidden)
     except BlankContent as error:
         raise invalid(str(error), path) from None
 
@@ -140,7 +166,7 @@ EXAMPLE = {
 ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "PUT", "/content/{id:path}", put_content, "Store an item with its embedding",
-        request=Content, response=ContentStored, errors=(400, 413, 415, 422, 503, 507), example=EXAMPLE,
+        request=PutContentRequest, response=ContentStored, errors=(400, 413, 415, 422, 503, 507), example=EXAMPLE,
     ),
     Endpoint(
         "GET", "/content/{id:path}", get_content, "A stored item", response=ContentResponse, errors=(404, 422, 503),

@@ -9,9 +9,11 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
+from runtime.api.content import GivenContent
 from runtime.catalog.item_fields import Content, ignored_fields
 from runtime.http.endpoint import Endpoint
 from runtime.http.errors import invalid
+from runtime.http.lenient import NOT_GIVEN, ReadOnly
 from runtime.http.pieces import Pieces, list_in_pieces
 from runtime.models.embedder import EmbeddedText
 from runtime.models.vectors import Vector, octets
@@ -30,7 +32,13 @@ EncodingFormat = Literal["float", "base64"]
 OCTETS = "application/octet-stream"
 
 
-class EmbedRequest(Content, frozen=True, kw_only=True):
+class EmbedContent(GivenContent, frozen=True, kw_only=True):
+    """The fields of an item, as it is stored or was answered: its id, vector, version and times are ignored."""
+
+    id: ReadOnly = NOT_GIVEN
+
+
+class EmbedRequest(EmbedContent, frozen=True, kw_only=True):
     """The fields of an item; `encoding_format` base64 gives the vector as little-endian float32 in base64."""
 
     encoding_format: EncodingFormat = "float"
@@ -56,7 +64,7 @@ class EmbedResponse(Embedding, frozen=True):
 
 
 class EmbedBatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    items: Annotated[list[Content], Meta(min_length=1, max_length=MAX_BATCH)]
+    items: Annotated[list[EmbedContent], Meta(min_length=1, max_length=MAX_BATCH)]
     encoding_format: EncodingFormat = "float"
 
 

@@ -1,7 +1,6 @@
 """What users did: appended to the log, durable before it is acknowledged."""
 
 import time
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -13,10 +12,13 @@ from runtime.http.batch import Reader
 from runtime.http.endpoint import Endpoint
 from runtime.http.errors import ApiError, Error, invalid, not_found
 from runtime.http.ids import Id, check_id, path_id
+from runtime.http.lenient import NOT_GIVEN, ReadOnly
+from runtime.http.media import JSON, NDJSON, media_type
+from runtime.http.timestamps import Timestamp, microseconds
 from runtime.personalization.actions import InteractionType
 from runtime.serving.interactions import InvalidInteraction, Reported, interaction, record, take_back
 from runtime.state import State
-from runtime.store import Interaction
+from runtime.store import AddOutcome, Conflict, Interaction
 
 MAX_BATCH = 1_000
 
@@ -25,20 +27,23 @@ class InteractionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """One event. `timestamp` defaults to now; `event_id` makes a retry safe and is generated if absent.
 
     `context` is for the sequence model, such as {"days_to_wedding": 120}: names to numbers, strings, booleans, nulls.
+    What /events/export adds to an event is ignored.
     """
 
     user_id: Id
     content_id: Id
     type: InteractionType
-    timestamp: Annotated[datetime, Meta(tz=True)] | None = None
+    timestamp: Timestamp | None = None
     event_id: Id | None = None
     duration_ms: Annotated[int, Meta(ge=0, le=7 * 86_400_000)] | None = None
     device: Annotated[str, Meta(max_length=64)] | None = None
     context: dict[str, str | int | float | bool | None] | None = None
+    sequence: ReadOnly = NOT_GIVEN
+    received_at: ReadOnly = NOT_GIVEN
 
 
 class InteractionOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`status`: stored, duplicate (this event_id was stored before; nothing changed), or rejected with an `error`."""
+    """`status`: stored, duplicate (the same event was stored before; nothing changed), or rejected with an `error`."""
 
     event_id: str | None
     status: str
@@ -55,33 +60,39 @@ class InteractionsResponse(msgspec.Struct, frozen=True):
 
 
 async def post_interactions(state: State, request: Request, body: bytes) -> InteractionsResponse:
-    """One event or an array of up to 1,000. A bad event in an array is rejected alone; the others are stored."""
+    """One event, or up to 1,000: as an array, or one a line (application/x-ndjson).
+
+    A bad event among several is rejected alone; the others are stored. One that is sent alone and is not stored is an
+    error: 404 where there is no such content, 409 where its `event_id` is that of another event.
+    """
     now_us = time.time_ns() // 1_000
     skew_s = state.settings.max_clock_skew_s
     reader = Reader(_decode, lambda item, path: _accepted(item, path, now_us=now_us, max_clock_skew_s=skew_s))
+    lines = media_type(request.scope) == NDJSON
+    if not lines and body.lstrip()[:1] != b"[":
+        event = reader.single(body)
+        (outcome,) = await record(state, [event])
+        if (refusal := _refusal(event, outcome, "$")) is not None:
+            raise refusal
+        return _response([InteractionOutcome(event.event_id, str(outcome))])
     outcomes: list[InteractionOutcome] = []
     good: list[tuple[int, Interaction]] = []  # with their positions in `outcomes`
-    if body.lstrip()[:1] == b"[":
-        for one in reader.batch(body, limit=MAX_BATCH):
-            if isinstance(one.result, ApiError):
-                event_id = None if one.decoded is None else one.decoded.event_id
-                outcomes.append(InteractionOutcome(event_id, "rejected", one.result.error))
-            else:
-                good.append((len(outcomes), one.result))
-                outcomes.append(InteractionOutcome(one.result.event_id, "pending"))
-    else:
-        good.append((0, reader.single(body)))
-        outcomes.append(InteractionOutcome(good[0][1].event_id, "pending"))
+    for one in reader.batch(body, limit=MAX_BATCH, lines=lines):
+        if isinstance(one.result, ApiError):
+            event_id = None if one.decoded is None else one.decoded.event_id
+            outcomes.append(InteractionOutcome(event_id, "rejected", one.result.error))
+        else:
+            good.append((len(outcomes), one.result))
+            outcomes.append(InteractionOutcome(one.result.event_id, "pending"))
     stored = await record(state, [event for _, event in good])
     for (position, event), outcome in zip(good, stored, strict=True):
-        if outcome == "unknown_content":
-            outcomes[position] = InteractionOutcome(event.event_id, "rejected", _unknown(event, f"$[{position}]"))
-        else:
-            outcomes[position] = InteractionOutcome(event.event_id, outcome)
-    statuses = [outcome.status for outcome in outcomes]
-    return InteractionsResponse(
-        outcomes, statuses.count("stored"), statuses.count("duplicate"), statuses.count("rejected")
-    )
+        refusal = _refusal(event, outcome, f"$[{position}]")
+        outcomes[position] = (
+            InteractionOutcome(event.event_id, str(outcome))
+            if refusal is None
+            else InteractionOutcome(event.event_id, "rejected", refusal.error)
+        )
+    return _response(outcomes)
 
 
 async def delete_interaction(state: State, request: Request) -> Response:
@@ -98,13 +109,46 @@ def _accepted(item: InteractionRequest, path: str, *, now_us: int, max_clock_ske
     if item.event_id is not None:
         check_id(item.event_id, f"{path}.event_id")
     try:
-        return interaction(Reported(**msgspec.structs.asdict(item)), now_us=now_us, max_clock_skew_s=max_clock_skew_s)
+        return interaction(
+            Reported(
+                user_id=item.user_id,
+                content_id=item.content_id,
+                type=item.type,
+                time_us=None if item.timestamp is None else microseconds(item.timestamp, f"{path}.timestamp"),
+                event_id=item.event_id,
+                duration_ms=item.duration_ms,
+                device=item.device,
+                context=item.context,
+            ),
+            now_us=now_us,
+            max_clock_skew_s=max_clock_skew_s,
+        )
     except InvalidInteraction as error:
         raise invalid(str(error), f"{path}.{error.field}") from None
 
 
-def _unknown(event: Interaction, path: str) -> Error:
-    return Error("unknown_content", f"there is no content with id {event.content_id!r}", f"{path}.content_id")
+def _refusal(event: Interaction, outcome: AddOutcome, path: str) -> ApiError | None:
+    """Why an event at a JSON path was not stored; None where it is there."""
+    if outcome == "unknown_content":
+        return ApiError(
+            404, "unknown_content", f"there is no content with id {event.content_id!r}", field=f"{path}.content_id"
+        )
+    if isinstance(outcome, Conflict):
+        return ApiError(
+            409,
+            "event_id_conflict",
+            f"event_id {event.event_id!r} is that of another event, with a different {' and '.join(outcome.differs)}; "
+            "give each event an id of its own",
+            field=f"{path}.event_id",
+        )
+    return None
+
+
+def _response(outcomes: list[InteractionOutcome]) -> InteractionsResponse:
+    statuses = [outcome.status for outcome in outcomes]
+    return InteractionsResponse(
+        outcomes, statuses.count("stored"), statuses.count("duplicate"), statuses.count("rejected")
+    )
 
 
 _decode = msgspec.json.Decoder(InteractionRequest).decode
@@ -113,8 +157,8 @@ ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "POST", "/interactions", post_interactions, "Record interactions",
         request=InteractionRequest | Annotated[list[InteractionRequest], Meta(min_length=1, max_length=MAX_BATCH)],
-        response=InteractionsResponse, raw=True,
-        errors=(400, 413, 415, 422, 503),
+        response=InteractionsResponse, raw=True, media=(JSON, NDJSON),
+        errors=(400, 404, 409, 413, 415, 422, 503),
         example={"user_id": "ada", "content_id": "hollow-oak-barn", "type": "save", "event_id": "e-1"},
     ),
     Endpoint(

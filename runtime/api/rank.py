@@ -13,6 +13,7 @@ from runtime.api.users import Device
 from runtime.http.endpoint import Endpoint
 from runtime.http.errors import invalid
 from runtime.http.ids import Id, check_id
+from runtime.http.lenient import NOT_GIVEN, ReadOnly
 from runtime.personalization.actions import InteractionType
 from runtime.serving.candidates import OwnVector, only_ids
 from runtime.serving.explanations import Reason
@@ -23,10 +24,12 @@ MAX_CANDIDATES = 2_000
 
 
 class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A candidate that brings its own vector, of any length above zero."""
+    """A candidate that brings its own vector, of any length above zero; without one it is stored content, such as a
+    result of /search, whose `score` is ignored."""
 
     id: Id
-    embedding: list[float]
+    embedding: list[float] | None = None
+    score: ReadOnly = NOT_GIVEN
 
 
 class RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -161,12 +164,14 @@ def candidate_ids(candidates: list[str | Candidate]) -> list[str]:
 
 def checked(candidates: list[str | Candidate]) -> list[str | OwnVector]:
     """The candidates for `serving`. Raises ApiError 422 for an id that is too long."""
-    return [
-        check_id(one, f"$.candidates[{n}]")
-        if isinstance(one, str)
-        else OwnVector(check_id(one.id, f"$.candidates[{n}].id"), one.embedding)
-        for n, one in enumerate(candidates)
-    ]
+    found: list[str | OwnVector] = []
+    for n, one in enumerate(candidates):
+        if isinstance(one, str):
+            found.append(check_id(one, f"$.candidates[{n}]"))
+        else:
+            id = check_id(one.id, f"$.candidates[{n}].id")
+            found.append(id if one.embedding is None else OwnVector(id, one.embedding))
+    return found
 
 
 ENDPOINTS: list[Endpoint[State]] = [

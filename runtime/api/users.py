@@ -7,9 +7,11 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 
-from runtime.api.content import utc
+from runtime.api.content import same_id, utc
 from runtime.http.endpoint import Endpoint
-from runtime.http.ids import path_id
+from runtime.http.errors import ApiError
+from runtime.http.ids import Id, path_id
+from runtime.http.lenient import NOT_GIVEN, ReadOnly
 from runtime.serving.user_vectors import Model, current_vector
 from runtime.serving.users import forget_user, set_preferences
 from runtime.state import State
@@ -18,10 +20,26 @@ from runtime.store import DeletedUser
 Device = Annotated[str, Meta(max_length=64)]
 
 
-class PreferencesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Preferences stated at onboarding, in free text."""
+class PreferencesRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Preferences stated at onboarding, in free text. What the answers say beside them is ignored; a `user_id` is the
+    one in the path."""
 
     preferences: Annotated[list[Annotated[str, Meta(min_length=1, max_length=500)]], Meta(min_length=1, max_length=64)]
+    user_id: Id | None = None
+    tokens: ReadOnly = NOT_GIVEN
+    unknown_tokens: ReadOnly = NOT_GIVEN
+    truncated: ReadOnly = NOT_GIVEN
+    model_version: ReadOnly = NOT_GIVEN
+    updated_at: ReadOnly = NOT_GIVEN
+
+
+class StoredPreferences(msgspec.Struct, frozen=True):
+    """`model_version`: the model that made their vector."""
+
+    user_id: str
+    preferences: list[str]
+    model_version: str
+    updated_at: datetime
 
 
 class PreferencesResponse(msgspec.Struct, frozen=True):
@@ -62,9 +80,18 @@ class UserDeleted(msgspec.Struct, frozen=True):
 
 async def put_preferences(state: State, request: Request, body: PreferencesRequest) -> PreferencesResponse:
     """Embedded as one text, and used until there is a history."""
-    user_id = path_id(request)
+    user_id = same_id(path_id(request), body.user_id, "$.user_id")
     embedded = await set_preferences(state, user_id, body.preferences, request.is_disconnected)
     return PreferencesResponse(user_id, body.preferences, embedded.tokens, embedded.unknown, embedded.truncated)
+
+
+async def get_preferences(state: State, request: Request) -> StoredPreferences:
+    """As they were set. 404 where none were."""
+    user_id = path_id(request)
+    stored = await state.store.get_preferences(user_id)
+    if stored is None:
+        raise ApiError(404, "no_preferences", f"user {user_id!r} has no onboarding preferences")
+    return StoredPreferences(user_id, stored.preferences, stored.model_version, utc(stored.updated_us))
 
 
 async def get_user_embedding(state: State, request: Request, query: EmbeddingQuery) -> UserEmbedding:
@@ -95,6 +122,10 @@ ENDPOINTS: list[Endpoint[State]] = [
         "PUT", "/user/{id:path}/preferences", put_preferences, "Set onboarding preferences",
         request=PreferencesRequest, response=PreferencesResponse, errors=(400, 413, 415, 422, 503),
         example={"preferences": ["rustic barn", "wildflowers", "outdoor ceremony"]},
+    ),
+    Endpoint(
+        "GET", "/user/{id:path}/preferences", get_preferences, "A user's onboarding preferences",
+        response=StoredPreferences, errors=(404, 422, 503),
     ),
     Endpoint(
         "GET", "/user/{id:path}/embedding", get_user_embedding, "A user's vector",

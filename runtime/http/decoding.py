@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from runtime.http.errors import ApiError, Fault, invalid, misshapen
+from runtime.http.lenient import mended
 from runtime.http.shape import faults
 from runtime.http.surrogates import first_half
 
@@ -53,6 +54,8 @@ def decode_json(decode: Decode, content: bytes, prefix: str = "$") -> Any:
     try:
         return decode(content)
     except msgspec.ValidationError as error:
+        if (better := mended(decode, content)) is not None:
+            return decode_json(decode, better, prefix)
         raise misshapen([Fault.of(error, prefix), *_faults(decode, content, prefix)]) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _malformed(error, content, prefix) from None

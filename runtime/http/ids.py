@@ -1,4 +1,4 @@
-"""Ids: opaque strings of 1 to 256 bytes, the same rule in bodies and in paths."""
+"""Ids: opaque strings of 1 to 256 bytes, the same rule in bodies and in paths. A whole number stands for its digits."""
 
 from typing import Annotated
 
@@ -6,10 +6,11 @@ from msgspec import Meta
 from starlette.requests import Request
 
 from runtime.http.errors import invalid
+from runtime.http.lenient import NUMBERS
 
 MAX_ID_BYTES = 256
 
-Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES)]
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES, extra={NUMBERS: True})]
 
 
 def check_id(id: str, field: str) -> str:

@@ -33,6 +33,7 @@ class NewItem(NamedTuple):
     """An item to embed and store.
 
     fields: as they are stored. text: what the model reads, made from the fields `used`. labels: what it is filtered by.
+    hidden: None to leave a stored item as it is.
     """
 
     id: str
@@ -40,6 +41,7 @@ class NewItem(NamedTuple):
     text: str
     used: list[str]
     labels: frozenset[str]
+    hidden: bool | None = None
 
 
 class StoredItem(NamedTuple):
@@ -60,12 +62,12 @@ def content_text(content: Content) -> tuple[str, list[str]]:
     return text, used
 
 
-def new_item(id: str, content: Content) -> NewItem:
+def new_item(id: str, content: Content, *, hidden: bool | None = None) -> NewItem:
     """The item to store for `content`, or for a struct with more fields than it. Raises BlankContent."""
     text, used = content_text(content)
     if type(content) is not Content:
         content = Content(**{name: getattr(content, name) for name in Content.__struct_fields__})
-    return NewItem(id, _fields.encode(content), text, used, content_labels(content))
+    return NewItem(id, _fields.encode(content), text, used, content_labels(content), hidden)
 
 
 async def store_item(resources: Resources, item: NewItem, disconnected: Gone) -> StoredItem:
@@ -73,31 +75,28 @@ async def store_item(resources: Resources, item: NewItem, disconnected: Gone) ->
 
     Raises CatalogFull, QueueFull, DeadlineExceeded, ClientGone, ModelFailed or a StoreError.
     """
-    digest = resources.embedder.encoder.bundle.digest
-    if (same := (await resources.store.unchanged([(item.id, item.fields)], digest)).get(item.id)) is not None:
+    if (same := (await _unchanged(resources, [item])).get(item.id)) is not None:
         unknown = (await resources.embedder.tokenize(item.text)).unknown
         return StoredItem("unchanged", same.tokens, unknown, same.truncated, same.model_version)
     embedded = await resources.embedder.embed(item.text, disconnected)
     made = _made(resources, item, embedded)
-    (status,) = await _keep(resources, [made], [item.labels])
+    (status,) = await _keep(resources, [made], [item])
     return StoredItem(status, made.tokens, embedded.unknown, made.truncated, made.model_version)
 
 
 async def store_items(resources: Resources, items: Sequence[NewItem], disconnected: Gone) -> list[Status]:
     """Embed and store items as bulk work; the status of each, in order. Raises as `store_item` does."""
-    digest = resources.embedder.encoder.bundle.digest
-    same = await resources.store.unchanged([(item.id, item.fields) for item in items], digest)
+    same = await _unchanged(resources, items)
     changed = [n for n, item in enumerate(items) if item.id not in same]
     statuses: list[Status] = ["unchanged"] * len(items)
     if not changed:
         return statuses
     some = [items[n] for n in changed]
-    labels = [item.labels for item in some]
     # Refused before the work is done, not after.
-    with resources.catalog.room_for([item.id for item in some], sum(map(len, labels))):
+    with resources.catalog.room_for([item.id for item in some], sum(len(item.labels) for item in some)):
         embedded = await resources.embedder.embed_batch([item.text for item in some], disconnected)
     made = [_made(resources, item, one) for item, one in zip(some, embedded, strict=True)]
-    for n, status in zip(changed, await _keep(resources, made, labels), strict=True):
+    for n, status in zip(changed, await _keep(resources, made, some), strict=True):
         statuses[n] = status
     return statuses
 
@@ -120,27 +119,51 @@ async def replace_vectors(
     return await shield(_replace_vectors(resources, before, embedded))
 
 
+async def _unchanged(resources: Resources, items: Sequence[NewItem]) -> dict[str, Unchanged]:
+    """What is stored of those items that are there as they are given, by id."""
+    digest = resources.embedder.encoder.bundle.digest
+    same = await resources.store.unchanged([(item.id, item.fields) for item in items], digest)
+    given = {item.id: item.hidden for item in items if item.hidden is not None and item.id in same}
+    hidden = await resources.store.hidden(list(given)) if given else set()
+    return {id: found for id, found in same.items() if given.get(id, id in hidden) == (id in hidden)}
+
+
 async def _keep(
-    resources: Resources, items: Sequence[ContentItem], labels: Sequence[frozenset[str]]
+    resources: Resources, items: Sequence[ContentItem], given: Sequence[NewItem]
 ) -> list[Literal["created", "replaced"]]:
     """Make items durable and rank with them from then on; both happen even if the request is cancelled between."""
-    return await shield(_store_and_show(resources, items, labels))
+    return await shield(_store_and_show(resources, items, given))
 
 
 async def _store_and_show(
-    resources: Resources, items: Sequence[ContentItem], labels: Sequence[frozenset[str]]
+    resources: Resources, items: Sequence[ContentItem], given: Sequence[NewItem]
 ) -> list[Literal["created", "replaced"]]:
     ids = [item.id for item in items]
     async with resources.item_turns.of(ids):
-        with resources.catalog.room_for(ids, sum(map(len, labels))):
+        with resources.catalog.room_for(ids, sum(len(item.labels) for item in given)):
             outcomes = await resources.store.put_content(items)
-            hidden = await resources.store.hidden(ids)
-            for item, its in zip(items, labels, strict=True):
+            hidden = await _hide_as_given(resources, given)
+            for item, new in zip(items, given, strict=True):
                 if item.id not in hidden:
-                    resources.catalog.put(item.id, item.embedding, its)
+                    resources.catalog.put(item.id, item.embedding, new.labels)
             await resources.popularity.refresh(ids)
     await resources.sequence.fill(ids)
     return outcomes
+
+
+async def _hide_as_given(resources: Resources, given: Sequence[NewItem]) -> set[str]:
+    """Hide stored items, or show them again, before anybody sees them; those that are hidden then."""
+    hidden = await resources.store.hidden([item.id for item in given])
+    for id, wanted in {item.id: item.hidden for item in given if item.hidden is not None}.items():
+        if (id in hidden) == wanted:
+            continue
+        await resources.store.hide_content(id, wanted)
+        if wanted:
+            resources.catalog.delete(id)
+            hidden.add(id)
+        else:
+            hidden.remove(id)
+    return hidden
 
 
 async def _replace_vectors(

@@ -4,7 +4,6 @@ import asyncio
 import uuid
 from asyncio import shield
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
@@ -18,7 +17,6 @@ MAX_CONTEXT_BYTES = 4_096
 # Events of an export held at once: 50 KB where they are plain.
 EXPORT_PAGE = 128
 
-_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -31,12 +29,12 @@ class InvalidInteraction(ValueError):
 
 
 class Reported(NamedTuple):
-    """An event as a client reports it. `timestamp`: None for now. `event_id`: None where one is to be made up."""
+    """An event as a client reports it. `time_us`: None for now. `event_id`: None where one is to be made up."""
 
     user_id: str
     content_id: str
     type: InteractionType
-    timestamp: datetime | None
+    time_us: int | None
     event_id: str | None
     duration_ms: int | None
     device: str | None
@@ -45,7 +43,7 @@ class Reported(NamedTuple):
 
 def interaction(reported: Reported, *, now_us: int, max_clock_skew_s: float) -> Interaction:
     """The event to record. Raises InvalidInteraction for one of the future or with too large a context."""
-    time_us = now_us if reported.timestamp is None else microseconds(reported.timestamp)
+    time_us = now_us if reported.time_us is None else reported.time_us
     ahead_s = (time_us - now_us) / 1e6
     if ahead_s > max_clock_skew_s:
         raise InvalidInteraction(
@@ -65,6 +63,7 @@ def interaction(reported: Reported, *, now_us: int, max_clock_skew_s: float) -> 
         duration_ms=reported.duration_ms,
         device=reported.device,
         context=context,
+        timed=reported.time_us is not None,
     )
 
 
@@ -106,9 +105,3 @@ async def export(resources: Resources, *, after: int, limit: int | None) -> Asyn
             return
         after, left = page[-1].sequence, None if left is None else left - len(page)
         await asyncio.sleep(0)
-
-
-def microseconds(time: datetime) -> int:
-    """Since 1970, exactly: a float of seconds would lose the last digit."""
-    delta = time - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds

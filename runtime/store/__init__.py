@@ -26,6 +26,7 @@ from runtime.store.experiment_records import (
 from runtime.store.protocol import Store
 from runtime.store.records import (
     AddOutcome,
+    Conflict,
     Content,
     ContentItem,
     Counts,
@@ -51,6 +52,7 @@ __all__ = [
     "AddOutcome",
     "ArmBucket",
     "ChangeKind",
+    "Conflict",
     "Content",
     "ContentItem",
     "Counts",

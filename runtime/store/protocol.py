@@ -75,7 +75,8 @@ class Store(Protocol):
         ...
 
     async def add_interactions(self, interactions: Sequence[Interaction]) -> list[AddOutcome]:
-        """Append events; one outcome each, in order. A repeated event_id changes nothing, within a call as between.
+        """Append events; one outcome each, in order. A repeated event_id changes nothing, within a call as between:
+        `duplicate` where it is the same event, else a Conflict.
 
         The event, the user's sums and count and the content's popularity and decayed counts change in one transaction.
         """

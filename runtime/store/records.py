@@ -15,7 +15,15 @@ from runtime.personalization.user_vector import Sums
 Embedding = NDArray[np.float32]  # [384], unit vector
 
 PutOutcome = Literal["created", "replaced"]
-AddOutcome = Literal["stored", "duplicate", "unknown_content"]
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """The event_id is that of another event, which differs in these fields."""
+
+    differs: tuple[str, ...]
+
+
+AddOutcome = Literal["stored", "duplicate", "unknown_content"] | Conflict
 
 
 class ContentItem(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -102,8 +110,9 @@ class Popular(msgspec.Struct, frozen=True):
 
 
 class Interaction(msgspec.Struct, frozen=True, kw_only=True):
-    """One event. `event_id` is unique over all users; `context` is JSON bytes that the store never looks inside.
-    `ranking_id`: the ranking it answers; without one, the last that showed the content to the user."""
+    """One event. `event_id` is unique over all users; `context` is JSON bytes. `timed`: whether the client gave the
+    time; otherwise it is when the event came, and no part of what makes two events the same. `ranking_id`: the ranking
+    it answers; without one, the last that showed the content to the user."""
 
     event_id: str
     user_id: str
@@ -114,6 +123,7 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True):
     device: str | None = None
     context: bytes | None = None
     ranking_id: str | None = None
+    timed: bool = True
 
 
 class LoggedInteraction(Interaction, frozen=True, kw_only=True):

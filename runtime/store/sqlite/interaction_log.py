@@ -14,6 +14,7 @@ from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.personalization.user_vector import Sums
 from runtime.store.records import (
     AddOutcome,
+    Conflict,
     Embedding,
     Interaction,
     LoggedInteraction,
@@ -54,8 +55,8 @@ def add(
     popularity: Counter[int] = Counter()
     outcomes: list[AddOutcome] = []
     for event in interactions:
-        if connection.execute("SELECT 1 FROM interactions WHERE event_id = ?", (event.event_id,)).fetchone():
-            outcomes.append("duplicate")
+        if (repeated := _repeated(connection, event)) is not None:
+            outcomes.append(repeated)
             continue
         if event.content_id not in contents:
             contents[event.content_id] = _find_content(connection, event.content_id)
@@ -114,6 +115,34 @@ def add(
         store_counts(connection, content_key, count)
     totals.change(connection, "interactions", outcomes.count("stored"))
     return outcomes
+
+
+def _repeated(connection: sqlite3.Connection, event: Interaction) -> AddOutcome | None:
+    """What an event is beside the one that is stored under its event_id; None where there is none."""
+    row = connection.execute(
+        """SELECT u.id, c.id, l.type, l.time_us, l.duration_ms, l.device, l.context
+        FROM interactions l JOIN users u ON u.key = l.user JOIN content_ids c ON c.key = l.content
+        WHERE l.event_id = ?""",
+        (event.event_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    user_id, content_id, code, time_us, duration_ms, device, context = row
+    same = {
+        "user_id": event.user_id == user_id,
+        "content_id": event.content_id == content_id,
+        "type": event.type == TYPES[code],
+        "timestamp": event.time_us == time_us or not event.timed,
+        "duration_ms": event.duration_ms == duration_ms,
+        "device": event.device == device,
+        "context": event.context == context or _json(event.context) == _json(context),
+    }
+    return "duplicate" if all(same.values()) else Conflict(tuple(name for name, is_same in same.items() if not is_same))
+
+
+def _json(context: bytes | None) -> object:
+    """Names in another order are the same context."""
+    return None if context is None else msgspec.json.decode(context)
 
 
 def delete(

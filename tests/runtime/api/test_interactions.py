@@ -1,5 +1,6 @@
 """Recording what users did, and what that makes of their vector: the real server against a naive computation."""
 
+import json
 import math
 from datetime import UTC, datetime, timedelta
 
@@ -57,7 +58,7 @@ def test_a_repeated_event_changes_nothing_and_says_so(shared_server, vectors):
     one = event("int-bea", "int-barn", "save", event_id="int-bea-1")
     first = shared_server.client.post("/interactions", json=one).json()
     before = shared_server.client.get("/user/int-bea/embedding").json()
-    again = shared_server.client.post("/interactions", json=[one, {**one, "content_id": "int-beach"}]).json()
+    again = shared_server.client.post("/interactions", json=[one, dict(reversed(one.items()))]).json()
     assert first["results"] == [{"event_id": "int-bea-1", "status": "stored"}]
     assert [result["status"] for result in again["results"]] == ["duplicate", "duplicate"]
     assert (again["stored"], again["duplicates"]) == (0, 2)
@@ -144,3 +145,66 @@ def test_an_event_is_undone_as_if_it_had_never_come(start_server):
     assert client.delete("/interactions/u/2").status_code == 204
     left = client.get("/user/una/embedding").json()
     assert (left["interaction_count"], left["last_updated"], left["source"]) == (0, None, "popular")
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code", "field"),
+    [
+        ({"content_id": "int-nowhere"}, 404, "unknown_content", "$.content_id"),
+        ({"content_id": "x" * 300}, 422, "invalid_request", "$.content_id"),
+        ({"user_id": ""}, 422, "invalid_request", "$.user_id"),
+        ({"type": "click"}, 422, "invalid_request", "$.type"),
+        ({"timestamp": "2999-01-01T00:00:00Z"}, 422, "invalid_request", "$.timestamp"),
+        ({"timestamp": "2026-01-01T00:00:00"}, 422, "invalid_request", "$.timestamp"),
+        ({"context": {"note": "x" * 5000}}, 422, "invalid_request", "$.context"),
+        ({"duration_ms": -1}, 422, "invalid_request", "$.duration_ms"),
+        ({"event_id": "int-one", "type": "share"}, 409, "event_id_conflict", "$.event_id"),
+        ({"event_id": "int-one", "user_id": "int-other"}, 409, "event_id_conflict", "$.event_id"),
+    ],
+)
+def test_a_single_event_that_is_refused_is_an_error(shared_server, vectors, change, status, code, field):
+    client, one = shared_server.client, event("int-eva", "int-barn", "save")
+    client.post("/interactions", json=one | {"event_id": "int-one"})
+    answer = client.post("/interactions", json=one | change)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["field"]) == (status, code, field)
+    several = client.post("/interactions", json=[one | change])
+    assert (several.status_code, several.json()["rejected"]) == (200, 1)
+    error = several.json()["results"][0]["error"]
+    assert (error["code"], error["field"]) == (code, field.replace("$", "$[0]"))
+
+
+def test_a_repeated_event_id_is_a_retry_or_a_conflict_that_says_so(shared_server, vectors):
+    client = shared_server.client
+    saved = {"user_id": "int-fay", "content_id": "int-barn", "type": "save", "event_id": "int-fay-1"}
+    assert client.post("/interactions", json=saved).json()["stored"] == 1
+    assert client.post("/interactions", json=saved).json()["duplicates"] == 1  # without a time, whenever it is repeated
+    shared = {"user_id": "int-gus", "content_id": "int-beach", "type": "share", "event_id": "int-fay-1"}
+    answer = client.post("/interactions", json=[shared, saved, shared | {"event_id": "int-gus-1"}]).json()
+    assert [one["status"] for one in answer["results"]] == ["rejected", "duplicate", "stored"]
+    assert "different user_id and content_id and type" in answer["results"][0]["error"]["message"]
+    assert client.get("/user/int-gus/embedding").json()["interaction_count"] == 1
+    timed = event("int-fay", "int-barn", "view", 2, event_id="int-fay-2", context={"a": 1, "b": None})
+    assert client.post("/interactions", json=timed).json()["stored"] == 1
+    reordered = timed | {"context": {"b": None, "a": 1}}
+    assert client.post("/interactions", json=reordered).json()["duplicates"] == 1
+    moved = datetime.fromisoformat(timed["timestamp"]).timestamp()
+    assert client.post("/interactions", json=timed | {"timestamp": moved}).json()["duplicates"] == 1
+    later = timed | {"timestamp": moved + 1}
+    assert "timestamp" in client.post("/interactions", json=later).json()["error"]["message"]
+
+
+@pytest.mark.parametrize("shift", ["seconds", "milliseconds", "text", "offset"])
+def test_times_in_other_forms_are_the_same_time(shared_server, vectors, shift):
+    at = datetime(2026, 1, 31, 10, 0, 0, 250_000, UTC)
+    written = {
+        "seconds": at.timestamp(),
+        "milliseconds": round(at.timestamp() * 1000),
+        "text": str(at.timestamp()),
+        "offset": "2026-01-31 12:00:00.25+0200",
+    }[shift]
+    one = event("int-times", "int-barn", "view", event_id=f"int-{shift}") | {"timestamp": written}
+    assert shared_server.client.post("/interactions", json=one).json()["stored"] == 1
+    lines = shared_server.client.get("/events/export").text.splitlines()
+    found = next(stored for stored in map(json.loads, lines) if stored["event_id"] == f"int-{shift}")
+    assert datetime.fromisoformat(found["timestamp"]) == at

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from runtime.personalization.actions import STRENGTHS
 from runtime.personalization.popularity import HALF_LIVES_HOURS
+from runtime.store import Conflict
 
 DAY_US = 86_400_000_000
 DECAY = 0.05
@@ -51,8 +52,10 @@ class Model:
     def add(self, events):
         outcomes = []
         for event in events:
-            if any(event[0] == old[0] for old in self.log):
-                outcomes.append("duplicate")
+            if stored := [old for old in self.log if event[0] == old[0]]:
+                fields = ("event_id", "user_id", "content_id", "type", "timestamp")
+                differs = [name for name, new, old in zip(fields, event, stored[0], strict=True) if new != old]
+                outcomes.append(Conflict(tuple(differs)) if differs else "duplicate")
             elif event[2] not in self.content:
                 outcomes.append("unknown_content")
             else:

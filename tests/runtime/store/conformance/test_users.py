@@ -5,16 +5,14 @@ import pytest
 
 from runtime.personalization.actions import STRENGTHS
 from runtime.personalization.user_vector import unit_vector
-from runtime.store import StoreError
+from runtime.store import Conflict, StoreError
 
 
 def test_outcome_of_each_event(store, item, event):
     store.put_content([item("barn")])
-    outcomes = store.add_interactions(
-        [event("1"), event("2", content="nowhere"), event("1", user="bob"), event("3", type="skip")]
-    )
+    outcomes = store.add_interactions([event("1"), event("2", content="nowhere"), event("1"), event("3", type="skip")])
     assert outcomes == ["stored", "unknown_content", "duplicate", "stored"]
-    assert store.add_interactions([event("1", type="share"), event("2")]) == ["duplicate", "stored"]
+    assert store.add_interactions([event("1"), event("2")]) == ["duplicate", "stored"]
     assert store.get_user("ann").interaction_count == 3
     assert store.get_user("bob") is None
     assert store.get_content("barn").popularity == 2
@@ -134,3 +132,34 @@ def test_taking_back_an_event_costs_a_rebuild_only_where_little_is_left(store, i
     assert store.rebuild_user("ann").sums is None
     assert not store.delete_interaction("1")
     assert store.get_content("barn").popularity == 0
+
+
+def test_an_event_id_is_that_of_one_event(store, item, event):
+    store.put_content([item("barn"), item("hall")])
+    first = event("1", time_us=5, duration_ms=7, device="ios", context=b'{"a":1,"b":2}')
+    assert store.add_interactions([first]) == ["stored"]
+    same = {"time_us": 5, "duration_ms": 7, "device": "ios", "context": b'{"b":2,"a":1}'}
+    assert (
+        store.add_interactions([first, event("1", **same), event("1", **same | {"time_us": 9}, timed=False)])
+        == ["duplicate"] * 3
+    )
+    for differs, other in {
+        ("user_id",): event("1", user="bob", **same),
+        ("content_id",): event("1", content="hall", **same),
+        ("type",): event("1", type="save", **same),
+        ("timestamp",): event("1", **same | {"time_us": 6}),
+        ("duration_ms",): event("1", **same | {"duration_ms": None}),
+        ("device",): event("1", **same | {"device": "web"}),
+        ("context",): event("1", **same | {"context": None}),
+        ("user_id", "type"): event("1", user="bob", type="skip", **same),
+    }.items():
+        assert store.add_interactions([other, event("2", time_us=1)])[0] == Conflict(differs)
+    assert store.counts().interactions == 2
+    # Within a call as between: the first is stored.
+    assert store.add_interactions([event("3"), event("3", user="bob"), event("3")]) == [
+        "stored",
+        Conflict(("user_id",)),
+        "duplicate",
+    ]
+    store.delete_content("barn")
+    assert store.add_interactions([first, event("1", user="bob", **same)]) == ["duplicate", Conflict(("user_id",))]
