@@ -12,7 +12,7 @@ from runtime.catalog.item_fields import Content, content_labels, embedding_text,
 from runtime.models.embedder import EmbeddedText, Gone
 from runtime.serving.resources import Resources
 from runtime.store import Content as StoredContent
-from runtime.store import ContentItem, NewVector
+from runtime.store import ContentItem, NewVector, Unchanged
 
 log = logging.getLogger("vows")
 
