@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -20,7 +21,7 @@ import numpy as np
 from bench.case_result import Series
 from bench.cgroup import forget_cached, memory_limit
 from bench.closed_loop import closed_loop
-from bench.faults import shim
+from bench.faults import hostile, shim
 from bench.faults.kills import kill_repeatedly
 from bench.faults.model_runs import fail_each_run
 from bench.http_client import build_request
@@ -33,6 +34,7 @@ from bench.traffic import MixedTraffic
 
 PROGRAMS = ("fail_each_call_of_writes", "fail_each_call_of_copies")
 OVERLOAD_CLIENTS, OVERLOAD_S, OVERLOAD_MIB, OVERLOAD_DEADLINE_S = 64, 60.0, 180, 10.0
+HOSTILE_MIB = (256, 192)
 CATALOGUE = 60
 READ_EVERY_S = 5.0
 STOPS = 10
@@ -111,6 +113,31 @@ def measure_overload(conditions: Conditions, samples: Samples) -> None:
         samples.count("valid_status", int(answer.status == 200 or (refused and answer.retry_after)))
         if answer.status == 200:
             samples.add("accepted_ms", answer.elapsed_ms)
+
+
+def measure_hostile(conditions: Conditions, samples: Samples) -> None:
+    """Each kind of hostile client in turn, and all together, in a memory cgroup, beside an honest client."""
+    seconds = conditions.rounds(full=20, quick=1)
+    for limit_mib in HOSTILE_MIB[conditions.rounds(full=0, quick=1) :]:
+        with memory_limit(limit_mib) as group:
+            forget_cached([conditions.models])
+            with serving(conditions, group) as server:
+                _load_catalogue(server)
+                attacks = [[kind] for kind in hostile.KINDS.values()] + [list(hostile.KINDS.values())]
+                for name, kinds in zip([*hostile.KINDS, "all"], attacks, strict=True):
+                    failed = 0
+                    with contextlib.ExitStack() as stack:
+                        for kind in kinds:
+                            stack.enter_context(hostile.attack(server.port, kind))
+                        for succeeded, elapsed_ms in hostile.probe(server.port, seconds):
+                            samples.count("probes")
+                            samples.count("probes.200", int(succeeded))
+                            samples.add("probe_ms", elapsed_ms)
+                            failed += not succeeded
+                    samples.note(f"hostile.{limit_mib}.{name}.failed", failed)
+                samples.add("hostile_peak_rss_mib", server.memory().peak_rss_mib)
+                server.first_answer(build_request("GET", "/readyz"), limit_s=60)
+            samples.add("hostile_oom_kills", group.oom_kills())
 
 
 def measure_soak(conditions: Conditions, samples: Samples) -> None:
@@ -196,13 +223,17 @@ SUITE = Suite(
     "write, sync, truncation or rename of the store, and the N-th run of the model, fails once and for good, until a "
     "run meets no fault; each must return the right result or the named error, and keep everything acknowledged. "
     f"`overload`: {OVERLOAD_CLIENTS} clients, one core, a hard limit of {OVERLOAD_MIB} MiB; p95 is relative "
-    f"to the deadline of {OVERLOAD_DEADLINE_S:g} s. `soak`: mixed traffic; growth is the last quarter's median of "
+    f"to the deadline of {OVERLOAD_DEADLINE_S:g} s. `hostile`: clients that hold connections, heads, bodies and "
+    f"answers without using them, {hostile.CONNECTIONS} of each of {len(hostile.KINDS)} kinds in turn, then of all, under "
+    "hard limits of 256 and 192 MiB; an honest client makes a connection and asks for a vector every 20 ms. "
+    "`soak`: mixed traffic; growth is the last quarter's median of "
     "anonymous memory minus the second quarter's. `stop`: SIGTERM under load.",
     cases=(
         Case("kills", measure_kills, limit_s=3600),
         Case("calls", measure_calls, limit_s=900),
         Case("stop", measure_stops),
         Case("overload", measure_overload),
+        Case("hostile", measure_hostile, limit_s=1800),
         Case("soak", measure_soak, limit_s=7200),
     ),
     metrics=(
@@ -217,6 +248,10 @@ SUITE = Suite(
         Metric("faults.stop_status", "stop", "status", "higher", raw("exit_status"), "max"),
         Metric("faults.overload_valid_status_share", "overload", "share", "lower", share("valid_status", "answers")),
         Metric("faults.overload_accepted_share", "overload", "share", "lower", share("answers.200", "answers")),
+        Metric("faults.hostile_probe_success_share", "hostile", "share", "lower", share("probes.200", "probes")),
+        Metric("faults.hostile_probe_ms", "hostile", "ms", "higher", raw("probe_ms"), "p99"),
+        Metric("faults.hostile_peak_rss_mib", "hostile", "MiB", "higher", raw("hostile_peak_rss_mib"), "max"),
+        Metric("faults.hostile_oom_kills", "hostile", "kills", "higher", raw("hostile_oom_kills"), "max"),
         Metric("faults.overload_p95_to_deadline", "overload", "of deadline", "higher", p95_to_deadline),
         Metric("faults.overload_oom_kills", "overload", "processes", "higher", raw("oom_kills")),
         Metric("faults.overload_anonymous_mib", "overload", "MiB", "higher", raw("anonymous_mib")),
