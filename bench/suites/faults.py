@@ -224,8 +224,8 @@ SUITE = Suite(
     "run meets no fault; each must return the right result or the named error, and keep everything acknowledged. "
     f"`overload`: {OVERLOAD_CLIENTS} clients, one core, a hard limit of {OVERLOAD_MIB} MiB; p95 is relative "
     f"to the deadline of {OVERLOAD_DEADLINE_S:g} s. `hostile`: clients that hold connections, heads, bodies and "
-    f"answers without using them, {hostile.CONNECTIONS} of each of {len(hostile.KINDS)} kinds in turn, then of all, under "
-    "hard limits of 256 and 192 MiB; an honest client makes a connection and asks for a vector every 20 ms. "
+    f"answers without using them, {hostile.CONNECTIONS} of each of {len(hostile.KINDS)} kinds in turn and then of all, "
+    "under hard limits of 256 and 192 MiB; an honest client makes a connection and asks for a vector every 20 ms. "
     "`soak`: mixed traffic; growth is the last quarter's median of "
     "anonymous memory minus the second quarter's. `stop`: SIGTERM under load.",
     cases=(
