@@ -11,6 +11,7 @@ from runtime.http.errors import ApiError
 SMALL_BYTES = 64 * 1024
 ROOM_WAIT_S = 2.0  # for others to end, before a request is refused
 _LOOK_EVERY_S = 0.1
+_MAX_WAITING = 16  # requests; each takes a place among those that are served
 
 
 class BodyBudget:
@@ -26,6 +27,7 @@ class BodyBudget:
         self.held_bytes = 0
         self.make_room: Callable[[], bool] = lambda: False
         self.large_bytes = total_bytes - min(total_bytes // 8, total_bytes - max_body_bytes)
+        self.waiting = 0  # requests, for room
         self.growing = False  # a request that holds bytes waits for more
         self._released: asyncio.Future[None] | None = None
 
@@ -110,10 +112,13 @@ class HeldBytes:
         # Of several that wait for more with something in hand, each waits for what the others hold: one waits longest.
         first = self._bytes > 0 and not budget.growing
         budget.growing = budget.growing or first
+        budget.waiting += 1
         try:
-            if await self._got(size, ROOM_WAIT_S if first or not self._bytes else ROOM_WAIT_S / 2):
+            within_s = ROOM_WAIT_S if first or not self._bytes else ROOM_WAIT_S / 2
+            if budget.waiting <= _MAX_WAITING and await self._got(size, within_s):
                 return
         finally:
+            budget.waiting -= 1
             if first:
                 budget.growing = False
         raise ApiError(
