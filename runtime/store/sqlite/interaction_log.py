@@ -28,6 +28,7 @@ from runtime.store.sqlite.attribution import answered_exposure
 from runtime.store.sqlite.content_table import decode, forget_unused_id
 
 ENGAGED = ",".join(str(code) for code, type in enumerate(TYPES) if STRENGTHS[type])  # codes, for statements
+_decode_ids = msgspec.json.Decoder(list[str]).decode
 _CODES = {type: code for code, type in enumerate(TYPES)}
 
 
@@ -228,14 +229,16 @@ def newest(connection: sqlite3.Connection, user_id: str, limit: int) -> UserHist
 
 
 def recent(connection: sqlite3.Connection, user_id: str, limit: int) -> RecentEvents:
-    rows = connection.execute(
-        """SELECT c.id, l.type FROM interactions l JOIN content_ids c ON c.key = l.content
-        WHERE l.user = (SELECT key FROM users WHERE id = ?)
-        ORDER BY l.time_us DESC, l.sequence DESC LIMIT ?""",
+    # As two texts, not as rows: 256 events in 0.10 ms instead of 0.15
+    ids, codes = connection.execute(
+        """SELECT json_group_array(id), group_concat(type, '') FROM (
+            SELECT c.id, l.type FROM interactions l JOIN content_ids c ON c.key = l.content
+            WHERE l.user = (SELECT key FROM users WHERE id = ?)
+            ORDER BY l.time_us DESC, l.sequence DESC LIMIT ?)""",
         (user_id, limit),
-    ).fetchall()
-    ids, codes = zip(*reversed(rows), strict=True) if rows else ((), ())
-    return RecentEvents(list(ids), np.array(codes, np.int8))
+    ).fetchone()
+    digits = np.frombuffer((codes or "").encode(), np.uint8)
+    return RecentEvents(_decode_ids(ids)[::-1], (digits[::-1] - ord("0")).astype(np.int8))
 
 
 def item_counts(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, decayed.Counts]:

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from runtime.personalization.actions import TYPES
+
 
 @pytest.fixture
 def history(store, item, event):
@@ -72,3 +74,17 @@ def test_a_page_of_the_catalogue_ends_before_it_holds_too_many_bytes(store, item
     assert [one.id for one in page] == ["item-0", "item-1"]
     page, after = store.list_content(after=after, limit=5, max_bytes=10)  # the first is there whatever its size
     assert [one.id for one in page] == ["item-2"]
+
+
+def test_the_newest_events_come_oldest_first_by_their_own_time(store, event, item):
+    """Ids of every kind, and content that is gone: all are in what is read."""
+    ids = ["barn", 'a "quoted" id', "back\\slash", "çé日本"]
+    store.put_content([item(id) for id in ids])
+    types = ("skip", "view", "save", "share")
+    events = [event(str(n), "ann", id, types[n], 1_000 - n) for n, id in enumerate(ids)]
+    store.add_interactions([*events, event("tie", "ann", "barn", "save", 1_000)])
+    store.delete_content("back\\slash")
+    found = store.recent("ann", 4)
+    assert found.content_ids == ["back\\slash", 'a "quoted" id', "barn", "barn"]
+    assert [TYPES[code] for code in found.action] == ["save", "view", "skip", "save"]
+    assert len(store.recent("nobody", 4).content_ids) == len(store.recent("nobody", 4).action) == 0
