@@ -31,11 +31,11 @@ def answer(connection: socket.socket) -> tuple[int, bytes, bytes]:
     received = b""
     try:
         while b"\r\n\r\n" not in received:
-            received += _more(connection)
+            received += more(connection)
         head, _, body = received.partition(b"\r\n\r\n")
         length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
         while len(body) < length:
-            body += _more(connection)
+            body += more(connection)
     except ConnectionError:
         return 0, received, b""
     assert len(body) == length, "two answers at once: read them with answers()"
@@ -73,7 +73,8 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
-def _more(connection: socket.socket) -> bytes:
+def more(connection: socket.socket) -> bytes:
+    """The next bytes. Raises ConnectionError where the server has closed."""
     chunk = connection.recv(65_536)
     if not chunk:
         raise ConnectionError

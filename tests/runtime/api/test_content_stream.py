@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from tests.raw_http import more
+
 NDJSON = {"content-type": "application/x-ndjson", "accept": "application/x-ndjson"}
 
 
@@ -82,13 +84,13 @@ def test_progress_comes_while_the_body_is_still_sent_and_others_are_served(share
         connection.sendall(b"%x\r\n%s\r\n" % (len(part), part))
         received = b""
         while b'"progress"' not in received:
-            received += connection.recv(65_536)
+            received += more(connection)
         assert b" 200 " in received.split(b"\r\n")[0]
         assert shared_server.client.post("/embed", json={"text": "meanwhile"}).status_code == 200
         assert shared_server.client.get("/content/slow-0").status_code == 200  # what progress counts is there
         connection.sendall(b"0\r\n\r\n")
         while b'"done"' not in received:
-            received += connection.recv(65_536)
+            received += more(connection)
     assert b'"created":1100' in received
 
 

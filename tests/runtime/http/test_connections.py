@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.raw_http import answer, answers, connect, is_closed, request, until
+from tests.raw_http import answer, answers, connect, is_closed, more, request, until
 
 EMBED = b'{"text":"a barn"}'
 QUICK = {"header_timeout_s": 0.5, "keep_alive_s": 3, "body_timeout_s": 0.5, "write_timeout_s": 0.5}
@@ -215,12 +215,12 @@ def test_an_answer_that_is_read_slowly_arrives_whole(stocked):
         connection.sendall(request("GET", "/content?limit=100&encoding_format=base64"))
         received = b""
         while b"\r\n\r\n" not in received or len(received) < 500_000:
-            received += connection.recv(16_384)
+            received += more(connection)
             time.sleep(0.01)
         head, _, body = received.partition(b"\r\n\r\n")
         length = int(re.search(rb"content-length: (\d+)", head).group(1))
         while len(body) < length:
-            body += connection.recv(65_536)
+            body += more(connection)
     assert len(json.loads(body)["items"]) > 10
 
 
