@@ -33,7 +33,8 @@ long evaluation can be done in pieces. The report and the model card are written
   vows-edge evaluate simulated                    held-out worlds {HELD_OUT_SEEDS}, all order strengths ω
   vows-edge evaluate --report-only                write the report again
 
-A recommender is named as module:function=argument; the function is called with the argument and a seed and returns it.
+A recommender is named as module:function=argument, the hybrid ranker as training.ranker.recommender:trained= and
+training.ranker.recommender:untrained=; the function is called with the argument and a seed and returns it.
 {{order_strength}} and {{seed}} in the argument are replaced, so each world can have its own checkpoint."""
 
 

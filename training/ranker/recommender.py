@@ -65,3 +65,13 @@ class Prior(Hybrid):
 
     def fit(self, train: Dataset, validation: Dataset) -> None:
         self.dataset = train
+
+
+def trained(argument: str, seed: int) -> Hybrid:
+    """For `evaluate --recommender training.ranker.recommender:trained=`: fitted to the split's own log."""
+    return Hybrid()
+
+
+def untrained(argument: str, seed: int) -> Prior:
+    """For `evaluate --recommender training.ranker.recommender:untrained=`."""
+    return Prior()

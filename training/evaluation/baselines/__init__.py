@@ -6,7 +6,7 @@ from training.evaluation.baselines.blend import Blend
 from training.evaluation.baselines.item_to_item import EASE, ItemKNN, Markov
 from training.evaluation.baselines.logistic import Logistic
 from training.evaluation.baselines.own_history import OwnHistory
-from training.evaluation.baselines.popularity import Popularity, RecentPopularity
+from training.evaluation.baselines.popularity import FreshPopularity, Popularity, RecentPopularity
 from training.evaluation.baselines.tuned import Tuned
 from training.evaluation.baselines.weighted_average import WeightedAverage
 from training.evaluation.protocol import PredictsActions, Recommender
@@ -14,9 +14,10 @@ from training.evaluation.protocol import PredictsActions, Recommender
 KNN_AND_MARKOV = "kNN + Markov"
 EVERYTHING = "blend: kNN + EASE + Markov + 7 days + average"
 RECENCY = "blend: 7 days + own history"
+FRESH = "blend: tuned window + own history + average"
 
 # Stronger than what the literature compares with: reported separately from the standard baselines.
-EXTENDED_BLENDS = (EVERYTHING, RECENCY)
+EXTENDED_BLENDS = (EVERYTHING, RECENCY, FRESH)
 # Strong baselines of sequential recommendation: differences to these are always reported.
 REFERENCE_BASELINES = (EASE.name, KNN_AND_MARKOV)
 # What is served without training: where the order of events does not matter, the sequence model should not differ
@@ -29,12 +30,14 @@ def ranking_baselines() -> list[Recommender]:
     parts."""
     knn, ease, markov = ItemKNN(), EASE(), Markov()
     recent, own, average = RecentPopularity(), OwnHistory(), WeightedAverage()
+    fresh = FreshPopularity()
     blends = [
         Blend(KNN_AND_MARKOV, [knn, markov]),
         Blend(RECENCY, [recent, own]),
+        Blend(FRESH, [fresh, own, average]),
         Blend(EVERYTHING, [knn, ease, markov, recent, average]),
     ]
-    return [Popularity(), recent, markov, own, knn, ease, ImplicitALS(), average, *blends]
+    return [Popularity(), recent, fresh, markov, own, knn, ease, ImplicitALS(), average, *blends]
 
 
 def action_baselines() -> list[PredictsActions]:
@@ -46,11 +49,13 @@ __all__ = [
     "EASE",
     "EVERYTHING",
     "EXTENDED_BLENDS",
+    "FRESH",
     "KNN_AND_MARKOV",
     "RECENCY",
     "REFERENCE_BASELINES",
     "SIMPLE",
     "Blend",
+    "FreshPopularity",
     "ImplicitALS",
     "ItemKNN",
     "ItemMajority",

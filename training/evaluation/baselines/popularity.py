@@ -53,3 +53,10 @@ class RecentPopularity(Tuned):
             order = engaged[np.argsort(log.time_us[engaged], kind="stable")]
             self._times, self._items, self._log = log.time_us[order], log.item[order], log
         return self._times, self._items
+
+
+class FreshPopularity(RecentPopularity):
+    """As `RecentPopularity`, with a tuned window: from an hour to a quarter of a year."""
+
+    name = "popularity, tuned window"
+    scored: ClassVar = {"days": (7.0, 1 / 24, 0.25, 1.0, 30.0, 90.0)}
