@@ -18,6 +18,7 @@ from runtime.api import (
     content_batch,
     embed,
     events,
+    experiments,
     interactions,
     listing,
     next_action,
@@ -54,6 +55,7 @@ from runtime.models.text_encoder import load_encoder
 from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
 from runtime.serving.catalog_search import Search
+from runtime.serving.experiments import ExperimentServing
 from runtime.serving.popularity import Popularity
 from runtime.serving.ranker import RankerServing
 from runtime.serving.reembedding import reembed
@@ -84,6 +86,7 @@ ENDPOINTS = [
     *rank.ENDPOINTS,
     *next_action.ENDPOINTS,
     *search.ENDPOINTS,
+    *experiments.ENDPOINTS,
     *openai.ENDPOINTS,
     *ops.ENDPOINTS,
     *pages.ENDPOINTS,
@@ -101,7 +104,7 @@ async def create_app(settings: Settings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        work = (reembed(state), state.sequence.watch(), state.ranker.watch())
+        work = (reembed(state), state.sequence.watch(), state.ranker.watch(), state.experiments.watch())
         background = [asyncio.create_task(one) for one in work]
         yield
         for task in background:
@@ -178,6 +181,8 @@ async def build_state(settings: Settings) -> State:
     await popularity.load()
     ranker = RankerServing(bundle_folders(settings.models_dir, RANKER), catalog)
     ranker.take_over()
+    live = ExperimentServing(store, settings)
+    await live.refresh()
     return State(
         settings=settings,
         embedder=Embedder(
@@ -198,6 +203,7 @@ async def build_state(settings: Settings) -> State:
         sequence=sequence,
         popularity=popularity,
         ranker=ranker,
+        experiments=live,
     )
 
 

@@ -158,6 +158,13 @@ class Settings:
         low=0,
         high=1,
     )
+    exposure_bytes: int = _setting(
+        256 * MiB,
+        "bytes",
+        "Disk for what experiments showed to whom, 400 to 4,000 a ranking; beyond it the oldest are deleted.",
+        low=0,
+    )
+    exposure_days: int = _setting(90, "days", "How long what experiments showed is kept.", low=1, high=3650)
     max_clock_skew_s: float = _setting(
         300.0, "seconds", "How far ahead of this machine's clock an interaction's timestamp may be.", low=0
     )

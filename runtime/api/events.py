@@ -1,6 +1,6 @@
-"""The interaction log as training reads it."""
+"""The interaction log, and what experiments showed, as training reads them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 from typing import Annotated
 
@@ -13,26 +13,29 @@ from runtime.api.content import utc
 from runtime.http.endpoint import Endpoint
 from runtime.http.media import NDJSON
 from runtime.personalization.actions import InteractionType
-from runtime.serving.interactions import export
+from runtime.serving.interactions import export, export_exposures
 from runtime.state import State
-from runtime.store import LoggedInteraction
+from runtime.store import LoggedExposure, LoggedInteraction
 
 # Reserved for a page of events that each have the largest context.
 _PAGE_BYTES = 1 << 20
 
 _encode = msgspec.json.Encoder()
+_decode_items = msgspec.json.Decoder(list[tuple[str, float]]).decode
 
 
 class ExportQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`after`: the `sequence` of the last event that was read before; `limit`: the most events to send."""
+    """`after`: the `sequence` of the last event that was read before; `limit`: the most events to send.
+    `exposures_after`: send what experiments showed too, behind this `sequence` of theirs, after the events."""
 
     after: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     limit: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
+    exposures_after: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
 
 
-class ExportedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+class ExportedEvent(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="interaction"):
     """An event as it was sent, with its time of arrival (`received_at`) and position in the log. `sequence` rises and
-    is never used twice; `context` is the JSON that was sent."""
+    is never used twice; `context` is the JSON that was sent. `ranking_id`: the exposure that it answers."""
 
     sequence: int
     event_id: str
@@ -44,27 +47,58 @@ class ExportedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     duration_ms: int | None = None
     device: str | None = None
     context: msgspec.Raw | None = None
+    ranking_id: str | None = None
+
+
+class ShownItem(msgspec.Struct, frozen=True):
+    """`propensity`: the probability of the item at its position, given those before it."""
+
+    id: str
+    position: int
+    propensity: float
+
+
+class ExportedExposure(msgspec.Struct, frozen=True, tag_field="kind", tag="exposure"):
+    """A ranking that was shown within an experiment; `sequence` is its position among exposures."""
+
+    sequence: int
+    ranking_id: str
+    user_id: str
+    experiment: str
+    period: int
+    arm: str
+    model_version: str
+    timestamp: datetime
+    items: list[ShownItem]
 
 
 async def get_events_export(state: State, request: Request, query: ExportQuery) -> StreamingResponse:
     """One JSON object a line, in the order of the log, up to its end. The last line's `sequence` is where the next
     export continues; an interrupted response is continued in the same way. Deleted users and undone events are not
-    included."""
+    included. Exposures follow the events, with a `sequence` of their own."""
     pages = export(state, after=query.after, limit=query.limit)
     first: list[LoggedInteraction] = await anext(pages, [])  # a failure is an answer, before the stream begins
-    return StreamingResponse(_lines(first, pages), media_type=NDJSON)
+    shown = None
+    if query.exposures_after is not None:
+        shown = export_exposures(state, after=query.exposures_after, limit=query.limit)
+    return StreamingResponse(_lines(first, pages, shown), media_type=NDJSON)
 
 
 async def _lines(
-    first: list[LoggedInteraction], others: AsyncIterator[list[LoggedInteraction]]
+    first: list[LoggedInteraction],
+    others: AsyncIterator[list[LoggedInteraction]],
+    shown: AsyncIterator[list[LoggedExposure]] | None,
 ) -> AsyncIterator[bytes]:
-    yield _encoded(first)
+    yield _encoded(map(_event, first))
     async for page in others:
-        yield _encoded(page)
+        yield _encoded(map(_event, page))
+    if shown is not None:
+        async for exposures in shown:
+            yield _encoded(map(_exposure, exposures))
 
 
-def _encoded(page: list[LoggedInteraction]) -> bytes:
-    return b"".join(_encode.encode(_event(one)) + b"\n" for one in page)
+def _encoded(lines: Iterable[ExportedEvent | ExportedExposure]) -> bytes:
+    return b"".join(_encode.encode(one) + b"\n" for one in lines)
 
 
 def _event(event: LoggedInteraction) -> ExportedEvent:
@@ -79,13 +113,29 @@ def _event(event: LoggedInteraction) -> ExportedEvent:
         duration_ms=event.duration_ms,
         device=event.device,
         context=None if event.context is None else msgspec.Raw(event.context),
+        ranking_id=event.ranking_id,
+    )
+
+
+def _exposure(shown: LoggedExposure) -> ExportedExposure:
+    items = _decode_items(shown.items)
+    return ExportedExposure(
+        sequence=shown.sequence,
+        ranking_id=shown.ranking_id,
+        user_id=shown.user_id,
+        experiment=shown.experiment,
+        period=shown.period,
+        arm=shown.arm,
+        model_version=shown.model_version,
+        timestamp=utc(shown.time_us),
+        items=[ShownItem(id, position, propensity) for position, (id, propensity) in enumerate(items, 1)],
     )
 
 
 ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "GET", "/events/export", get_events_export, "Export the interaction log",
-        query=ExportQuery, response=ExportedEvent, response_media=NDJSON, errors=(400, 422, 503),
+        query=ExportQuery, response=ExportedEvent | ExportedExposure, response_media=NDJSON, errors=(400, 422, 503),
         answer_bytes=lambda query: _PAGE_BYTES,
     ),
 ]  # fmt: skip

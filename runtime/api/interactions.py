@@ -28,6 +28,7 @@ class InteractionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     `context` is for the sequence model, such as {"days_to_wedding": 120}: names to numbers, strings, booleans, nulls.
     What /events/export adds to an event is ignored.
+    `ranking_id`: the ranking that it answers; without one it is the last that showed the content to the user.
     """
 
     user_id: Id
@@ -40,6 +41,8 @@ class InteractionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     context: dict[str, str | int | float | bool | None] | None = None
     sequence: ReadOnly = NOT_GIVEN
     received_at: ReadOnly = NOT_GIVEN
+    kind: ReadOnly = NOT_GIVEN
+    ranking_id: Id | None = None
 
 
 class InteractionOutcome(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -4,13 +4,15 @@ import logging
 from math import ceil
 
 from runtime.catalog.catalog import CatalogFull
-from runtime.http.errors import ApiError, invalid
+from runtime.http.errors import ApiError, invalid, not_found
 from runtime.models.embedder import BatchTooLarge, ClientGone
 from runtime.models.scheduler import QueueFull
 from runtime.models.text_encoder import ModelFailed
 from runtime.models.worker_pool import DeadlineExceeded
 from runtime.serving.candidates import InvalidVector
 from runtime.serving.content import BlankContent, NotEmbedded
+from runtime.serving.experiment_state import InvalidExperiment
+from runtime.serving.experiments import ExperimentConflict, UnknownExperiment
 from runtime.serving.sequence import NotInstalled
 from runtime.serving.user_vectors import NoContent
 from runtime.serving.users import BlankPreferences
@@ -51,6 +53,12 @@ def problem(error: BaseException) -> ApiError | None:
             return invalid(str(error), "$")
         case BlankPreferences():
             return invalid(str(error), "$.preferences")
+        case UnknownExperiment():
+            return not_found("experiment", str(error))
+        case ExperimentConflict():
+            return ApiError(409, "experiment_conflict", str(error))
+        case InvalidExperiment():
+            return invalid(str(error), error.field)
         case NotEmbedded():
             return ApiError(503, "overloaded", str(error), retry_after_s=5)
     return None

@@ -17,7 +17,8 @@ from runtime.http.lenient import NOT_GIVEN, ReadOnly
 from runtime.personalization.actions import InteractionType
 from runtime.serving.candidates import OwnVector, only_ids
 from runtime.serving.explanations import Reason
-from runtime.serving.ranking import Model, Query, rank
+from runtime.serving.ranking import Model, Query
+from runtime.serving.shown_rankings import rank_shown
 from runtime.state import State
 
 MAX_CANDIDATES = 2_000
@@ -35,11 +36,11 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Exactly one of `user_id` and `embedding`. A candidate that is an id is stored content.
 
-    `model`: auto is hybrid for a user and simple for an embedding. hybrid scores what everybody does lately, what the
-    user did with the item, and content together; simple is the cosine with the average of the history; sequence is the
-    cosine with the trained model's vector of what the user wants now, on `device` or else the last one they used, and
-    `embedding` has its length then. `at`: rank as of then, from events before it; by the hybrid model, and where
-    VOWS_ALLOW_AT is set.
+    `model`: auto is, for a user, the arm of their experiment, else what was promoted, else hybrid; for an embedding it
+    is simple. hybrid scores what everybody does lately, what the user did with the item, and content together; simple
+    is the cosine with the average of the history; sequence is the cosine with the trained model's vector of what the
+    user wants now, on `device` or else the last one they used, and `embedding` has its length then. `at`: rank as of
+    then, from events before it; by the hybrid model, and where VOWS_ALLOW_AT is set.
     """
 
     model: Model = "auto"
@@ -91,6 +92,7 @@ class RankResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     where asked for, in the order of `ranked`; none where the vector comes from no interactions (see `source`).
 
     `fallback`: why the simple model was used although sequence was requested; `model_version` names the one used.
+    `ranking_id`, `experiment`, `arm`: where the user takes part in an experiment; send the first with interactions.
     """
 
     model_version: str
@@ -100,6 +102,9 @@ class RankResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     unknown: list[str]
     explanations: list[Explanation] | None = None
     fallback: str | None = None
+    ranking_id: str | None = None
+    experiment: str | None = None
+    arm: str | None = None
 
 
 async def post_rank(state: State, request: Request, body: RankRequest, query: RankQuery) -> RankResponse:
@@ -116,18 +121,15 @@ async def post_rank(state: State, request: Request, body: RankRequest, query: Ra
         raise invalid("only the hybrid model can rank a user as of another time", "$.at")
     if body.user_id is not None:
         check_id(body.user_id, "$.user_id")
-    ranking = await rank(
-        state,
-        Query(
-            model=body.model,
-            user_id=body.user_id,
-            embedding=body.embedding,
-            device=body.device,
-            at_us=as_of(state, body.at, "$.at"),
-        ),
-        checked(body.candidates),
-        top=body.top_k,
-        explained=query.explain,
+    ranking_query = Query(
+        model=body.model,
+        user_id=body.user_id,
+        embedding=body.embedding,
+        device=body.device,
+        at_us=as_of(state, body.at, "$.at"),
+    )
+    ranking, shown = await rank_shown(
+        state, ranking_query, checked(body.candidates), top=body.top_k, explained=query.explain
     )
     ids = candidate_ids(body.candidates)
     scores = list(map(Score, ids, ranking.scores))
@@ -148,6 +150,7 @@ async def post_rank(state: State, request: Request, body: RankRequest, query: Ra
         unknown=ranking.unknown,
         explanations=explanations,
         fallback=ranking.fallback,
+        **({} if shown is None else shown._asdict()),
     )
 
 

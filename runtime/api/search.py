@@ -13,8 +13,9 @@ from runtime.http.errors import invalid, not_found
 from runtime.http.ids import path_id
 from runtime.personalization.actions import InteractionType
 from runtime.serving.catalog_search import Found
-from runtime.serving.recommendations import Model, recommend
+from runtime.serving.recommendations import Model
 from runtime.serving.search import search_text, similar_items
+from runtime.serving.shown_rankings import recommend_shown
 from runtime.state import State
 from runtime.system.text import visible
 
@@ -88,10 +89,14 @@ class SearchResults(Results, frozen=True):
     truncated: bool
 
 
-class Recommendations(Results, frozen=True):
-    """As other results; `source` says what the user's vector is made of: history, preferences or popular."""
+class Recommendations(Results, frozen=True, omit_defaults=True):
+    """As other results; `source` says what the user's vector is made of: history, preferences or popular. `ranking_id`,
+    `experiment` and `arm` are as in /rank."""
 
     source: str
+    ranking_id: str | None = None
+    experiment: str | None = None
+    arm: str | None = None
 
 
 async def post_search(state: State, request: Request, body: SearchRequest) -> SearchResults:
@@ -121,7 +126,7 @@ async def get_recommendations(state: State, request: Request, query: Recommendat
     those before it (maximal marginal relevance)."""
     if query.at is not None and query.model == "simple":
         raise invalid("only the hybrid model can rank as of another time", "at")
-    found, source, version = await recommend(
+    (found, source, version), shown = await recommend_shown(
         state,
         path_id(request),
         query.top_k,
@@ -131,7 +136,8 @@ async def get_recommendations(state: State, request: Request, query: Recommendat
         diversity=query.diversity,
         at_us=as_of(state, query.at, "at"),
     )
-    return Recommendations(_results(found), found.matched, version, source)
+    within = {} if shown is None else shown._asdict()
+    return Recommendations(_results(found), found.matched, version, source, **within)
 
 
 def _excluded(query: RecommendationsQuery) -> frozenset[InteractionType]:

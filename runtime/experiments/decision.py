@@ -132,8 +132,8 @@ def compare(control: ArmCounts, treatment: ArmCounts, weight: float, rules: Rule
     means = _mean(control, rules.metric), _mean(treatment, rules.metric)
     known = bool(control.closed and treatment.closed)
     return Comparison(
-        lift=means[1].mean / means[0].mean - 1 if known and means[0].total else None,
-        lift_interval=_lift(control, treatment, weight, rules.metric, alpha),
+        lift=lift(control, treatment, rules.metric),
+        lift_interval=interval_of_lift(control, treatment, weight, rules.metric, alpha),
         difference=means[1].mean - means[0].mean if known else None,
         difference_interval=difference_interval(*means, alpha),
         guardrails=watched(control, treatment, weight, rules.guardrails, alpha),
@@ -169,7 +169,7 @@ def users_needed(control: ArmCounts, treatment: ArmCounts, weight: float, rules:
 
     def decided(factor: float) -> bool:
         scaled = [_scaled(arm, factor) for arm in (control, treatment)]
-        interval = _lift(scaled[0], scaled[1], weight, rules.metric, alpha)
+        interval = interval_of_lift(scaled[0], scaled[1], weight, rules.metric, alpha)
         return interval.lower > rules.min_lift or interval.upper < 0
 
     if not closed or decided(1.0):
@@ -186,7 +186,14 @@ def users_needed(control: ArmCounts, treatment: ArmCounts, weight: float, rules:
     return math.ceil((high - 1) * closed)
 
 
-def _lift(control: ArmCounts, treatment: ArmCounts, weight: float, metric: Metric, alpha: float) -> Interval:
+def lift(control: ArmCounts, treatment: ArmCounts, metric: Metric) -> float | None:
+    """Of the treatment's mean outcome over the control's; None before there are any."""
+    means = _mean(control, metric), _mean(treatment, metric)
+    return means[1].mean / means[0].mean - 1 if treatment.closed and control.closed and means[0].total else None
+
+
+def interval_of_lift(control: ArmCounts, treatment: ArmCounts, weight: float, metric: Metric, alpha: float) -> Interval:
+    """Where the lift is, at every moment at once, with probability 1 − alpha."""
     if metric == "engaged":
         return lift_interval(control.engaged, treatment.engaged, weight, alpha)
     if min(control.closed, treatment.closed) < LEAST_USERS:

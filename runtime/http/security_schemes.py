@@ -18,7 +18,7 @@ def guarded(document: dict[str, Any], *, keys: bool, limited: bool) -> dict[str,
         content = {JSON: {"schema": {"$ref": f"#/components/schemas/{error}"}}}
         for operation in item.values():
             statuses = [] if operation["x-needs"] == "health" or not limited else [429]
-            if keys and operation["x-needs"] in ("read", "write"):
+            if keys and operation["x-needs"] in ("read", "write", "admin"):
                 operation["security"] = [{scheme: []} for scheme in _SCHEMES]
                 statuses += [401, 403]
             for status in statuses:

@@ -10,12 +10,15 @@ import msgspec
 
 from runtime.personalization.actions import InteractionType
 from runtime.serving.resources import Resources
-from runtime.store import AddOutcome, Interaction, LoggedInteraction
+from runtime.store import AddOutcome, Interaction, LoggedExposure, LoggedInteraction
 
 MAX_CONTEXT_BYTES = 4_096
 
 # Events of an export held at once: 50 KB where they are plain.
 EXPORT_PAGE = 128
+
+# Exposures of one held at once: up to 30 KB each.
+EXPOSURES_PAGE = 32
 
 _encode = msgspec.json.Encoder().encode
 
@@ -39,6 +42,7 @@ class Reported(NamedTuple):
     duration_ms: int | None
     device: str | None
     context: dict[str, str | int | float | bool | None] | None
+    ranking_id: str | None
 
 
 def interaction(reported: Reported, *, now_us: int, max_clock_skew_s: float) -> Interaction:
@@ -64,6 +68,7 @@ def interaction(reported: Reported, *, now_us: int, max_clock_skew_s: float) -> 
         device=reported.device,
         context=context,
         timed=reported.time_us is not None,
+        ranking_id=reported.ranking_id,
     )
 
 
@@ -102,6 +107,22 @@ async def export(resources: Resources, *, after: int, limit: int | None) -> Asyn
         if page:
             yield page
         if len(page) < EXPORT_PAGE:
+            return
+        after, left = page[-1].sequence, None if left is None else left - len(page)
+        await asyncio.sleep(0)
+
+
+async def export_exposures(
+    resources: Resources, *, after: int, limit: int | None
+) -> AsyncIterator[list[LoggedExposure]]:
+    """What experiments showed, from the exposure behind sequence `after`; as `export`. Raises StoreError."""
+    left = limit
+    while left != 0:
+        size = EXPOSURES_PAGE if left is None else min(EXPOSURES_PAGE, left)
+        page = await resources.store.exposures(after=after, limit=size)
+        if page:
+            yield page
+        if len(page) < EXPOSURES_PAGE:
             return
         after, left = page[-1].sequence, None if left is None else left - len(page)
         await asyncio.sleep(0)

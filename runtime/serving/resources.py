@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from runtime.catalog.catalog import Catalog
 from runtime.models.embedder import Embedder
 from runtime.serving.catalog_search import Search
+from runtime.serving.experiments import ExperimentServing
 from runtime.serving.popularity import Popularity
 from runtime.serving.ranker import RankerServing
 from runtime.serving.sequence import SequenceServing
@@ -26,6 +27,7 @@ class Resources:
     sequence: SequenceServing
     popularity: Popularity
     ranker: RankerServing
+    experiments: ExperimentServing
     # One user's whole history is read at a time: the memory of one (memory_budget.py) is then all that is needed.
     history_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     # One change of an item, and of a user's preferences, at a time.

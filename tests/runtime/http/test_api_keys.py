@@ -16,6 +16,7 @@ def test_a_made_key_is_found_by_its_entry():
     assert len(keys) == 2
     assert (keys.find(key).name, keys.find(key).scopes) == ("feed", {"read"})
     assert keys.find(other).scopes == {"read", "write"}
+    assert ApiKeys.parse(entry("ops", "admin", key)).find(key).scopes == {"read", "write", "admin"}
     assert keys.find(make_key()) is None
     assert keys.find("") is None
 
@@ -32,7 +33,7 @@ def test_nothing_but_the_digest_is_kept():
     [
         "feed",
         "feed:read",
-        "feed:admin:" + "0" * 64,
+        "feed:root:" + "0" * 64,
         "feed:write+read:" + "0" * 64,
         "a name:read:" + "0" * 64,
         "feed:read:" + "0" * 63,
