@@ -73,9 +73,7 @@ class Remote:
                 content = response.read()
             except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
-                raise TransferError(
-                    f"no answer from {self.url}: {error}; import again, nothing is stored twice"
-                ) from None
+                raise TransferError(f"no answer from {self.url}: {error}; try again, nothing is stored twice") from None
             if response.status < 300:
                 return content
             if response.status not in (429, 503) or not left:

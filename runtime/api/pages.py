@@ -42,7 +42,7 @@ _DOCS = _COMMON | {
 
 @cache
 def _files() -> dict[str, tuple[bytes, str]]:
-    """Bytes and media type of the page's files, 50 KB in all, held once one of them was asked for."""
+    """Bytes and media type of the page's files, 60 KB in all, held once one of them was asked for."""
     return {path.name: (path.read_bytes(), KINDS[path.suffix]) for path in FOLDER.iterdir() if path.suffix in KINDS}
 
 

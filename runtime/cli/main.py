@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from runtime import VERSION
-from runtime.cli import backup, doctor, extras, import_data, key, models, serve
+from runtime.cli import backup, doctor, experiments, extras, import_data, key, models, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vows-edge {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (serve, doctor, key, backup, import_data, models):
+    for module in (serve, doctor, key, backup, import_data, models, experiments):
         module.add_command(commands)
     for name, command in extras.COMMANDS.items():
         commands.add_parser(name, help=command.help, add_help=False)
