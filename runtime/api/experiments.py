@@ -247,24 +247,24 @@ ENDPOINTS: list[Endpoint[State]] = [
         "GET", "/experiments", get_experiments, "List experiments", response=ExperimentList,
     ),
     Endpoint(
-        "PUT", "/experiments/{id}", put_experiment, "Define and run an experiment", request=Definition,
+        "PUT", "/experiments/{id:path}", put_experiment, "Define and run an experiment", request=Definition,
         response=ExperimentResult, access="admin", errors=(400, 409, 413, 415, 422, 503), example=_EXAMPLE,
         answer_bytes=lambda body: _REPORT_BYTES,
     ),
     Endpoint(
-        "GET", "/experiments/{id}", get_experiment, "What an experiment has found", response=ExperimentResult,
+        "GET", "/experiments/{id:path}", get_experiment, "What an experiment has found", response=ExperimentResult,
         errors=(404, 422, 503), answer_bytes=lambda: _REPORT_BYTES,
     ),
     Endpoint(
-        "POST", "/experiments/{id}/stop", post_stop, "Stop an experiment", response=ExperimentSummary,
+        "POST", "/experiments/{id:path}/stop", post_stop, "Stop an experiment", response=ExperimentSummary,
         access="admin", errors=(404, 409, 422, 503),
     ),
     Endpoint(
-        "POST", "/experiments/{id}/promote", post_promote, "Promote an arm", query=PromoteQuery,
+        "POST", "/experiments/{id:path}/promote", post_promote, "Promote an arm", query=PromoteQuery,
         response=ExperimentSummary, access="admin", errors=(400, 404, 409, 422, 503), example={"arm": "treatment"},
     ),
     Endpoint(
-        "POST", "/experiments/{id}/rollback", post_rollback, "Undo a promotion", response=ExperimentSummary,
+        "POST", "/experiments/{id:path}/rollback", post_rollback, "Undo a promotion", response=ExperimentSummary,
         access="admin", errors=(404, 409, 422, 503),
     ),
 ]  # fmt: skip

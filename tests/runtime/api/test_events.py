@@ -38,7 +38,7 @@ def test_every_event_is_there_as_it_was_sent_and_in_order(shared_server_with_eve
     first = dict(lines[0])
     age = datetime.now(UTC) - datetime.fromisoformat(first.pop("received_at"))
     assert 0 <= age.total_seconds() < 600
-    assert first == {**full, "sequence": first["sequence"]}
+    assert first == {**full, "kind": "interaction", "sequence": first["sequence"]}
     sequences = [line["sequence"] for line in lines]
     assert sequences == sorted(set(sequences))
     assert "context" not in lines[1]

@@ -11,7 +11,7 @@ import pytest
 from runtime.app import ENDPOINTS
 from runtime.http.api_keys import entry, make_key
 
-READER, WRITER, OLD, NEW = (make_key() for _ in range(4))
+READER, WRITER, ADMIN, OLD, NEW = (make_key() for _ in range(5))
 HEALTH = {"/healthz", "/readyz"}
 OPEN = {"/docs", "/openapi.json", "/", "/page/{id}"}
 ORIGIN = "https://feed.example"
@@ -22,6 +22,7 @@ def shared_server_with_keys(start_server):
     keys = [
         entry("reader", "read", READER),
         entry("writer", "write", WRITER),
+        entry("operator", "admin", ADMIN),
         entry("both", "read+write", OLD),
         entry("both", "read+write", NEW),
     ]
@@ -50,10 +51,11 @@ def test_every_endpoint_but_health_and_the_static_pages_asks_for_a_key(shared_se
     assert answer.headers["www-authenticate"] == "Bearer"
     assert answer.json()["error"]["code"] == "invalid_api_key"
     assert ask(shared_server_with_keys, endpoint, **bearer(make_key())).status_code == 401
-    right, wrong = (READER, WRITER) if endpoint.needs == "read" else (WRITER, READER)
+    right, wrong = {"read": (READER, WRITER), "write": (WRITER, READER), "admin": (ADMIN, OLD)}[endpoint.needs]
     answer = ask(shared_server_with_keys, endpoint, **bearer(wrong))
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "insufficient_scope")
-    assert ask(shared_server_with_keys, endpoint, **bearer(right)).status_code not in (401, 403)
+    for good in (right, ADMIN):
+        assert ask(shared_server_with_keys, endpoint, **bearer(good)).status_code not in (401, 403)
 
 
 def test_what_changes_something_needs_write():
