@@ -27,8 +27,8 @@ class InteractionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """One event. `timestamp` defaults to now; `event_id` makes a retry safe and is generated if absent.
 
     `context` is for the sequence model, such as {"days_to_wedding": 120}: names to numbers, strings, booleans, nulls.
-    What /events/export adds to an event is ignored.
-    `ranking_id`: the ranking that it answers; without one it is the last that showed the content to the user.
+    `ranking_id`: the ranking that it answers; without one it is the last that showed the content to the user. What
+    /events/export adds to an event is ignored.
     """
 
     user_id: Id
@@ -39,10 +39,10 @@ class InteractionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     duration_ms: Annotated[int, Meta(ge=0, le=7 * 86_400_000)] | None = None
     device: Annotated[str, Meta(max_length=64)] | None = None
     context: dict[str, str | int | float | bool | None] | None = None
+    ranking_id: Id | None = None
     sequence: ReadOnly = NOT_GIVEN
     received_at: ReadOnly = NOT_GIVEN
     kind: ReadOnly = NOT_GIVEN
-    ranking_id: Id | None = None
 
 
 class InteractionOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -111,6 +111,8 @@ def _accepted(item: InteractionRequest, path: str, *, now_us: int, max_clock_ske
     check_id(item.content_id, f"{path}.content_id")
     if item.event_id is not None:
         check_id(item.event_id, f"{path}.event_id")
+    if item.ranking_id is not None:
+        check_id(item.ranking_id, f"{path}.ranking_id")
     try:
         return interaction(
             Reported(
@@ -122,6 +124,7 @@ def _accepted(item: InteractionRequest, path: str, *, now_us: int, max_clock_ske
                 duration_ms=item.duration_ms,
                 device=item.device,
                 context=item.context,
+                ranking_id=item.ranking_id,
             ),
             now_us=now_us,
             max_clock_skew_s=max_clock_skew_s,
