@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from inspect import isasyncgen, iscoroutine
 from typing import Any, TypeVar
 
@@ -13,13 +13,22 @@ T = TypeVar("T")
 
 
 class BlockingStore:
-    """The methods of a store, each run to its end on an event loop of its own; an iterator becomes a list.
+    """The methods of a store, each run to its end on an event loop; an iterator becomes a list.
 
-    `store` is the store itself, whose other attributes are here too.
+    `store` is the store itself, whose other attributes are here too. runner: the loop that the store's connections
+    belong to, which `close` ends; without one every call has a loop of its own.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, runner: asyncio.Runner | None = None) -> None:
         self.store = store
+        self._runner = runner
+
+    def run(self, call: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine that uses `store` returns."""
+        return asyncio.run(call) if self._runner is None else self._runner.run(call)
+
+    def close(self) -> None:
+        self.run(self.store.close())
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self.store, name)
@@ -29,8 +38,8 @@ class BlockingStore:
         def call(*arguments: Any, **options: Any) -> Any:
             result = member(*arguments, **options)
             if isasyncgen(result):
-                return asyncio.run(_listed(result))
-            return asyncio.run(result) if iscoroutine(result) else result
+                return self.run(_listed(result))
+            return self.run(result) if iscoroutine(result) else result
 
         return call
 

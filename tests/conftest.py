@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from bench.faults.shim import build
+from bench.postgres import PostgresServer
 from bench.suite import NotMeasured
 from runtime.models.bundle import Bundle
 from runtime.models.installed import PACKAGED, TEXT_ENCODER
@@ -85,6 +86,17 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return build(tmp_path_factory.mktemp("faults"))
     except NotMeasured as reason:
         pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real Postgres for the session: make a database of your own, and stop or start a server of your own."""
+    try:
+        server = PostgresServer(durable=False)
+    except NotMeasured as reason:
+        pytest.skip(str(reason))
+    with server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Durable state behind one small protocol; SQLite by default.
+"""Durable state behind one small protocol; SQLite by default, Postgres where several machines share it.
 
 What holds, once a write has returned: it survives the death of the process and, as far as the disk honours a sync, of
 the machine. `delete_user` holds for the bytes of the files too. A write that raises leaves the outcome open (the sync
@@ -14,6 +14,7 @@ from runtime.store.errors import (
     StoreFull,
     StoreIOError,
     StoreLocked,
+    StoreUnreachable,
 )
 from runtime.store.experiment_records import (
     ArmBucket,
@@ -80,6 +81,7 @@ __all__ = [
     "StoreFull",
     "StoreIOError",
     "StoreLocked",
+    "StoreUnreachable",
     "Unchanged",
     "UserHistory",
     "UserPreferences",

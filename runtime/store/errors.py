@@ -31,3 +31,7 @@ class StoreCorrupt(StoreError):
 
 class SchemaTooNew(StoreError):
     """The database was written by a newer version of this program."""
+
+
+class StoreUnreachable(StoreError):
+    """The database server does not answer. Reads and writes fail at once until it does; no restart is needed."""

@@ -198,6 +198,10 @@ class Store(Protocol):
         """Writes that were accepted and are not on the disk yet."""
         ...
 
+    def unavailable(self) -> str | None:
+        """Why durable state cannot be reached at the moment; None while it can."""
+        ...
+
     async def schema(self) -> list[str]:
         """Names of the migrations that the data has been through, oldest first."""
         ...

@@ -283,6 +283,9 @@ class SqliteStore(Store):
     def waiting_writes(self) -> int:
         return self.writer.waiting
 
+    def unavailable(self) -> str | None:
+        return None  # a disk that fails is reported by the statement that meets it
+
     async def schema(self) -> list[str]:
         return self._read(applied)
 

@@ -1,32 +1,52 @@
 """The implementations that the tests in this folder run on. The tests use the protocol alone."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from bench.blocking_store import BlockingStore
-from runtime.store import Store
+from bench.postgres import PostgresServer
+from runtime.store.postgres.store import open_store as open_postgres
 from runtime.store.sqlite.store import SqliteStore
 
 
 @dataclass(frozen=True)
 class Implementation:
-    """open: the store kept at a folder (or named after it), with the options of `open_store`. problems: what is wrong
-    with the data as it is stored, nothing if all is well."""
+    """open: the store kept at a folder (or named after it), with the options of `open_store`; it has a `check` that
+    lists what is wrong with the data as it is stored. examples: of a property, by what opening costs."""
 
     name: str
-    open: Callable[..., Store]
-    problems: Callable[[Store], list[str]]
+    open: Callable[..., BlockingStore]
+    examples: int
 
 
-IMPLEMENTATIONS = [Implementation("sqlite", SqliteStore, SqliteStore.check)]
+def _open_sqlite(folder: Path, **options: object) -> BlockingStore:
+    return BlockingStore(SqliteStore(folder, **options))
 
 
-@pytest.fixture(scope="session", params=IMPLEMENTATIONS, ids=lambda implementation: implementation.name)
+def _postgres(server: PostgresServer) -> Callable[..., BlockingStore]:
+    """A schema for each folder: making one takes a tenth of the time of a database."""
+    runner = asyncio.Runner()
+    server.execute("CREATE EXTENSION IF NOT EXISTS vector")
+
+    def open(folder: Path, **options: object) -> BlockingStore:
+        name = "s" + sha256(str(folder).encode()).hexdigest()[:16]
+        server.execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
+        store = runner.run(open_postgres(f"{server.url()}&search_path={name},public", **options))
+        return BlockingStore(store, runner)
+
+    return open
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
 def implementation(request):
-    return request.param
+    if request.param == "sqlite":
+        return Implementation("sqlite", _open_sqlite, examples=150)
+    return Implementation("postgres", _postgres(request.getfixturevalue("postgres_server")), examples=30)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +54,7 @@ def open_at(implementation):
     """Opens the store at a folder; options as of `SqliteStore`, with `dimensions` 4 where it is not given."""
 
     def open(folder: Path, **options: object) -> BlockingStore:
-        return BlockingStore(implementation.open(folder, **{"dimensions": 4, **options}))
+        return implementation.open(folder, **{"dimensions": 4, **options})
 
     return open
 

@@ -147,9 +147,16 @@ def assert_same(store, model):
     )
 
 
-@settings(max_examples=150, deadline=None)
-@given(operations)
-def test_every_answer_is_what_the_log_says(implementation, open_at, item, event, preferences, embedding, program):
+def test_every_answer_is_what_the_log_says(implementation, open_at, item, event, preferences, embedding):
+    @settings(max_examples=implementation.examples, deadline=None)
+    @given(operations)
+    def check(program):
+        compare(open_at, item, event, preferences, embedding, program)
+
+    check()
+
+
+def compare(open_at, item, event, preferences, embedding, program):
     with tempfile.TemporaryDirectory() as folder:
         store = open_at(Path(folder), decay_per_day=DECAY)
         model = Model()
@@ -191,5 +198,5 @@ def test_every_answer_is_what_the_log_says(implementation, open_at, item, event,
         store.close()
         store = open_at(Path(folder), decay_per_day=DECAY)
         assert_same(store, model)
-        assert implementation.problems(store.store) == []
+        assert store.check() == []
         store.close()

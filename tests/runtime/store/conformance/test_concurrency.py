@@ -12,7 +12,7 @@ def test_writes_take_effect_in_the_order_in_which_they_were_begun(store, item):
         outcomes = await asyncio.gather(*(store.store.put_content([item("barn", seed)]) for seed in range(50)))
         return outcomes, await store.store.get_content("barn")
 
-    outcomes, last = asyncio.run(many())
+    outcomes, last = store.run(many())
     assert outcomes == [["created"], *[["replaced"]] * 49]
     assert last.embedding.tolist() == item("barn", 49).embedding.tolist()
 
@@ -25,7 +25,7 @@ def test_a_write_is_read_as_soon_as_it_returned(store, item):
     async def many():
         return await asyncio.gather(*(write_and_read(n) for n in range(40)))
 
-    assert all(asyncio.run(many()))
+    assert all(store.run(many()))
 
 
 def test_a_cancelled_write_happened_whole_or_not_at_all(store, item, event):
@@ -37,7 +37,7 @@ def test_a_cancelled_write_happened_whole_or_not_at_all(store, item, event):
             write.cancel()
         return await asyncio.gather(*writes, return_exceptions=True)
 
-    results = asyncio.run(cancel_some())
+    results = store.run(cancel_some())
     logged = {entry.event_id for entry in store.log()}
     assert {str(n) for n, result in enumerate(results) if result == ["stored"]} <= logged
     assert {str(n) for n in range(1, 60, 2)} <= logged
@@ -66,7 +66,7 @@ def test_looking_up_many_ids_lets_other_tasks_run(store, item):
 
     asked = [(id, b'{"text":"barn"}') for id in ids]
     for read in (store.store.unchanged(asked, "bundle-1"), store.store.embeddings(ids)):
-        assert asyncio.run(turns_of_another_task(read)) >= 3
+        assert store.run(turns_of_another_task(read)) >= 3
 
 
 def test_a_closed_store_refuses(open_store, item):

@@ -1,0 +1,1 @@
+"""The store in a Postgres database that any number of machines share. Needs the extra `postgres` (asyncpg)."""

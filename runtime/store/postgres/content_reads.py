@@ -1,0 +1,121 @@
+"""Statements that read content and its vectors."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from runtime.personalization import popularity
+from runtime.store.postgres.connections import Connection
+from runtime.store.postgres.context import Context
+from runtime.store.postgres.ids import escape, escape_all, unescape
+from runtime.store.records import Content, Embedding, Popular, Vectors
+
+_COLUMNS = """i.id, c.fields, c.embedding, b.model_version, b.digest, c.tokens, c.truncated, t.popularity,
+    c.created_us, c.updated_us, c.hidden, c.key"""
+_TABLES = """content c JOIN content_ids i USING (key) JOIN content_totals t USING (key)
+    JOIN bundles b ON b.key = c.bundle"""
+
+
+async def get_some(connection: Connection, context: Context, ids: Sequence[str]) -> list[Content]:
+    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM {_TABLES} WHERE i.id = ANY($1::text[])", escape_all(ids))
+    found = {row["id"]: row for row in rows}
+    return [_content(context, found[stored]) for stored in escape_all(ids) if stored in found]
+
+
+async def hidden(connection: Connection, ids: Sequence[str]) -> set[str]:
+    rows = await connection.fetch(
+        "SELECT id FROM content JOIN content_ids USING (key) WHERE id = ANY($1::text[]) AND hidden", escape_all(ids)
+    )
+    return {unescape(row["id"]) for row in rows}
+
+
+async def page(
+    connection: Connection, context: Context, after: int, limit: int, max_bytes: int
+) -> tuple[list[Content], int | None]:
+    """The database adds up the sizes, so that what does not fit is never sent."""
+    rows = await connection.fetch(
+        f"""WITH sized AS MATERIALIZED (
+            SELECT key, row_number() OVER w AS row, sum(octet_length(fields)) OVER w AS bytes
+            FROM (SELECT key, fields FROM content WHERE key > $1 AND NOT hidden ORDER BY key LIMIT $2) first
+            WINDOW w AS (ORDER BY key))
+        SELECT {_COLUMNS}, (SELECT count(*) FROM sized) AS candidates FROM {_TABLES} JOIN sized s ON s.key = c.key
+        WHERE s.row = 1 OR (s.row < $2 AND s.bytes <= $3) ORDER BY c.key""",
+        after, limit + 1, max_bytes,
+    )  # fmt: skip
+    if not rows:
+        return [], None
+    more = rows[0]["candidates"] > len(rows)
+    return [_content(context, row) for row in rows], rows[-1]["key"] if more else None
+
+
+async def of_other_bundles(connection: Connection, context: Context, digest: str, limit: int) -> list[Content]:
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM {_TABLES} WHERE c.bundle IN (SELECT key FROM bundles WHERE digest <> $1) LIMIT $2",
+        digest, limit,
+    )  # fmt: skip
+    return [_content(context, row) for row in rows]
+
+
+async def vectors(
+    connection: Connection, context: Context, digest: str, after: int, rows: int
+) -> tuple[Vectors, int] | None:
+    """A page of a bundle's vectors and the `after` of the next one; None after the last."""
+    found = await connection.fetch(
+        """SELECT c.key, i.id, c.fields, c.embedding FROM content c JOIN content_ids i USING (key)
+        WHERE c.bundle IN (SELECT key FROM bundles WHERE digest = $1) AND c.key > $2 AND NOT c.hidden
+        ORDER BY c.key LIMIT $3""",
+        digest, after, rows,
+    )  # fmt: skip
+    if not found:
+        return None
+    embeddings = np.stack([context.column.decode(row["embedding"]) for row in found])
+    return Vectors([unescape(row["id"]) for row in found], [row["fields"] for row in found], embeddings), found[-1][0]
+
+
+async def embeddings(connection: Connection, context: Context, ids: Sequence[str]) -> dict[str, Embedding]:
+    rows = await connection.fetch(
+        "SELECT id, embedding FROM content JOIN content_ids USING (key) WHERE id = ANY($1::text[])", escape_all(ids)
+    )
+    return {unescape(row["id"]): context.column.decode(row["embedding"]) for row in rows}
+
+
+async def item_counts(connection: Connection, ids: Sequence[str]) -> dict[str, popularity.Counts]:
+    rows = await connection.fetch(
+        "SELECT id, counts FROM content_totals JOIN content_ids USING (key) "
+        "WHERE id = ANY($1::text[]) AND counts IS NOT NULL",
+        escape_all(ids),
+    )
+    return {unescape(row["id"]): np.array(row["counts"], np.float64) for row in rows}
+
+
+async def popular(connection: Connection, n: int) -> list[Popular]:
+    rows = await connection.fetch(
+        """SELECT i.id, t.popularity FROM content_totals t JOIN content_ids i USING (key)
+        WHERE EXISTS (SELECT 1 FROM content c WHERE c.key = t.key AND NOT c.hidden)
+        ORDER BY t.popularity DESC, t.key LIMIT $1""",
+        n,
+    )
+    return [Popular(unescape(row["id"]), row["popularity"]) for row in rows]
+
+
+async def get(connection: Connection, context: Context, id: str) -> Content | None:
+    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM {_TABLES} WHERE i.id = $1", escape(id))
+    return None if row is None else _content(context, row)
+
+
+def _content(context: Context, row: Any) -> Content:
+    id, fields, embedding, model_version, digest, tokens, truncated, popular, created_us, updated_us, hidden, *_ = row
+    return Content(
+        id=unescape(id),
+        fields=fields,
+        embedding=context.column.decode(embedding),
+        model_version=model_version,
+        bundle_digest=digest,
+        tokens=tokens,
+        truncated=truncated,
+        popularity=popular,
+        created_us=created_us,
+        updated_us=updated_us,
+        hidden=hidden,
+    )

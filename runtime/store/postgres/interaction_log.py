@@ -1,0 +1,289 @@
+"""Statements that change the event log, and what each event changes beside it.
+
+An event's sequence is its transaction's number, then its place in the transaction. Transactions commit in another order
+than they began, so the log is shown up to the oldest one that has not ended: below that nothing is added any more, and
+a reader who continues after the last sequence misses nothing.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.personalization import popularity as decayed
+from runtime.personalization import user_vector
+from runtime.personalization.actions import STRENGTHS, TYPES
+from runtime.personalization.user_vector import Sums
+from runtime.store.errors import StoreError
+from runtime.store.postgres.connections import Connection
+from runtime.store.postgres.content_table import forget_unused_ids
+from runtime.store.postgres.context import Context, count
+from runtime.store.postgres.formula import SEQUENCE_BITS
+from runtime.store.postgres.ids import escape, escape_all, escape_optional
+from runtime.store.records import AddOutcome, Embedding, Interaction
+
+MOST_EVENTS = 1 << SEQUENCE_BITS  # of one transaction
+CODES = {type: code for code, type in enumerate(TYPES)}
+ENGAGED = [code for code, type in enumerate(TYPES) if STRENGTHS[type]]
+_ROUNDS = 10
+_HALF_LIVES = len(decayed.HALF_LIVES_HOURS)
+
+_INSERT = f"""INSERT INTO interactions
+    (sequence, event_id, "user", content, type, time_us, received_us, duration_ms, device, context)
+    SELECT ((pg_current_xact_id()::text::bigint + added) << {SEQUENCE_BITS}) + n - 1, event_id, "user", content, type,
+        time_us, received_us, duration_ms, device, context
+    FROM log_epoch, unnest($1::text[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bigint[], $6::bigint[],
+        $7::bigint[], $8::text[], $9::bytea[]) WITH ORDINALITY AS
+        e (event_id, "user", content, type, time_us, received_us, duration_ms, device, context, n)
+    ORDER BY event_id ON CONFLICT (event_id) DO NOTHING RETURNING event_id"""
+
+_ADD_TOTALS = f"""WITH locked AS MATERIALIZED (
+        SELECT key FROM content_totals WHERE key = ANY($1::bigint[]) ORDER BY key FOR NO KEY UPDATE)
+    UPDATE content_totals t SET popularity = t.popularity + d.popularity, counts = vows_add_logs(t.counts, d.counts)
+    FROM (SELECT key, popularity, ARRAY[{", ".join(f"c{n}" for n in range(_HALF_LIVES))}] AS counts
+        FROM unnest($1::bigint[], $2::bigint[], {", ".join(f"${n + 3}::float8[]" for n in range(_HALF_LIVES))})
+        AS e (key, popularity, {", ".join(f"c{n}" for n in range(_HALF_LIVES))})) d
+    WHERE t.key = d.key AND t.key IN (SELECT key FROM locked)"""
+
+
+@dataclass(slots=True, eq=False)
+class User:
+    """A row that is locked. stale: the sums are not to be added to. created: by this transaction."""
+
+    key: int
+    stale: bool
+    created: bool
+    added: int = 0
+    received_us: int = 0
+    sums: Sums | None = None
+    changed: bool = False
+
+
+async def add(
+    connection: Connection, context: Context, events: Sequence[Interaction], received_us: Sequence[int]
+) -> list[AddOutcome]:
+    """Append at most MOST_EVENTS events. received_us: when each came."""
+    event_ids = escape_all(event.event_id for event in events)
+    content_ids = escape_all(event.content_id for event in events)
+    user_ids = escape_all(event.user_id for event in events)
+    contents = await _lock_contents(connection, context, set(content_ids))
+    taken = {
+        row["event_id"]
+        for row in await connection.fetch(
+            "SELECT event_id FROM interactions WHERE event_id = ANY($1::text[])", event_ids
+        )
+    }
+    outcomes: list[AddOutcome] = []
+    new: list[int] = []
+    for n, event_id in enumerate(event_ids):
+        if event_id in taken:
+            outcomes.append("duplicate")
+        elif content_ids[n] not in contents:
+            outcomes.append("unknown_content")
+        else:
+            outcomes.append("stored")
+            taken.add(event_id)
+            new.append(n)
+    if not new:
+        return outcomes
+    users = await lock_or_add_users(connection, context, {user_ids[n] for n in new})
+    inserted = {
+        row["event_id"]
+        for row in await connection.fetch(
+            _INSERT,
+            [event_ids[n] for n in new],
+            [users[user_ids[n]].key for n in new],
+            [contents[content_ids[n]][0] for n in new],
+            [CODES[events[n].type] for n in new],
+            [events[n].time_us for n in new],
+            [received_us[n] for n in new],
+            [events[n].duration_ms for n in new],
+            [escape_optional(events[n].device) for n in new],
+            [events[n].context for n in new],
+        )
+    }
+    for n in new:
+        if event_ids[n] not in inserted:  # another machine stored it a moment ago
+            outcomes[n] = "duplicate"
+    kept = [n for n in new if outcomes[n] == "stored"]
+    await _load_sums(connection, context, users)
+    for n in kept:
+        user, event = users[user_ids[n]], events[n]
+        user.added += 1
+        user.received_us = max(user.received_us, received_us[n])
+        strength = STRENGTHS[event.type]
+        if strength and not user.stale:
+            embedding = contents[content_ids[n]][1]
+            user.sums = user_vector.add(
+                user.sums, strength, embedding, event.time_us, decay_per_day=context.decay_per_day
+            )
+            user.changed = True
+    await _store_users(connection, context, list(users.values()))
+    await _add_totals(
+        connection,
+        np.array([contents[content_ids[n]][0] for n in kept], np.int64),
+        np.array([STRENGTHS[events[n].type] for n in kept], np.int64),
+        np.array([events[n].time_us for n in kept], np.int64),
+    )
+    await count(connection, context, "users", sum(user.created and user.added > 0 for user in users.values()))
+    await count(connection, context, "interactions", len(kept))
+    return outcomes
+
+
+async def delete(connection: Connection, context: Context, event_id: str, now_us: int) -> bool:
+    found = await connection.fetchrow('SELECT "user", content FROM interactions WHERE event_id = $1', escape(event_id))
+    if found is None:
+        return False
+    user_key, content_key = found
+    await connection.execute("SELECT 1 FROM content_ids WHERE key = $1 FOR KEY SHARE", content_key)
+    await connection.execute("SELECT 1 FROM users WHERE key = $1 FOR NO KEY UPDATE", user_key)
+    row = await connection.fetchrow(
+        """SELECT l.sequence, l.type, l.time_us, u.stale OR u.formula <> $4 AS stale, c.embedding, s.sums
+        FROM interactions l JOIN users u ON u.key = l."user" LEFT JOIN content c ON c.key = l.content
+        LEFT JOIN user_sums s ON s.key = l."user"
+        WHERE l.event_id = $1 AND l."user" = $2 AND l.content = $3""",
+        escape(event_id), user_key, content_key, context.formula,
+    )  # fmt: skip
+    if row is None:  # taken back by another machine meanwhile
+        return False
+    sequence, code, time_us, stale, embedding, stored = row
+    strength = STRENGTHS[TYPES[code]]
+    if strength and not stale and embedding is not None:  # without its content it is not in the sums
+        sums = None if stored is None else Sums.decode(stored, context.dimensions)
+        if sums is not None:
+            vector = context.column.decode(embedding)
+            sums = user_vector.remove(sums, strength, vector, time_us, decay_per_day=context.decay_per_day)
+        if sums is None:
+            stale = True
+        else:
+            await connection.execute("UPDATE user_sums SET sums = $2 WHERE key = $1", user_key, sums.encode())
+    await connection.execute("DELETE FROM interactions WHERE sequence = $1", sequence)
+    await connection.execute(
+        """UPDATE users SET interaction_count = interaction_count - 1, stale = $1,
+        last_updated_us = CASE WHEN interaction_count > 1 THEN greatest(last_updated_us, $2) END WHERE key = $3""",
+        stale, now_us, user_key,
+    )  # fmt: skip
+    await remove_from_totals(connection, {content_key: ([time_us] if strength else [], strength)})
+    await forget_unused_ids(connection, [content_key])
+    await count(connection, context, "interactions", -1)
+    return True
+
+
+async def remove_from_totals(connection: Connection, removed: dict[int, tuple[list[int], int]]) -> None:
+    """Take events that are deleted already off content: by its key the times of those with a strength, and the sum of
+    their strengths."""
+    rows = await connection.fetch(
+        "SELECT key, counts FROM content_totals WHERE key = ANY($1::bigint[]) ORDER BY key FOR NO KEY UPDATE",
+        list(removed),
+    )
+    changes = []
+    for key, stored in rows:
+        times_us, strength = removed[key]
+        counts = None if stored is None else np.array(stored, np.float64)
+        for time_us in times_us:
+            counts = None if counts is None else decayed.remove(counts, time_us)
+        if times_us and counts is None:
+            counts = decayed.from_log(await _engaged_times(connection, key))
+        kept = counts is not None and bool(counts[-1] > -np.inf)
+        changes.append((key, strength, counts.tolist() if kept and counts is not None else None))
+    await connection.executemany(
+        "UPDATE content_totals SET popularity = popularity - $2, counts = $3 WHERE key = $1", changes
+    )
+
+
+async def lock_or_add_users(connection: Connection, context: Context, ids: set[str]) -> dict[str, User]:
+    """The rows of users, by their id as it is stored, locked."""
+    wanted, created = sorted(ids), set()
+    for _ in range(_ROUNDS):  # one that was there may be deleted by who held it
+        rows = await connection.fetch(
+            """SELECT id, key, stale, formula, interaction_count FROM users
+            WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE""",
+            wanted,
+        )
+        if len(rows) == len(wanted):
+            return {
+                id: User(key, stale or (formula != context.formula and events > 0), key in created)
+                for id, key, stale, formula, events in rows
+            }
+        known = {row["id"] for row in rows}
+        created |= {
+            row["key"]
+            for row in await connection.fetch(
+                "INSERT INTO users (id, formula) SELECT id, $2 FROM unnest($1::text[]) id ORDER BY id "
+                "ON CONFLICT DO NOTHING RETURNING key",
+                [id for id in wanted if id not in known], context.formula,
+            )
+        }  # fmt: skip
+    raise StoreError(f"{len(ids)} users are created and deleted at once; repeat the request")
+
+
+async def _lock_contents(connection: Connection, context: Context, ids: set[str]) -> dict[str, tuple[int, Embedding]]:
+    """Key and vector of the content that is there, held as it is until the transaction ends."""
+    rows = await connection.fetch(
+        "SELECT id, key FROM content_ids WHERE id = ANY($1::text[]) ORDER BY id FOR KEY SHARE", list(ids)
+    )
+    id_of = {row["key"]: row["id"] for row in rows}
+    rows = await connection.fetch(  # a statement of its own: it sees what the locks had to wait for
+        "SELECT key, embedding FROM content WHERE key = ANY($1::bigint[])", list(id_of)
+    )
+    return {id_of[row["key"]]: (row["key"], context.column.decode(row["embedding"])) for row in rows}
+
+
+async def _load_sums(connection: Connection, context: Context, users: dict[str, User]) -> None:
+    by_key = {user.key: user for user in users.values() if not user.stale and not user.created}
+    if by_key:
+        rows = await connection.fetch("SELECT key, sums FROM user_sums WHERE key = ANY($1::bigint[])", list(by_key))
+        for key, sums in rows:
+            by_key[key].sums = Sums.decode(sums, context.dimensions)
+
+
+async def _store_users(connection: Connection, context: Context, users: list[User]) -> None:
+    added = [user for user in users if user.added]
+    changed = [user for user in users if user.changed and user.sums is not None]
+    await connection.execute(
+        """UPDATE users u SET interaction_count = interaction_count + d.added, stale = d.stale,
+            formula = CASE WHEN d.stale THEN u.formula ELSE $5 END,
+            last_updated_us = greatest(last_updated_us, d.received_us)
+        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::boolean[]) d (key, added, received_us, stale)
+        WHERE u.key = d.key""",
+        [user.key for user in added],
+        [user.added for user in added],
+        [user.received_us for user in added],
+        [user.stale for user in added],
+        context.formula,
+    )
+    await connection.execute(
+        """INSERT INTO user_sums (key, sums) SELECT * FROM unnest($1::bigint[], $2::bytea[])
+        ON CONFLICT (key) DO UPDATE SET sums = excluded.sums""",
+        [user.key for user in changed],
+        [user.sums.encode() for user in changed if user.sums is not None],
+    )
+    unused = [user.key for user in users if user.created and not user.added]
+    if unused:
+        await connection.execute("DELETE FROM users WHERE key = ANY($1::bigint[])", unused)
+
+
+async def _add_totals(
+    connection: Connection, keys: NDArray[np.int64], strengths: NDArray[np.int64], times_us: NDArray[np.int64]
+) -> None:
+    engaged = strengths > 0
+    if not engaged.any():
+        return
+    content, rows = np.unique(keys[engaged], return_inverse=True)
+    counts = decayed.no_counts(len(content))
+    decayed.add_all(counts, rows, times_us[engaged])
+    popularity: Counter[int] = Counter()
+    for key, strength in zip(keys.tolist(), strengths.tolist(), strict=True):
+        popularity[key] += strength
+    added = [popularity[key] for key in content.tolist()]
+    await connection.execute(_ADD_TOTALS, content.tolist(), added, *(column.tolist() for column in counts.T))
+
+
+async def _engaged_times(connection: Connection, content_key: int) -> NDArray[np.int64]:
+    rows = await connection.fetch(
+        "SELECT time_us FROM interactions WHERE content = $1 AND type = ANY($2::smallint[]) ORDER BY sequence",
+        content_key, ENGAGED,
+    )  # fmt: skip
+    return np.fromiter((row["time_us"] for row in rows), np.int64, len(rows))

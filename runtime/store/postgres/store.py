@@ -1,0 +1,303 @@
+"""The store in a Postgres database that machines share: one task that writes, a few connections that read."""
+
+import random
+import time
+from asyncio import sleep
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+
+from runtime.personalization import popularity
+from runtime.personalization.actions import DECAY_PER_DAY
+from runtime.store.errors import StoreError
+from runtime.store.postgres import check, content_reads, content_table, formula, log_reads, migrations
+from runtime.store.postgres import interaction_log as log
+from runtime.store.postgres import user_tables as users
+from runtime.store.postgres.connections import Connection, Connections, Pooler
+from runtime.store.postgres.context import Context
+from runtime.store.postgres.feed import ChangeFeed
+from runtime.store.postgres.vector_column import VectorColumn, find_kind, register
+from runtime.store.postgres.writer import Writer
+from runtime.store.protocol import Store
+from runtime.store.records import (
+    AddOutcome,
+    Content,
+    ContentItem,
+    Counts,
+    DeletedUser,
+    Embedding,
+    Interaction,
+    LoggedInteraction,
+    PastInteraction,
+    Popular,
+    Preferences,
+    PutOutcome,
+    RecentEvents,
+    Seen,
+    UserHistory,
+    UserPreferences,
+    UserState,
+    Vectors,
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_ROW_BYTES = 512  # what a queued record holds besides its texts and vectors, rounded up
+_OLDEST_SERVER = 140_000  # Postgres 14
+_IDS_AT_ONCE = 256
+_SHARDS = 32
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class PostgresStore(Store):
+    """See `Store`. Made by `open_store`; for one event loop.
+
+    While the server is away, reads and writes raise StoreUnreachable at once, and `unavailable` says why.
+    """
+
+    def __init__(self, connections: Connections, context: Context, clock_us: Callable[[], int]) -> None:
+        self.connections = connections
+        self.context = context
+        self.feed = ChangeFeed(connections)
+        self._clock_us = clock_us
+        self._writer = Writer(connections, context)
+
+    async def put_content(self, items: Sequence[ContentItem]) -> list[PutOutcome]:
+        for item in items:
+            self._check_vector(item.id, item.embedding)
+        now_us = self._clock_us()
+        return await self._writer.write(
+            lambda connection: content_table.put(connection, self.context, items, now_us),
+            bytes=sum(_ROW_BYTES + len(item.fields) + item.embedding.nbytes for item in items),
+        )
+
+    async def delete_content(self, id: str) -> bool:
+        return await self._writer.write(
+            lambda connection: content_table.delete(connection, self.context, id), bytes=_ROW_BYTES
+        )
+
+    async def hide_content(self, id: str, hidden: bool) -> bool:
+        return await self._writer.write(lambda connection: content_table.hide(connection, id, hidden), bytes=_ROW_BYTES)
+
+    async def add_interactions(self, interactions: Sequence[Interaction]) -> list[AddOutcome]:
+        """As `Store` says; more than 1,024 events are several transactions."""
+        now_us = self._clock_us()
+        outcomes: list[AddOutcome] = []
+        for start in range(0, len(interactions), log.MOST_EVENTS):
+            some = interactions[start : start + log.MOST_EVENTS]
+            size = sum(_ROW_BYTES + len(event.context or b"") for event in some)
+            outcomes += await self._writer.add(some, now_us, bytes=size)
+        return outcomes
+
+    async def delete_interaction(self, event_id: str) -> bool:
+        now_us = self._clock_us()
+        return await self._writer.write(
+            lambda connection: log.delete(connection, self.context, event_id, now_us), bytes=_ROW_BYTES
+        )
+
+    async def put_preferences(self, user_id: str, preferences: Preferences) -> None:
+        self._check_vector(user_id, preferences.embedding)
+        now_us = self._clock_us()
+        return await self._writer.write(
+            lambda connection: users.put_preferences(connection, self.context, user_id, preferences, now_us),
+            bytes=_ROW_BYTES + preferences.embedding.nbytes + sum(len(text) for text in preferences.preferences),
+        )
+
+    async def rebuild_user(self, user_id: str) -> UserState | None:
+        return await self._writer.write(
+            lambda connection: users.rebuild(connection, self.context, user_id), bytes=_ROW_BYTES
+        )
+
+    async def delete_user(self, user_id: str) -> DeletedUser:
+        """As `Store` says of tables. Postgres keeps the bytes of deleted rows until it vacuums, in its log until that
+        is recycled, and wherever its log was copied to."""
+        return await self._writer.write(
+            lambda connection: users.delete(connection, self.context, user_id), bytes=_ROW_BYTES
+        )
+
+    async def get_content(self, id: str) -> Content | None:
+        return await self._read(content_reads.get, self.context, id)
+
+    async def get_contents(self, ids: Sequence[str]) -> list[Content]:
+        found: list[Content] = []
+        for some in _in_steps(ids):
+            found += await self._read(content_reads.get_some, self.context, some)
+        return found
+
+    async def list_content(self, *, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
+        return await self._read(content_reads.page, self.context, after, limit, max_bytes)
+
+    async def embeddings(self, ids: Sequence[str]) -> dict[str, Embedding]:
+        found: dict[str, Embedding] = {}
+        for some in _in_steps(ids):
+            found |= await self._read(content_reads.embeddings, self.context, some)
+        return found
+
+    async def hidden(self, ids: Sequence[str]) -> set[str]:
+        return {id for some in _in_steps(ids) for id in await self._read(content_reads.hidden, some)}
+
+    async def get_user(self, user_id: str) -> UserState | None:
+        return await self._read(users.get, self.context, user_id)
+
+    async def newest(self, user_id: str, limit: int) -> UserHistory:
+        return await self._read(log_reads.newest, user_id, limit)
+
+    async def recent(self, user_id: str, limit: int) -> RecentEvents:
+        return await self._read(log_reads.recent, user_id, limit)
+
+    async def item_counts(self, ids: Sequence[str]) -> dict[str, popularity.Counts]:
+        found: dict[str, popularity.Counts] = {}
+        for some in _in_steps(ids):
+            found |= await self._read(content_reads.item_counts, some)
+        return found
+
+    async def get_preferences(self, user_id: str) -> Preferences | None:
+        return await self._read(users.get_preferences, self.context, user_id)
+
+    async def popular(self, n: int) -> list[Popular]:
+        return await self._read(content_reads.popular, n)
+
+    async def seen(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[Seen]:
+        return await self._read(log_reads.seen, user_id, before, limit)
+
+    async def history(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[PastInteraction]:
+        return await self._read(log_reads.history, self.context, user_id, before, limit)
+
+    async def log(self, *, after: int = 0, limit: int = 1000) -> list[LoggedInteraction]:
+        """As `Store` says, up to the oldest transaction of the server that has not ended."""
+        return await self._read(log_reads.read, after, limit)
+
+    async def counts(self) -> Counts:
+        return await self._read(_counts)
+
+    def waiting_writes(self) -> int:
+        return self._writer.waiting
+
+    def unavailable(self) -> str | None:
+        return self.connections.away
+
+    async def schema(self) -> list[str]:
+        return await self._read(migrations.applied)
+
+    async def vectors(self, bundle_digest: str, *, rows: int = 32) -> AsyncIterator[Vectors]:
+        after = 0
+        while (page := await self._read(content_reads.vectors, self.context, bundle_digest, after, rows)) is not None:
+            vectors, after = page
+            yield vectors
+            await sleep(0)
+
+    async def content_of_other_bundles(self, bundle_digest: str, *, limit: int = 256) -> list[Content]:
+        return await self._read(content_reads.of_other_bundles, self.context, bundle_digest, limit)
+
+    async def preferences_of_other_bundles(self, bundle_digest: str, *, limit: int = 256) -> list[UserPreferences]:
+        return await self._read(users.preferences_of_other_bundles, self.context, bundle_digest, limit)
+
+    async def check(self) -> list[str]:
+        """What contradicts the log; nothing if all is well. Reads everything while nobody writes."""
+
+        async def locked(connection: Connection) -> list[str]:
+            await connection.execute("LOCK TABLE content_ids, users, interactions IN SHARE MODE")
+            return await check.problems(connection, self.context)
+
+        return await self.connections.transact("checking", locked)
+
+    async def close(self) -> None:
+        await self._writer.close()
+        await self.feed.close()
+        await self.connections.close()
+
+    async def _read(
+        self,
+        statement: Callable[Concatenate[Connection, P], Awaitable[T]],
+        *arguments: P.args,
+        **options: P.kwargs,
+    ) -> T:
+        return await self.connections.read("reading", lambda connection: statement(connection, *arguments, **options))
+
+    def _check_vector(self, id: str, embedding: Embedding) -> None:
+        if embedding.shape != (self.context.dimensions,) or embedding.dtype != np.float32:
+            raise ValueError(
+                f"the vector of {id!r} is {embedding.dtype} {embedding.shape}, expected float32 "
+                f"({self.context.dimensions},)"
+            )
+        if not np.isfinite(embedding).all():
+            raise ValueError(f"the vector of {id!r} has a value that is not a finite number")
+
+
+async def open_store(
+    url: str,
+    *,
+    dimensions: int = 384,
+    decay_per_day: float = DECAY_PER_DAY,
+    clock_us: Callable[[], int] = _now_us,
+    most_connections: int = 4,
+    timeout_s: float = 10.0,
+    pooler: Pooler = "none",
+) -> PostgresStore:
+    """Connect, migrate the schema while no other machine does, and check what the database was made with.
+
+    Raises StoreUnreachable, SchemaTooNew or StoreError.
+    """
+    found: dict[str, Any] = {}
+
+    async def prepare(connection: Connection) -> None:
+        await _check_server(connection)
+        await migrations.migrate(connection, dimensions)
+        await formula.reconcile(connection, dimensions=dimensions)
+        await formula.renew_epoch(connection)
+        found["formula"] = await formula.sum_formula(connection, decay_per_day)
+        found["kind"] = await find_kind(connection)
+
+    first = Connections(url, most=1, timeout_s=60.0, pooler=pooler)  # migrating may take longer than a statement
+    try:
+        await first.transact("preparing the database", prepare)
+    finally:
+        await first.close()
+    connections = Connections(url, most=most_connections, timeout_s=timeout_s, pooler=pooler, prepare=register)
+    context = Context(
+        VectorColumn(found["kind"]), dimensions, decay_per_day, found["formula"], random.randrange(_SHARDS)
+    )
+    return PostgresStore(connections, context, clock_us)
+
+
+async def _check_server(connection: Connection) -> None:
+    version = int(await connection.fetchval("SHOW server_version_num"))
+    if version < _OLDEST_SERVER:
+        raise StoreError(f"the server is Postgres {version // 10_000}; at least {_OLDEST_SERVER // 10_000} is needed")
+    encoding = await connection.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        raise StoreError(f"the database is encoded in {encoding}; make one with ENCODING 'UTF8'")
+
+
+async def _counts(connection: Connection) -> Counts:
+    row = await connection.fetchrow(
+        "SELECT sum(content)::bigint, sum(users)::bigint, sum(interactions)::bigint, sum(preferences)::bigint "
+        "FROM totals"
+    )
+    return Counts(*row)
+
+
+def _in_steps(ids: Sequence[str]) -> list[Sequence[str]]:
+    return [ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE)]
+
+
+def _not_yet(name: str) -> Callable[..., Any]:
+    def refuse(self: PostgresStore, *arguments: object, **options: object) -> Any:
+        raise StoreError(f"{name} is not available on Postgres yet; unset VOWS_DATABASE_URL to keep the data in SQLite")
+
+    return refuse
+
+
+# What the protocol has and this class has not: never the protocol's own empty body.
+NOT_AVAILABLE = sorted(
+    name
+    for name, member in vars(Store).items()
+    if callable(member) and name[0] != "_" and name not in vars(PostgresStore)
+)
+for _name in NOT_AVAILABLE:
+    setattr(PostgresStore, _name, _not_yet(_name))

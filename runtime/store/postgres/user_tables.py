@@ -1,0 +1,174 @@
+"""Statements on user states and preferences."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.personalization import user_vector
+from runtime.personalization.actions import STRENGTHS, TYPES
+from runtime.personalization.user_vector import Sums
+from runtime.store.postgres.connections import Connection
+from runtime.store.postgres.content_table import bundle_key, forget_unused_ids
+from runtime.store.postgres.context import Context, count
+from runtime.store.postgres.ids import escape, unescape
+from runtime.store.postgres.interaction_log import lock_or_add_users, remove_from_totals
+from runtime.store.records import DeletedUser, Preferences, UserPreferences, UserState
+
+_STRENGTH_OF_CODE = np.array([STRENGTHS[type] for type in TYPES], np.int64)
+_EVENTS_AT_ONCE = 4096
+_VECTORS_AT_ONCE = 256
+
+_PREFERENCES = """u.id, p.preferences, p.embedding, b.model_version, b.digest, p.updated_us
+    FROM preferences p JOIN users u USING (key) JOIN bundles b ON b.key = p.bundle"""
+
+
+async def get(connection: Connection, context: Context, user_id: str) -> UserState | None:
+    row = await connection.fetchrow(
+        """SELECT interaction_count, last_updated_us, stale OR (formula <> $2 AND interaction_count > 0), sums
+        FROM users LEFT JOIN user_sums USING (key) WHERE id = $1""",
+        escape(user_id), context.formula,
+    )  # fmt: skip
+    if row is None:
+        return None
+    events, last_updated_us, stale, sums = row
+    return UserState(
+        interaction_count=events,
+        last_updated_us=last_updated_us,
+        sums=None if sums is None else Sums.decode(sums, context.dimensions),
+        stale=stale,
+    )
+
+
+async def rebuild(connection: Connection, context: Context, user_id: str) -> UserState | None:
+    key = await connection.fetchval("SELECT key FROM users WHERE id = $1 FOR NO KEY UPDATE", escape(user_id))
+    if key is None:
+        return None
+    sums = await sums_from_log(connection, context, key)
+    if sums is None:
+        await connection.execute("DELETE FROM user_sums WHERE key = $1", key)
+    else:
+        await connection.execute(
+            "INSERT INTO user_sums (key, sums) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET sums = excluded.sums",
+            key, sums.encode(),
+        )  # fmt: skip
+    await connection.execute("UPDATE users SET stale = false, formula = $2 WHERE key = $1", key, context.formula)
+    return await get(connection, context, user_id)
+
+
+async def sums_from_log(connection: Connection, context: Context, key: int) -> Sums | None:
+    """The sums of a user who is locked, so that none of their content changes meanwhile."""
+    events = await _history(connection, key)
+    contents, rows = np.unique(events[:, 0], return_inverse=True)
+    sums: Sums | None = None
+    for start in range(0, len(contents), _VECTORS_AT_ONCE):
+        some = contents[start : start + _VECTORS_AT_ONCE]
+        theirs = (rows >= start) & (rows < start + len(some))
+        part = user_vector.from_log(
+            _STRENGTH_OF_CODE[events[theirs, 1]],
+            events[theirs, 2],
+            rows[theirs] - start,
+            [await _embeddings(connection, context, some)],
+            decay_per_day=context.decay_per_day,
+        )
+        sums = user_vector.merged(sums, part, decay_per_day=context.decay_per_day)
+    return sums
+
+
+async def delete(connection: Connection, context: Context, user_id: str) -> DeletedUser:
+    key = await connection.fetchval("SELECT key FROM users WHERE id = $1 FOR UPDATE", escape(user_id))
+    if key is None:
+        return DeletedUser(0, 0, 0, 0)
+    removed: dict[int, tuple[list[int], int]] = {}
+    after = -1
+    while rows := await connection.fetch(
+        'SELECT sequence, content, type, time_us FROM interactions WHERE "user" = $1 AND sequence > $2 '
+        "ORDER BY sequence LIMIT $3",
+        key, after, _EVENTS_AT_ONCE,
+    ):  # fmt: skip
+        for after, content, code, time_us in rows:  # noqa: B007 - the last is where the next page begins
+            times_us, weight = removed.get(content, ([], 0))
+            if strength := STRENGTHS[TYPES[code]]:
+                times_us.append(time_us)
+            removed[content] = times_us, weight + strength
+    deleted = {}
+    for name, column in (("interactions", '"user"'), ("user_sums", "key"), ("preferences", "key"), ("users", "key")):
+        status = await connection.execute(f"DELETE FROM {name} WHERE {column} = $1", key)
+        deleted[name] = int(status.split()[-1])
+    await remove_from_totals(connection, removed)
+    await forget_unused_ids(connection, list(removed))
+    for name in ("interactions", "preferences", "users"):
+        await count(connection, context, name, -deleted[name])
+    return DeletedUser(**deleted)
+
+
+async def put_preferences(
+    connection: Connection, context: Context, user_id: str, preferences: Preferences, now_us: int
+) -> None:
+    users = await lock_or_add_users(connection, context, {escape(user_id)})
+    (user,) = users.values()
+    added = await connection.fetchval(
+        """INSERT INTO preferences (key, bundle, updated_us, preferences, embedding) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (key) DO UPDATE SET bundle = excluded.bundle, updated_us = excluded.updated_us,
+            preferences = excluded.preferences, embedding = excluded.embedding RETURNING xmax = 0""",
+        user.key,
+        await bundle_key(connection, preferences.bundle_digest, preferences.model_version),
+        now_us,
+        msgspec.json.encode(preferences.preferences),
+        context.column.encode(preferences.embedding),
+    )
+    await count(connection, context, "users", int(user.created))
+    await count(connection, context, "preferences", int(added))
+
+
+async def get_preferences(connection: Connection, context: Context, user_id: str) -> Preferences | None:
+    row = await connection.fetchrow(f"SELECT {_PREFERENCES} WHERE u.id = $1", escape(user_id))
+    return None if row is None else _preferences(context, row).preferences
+
+
+async def preferences_of_other_bundles(
+    connection: Connection, context: Context, bundle_digest: str, limit: int
+) -> list[UserPreferences]:
+    rows = await connection.fetch(
+        f"SELECT {_PREFERENCES} WHERE p.bundle IN (SELECT key FROM bundles WHERE digest <> $1) LIMIT $2",
+        bundle_digest, limit,
+    )  # fmt: skip
+    return [_preferences(context, row) for row in rows]
+
+
+async def _history(connection: Connection, key: int) -> NDArray[np.int64]:
+    """The user's events whose content has a vector: int64 [events, 3] of content key, type code, time_us."""
+    parts = [np.empty((0, 3), np.int64)]
+    after = -1
+    while rows := await connection.fetch(
+        """SELECT l.sequence, l.content, l.type, l.time_us FROM interactions l
+        WHERE l."user" = $1 AND l.sequence > $2 AND EXISTS (SELECT 1 FROM content c WHERE c.key = l.content)
+        ORDER BY l.sequence LIMIT $3""",
+        key, after, _EVENTS_AT_ONCE,
+    ):  # fmt: skip
+        after = rows[-1]["sequence"]
+        parts.append(np.array([row[1:] for row in rows], np.int64))
+    return np.concatenate(parts)
+
+
+async def _embeddings(connection: Connection, context: Context, keys: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Vectors of the content `keys` (ascending, all present), float32 [k, dimensions]."""
+    rows = await connection.fetch(
+        "SELECT embedding FROM content WHERE key = ANY($1::bigint[]) ORDER BY key", keys.tolist()
+    )
+    return np.stack([context.column.decode(row["embedding"]) for row in rows])
+
+
+def _preferences(context: Context, row: Any) -> UserPreferences:
+    user_id, preferences, embedding, model_version, digest, updated_us = row
+    return UserPreferences(
+        unescape(user_id),
+        Preferences(
+            preferences=msgspec.json.decode(preferences, type=list[str]),
+            embedding=context.column.decode(embedding),
+            model_version=model_version,
+            bundle_digest=digest,
+            updated_us=updated_us,
+        ),
+    )
