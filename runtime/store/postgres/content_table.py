@@ -7,7 +7,7 @@ from runtime.store.errors import StoreError
 from runtime.store.postgres.connections import Connection
 from runtime.store.postgres.context import Context, count
 from runtime.store.postgres.ids import escape, escape_all
-from runtime.store.records import ContentItem, PutOutcome
+from runtime.store.records import ContentItem, NewVector, PutOutcome
 
 CHANGED = "vows_content"  # the channel that wakes those who follow
 _ROUNDS = 10
@@ -46,6 +46,32 @@ async def put(connection: Connection, context: Context, items: Sequence[ContentI
     await _mark_stale(connection, changed)
     await _changed(connection, ids)
     await count(connection, context, "content", outcomes.count("created"))
+    return outcomes
+
+
+async def replace_vectors(connection: Connection, context: Context, vectors: Sequence[NewVector]) -> list[bool]:
+    """What was read a while ago is compared in the transaction that writes: who came between keeps what they did."""
+    rows = await connection.fetch(
+        "SELECT id, key FROM content_ids WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE",
+        escape_all(one.id for one in vectors),
+    )
+    keys = {row["id"]: row["key"] for row in rows}
+    outcomes, changed = [], set()
+    for one in vectors:
+        key, embedding = keys.get(escape(one.id)), context.column.encode(one.embedding)
+        old = await connection.fetchval("SELECT embedding FROM content WHERE key = $1 AND fields = $2", key, one.fields)
+        outcomes.append(old is not None)
+        if key is None or old is None:
+            continue
+        await connection.execute(
+            "UPDATE content SET bundle = $2, tokens = $3, truncated = $4, embedding = $5 WHERE key = $1",
+            key, await bundle_key(connection, one.bundle_digest, one.model_version), one.tokens, one.truncated,
+            embedding,
+        )  # fmt: skip
+        if old != embedding:
+            changed.add(key)
+    await _mark_stale(connection, changed)
+    await _changed(connection, escape_all(one.id for one, done in zip(vectors, outcomes, strict=True) if done))
     return outcomes
 
 

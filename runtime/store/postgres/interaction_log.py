@@ -21,8 +21,9 @@ from runtime.store.postgres.connections import Connection
 from runtime.store.postgres.content_table import forget_unused_ids
 from runtime.store.postgres.context import Context, count
 from runtime.store.postgres.formula import SEQUENCE_BITS
-from runtime.store.postgres.ids import escape, escape_all, escape_optional
+from runtime.store.postgres.ids import escape, escape_all, escape_optional, unescape
 from runtime.store.records import AddOutcome, Embedding, Interaction
+from runtime.store.repeats import repeated
 
 MOST_EVENTS = 1 << SEQUENCE_BITS  # of one transaction
 CODES = {type: code for code, type in enumerate(TYPES)}
@@ -69,22 +70,17 @@ async def add(
     content_ids = escape_all(event.content_id for event in events)
     user_ids = escape_all(event.user_id for event in events)
     contents = await _lock_contents(connection, context, set(content_ids))
-    taken = {
-        row["event_id"]
-        for row in await connection.fetch(
-            "SELECT event_id FROM interactions WHERE event_id = ANY($1::text[])", event_ids
-        )
-    }
+    taken = await _stored(connection, event_ids)
     outcomes: list[AddOutcome] = []
     new: list[int] = []
     for n, event_id in enumerate(event_ids):
         if event_id in taken:
-            outcomes.append("duplicate")
+            outcomes.append(repeated(events[n], taken[event_id]))
         elif content_ids[n] not in contents:
             outcomes.append("unknown_content")
         else:
             outcomes.append("stored")
-            taken.add(event_id)
+            taken[event_id] = events[n]
             new.append(n)
     if not new:
         return outcomes
@@ -104,9 +100,11 @@ async def add(
             [events[n].context for n in new],
         )
     }
-    for n in new:
-        if event_ids[n] not in inserted:  # another machine stored it a moment ago
-            outcomes[n] = "duplicate"
+    if len(inserted) < len(new):  # another machine stored some a moment ago
+        theirs = await _stored(connection, [event_ids[n] for n in new if event_ids[n] not in inserted])
+        for n in new:
+            if event_ids[n] not in inserted:
+                outcomes[n] = repeated(events[n], theirs.get(event_ids[n], events[n]))
     kept = [n for n in new if outcomes[n] == "stored"]
     await _load_sums(connection, context, users)
     for n in kept:
@@ -217,6 +215,23 @@ async def lock_or_add_users(connection: Connection, context: Context, ids: set[s
             )
         }  # fmt: skip
     raise StoreError(f"{len(ids)} users are created and deleted at once; repeat the request")
+
+
+async def _stored(connection: Connection, event_ids: Sequence[str]) -> dict[str, Interaction]:
+    """The events that are stored under these ids, by their id as it is stored."""
+    rows = await connection.fetch(
+        """SELECT l.event_id, u.id, c.id, l.type, l.time_us, l.duration_ms, l.device, l.context
+        FROM interactions l JOIN users u ON u.key = l."user" JOIN content_ids c ON c.key = l.content
+        WHERE l.event_id = ANY($1::text[])""",
+        event_ids,
+    )
+    return {
+        row[0]: Interaction(
+            event_id=unescape(row[0]), user_id=unescape(row[1]), content_id=unescape(row[2]), type=TYPES[row[3]],
+            time_us=row[4], duration_ms=row[5], device=None if row[6] is None else unescape(row[6]), context=row[7],
+        )
+        for row in rows
+    }  # fmt: skip
 
 
 async def _lock_contents(connection: Connection, context: Context, ids: set[str]) -> dict[str, tuple[int, Embedding]]:

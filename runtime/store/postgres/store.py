@@ -11,6 +11,7 @@ import numpy as np
 from runtime.personalization import popularity
 from runtime.personalization.actions import DECAY_PER_DAY
 from runtime.store.errors import StoreError
+from runtime.store.experiment_records import ArmBucket, ExperimentChange, Exposure, FailedRankings, LoggedExposure
 from runtime.store.postgres import check, content_reads, content_table, formula, log_reads, migrations
 from runtime.store.postgres import interaction_log as log
 from runtime.store.postgres import user_tables as users
@@ -29,12 +30,14 @@ from runtime.store.records import (
     Embedding,
     Interaction,
     LoggedInteraction,
+    NewVector,
     PastInteraction,
     Popular,
     Preferences,
     PutOutcome,
     RecentEvents,
     Seen,
+    Unchanged,
     UserHistory,
     UserPreferences,
     UserState,
@@ -76,6 +79,14 @@ class PostgresStore(Store):
             bytes=sum(_ROW_BYTES + len(item.fields) + item.embedding.nbytes for item in items),
         )
 
+    async def replace_vectors(self, vectors: Sequence[NewVector]) -> list[bool]:
+        for one in vectors:
+            self._check_vector(one.id, one.embedding)
+        return await self._writer.write(
+            lambda connection: content_table.replace_vectors(connection, self.context, vectors),
+            bytes=sum(_ROW_BYTES + len(one.fields) + one.embedding.nbytes for one in vectors),
+        )
+
     async def delete_content(self, id: str) -> bool:
         return await self._writer.write(
             lambda connection: content_table.delete(connection, self.context, id), bytes=_ROW_BYTES
@@ -108,6 +119,13 @@ class PostgresStore(Store):
             bytes=_ROW_BYTES + preferences.embedding.nbytes + sum(len(text) for text in preferences.preferences),
         )
 
+    async def replace_preference_vector(self, user_id: str, preferences: Preferences) -> bool:
+        self._check_vector(user_id, preferences.embedding)
+        return await self._writer.write(
+            lambda connection: users.replace_preference_vector(connection, self.context, user_id, preferences),
+            bytes=_ROW_BYTES + preferences.embedding.nbytes + sum(len(text) for text in preferences.preferences),
+        )
+
     async def rebuild_user(self, user_id: str) -> UserState | None:
         return await self._writer.write(
             lambda connection: users.rebuild(connection, self.context, user_id), bytes=_ROW_BYTES
@@ -123,7 +141,14 @@ class PostgresStore(Store):
     async def get_content(self, id: str) -> Content | None:
         return await self._read(content_reads.get, self.context, id)
 
+    async def unchanged(self, items: Sequence[tuple[str, bytes]], bundle_digest: str) -> dict[str, Unchanged]:
+        found: dict[str, Unchanged] = {}
+        for some in _in_steps(items):
+            found |= await self._read(content_reads.unchanged, some, bundle_digest)
+        return found
+
     async def get_contents(self, ids: Sequence[str]) -> list[Content]:
+        """Those of `ids` that exist, in the order of `ids`."""
         found: list[Content] = []
         for some in _in_steps(ids):
             found += await self._read(content_reads.get_some, self.context, some)
@@ -191,11 +216,41 @@ class PostgresStore(Store):
             yield vectors
             await sleep(0)
 
-    async def content_of_other_bundles(self, bundle_digest: str, *, limit: int = 256) -> list[Content]:
-        return await self._read(content_reads.of_other_bundles, self.context, bundle_digest, limit)
+    async def content_of_other_bundles(
+        self, bundle_digest: str, *, after: int = 0, limit: int = 64, max_bytes: int = 1 << 20
+    ) -> tuple[list[Content], int | None]:
+        return await self._read(content_reads.of_other_bundles, self.context, bundle_digest, after, limit, max_bytes)
 
-    async def preferences_of_other_bundles(self, bundle_digest: str, *, limit: int = 256) -> list[UserPreferences]:
-        return await self._read(users.preferences_of_other_bundles, self.context, bundle_digest, limit)
+    async def ids_without_room(self, bundle_digest: str, *, after: int = 0, limit: int = 256) -> list[tuple[int, str]]:
+        return await self._read(content_reads.without_room, bundle_digest, after, limit)
+
+    async def preferences_of_other_bundles(
+        self, bundle_digest: str, *, after: int = 0, limit: int = 64
+    ) -> tuple[list[UserPreferences], int | None]:
+        return await self._read(users.preferences_of_other_bundles, self.context, bundle_digest, after, limit)
+
+    # Experiments are not available on Postgres yet: none can be begun, so there is nothing to read.
+
+    async def change_experiment(self, change: ExperimentChange) -> int:
+        raise _not_available("running experiments")
+
+    async def add_exposures(self, exposures: Sequence[Exposure], failed: Sequence[FailedRankings] = ()) -> None:
+        raise _not_available("recording what an experiment showed")
+
+    async def experiment_changes(self, *, after: int = 0) -> list[ExperimentChange]:
+        return []
+
+    async def experiment_counts(self, experiment: str, period: int) -> list[ArmBucket]:
+        return []
+
+    async def exposures(self, *, after: int = 0, limit: int = 1000) -> list[LoggedExposure]:
+        return []
+
+    async def close_windows(self, now_us: int, *, limit: int = 256) -> int:
+        return 0
+
+    async def trim_exposures(self, before_us: int, max_bytes: int, *, limit: int = 1000) -> int:
+        return 0
 
     async def check(self) -> list[str]:
         """What contradicts the log; nothing if all is well. Reads everything while nobody writes."""
@@ -282,22 +337,22 @@ async def _counts(connection: Connection) -> Counts:
     return Counts(*row)
 
 
-def _in_steps(ids: Sequence[str]) -> list[Sequence[str]]:
+def _in_steps(ids: Sequence[T]) -> list[Sequence[T]]:
     return [ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE)]
 
 
-def _not_yet(name: str) -> Callable[..., Any]:
+def _not_available(what: str) -> StoreError:
+    return StoreError(f"{what} is not available on Postgres yet; keep the data in SQLite for it")
+
+
+def _refuse(name: str) -> Callable[..., Any]:
     def refuse(self: PostgresStore, *arguments: object, **options: object) -> Any:
-        raise StoreError(f"{name} is not available on Postgres yet; unset VOWS_DATABASE_URL to keep the data in SQLite")
+        raise _not_available(name)
 
     return refuse
 
 
-# What the protocol has and this class has not: never the protocol's own empty body.
-NOT_AVAILABLE = sorted(
-    name
-    for name, member in vars(Store).items()
-    if callable(member) and name[0] != "_" and name not in vars(PostgresStore)
-)
-for _name in NOT_AVAILABLE:
-    setattr(PostgresStore, _name, _not_yet(_name))
+# Of the protocol's methods that this class has not: never the protocol's own empty body.
+for _name, _member in vars(Store).items():
+    if callable(_member) and _name[0] != "_" and _name not in vars(PostgresStore):
+        setattr(PostgresStore, _name, _refuse(_name))

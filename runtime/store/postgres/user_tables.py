@@ -20,7 +20,7 @@ _STRENGTH_OF_CODE = np.array([STRENGTHS[type] for type in TYPES], np.int64)
 _EVENTS_AT_ONCE = 4096
 _VECTORS_AT_ONCE = 256
 
-_PREFERENCES = """u.id, p.preferences, p.embedding, b.model_version, b.digest, p.updated_us
+_PREFERENCES = """u.id, p.preferences, p.embedding, b.model_version, b.digest, p.updated_us, p.key
     FROM preferences p JOIN users u USING (key) JOIN bundles b ON b.key = p.bundle"""
 
 
@@ -127,14 +127,30 @@ async def get_preferences(connection: Connection, context: Context, user_id: str
     return None if row is None else _preferences(context, row).preferences
 
 
+async def replace_preference_vector(
+    connection: Connection, context: Context, user_id: str, preferences: Preferences
+) -> bool:
+    status = await connection.execute(
+        """UPDATE preferences SET bundle = $1, embedding = $2
+        WHERE key = (SELECT key FROM users WHERE id = $3) AND preferences = $4""",
+        await bundle_key(connection, preferences.bundle_digest, preferences.model_version),
+        context.column.encode(preferences.embedding),
+        escape(user_id),
+        msgspec.json.encode(preferences.preferences),
+    )
+    return bool(status != "UPDATE 0")
+
+
 async def preferences_of_other_bundles(
-    connection: Connection, context: Context, bundle_digest: str, limit: int
-) -> list[UserPreferences]:
+    connection: Connection, context: Context, bundle_digest: str, after: int, limit: int
+) -> tuple[list[UserPreferences], int | None]:
     rows = await connection.fetch(
-        f"SELECT {_PREFERENCES} WHERE p.bundle IN (SELECT key FROM bundles WHERE digest <> $1) LIMIT $2",
-        bundle_digest, limit,
+        f"""SELECT {_PREFERENCES} WHERE p.bundle IN (SELECT key FROM bundles WHERE digest <> $1) AND p.key > $2
+        ORDER BY p.key LIMIT $3""",
+        bundle_digest, after, limit,
     )  # fmt: skip
-    return [_preferences(context, row) for row in rows]
+    following = rows[-1]["key"] if len(rows) == limit else None
+    return [_preferences(context, row) for row in rows], following
 
 
 async def _history(connection: Connection, key: int) -> NDArray[np.int64]:
@@ -161,7 +177,7 @@ async def _embeddings(connection: Connection, context: Context, keys: NDArray[np
 
 
 def _preferences(context: Context, row: Any) -> UserPreferences:
-    user_id, preferences, embedding, model_version, digest, updated_us = row
+    user_id, preferences, embedding, model_version, digest, updated_us, _ = row
     return UserPreferences(
         unescape(user_id),
         Preferences(

@@ -14,7 +14,6 @@ from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.personalization.user_vector import Sums
 from runtime.store.records import (
     AddOutcome,
-    Conflict,
     Embedding,
     Interaction,
     LoggedInteraction,
@@ -23,6 +22,7 @@ from runtime.store.records import (
     Seen,
     UserHistory,
 )
+from runtime.store.repeats import repeated
 from runtime.store.sqlite import totals
 from runtime.store.sqlite.attribution import answered_exposure
 from runtime.store.sqlite.content_table import decode, forget_unused_id
@@ -56,8 +56,8 @@ def add(
     popularity: Counter[int] = Counter()
     outcomes: list[AddOutcome] = []
     for event in interactions:
-        if (repeated := _repeated(connection, event)) is not None:
-            outcomes.append(repeated)
+        if (outcome := _repeated(connection, event)) is not None:
+            outcomes.append(outcome)
             continue
         if event.content_id not in contents:
             contents[event.content_id] = _find_content(connection, event.content_id)
@@ -129,21 +129,13 @@ def _repeated(connection: sqlite3.Connection, event: Interaction) -> AddOutcome 
     if row is None:
         return None
     user_id, content_id, code, time_us, duration_ms, device, context = row
-    same = {
-        "user_id": event.user_id == user_id,
-        "content_id": event.content_id == content_id,
-        "type": event.type == TYPES[code],
-        "timestamp": event.time_us == time_us or not event.timed,
-        "duration_ms": event.duration_ms == duration_ms,
-        "device": event.device == device,
-        "context": event.context == context or _json(event.context) == _json(context),
-    }
-    return "duplicate" if all(same.values()) else Conflict(tuple(name for name, is_same in same.items() if not is_same))
-
-
-def _json(context: bytes | None) -> object:
-    """Names in another order are the same context."""
-    return None if context is None else msgspec.json.decode(context)
+    return repeated(
+        event,
+        Interaction(
+            event_id=event.event_id, user_id=user_id, content_id=content_id, type=TYPES[code], time_us=time_us,
+            duration_ms=duration_ms, device=device, context=context,
+        ),
+    )  # fmt: skip
 
 
 def delete(
