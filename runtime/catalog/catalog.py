@@ -169,6 +169,10 @@ class Catalog:
         found[rows < 0] = -np.inf
         return found
 
+    def counts_between(self, start: int, stop: int) -> popularity.Counts:
+        """A view of the decayed counts of the rows from `start` up to `stop`; those of free rows are some number."""
+        return self._counts[start:stop]
+
     def set_counts(self, ids: Sequence[str], counts: Mapping[str, popularity.Counts]) -> None:
         """Those of `ids` that are here get their counts, or none."""
         for id in ids:

@@ -24,7 +24,7 @@ _TAU_US = np.array(HALF_LIVES_HOURS) * (_HOUR_US / math.log(2))
 
 # Where less than this share of a count is left without an event, what is left is rounding of the logarithm.
 _RESIDUE = 1e-6
-_LARGEST = 700.0  # of an exponent: what is far in the future stays finite
+_LARGEST = 80.0  # of an exponent: what is far in the future stays finite, as float32 too
 
 Counts = NDArray[np.float64]  # [..., half-lives], logarithms; −inf for no event
 
@@ -64,7 +64,7 @@ def from_log(times_us: NDArray[np.int64]) -> Counts:
 
 
 def decayed(counts: Counts, now_us: int) -> Counts:
-    """The counts as of `now_us`: float64 of the same shape, 0 and up. An event after it weighs more than 1."""
+    """The counts as of `now_us`, 0 and up, of the same shape. An event after it weighs more than 1."""
     values: Counts = np.exp((counts - now_us / _TAU_US).clip(max=_LARGEST))
     return values
 

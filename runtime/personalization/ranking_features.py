@@ -82,9 +82,9 @@ def features(
         made[:, 0] = simple
     if last is not None:
         made[:, 1] = last
-    decayed = popularity.decayed(counts, now_us)
-    made[:, 2:6] = np.log1p(decayed)
-    made[:, 6:10] = np.log(decayed + _FEW)
+    decayed = popularity.decayed(counts, now_us).astype(np.float32)  # whose logarithms take a third of the time
+    np.log(decayed + np.float32(1), out=made[:, 2:6])
+    np.log(decayed + np.float32(_FEW), out=made[:, 6:10])
     made[:, 10] = counts[:, -1] == -np.inf
     _add_own(made[:, 11:16], rows, history)
     if near is not None:
@@ -115,9 +115,10 @@ def _add_own(made: NDArray[np.float32], rows: NDArray[np.integer], history: Hist
         ],
         axis=1,
     )  # [m, 5]
-    sums = np.zeros((len(rows), 5))
-    np.add.at(sums, at[met], weights[met])
-    sums[:, :4] = np.log1p(sums[:, :4])
-    # A candidate given twice: the first of equals was found, and the others are like it
-    first = np.searchsorted(ordered, ordered)
-    made[order] = sums[first]
+    # Only what was met is touched: of a whole catalogue that is little
+    touched = order[at[met]]
+    np.add.at(made, touched, weights[met].astype(np.float32))
+    made[touched, :4] = np.log1p(made[touched, :4])
+    if (ordered[1:] == ordered[:-1]).any():
+        # A candidate given twice: the first of equals was found, and the others are like it
+        made[order] = made[order[np.searchsorted(ordered, ordered)]]

@@ -99,14 +99,15 @@ class HybridScorer:
             None if vector is None else cosine_scores(vector, vectors)
             for vector in (self._user.vector, self._user.last)
         ]
-        return self.scores(self._catalog.rows_of(ids), ids, *cosines)
+        rows = self._catalog.rows_of(ids)
+        return self.scores(rows, _counts(self._catalog, self._user, rows, ids), *cosines)
 
     def scores(
-        self, rows: NDArray[np.integer], ids: Sequence[str] | None, simple: Vector | None, last: Vector | None
+        self, rows: NDArray[np.integer], counts: popularity.Counts, simple: Vector | None, last: Vector | None
     ) -> Vector:
         history = self._user.history(self._catalog)
         made = features(
-            now_us=self._user.now_us, rows=rows, counts=_counts(self._catalog, self._user, rows, ids),
+            now_us=self._user.now_us, rows=rows, counts=counts,
             history=history, near=_near(self._serving, history, rows), simple=simple, last=last,
         )  # fmt: skip
         return self._ranker.scores(made)
@@ -117,13 +118,19 @@ class _HybridScan:
 
     def __init__(self, scorer: HybridScorer, catalog: Catalog, user: HybridUser, weight: float) -> None:
         self._scorer = scorer
+        self._catalog, self._user = catalog, user
         self._simple = None if user.vector is None else catalog.scan(user.vector)
         self._last = None if user.last is None else catalog.scan(user.last)
         self._weight = np.float32(weight)
 
     def scores(self, start: int, stop: int) -> Vector:
         cosines = [None if scan is None else scan.scores(start, stop) for scan in (self._simple, self._last)]
-        return self._scorer.scores(np.arange(start, stop), None, *cosines)
+        rows = np.arange(start, stop)
+        if self._user.counts is None:
+            counts = self._catalog.counts_between(start, stop)
+        else:
+            counts = _counts(self._catalog, self._user, rows, self._catalog.ids_or_none(rows))
+        return self._scorer.scores(rows, counts, *cosines)
 
     def errors(self, rows: NDArray[np.intp]) -> Vector | None:
         scans = [scan for scan in (self._simple, self._last) if scan is not None]
@@ -142,13 +149,13 @@ def _near(serving: RankerServing, history: History, rows: NDArray[np.integer]) -
 
 
 def _counts(
-    catalog: Catalog, user: HybridUser, rows: NDArray[np.integer], ids: Sequence[str] | None
+    catalog: Catalog, user: HybridUser, rows: NDArray[np.integer], ids: Sequence[str | None]
 ) -> popularity.Counts:
     """Of candidates; of one that brought its own vector none."""
     if user.counts is None:
         return catalog.counts(rows)
     found = popularity.no_counts(len(rows))
-    for place, id in enumerate(catalog.ids_or_none(rows) if ids is None else ids):
+    for place, id in enumerate(ids):
         if id is not None and rows[place] >= 0 and id in user.counts:
             found[place] = user.counts[id]
     return found
