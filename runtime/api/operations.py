@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -205,6 +206,18 @@ async def get_metrics(state: State, request: Request) -> PlainTextResponse:
     rows: list[Sample] = [("", {"table": name}, count) for name, count in (await stored_counts(state)).items()]
     lines += family("vows_stored_rows", "gauge", "Rows stored.", rows)
     lines += family("vows_model_info", "gauge", "The model that is served.", [("", version, 1)])
+    found = state.experiments.state.by_name.values()
+    lines += family(
+        "vows_experiments", "gauge", "Experiments, by state.",
+        [("", {"state": name}, n) for name, n in Counter(one.state for one in found).items()],
+    )  # fmt: skip
+    lines += family(
+        "vows_experiment_rankings_total", "counter", "Rankings since the start, by experiment, arm and result.",
+        [
+            ("", {"experiment": experiment, "arm": arm, "result": result}, n)
+            for (experiment, arm, result), n in state.experiments.rankings.items()
+        ],
+    )  # fmt: skip
     data = {"schema": (await state.store.schema())[-1], "decay_per_day": repr(state.settings.decay_per_day)}
     lines += family("vows_data_info", "gauge", "The database's last migration, and λ of its sums.", [("", data, 1)])
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")

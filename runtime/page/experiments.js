@@ -100,24 +100,22 @@ async function change(path, says) {
   } catch (error) {
     alert(error.message);
   }
+  document.activeElement?.blur();
   await show();
 }
 
-let showing = false; // one at a time, also while a key is asked for
-
 async function show() {
-  if (showing) return;
-  showing = true;
-  try {
-    const { model, experiments } = await ask("GET", "../experiments");
-    const found = await Promise.all(experiments.map(({ name }) => ask("GET", `../experiments/${name}`)));
-    document.getElementById("in-force").textContent = `Users in no experiment get ${model ?? "the default model"}.`;
-    document.getElementById("none").hidden = found.length > 0;
-    if (!list.contains(document.activeElement)) list.replaceChildren(...found.reverse().map(panel));
-  } finally {
-    showing = false;
-  }
+  const { model, experiments } = await ask("GET", "../experiments");
+  const found = await Promise.all(experiments.map(({ name }) => ask("GET", `../experiments/${name}`)));
+  document.getElementById("in-force").textContent = `Users in no experiment get ${model ?? "the default model"}.`;
+  document.getElementById("none").hidden = found.length > 0;
+  if (!list.contains(document.activeElement)) list.replaceChildren(...found.reverse().map(panel)); // a button in use stays
 }
 
-await show();
-setInterval(() => document.hidden || show().catch(() => {}), EVERY_MS);
+/** Again and again, one at a time, also while a key is asked for. */
+async function watch() {
+  if (!document.hidden) await show().catch(() => {});
+  setTimeout(watch, EVERY_MS);
+}
+
+await watch();

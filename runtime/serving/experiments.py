@@ -56,6 +56,7 @@ class ExperimentServing:
         self._settings = settings
         self._running: list[Experiment] = []
         self._failed: Counter[tuple[str, str]] = Counter()  # by experiment and arm; of those that run
+        self.rankings: Counter[tuple[str, str, str]] = Counter()  # since the start: experiment, arm, shown or failed
         self._changing = asyncio.Lock()
         self._outcomes = asyncio.Event()  # there are some that no decision has seen
 
@@ -104,9 +105,12 @@ class ExperimentServing:
             ]
         )
 
+        self.rankings[experiment.name, assigned.arm.name, "shown"] += 1
+
     def failed(self, assigned: Assigned) -> None:
         """Count a ranking of the arm that ended in an error; stored with the next tick."""
         self._failed[assigned.experiment.name, assigned.arm.name] += 1
+        self.rankings[assigned.experiment.name, assigned.arm.name, "failed"] += 1
 
     def find(self, name: str) -> Experiment:
         """Raises UnknownExperiment."""
