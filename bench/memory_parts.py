@@ -31,7 +31,7 @@ from bench.runner import default_conditions
 from bench.server import Server, serving
 from bench.suite import Conditions
 from runtime.catalog.catalog import Catalog
-from runtime.catalog.vector_matrix import FORMATS, row_bytes
+from runtime.catalog.formats import FORMATS, row_bytes
 from runtime.serving.catalog_search import Found, Search
 
 DIMENSIONS = 384

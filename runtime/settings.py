@@ -112,14 +112,15 @@ class Settings:
     )
     catalog_bytes: int = _automatic(
         "bytes",
-        "Memory for the vectors of the catalogue; an item takes 1,536 as float32, 392 as int8.",
+        "Memory for the vectors of the catalogue; an item takes 1,536 as float32, 392 as int8, 52 on disk.",
         low=MiB,
     )
     catalog_vectors: str = _setting(
-        "float32",
-        "float32, int8",
-        "How they are held. int8 scores the best again by the exact vectors, which are in a file: the answers are the "
-        "same.",
+        "auto",
+        "auto, float32, int8, disk",
+        "How they are held. float32 and int8 give the same answers. disk, for up to a million items, finds the best by "
+        "estimates of one bit a dimension and scores these exactly. auto: the first of them in which the stored items "
+        "fit into the memory found at start.",
     )
     cache_bytes: int = _automatic("bytes", "Memory for vectors of texts seen lately; 0 keeps none.", low=0)
     api_keys: str = _setting(
@@ -182,7 +183,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         _one_of("encoding", self.encoding, ("auto", "s8", "u8", "fp32"))
-        _one_of("catalog_vectors", self.catalog_vectors, ("float32", "int8"))
+        _one_of("catalog_vectors", self.catalog_vectors, ("auto", "float32", "int8", "disk"))
         _one_of("log_level", self.log_level, ("debug", "info", "warning", "error"))
         _one_of("log_format", self.log_format, ("auto", "json", "text"))
         _one_of("auth", self.auth, ("required", "loopback", "disabled"))

@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runtime.catalog import label_index
-from runtime.catalog.catalog import ID_BYTES, LABELS_PER_ITEM
+from runtime.catalog.formats import FORMATS, kept_item_vectors, row_bytes
 from runtime.catalog.item_vectors import ITEM_BYTES
-from runtime.catalog.vector_matrix import row_bytes
 from runtime.http.protocol import WRITE_BUFFER_BYTES
 from runtime.http.rate_limit import CLIENT_BYTES, CLIENTS
 from runtime.models import sequence_model, text_encoder, tokenizer
 from runtime.models.scheduler import TOKEN_BYTES
-from runtime.personalization.popularity import COUNT_BYTES
 from runtime.serving import catalog_search as search
 from runtime.serving.ranker import ITEM_BYTES as RANKER_ITEM_BYTES
 from runtime.settings import AUTO, MiB, Settings, variable
@@ -88,6 +85,7 @@ class Sizes:
         """What was chosen, and the budget that it follows from."""
         values = ", ".join(f"{variable(name)}={getattr(self.settings, name)}" for name in self.chosen)
         how = f"chosen for the memory found: {values}" if values else "no size was left open"
+        how += f"; the catalogue is held as {self.settings.catalog_vectors}"
         return f"{how}; what may still be taken:\n{self.budget.lines()}"
 
 
@@ -97,6 +95,10 @@ def size(settings: Settings, available: int | None, held: Held) -> Sizes:
     available: bytes that this process may still take, with the models and the store loaded and the catalogue not;
     None if unknown. What is set stays as it is.
     """
+    if settings.catalog_vectors == "auto":
+        tried = (size(replace(settings, catalog_vectors=format), available, held) for format in FORMATS)
+        fitting = next((sizes for sizes in tried if sizes.budget.fits), None)
+        return fitting or size(replace(settings, catalog_vectors=next(iter(FORMATS))), available, held)
     chosen = tuple(name for name in RANGES if getattr(settings, name) == AUTO)
 
     def at(step: int) -> Sizes:
@@ -126,12 +128,13 @@ def _range(name: str, settings: Settings, held: Held) -> Range:
 def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
     """Bytes by part. What cannot be held at the same time counts once, with the largest."""
     items = settings.catalog_bytes // row_bytes(settings.catalog_vectors, DIMENSIONS)
+    each = FORMATS[settings.catalog_vectors]
     # The event loop's thread does one of these at a time, without awaiting anything.
     work = max(DECODE_BYTES, items * search.ROW_BYTES + search.POOL_BYTES)
     return {
-        "catalogue (VOWS_CATALOG_BYTES, and ids)": settings.catalog_bytes + items * ID_BYTES,
-        "popularity and neighbours of the catalogue's items": items * (COUNT_BYTES + RANKER_ITEM_BYTES),
-        "labels of the catalogue": items * (LABELS_PER_ITEM * label_index.ENTRY_BYTES + label_index.ROW_BYTES),
+        "catalogue (VOWS_CATALOG_BYTES, and ids)": settings.catalog_bytes + items * each.id,
+        "popularity and neighbours of the catalogue's items": items * (each.counts + RANKER_ITEM_BYTES),
+        "labels of the catalogue": items * each.labels,
         "decoding one body, or finding the best of one search": work,
         "one history": _HISTORY_BYTES,
         "bodies and what is decoded of them (2 × VOWS_BODY_BUDGET_BYTES)": 2 * settings.body_budget_bytes,
@@ -143,7 +146,9 @@ def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
         "queue (VOWS_QUEUE_TOKENS)": settings.queue_tokens * TOKEN_BYTES,
         "rate limit (VOWS_RATE_PER_S)": CLIENTS * CLIENT_BYTES if settings.rate_per_s else 0,
         # Also where no sequence model is installed: one may be while the server runs.
-        "item vectors of the sequence model (VOWS_CATALOG_BYTES)": items * ITEM_BYTES,
+        "item vectors of the sequence model (VOWS_CATALOG_BYTES)": (
+            kept_item_vectors(settings.catalog_vectors, items) * ITEM_BYTES
+        ),
         "scratch of the sequence model": sequence_model.SCRATCH_BYTES,
         "one request of the sequence model, or loading another bundle": max(  # both hold the same lock
             sequence_model.REQUEST_BYTES, sequence_model.LOADING_BYTES

@@ -5,9 +5,15 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.catalog.mapped import Arrays
+
 ROW_BYTES = 5  # where a row's entries are, and how many
 ENTRY_BYTES = 12
 MAX_LABELS = 255  # of one row
+
+IN_MEMORY = Arrays()
+_STEP = 1 << 18  # entries compared at a time, so that the comparison takes little memory
+_HALF, _LOWER = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
 class LabelIndex:
@@ -19,14 +25,23 @@ class LabelIndex:
     catalogues. The arrays are reserved at once, but the system allocates their memory as it is written.
     """
 
-    def __init__(self, rows: int, capacity: int) -> None:
+    def __init__(self, rows: int, capacity: int, arrays: Arrays = IN_MEMORY) -> None:
+        """Raises OSError where the arrays are on the disk."""
         self.capacity = capacity
         self.held = 0
-        self._hashes = np.empty(capacity, np.int64)
-        self._rows = np.empty(capacity, np.int32)  # −1: the entry is no longer used
-        self._start = np.empty(rows, np.int32)
-        self._count = np.zeros(rows, np.uint8)
+        # The upper and the lower half of each hash: finding a label compares the upper ones and few of the others.
+        self._entries = [arrays.new(capacity, (), dtype) for dtype in (np.uint32, np.uint32, np.int32)]
+        self._upper, self._lower, self._rows = (one.rows for one in self._entries)  # row −1: no longer used
+        self._by_row = [arrays.new(rows, (), dtype) for dtype in (np.int32, np.uint8)]
+        self._start, self._count = (one.rows for one in self._by_row)
         self._end = 0
+
+    def reserve(self, rows: int, labels: int) -> None:
+        """Make sure that the first `rows` can be written, and so many more labels. Raises OSError."""
+        for one in self._by_row:
+            one.reserve(rows)
+        for one in self._entries:
+            one.reserve(min(self._end + labels, self.capacity))
 
     @property
     def used_bytes(self) -> int:
@@ -42,14 +57,16 @@ class LabelIndex:
 
     def set(self, row: int, labels: Collection[str]) -> None:
         """Replace the labels of a row; a repeated one counts once. Call `fits` before."""
-        hashes = np.fromiter({hash(label) for label in labels}, np.int64)
+        hashes = np.fromiter({hash(label) for label in labels}, np.int64).view(np.uint64)
         self.clear(row)
         if self._end + len(hashes) > self.capacity:
             self._pack()
         stop = self._end + len(hashes)
         if stop > self.capacity or len(hashes) > MAX_LABELS:
             raise RuntimeError(f"this is a bug: {len(hashes)} labels do not fit beside {self.held} of {self.capacity}")
-        self._hashes[self._end : stop] = hashes
+        self.reserve(row + 1, len(hashes))
+        self._upper[self._end : stop] = hashes >> _HALF
+        self._lower[self._end : stop] = hashes & _LOWER
         self._rows[self._end : stop] = row
         self._start[row], self._count[row] = self._end, len(hashes)
         self._end = stop
@@ -65,14 +82,21 @@ class LabelIndex:
 
     def rows_with(self, label: str) -> NDArray[np.int32]:
         """The rows that carry a label, in no order."""
-        found: NDArray[np.int32] = self._rows[: self._end][self._hashes[: self._end] == hash(label)]
-        return found[found >= 0]
+        (wanted,) = np.array([hash(label)], np.int64).view(np.uint64)
+        upper, lower = np.uint32(wanted >> _HALF), np.uint32(wanted & _LOWER)
+        found = [np.empty(0, np.int32)]
+        for start in range(0, self._end, _STEP):
+            at = np.flatnonzero(self._upper[start : min(start + _STEP, self._end)] == upper) + start
+            found.append(self._rows[at[self._lower[at] == lower]])
+        rows = np.concatenate(found)
+        return rows[rows >= 0]
 
     def _pack(self) -> None:
         """Take out the entries that are no longer used. A row's entries stay together, in their order."""
         used = self._rows[: self._end] >= 0
         rows = self._rows[: self._end][used]
-        self._hashes[: self.held] = self._hashes[: self._end][used]
+        self._upper[: self.held] = self._upper[: self._end][used]
+        self._lower[: self.held] = self._lower[: self._end][used]
         self._rows[: self.held] = rows
         firsts, starts = np.unique(rows, return_index=True)
         self._start[firsts] = starts

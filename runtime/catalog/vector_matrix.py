@@ -1,4 +1,4 @@
-"""The catalogue's vectors: as float32 in memory, or as int8 with the exact ones in a mapped file."""
+"""The catalogue's vectors in memory: as float32, or as int8 with the exact ones in a mapped file."""
 
 import math
 from pathlib import Path
@@ -8,24 +8,28 @@ import numpy as np
 import simsimd
 from numpy.typing import NDArray
 
-from runtime.catalog.row_file import RowFile
+from runtime.catalog.mapped import MappedArray
 from runtime.personalization.ranking import cosine_scores
 
-FORMATS = ("float32", "int8")
+# Of int8: measured, so many are enough for results as exact as from float32 (docs/decisions/008).
+MOST_RESCORED = 1_024
 
 # Float32 rounding of a dot product of 384 terms, many times over.
 _ROUNDING = 1e-5
 
 
 class Scan(Protocol):
-    """One query's scores of rows of a matrix."""
+    """One query's scores of rows of a matrix. `most_rescored`: rows whose exact scores are worth reading."""
+
+    most_rescored: int
 
     def scores(self, start: int, stop: int) -> NDArray[np.float32]:
         """Cosines of the query with the rows from `start` up to `stop`, within `errors` of the exact ones."""
         ...
 
     def errors(self, rows: NDArray[np.intp]) -> NDArray[np.float32] | None:
-        """How far each of these rows' scores can be from the exact cosine, [k]; None where all are exact."""
+        """How far each of these rows' scores can be from the exact cosine, [k]; None where all are exact. Of estimates
+        (binary_matrix) it is how far most are."""
         ...
 
 
@@ -50,6 +54,10 @@ class Matrix(Protocol):
         """These rows as they were set, a copy: float32 [k, dimensions]."""
         ...
 
+    def expect(self, rows: NDArray[np.intp]) -> bool:
+        """Start to read what `exact` needs of these rows; whether it can have to wait for the disk."""
+        ...
+
     def scan(self, query: NDArray[np.float32]) -> Scan:
         """Prepare the scores of a unit vector [dimensions]."""
         ...
@@ -57,7 +65,7 @@ class Matrix(Protocol):
 
 class Float32Matrix:
     def __init__(self, rows: int, dimensions: int) -> None:
-        self.row_bytes = row_bytes("float32", dimensions)
+        self.row_bytes = 4 * dimensions
         self._rows = np.empty((rows, dimensions), np.float32)
 
     def reserve(self, rows: int) -> None:
@@ -73,11 +81,16 @@ class Float32Matrix:
     def exact(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         return self._rows[rows]
 
+    def expect(self, rows: NDArray[np.intp]) -> bool:
+        return False
+
     def scan(self, query: NDArray[np.float32]) -> Scan:
         return _Float32Scan(self._rows, query)
 
 
 class _Float32Scan:
+    most_rescored = 0
+
     def __init__(self, rows: NDArray[np.float32], query: NDArray[np.float32]) -> None:
         self._rows = rows
         self._query = query
@@ -98,17 +111,17 @@ class Int8Matrix:
 
     def __init__(self, rows: int, dimensions: int, folder: Path | None = None) -> None:
         """folder: of the file with the exact vectors; None takes the system's for temporary files."""
-        self.row_bytes = row_bytes("int8", dimensions)
+        self.row_bytes = dimensions + 8
         self._rows = np.empty((rows, dimensions), np.int8)
         self._scales = np.empty(rows, np.float32)
         self._errors = np.empty(rows, np.float32)
-        self._file = RowFile(folder, rows, dimensions)
+        self._file = MappedArray(folder, rows, (dimensions,), np.float32)
 
     def reserve(self, rows: int) -> None:
         self._file.reserve(rows)
 
     def set(self, row: int, vector: NDArray[np.float32]) -> None:
-        self._file.set(row, vector)
+        self._file.write(row, vector)
         self._rows[row], self._scales[row] = _as_int8(vector)
         left_out = vector - self.row(row)
         self._errors[row] = math.sqrt(np.dot(left_out, left_out)) + _ROUNDING
@@ -118,7 +131,11 @@ class Int8Matrix:
         return scaled
 
     def exact(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        return self._file.read(rows)
+        found: NDArray[np.float32] = self._file.rows[rows]
+        return found
+
+    def expect(self, rows: NDArray[np.intp]) -> bool:
+        return False  # a file of a few hundred MB that was written at the start
 
     def scan(self, query: NDArray[np.float32]) -> Scan:
         return _Int8Scan(self._rows, self._scales, self._errors, query)
@@ -127,6 +144,8 @@ class Int8Matrix:
 class _Int8Scan:
     """The query is two int8 vectors, the second what the first leaves out: so its own error is next to nothing, and
     the products are whole numbers. Two passes cost a tenth of turning the rows to float32 (docs/decisions/008)."""
+
+    most_rescored = MOST_RESCORED
 
     def __init__(
         self,
@@ -157,11 +176,6 @@ class _Int8Scan:
     def errors(self, rows: NDArray[np.intp]) -> NDArray[np.float32] | None:
         errors: NDArray[np.float32] = self._errors[rows] + self._error
         return errors
-
-
-def row_bytes(format: str, dimensions: int) -> int:
-    """Bytes of memory that a vector takes: as float32, or as int8 with its scale and its error."""
-    return 4 * dimensions if format == "float32" else dimensions + 8
 
 
 def _as_int8(vector: NDArray[np.float32]) -> tuple[NDArray[np.int8], np.float32]:

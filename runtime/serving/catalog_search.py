@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.catalog.catalog import LABELS_PER_ITEM, Catalog
+from runtime.catalog.catalog import Catalog
 from runtime.catalog.vector_matrix import Scan
 from runtime.personalization.diversity import mmr
 from runtime.personalization.ranking import cosine_scores, ranked, top_k
@@ -19,13 +19,9 @@ STEP_ROWS = 8_192
 _POOL_PER_RESULT = 4
 _SMALLEST_POOL = 100
 
-# Where the catalogue holds int8, what may be among the best is scored again from exact vectors: so many at the most.
-# Measured, they are enough for results as exact as from float32 (docs/decisions/008).
-MOST_RESCORED = 1_024
-
-# What one scan holds: which rows pass the filters, while two masks are combined and a label's entries are compared; and
-# scores of a step and the pool's vectors.
-ROW_BYTES = 3 + LABELS_PER_ITEM
+# What one scan holds: which rows pass the filters, while two masks are combined, and the rows of one label; and scores
+# of a step and the pool's vectors.
+ROW_BYTES = 3 + 8
 POOL_BYTES = 4 << 20
 
 
@@ -110,7 +106,7 @@ class Search:
 
 async def _may_be_best(scan: Scan, wanted: NDArray[np.bool_], k: int) -> NDArray[np.intp]:
     """Rows among which the k best of those `wanted` are, rising."""
-    best = _Best(k)
+    best = _Best(k, scan.most_rescored)
     for start in range(0, len(wanted), STEP_ROWS):
         if start:
             await asyncio.sleep(0)
@@ -133,12 +129,13 @@ def _from_0_to_1(scores: NDArray[np.float32]) -> NDArray[np.float32]:
 
 class _Best:
     """Of rows that come in rising order those that can be among the k best by exact score, rising: where nothing is in
-    error the k best; else also every one that could be better than the k-th, or the MOST_RESCORED with the best scores
-    where there are more."""
+    error the k best; else also every one that could be better than the k-th, or the `most_rescored` with the best
+    scores where there are more."""
 
-    def __init__(self, k: int) -> None:
+    def __init__(self, k: int, most_rescored: int) -> None:
         self.rows = np.empty(0, np.intp)
         self._k = k
+        self._most = max(most_rescored, k)
         self._scores = np.empty(0, np.float32)
         self._errors: NDArray[np.float32] | None = None
         self._kth = np.float32(-np.inf)  # the k-th best score is at least this
@@ -164,7 +161,7 @@ class _Best:
             at_least = self._scores - self._errors
             self._kth = np.partition(at_least, len(at_least) - self._k)[len(at_least) - self._k]
             kept = np.flatnonzero(self._scores + self._errors >= self._kth)
-            if len(kept) > MOST_RESCORED:
-                kept = np.sort(kept[top_k(self._scores[kept], max(MOST_RESCORED, self._k))])
+            if len(kept) > self._most:
+                kept = np.sort(kept[top_k(self._scores[kept], self._most)])
             self._errors = self._errors[kept]
         self.rows, self._scores = self.rows[kept], self._scores[kept]

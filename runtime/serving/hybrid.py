@@ -122,6 +122,7 @@ class _HybridScan:
         self._simple = None if user.vector is None else catalog.scan(user.vector)
         self._last = None if user.last is None else catalog.scan(user.last)
         self._weight = np.float32(weight)
+        self.most_rescored = max((scan.most_rescored for scan in (self._simple, self._last) if scan), default=0)
 
     def scores(self, start: int, stop: int) -> Vector:
         cosines = [None if scan is None else scan.scores(start, stop) for scan in (self._simple, self._last)]

@@ -23,7 +23,7 @@ class Popularity:
         """Read the counts of the whole catalogue."""
         if not (await self._store.counts()).interactions:
             self.newest_us = -1
-        await self.refresh(self._catalog.all_ids())
+        await self._refresh_all()
 
     async def refresh(self, ids: Sequence[str]) -> None:
         """Read the counts of those of `ids` that are in the catalogue."""
@@ -42,4 +42,9 @@ class Popularity:
 
     async def taken_back(self) -> None:
         """After events left the log, of whatever content."""
-        await self.refresh(self._catalog.all_ids())
+        await self._refresh_all()
+
+    async def _refresh_all(self) -> None:
+        for ids in self._catalog.pages(_IDS_AT_ONCE):
+            await self.refresh(ids)
+            await asyncio.sleep(0)

@@ -111,14 +111,24 @@ class SequenceServing:
 
     async def watch(self) -> None:
         """Until cancelled: complete the item vectors, and take over another bundle when one appears."""
-        await self.fill(self._catalog.all_ids())
+        await self._fill_all()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             if self._bundle.changed() and await self._take_over():
-                await self.fill(self._catalog.all_ids())
+                await self._fill_all()
 
     def close(self) -> None:
         self._thread.close()
+
+    async def _fill_all(self) -> None:
+        """As many as are kept."""
+        left = 0 if self.served is None else self.served.items.capacity
+        for ids in self._catalog.pages(sequence_items.ITEMS_AT_ONCE):
+            if left <= 0:
+                break
+            await self.fill(ids)
+            await asyncio.sleep(0)
+            left -= sequence_items.ITEMS_AT_ONCE
 
     async def _take_over(self) -> bool:
         """Serve the bundle that is there now; False where it cannot be served."""
@@ -135,4 +145,4 @@ class SequenceServing:
         return True
 
     def _beside_catalog(self, model: SequenceModel) -> Served:
-        return Served(model, ItemVectors(self._catalog.capacity, model.dimensions))
+        return Served(model, ItemVectors(self._catalog.kept_item_vectors, model.dimensions))

@@ -14,7 +14,7 @@ from runtime.models.sequence_model import SequenceModel
 from runtime.serving.candidates import Candidates
 from runtime.serving.sequence_thread import SequenceThread
 
-_ITEMS_AT_ONCE = 256  # about two milliseconds, so that a request never waits long behind a refill
+ITEMS_AT_ONCE = 256  # about two milliseconds, so that a request never waits long behind a refill
 
 Vector = NDArray[np.float32]
 
@@ -51,8 +51,8 @@ async def completed(
 async def fill(thread: SequenceThread, catalog: Catalog, served: Served, ids: Sequence[str]) -> None:
     """Compute the vectors that these items lack. What cannot be computed now is computed when it is ranked."""
     with contextlib.suppress(QueueFull):
-        for start in range(0, len(ids), _ITEMS_AT_ONCE):
-            found = catalog.lookup(ids[start : start + _ITEMS_AT_ONCE])
+        for start in range(0, len(ids), ITEMS_AT_ONCE):
+            found = catalog.lookup(ids[start : start + ITEMS_AT_ONCE])
             versions = catalog.versions(found.rows)
             missing = served.items.missing(found.rows, versions)
             if not missing.any():
@@ -65,8 +65,8 @@ async def fill(thread: SequenceThread, catalog: Catalog, served: Served, ids: Se
 
 def count(catalog: Catalog, served: Served) -> int:
     """Items of the catalogue that have their vector."""
-    rows = catalog.lookup(catalog.all_ids()).rows
-    return len(rows) - int(served.items.missing(rows, catalog.versions(rows)).sum())
+    rows, versions = served.items.kept()
+    return int(np.count_nonzero(catalog.has(rows) & (catalog.versions(rows) == versions)))
 
 
 def _computed(model: SequenceModel, ids: Sequence[str], metadata: Vector) -> Vector:

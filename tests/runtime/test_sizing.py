@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.catalog.vector_matrix import row_bytes
+from runtime.catalog.formats import FORMATS, row_bytes
 from runtime.settings import AUTO, MiB, Settings
 from runtime.sizing import MAX_REQUESTS, RANGES, RESERVE_BYTES, Held, size
 from runtime.system.memory_budget import MemoryBudgetError
@@ -24,7 +24,7 @@ held = st.builds(Held, scratches=st.integers(0, 64), items=st.integers(0, 100_00
 def settings(draw):
     given = draw(st.sets(st.sampled_from(sorted(EXPLICIT))))
     body = draw(st.sampled_from([MiB, 4 * MiB]))
-    vectors = draw(st.sampled_from(["float32", "int8"]))
+    vectors = draw(st.sampled_from(list(FORMATS)))
     return Settings(
         max_body_bytes=body, catalog_vectors=vectors, rate_per_s=draw(st.sampled_from([0.0, 5.0])),
         **{name: draw(EXPLICIT[name]) for name in given},
@@ -88,3 +88,20 @@ def test_memory_that_is_unknown_gets_what_is_usual():
 
 def test_a_large_machine_has_a_bound_too():
     assert in_force(size(Settings(), 1 << 40, ONE_CORE)) == {name: found.high for name, found in RANGES.items()}
+
+
+@pytest.mark.parametrize(
+    ("items", "available_mib", "format"),
+    [(0, 180, "float32"), (8_000, 180, "float32"), (60_000, 180, "int8"), (300_000, 180, "disk"), (10**6, 196, "disk")],
+)  # a hard limit of 256 MiB leaves 196
+def test_the_format_is_the_first_in_which_the_stored_items_fit(items, available_mib, format):
+    sizes = size(Settings(), available_mib * MiB, Held(scratches=1, items=items))
+    sizes.check()
+    assert sizes.settings.catalog_vectors == format
+    assert sizes.settings.catalog_bytes // row_bytes(format, 384) >= items
+    assert f"the catalogue is held as {format}" in sizes.lines()
+
+
+def test_where_nothing_fits_the_fastest_format_is_refused():
+    with pytest.raises(MemoryBudgetError):
+        size(Settings(), 20 * MiB, Held(scratches=1, items=1_000_000)).check()

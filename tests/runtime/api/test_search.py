@@ -15,9 +15,10 @@ ITEMS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["float32", "int8"])
+@pytest.fixture(scope="module", params=["float32", "int8", "disk"])
 def shared_server_with_labels(start_server, request):
-    """A server of its own: whole-catalogue answers see everything it holds. Answers are exact however it is held."""
+    """A server of its own: whole-catalogue answers see everything it holds. So few are all scored exactly, however they
+    are held."""
     server = start_server(catalog_vectors=request.param)
     items = [
         {"id": id, "description": text, "tags": tags, "vendor_name": vendor, "category": category}

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from runtime.catalog.catalog import Catalog, CatalogFull
-from runtime.catalog.row_file import RowFile
-from runtime.catalog.vector_matrix import Float32Matrix, Int8Matrix, row_bytes
+from runtime.catalog.formats import row_bytes
+from runtime.catalog.mapped import MappedArray
+from runtime.catalog.vector_matrix import Float32Matrix, Int8Matrix
 from runtime.personalization.ranking import cosine_scores, normalised
 
 unit_rows = npst.arrays(
@@ -62,27 +63,32 @@ def test_a_scan_leaves_no_reference_behind():
 
 def test_rows_of_a_file_are_there_at_any_size(tmp_path):
     rows = np.random.default_rng(6).standard_normal((3_000, 384)).astype(np.float32)
-    file = RowFile(tmp_path, 3_000, 384)
+    file = MappedArray(tmp_path, 3_000, (384,), np.float32)
     for n in (0, 2_999, 1_500):
-        file.set(n, rows[n])
-    np.testing.assert_array_equal(file.read(np.array([2_999, 0, 1_500, 0])), rows[[2_999, 0, 1_500, 0]])
+        file.write(n, rows[n])
+    some = np.array([2_999, 0, 1_500, 0])
+    file.expect(some)
+    np.testing.assert_array_equal(file.rows[some], rows[some])
+    with pytest.raises(OSError, match="3001 rows are more"):
+        file.reserve(3_001)
     assert list(tmp_path.iterdir()) == []  # nothing is left, however the process ends
 
 
-def test_a_full_disk_is_an_error_before_anything_is_written(tmp_path, monkeypatch):
+@pytest.mark.parametrize("format", ["int8", "disk"])
+def test_a_full_disk_is_an_error_before_anything_is_written(format, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    catalog = Catalog(4, 12 * 10, "int8", tmp_path)
+    catalog = Catalog(8, 16 * 10, format, tmp_path)
     monkeypatch.setattr("os.posix_fallocate", full)
     with (
-        pytest.raises(CatalogFull, match="1 more vectors do not fit on the disk: No space left"),
+        pytest.raises(CatalogFull, match="1 more items do not fit on the disk: No space left"),
         catalog.room_for("a"),
     ):
         pass
     monkeypatch.undo()
     with catalog.room_for("a"):
-        catalog.put("a", np.ones(4, np.float32))
+        catalog.put("a", np.ones(8, np.float32))
     assert "a" in catalog
 
 

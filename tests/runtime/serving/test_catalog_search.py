@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.catalog.catalog import Catalog
+from runtime.catalog.formats import FORMATS
 from runtime.personalization.diversity import mmr
 from runtime.personalization.ranking import cosine_scores, normalised
 from runtime.serving import catalog_search as search
@@ -66,27 +67,40 @@ def test_it_gives_what_a_plain_ranking_gives(catalog_of, seed, n, k, labels, exc
     assert [hit.score for hit in found.hits] == scores[expected[:k]].tolist()  # to the last bit
 
 
-def test_deleted_items_are_not_found_and_their_rows_are_used_again(catalog_of):
+@pytest.fixture(scope="module", params=FORMATS)
+def any_catalog_of(request):
+    """Makes a catalogue of rows, in any format: where all rows are among the best, estimates change nothing."""
+
+    def make(rows, labels=lambda n: ()):
+        catalog = Catalog(DIMENSIONS, 4 * DIMENSIONS * max(len(rows), 1), request.param)
+        for n, row in enumerate(rows):
+            catalog.put(f"item-{n}", row, labels(n))
+        return catalog
+
+    return make
+
+
+def test_deleted_items_are_not_found_and_their_rows_are_used_again(any_catalog_of):
     rows = vectors(1, 30)
-    catalog = catalog_of(rows, lambda n: ["tag old"])
+    catalog = any_catalog_of(rows, lambda n: ["tag old"])
     for n in range(0, 30, 2):
         catalog.delete(f"item-{n}")
     found = best(catalog, rows[4], 30)
     assert found.matched == 15
     assert "item-4" not in {hit.id for hit in found.hits}
     catalog.put("new", rows[4], ["tag new"])
-    assert best(catalog, rows[4], 1).hits[0].id == "new"
+    assert best(catalog, rows[4], 30).hits[0].id == "new"
     assert best(catalog, rows[4], 30, labels=["tag new"]).matched == 1
     assert best(catalog, rows[4], 30, labels=["tag old"]).matched == 15
 
 
-def test_what_goes_or_changes_during_the_scan_is_not_answered_as_it_was(catalog_of, monkeypatch):
+def test_what_goes_or_changes_during_the_scan_is_not_answered_as_it_was(any_catalog_of, monkeypatch):
     monkeypatch.setattr(search, "STEP_ROWS", 8)
     rows = vectors(2, 40)
     query = rows[3]
 
     async def scan_and_change():
-        catalog = catalog_of(rows)
+        catalog = any_catalog_of(rows)
         scan = asyncio.ensure_future(Search(catalog).best(query, 40))
         await asyncio.sleep(0)
         assert not scan.done()
@@ -134,6 +148,24 @@ def test_int8_reads_few_exact_vectors_and_finds_the_same(monkeypatch):
     assert max(read) < 400
 
 
+def test_estimates_find_the_nearest_also_behind_a_filter_and_score_them_exactly():
+    rows = near_neighbours(6_000)
+    held, on_disk = Catalog(384, 6_000 * 1_536), Catalog(384, 6_000 * 52, "disk")
+    for n, row in enumerate(rows):
+        for catalog in (held, on_disk):
+            catalog.put(f"item-{n}", row, ["tag rare"] if n % 100 == 0 else [])
+    for labels in ([], ["tag rare"]):
+        found = 0
+        for query in rows[::150]:
+            exact = {hit.id: hit.score for hit in best(held, query, 10, labels=labels).hits}
+            hits = best(on_disk, query, 10, labels=labels).hits
+            assert len(hits) == 10
+            found += sum(exact.get(hit.id) == hit.score for hit in hits)  # to the last bit
+            first = best(held, query, 5, labels=labels, excluded=list(exact), diversity=0.3)
+            assert len({hit.id for hit in first.hits} & exact.keys()) == 0
+        assert found >= 0.99 * 400
+
+
 def test_the_pool_is_found_whatever_the_steps(catalog_of, monkeypatch):
     rows = vectors(4, 500)
     catalog = catalog_of(rows, lambda n: ["tag rare"] if n % 50 == 0 else [])
@@ -148,9 +180,9 @@ def test_the_pool_is_found_whatever_the_steps(catalog_of, monkeypatch):
 
 
 def test_never_more_than_a_bounded_number_is_scored_again():
-    kept = search._Best(10)
+    kept = search._Best(10, 1_024)
     for start in range(0, 50_000, 5_000):
         same = np.ones(5_000, np.float32)
         kept.add(np.arange(start, start + 5_000), same, np.full(5_000, 0.1, np.float32))
-        assert len(kept.rows) <= search.MOST_RESCORED
-    assert kept.rows.tolist() == list(range(search.MOST_RESCORED))  # of equals the earliest
+        assert len(kept.rows) <= 1_024
+    assert kept.rows.tolist() == list(range(1_024))  # of equals the earliest

@@ -1,0 +1,54 @@
+"""How the catalogue can be held, and what an item takes of memory in each format."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from runtime.catalog import label_index
+from runtime.catalog.binary_matrix import BinaryMatrix
+from runtime.catalog.mapped import Arrays
+from runtime.catalog.vector_matrix import Float32Matrix, Int8Matrix, Matrix
+from runtime.personalization import popularity
+
+LABELS_PER_ITEM = 12  # on average, there is room for so many
+
+
+# The sequence model's vectors that are kept of a catalogue on disk; the others are computed when they are ranked.
+_KEPT_ITEM_VECTORS = 32_768
+
+
+class ItemBytes(NamedTuple):
+    """Of memory an item takes beside its vector: for its id and version, its labels, its popularity."""
+
+    id: int
+    labels: int
+    counts: int
+
+
+# With ids of 36 bytes; 106 were measured as dictionaries (`python -m bench.memory_parts catalogue`).
+_IN_MEMORY = ItemBytes(210, LABELS_PER_ITEM * label_index.ENTRY_BYTES + label_index.ROW_BYTES, popularity.COUNT_BYTES)
+_ON_DISK = ItemBytes(21, 0, 0)  # a table of hashes (at most 16), a version and a flag; the rest is in mapped files
+
+# From the fastest to the one that takes the least memory.
+FORMATS = {"float32": _IN_MEMORY, "int8": _IN_MEMORY, "disk": _ON_DISK}
+
+
+def row_bytes(format: str, dimensions: int) -> int:
+    """Bytes that every search reads of a vector: float32, int8 with its scale and its error, or one bit a dimension and
+    a factor."""
+    return {"float32": 4 * dimensions, "int8": dimensions + 8, "disk": dimensions // 8 + 4}[format]
+
+
+def kept_item_vectors(format: str, items: int) -> int:
+    """How many of `items` the sequence model's vectors are kept of."""
+    return min(items, _KEPT_ITEM_VECTORS) if format == "disk" else items
+
+
+def new_matrix(format: str, rows: int, dimensions: int, folder: Path | None) -> Matrix:
+    """Raises OSError."""
+    if format == "float32":
+        return Float32Matrix(rows, dimensions)
+    return (Int8Matrix if format == "int8" else BinaryMatrix)(rows, dimensions, folder)
+
+
+def new_arrays(format: str, folder: Path | None) -> Arrays:
+    return Arrays(format == "disk", folder)
