@@ -16,8 +16,8 @@ from runtime.personalization.ranking import cosine_scores, ranked, top_k
 STEP_ROWS = 8_192
 
 # MMR chooses among this many of the best: a page that is all alike has its alternatives there.
-_POOL_PER_RESULT = 4
-_SMALLEST_POOL = 100
+POOL_PER_RESULT = 4
+SMALLEST_POOL = 100
 
 # What one scan holds: which rows pass the filters, while two masks are combined, and the rows of one label; and scores
 # of a step and the pool's vectors.
@@ -78,7 +78,7 @@ class Search:
         async with self._turn:
             wanted = self._wanted(labels, excluded)
             changes = self._catalog.changes
-            pool = max(_SMALLEST_POOL, _POOL_PER_RESULT * k) if diversity else k
+            pool = max(SMALLEST_POOL, POOL_PER_RESULT * k) if diversity else k
             scan = self._catalog.scan(query) if isinstance(query, np.ndarray) else query.scan()
             rows = await _may_be_best(scan, wanted, pool)
             if self._catalog.changes != changes:
@@ -92,7 +92,7 @@ class Search:
         if len(rows) > pool:
             first = top_k(scores, pool)
             ids, vectors, scores = [ids[n] for n in first.tolist()], vectors[first], scores[first]
-        relevance = scores if isinstance(query, np.ndarray) else _from_0_to_1(scores)
+        relevance = scores if isinstance(query, np.ndarray) else from_0_to_1(scores)
         order = mmr(relevance, vectors, k, diversity=diversity) if diversity else ranked(scores)
         hits = [Hit(ids[n], score) for n, score in zip(order.tolist(), scores[order].tolist(), strict=True)]
         return Found(hits, int(np.count_nonzero(wanted)))
@@ -118,7 +118,7 @@ async def _may_be_best(scan: Scan, wanted: NDArray[np.bool_], k: int) -> NDArray
     return best.rows
 
 
-def _from_0_to_1(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+def from_0_to_1(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """What can be weighed against a cosine: 0 for the least of these scores, 1 for the best."""
     if not len(scores):
         return scores

@@ -3,9 +3,14 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
+import numpy as np
+
 from runtime.models.embedder import EmbeddedText, Gone
-from runtime.serving.catalog_search import Found
+from runtime.personalization.ranking import top_k
+from runtime.serving.candidates import find
+from runtime.serving.catalog_search import POOL_PER_RESULT, SMALLEST_POOL, Found, Hit, from_0_to_1
 from runtime.serving.content import NotEmbedded
+from runtime.serving.hybrid import hybrid_features, hybrid_user
 from runtime.serving.resources import Resources
 
 
@@ -17,14 +22,34 @@ class TextSearch(NamedTuple):
 
 
 async def search_text(
-    resources: Resources, text: str, k: int, *, labels: Collection[str], disconnected: Gone
+    resources: Resources,
+    text: str,
+    k: int,
+    *,
+    labels: Collection[str],
+    disconnected: Gone,
+    user_id: str | None = None,
+    personalization: float = 0.0,
 ) -> TextSearch:
     """The k items closest to a text that carry all labels.
 
-    Raises QueueFull, DeadlineExceeded, ClientGone or ModelFailed.
+    With a user the closest 100 (or four times k) are ordered again: `personalization`, from 0 to 1, is the weight of
+    the hybrid ranker's score against that of the text, each from 0 to 1 among them.
+    Raises QueueFull, DeadlineExceeded, ClientGone, ModelFailed or StoreError.
     """
     embedded = await resources.embedder.embed(text, disconnected)
-    return TextSearch(await resources.search.best(embedded.vector, k, labels=labels), embedded)
+    if user_id is None or not personalization:
+        return TextSearch(await resources.search.best(embedded.vector, k, labels=labels), embedded)
+    pool = max(SMALLEST_POOL, POOL_PER_RESULT * k)
+    closest = await resources.search.best(embedded.vector, pool, labels=labels)
+    user = await hybrid_user(resources, user_id)
+    known = find(resources.catalog, [hit.id for hit in closest.hits])  # without what was deleted meanwhile
+    features, _ = await hybrid_features(resources, user, known)
+    by_user = from_0_to_1(resources.ranker.served.ranker.scores(features))
+    by_text = from_0_to_1(np.array([closest.hits[n].score for n in known.known.tolist()], np.float32))
+    scores = (1 - personalization) * by_text + personalization * by_user
+    hits = [Hit(known.ids[n], float(scores[n])) for n in top_k(scores, k).tolist()]
+    return TextSearch(Found(hits, closest.matched), embedded)
 
 
 async def similar_items(resources: Resources, id: str, k: int, *, labels: Collection[str]) -> Found | None:

@@ -155,3 +155,19 @@ def test_recommendations_can_be_varied(client):
     )
     assert varied[0]["id"] == plain[0]["id"] == "barn"
     assert [one["id"] for one in varied] != [one["id"] for one in plain]
+
+
+def test_a_search_can_be_personal(client):
+    act(client, "ann", "farm", "save")
+
+    def found(**more):
+        answer = client.post("/search", json={"text": "a place for a wedding with hay and wildflowers", **more})
+        assert answer.status_code == 200, answer.text
+        return [one["id"] for one in answer.json()["results"]]
+
+    by_text = found()
+    assert found(user_id="ann", personalization=0) == by_text
+    assert found(user_id="ann", personalization=1) == ids(rank(client, "ann"))
+    assert found(user_id="ann", personalization=1, top_k=1) == ["farm"]
+    refused = client.post("/search", json={"text": "barn", "user_id": "ann", "personalization": 2})
+    assert (refused.status_code, refused.json()["error"]["field"]) == (422, "$.personalization")
