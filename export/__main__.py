@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from export.errors import ExportError
+from runtime.cli.extras import run_module
 from runtime.models.bundle import BundleError
 
 DESCRIPTION = """\
@@ -37,4 +38,4 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m export")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_module(main, "export", extra="export"))

@@ -250,7 +250,8 @@ def _manifest_fields(folder: Path, checkpoint: Checkpoint, files: dict[str, str]
             "min_events": checkpoint.recipe.min_events,
             "training": checkpoint.recipe.parameters(),
             "gate": asdict(gate),
-        },
+        }
+        | {name: checkpoint.data[name] for name in ("days_to_event_key",) if name in checkpoint.data},
         "quality": {},
         "exported_on": cpu_model(),
     }

@@ -14,6 +14,8 @@ from runtime.http.api_keys import ApiKeys
 
 PREFIX = "VOWS_"
 MiB = 1 << 20
+# Read by other commands (training's), and so no settings of the server, nor misspelt ones.
+OF_OTHER_COMMANDS = frozenset({"VOWS_CACHE_DIR", "VOWS_TRAINING_DATA"})
 AUTO = -1  # of a number: chosen at start from the memory found, see runtime/sizing.py; "auto" in the environment
 
 
@@ -228,7 +230,8 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Read VOWS_* (and PORT). Raises SettingsError, naming the variable, for anything that cannot be used."""
+        """Read VOWS_* (and PORT). Raises SettingsError, naming the variable, for anything that cannot be used, and for
+        what looks like a misspelt setting; other unknown variables are ignored, see `settings_notices`."""
         try:
             environ, _ = replace_deprecated(environ)
         except ValueError as error:
@@ -236,16 +239,31 @@ class Settings:
         known = {variable(f.name): f for f in fields(cls)}
         values: dict[str, Any] = {}
         for name in sorted(environ):
-            if not name.startswith(PREFIX):
+            if not name.startswith(PREFIX) or name in OF_OTHER_COMMANDS:
                 continue
             if name not in known:
-                near = get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else "; `vows-edge serve --help` lists the settings"
-                raise SettingsError(f"{name} is not a setting{hint}")
+                if (near := _misspelt(name)) is None:
+                    continue  # `settings_notices` has a line about it
+                raise SettingsError(f"{name} is not a setting; did you mean {near}?")
             values[known[name].name] = _parse(name, known[name], environ[name])
         if "port" not in values and environ.get("PORT"):
             values["port"] = _parse("PORT", known["VOWS_PORT"], environ["PORT"])
         return cls(**values)
+
+
+def settings_notices(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """A line for each deprecated name and for each VOWS_* variable that is ignored, to log at the start."""
+    current, notices = replace_deprecated(environ)
+    known = {variable(f.name) for f in fields(Settings)} | OF_OTHER_COMMANDS
+    ignored = [name for name in sorted(current) if name.startswith(PREFIX) and name not in known]
+    return notices + [f"{name} is not a setting and is ignored; see `vows-edge serve --help`" for name in ignored]
+
+
+def _misspelt(name: str) -> str | None:
+    """The setting that an unknown variable probably means. The prefix, which all share, does not count."""
+    known = [f.name.upper() for f in fields(Settings)]
+    near = get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=0.7)
+    return PREFIX + near[0] if near else None
 
 
 def _between_commas(text: str) -> list[str]:

@@ -4,10 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from runtime.models.bundle import BundleError
-from runtime.store.errors import StoreError
-from training.data.files import DataError
-from training.errors import TrainingError
+from runtime.cli.extras import run_module
 
 DESCRIPTION = """\
 From interactions to a checkpoint and a report: data describes data sets, simulate simulates a world, train makes a
@@ -21,8 +18,13 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
         prog=prog, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    # Imported here so that a missing extra is one line, see `run_module`.
+    from runtime.models.bundle import BundleError
+    from runtime.store.errors import StoreError
     from training import command as training
     from training.data import command as data
+    from training.data.files import DataError
+    from training.errors import TrainingError
     from training.evaluation import command as evaluation
     from training.experiments import ablations, incremental, tuning
     from training.ranker import command as ranker
@@ -46,4 +48,4 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_module(main, "training", extra="train"))

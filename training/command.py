@@ -73,6 +73,8 @@ def _run(options: argparse.Namespace) -> int:
     start = Checkpoint.load(options.start) if options.start else None
     if options.since is not None and start is None:
         raise TrainingError("--since names the events that are new to an earlier checkpoint: give one with --from")
+    if start is not None and options.events and not options.days_to_event_key:
+        options.days_to_event_key = start.data.get("days_to_event_key")
     split = _split(options)
     recipe = _recipe(options, start)
     checkpoint = train(

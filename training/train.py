@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from runtime.personalization.item_identity import signatures
-from runtime.personalization.sequence_features import id_weight
+from runtime.personalization.sequence_features import DAYS_TO_EVENT_KEY, id_weight
 from training.batches import ScoredBatch, Windows
 from training.checkpoint import BEST, Checkpoint, RunState, load_run, remove_runs, save_run
 from training.data.events import SKIP, Dataset
@@ -298,12 +298,14 @@ def epoch_order(
 
 
 def fingerprint(training: Dataset, validation: Dataset) -> dict[str, Any]:
-    """What a run is trained on, as checkpoints record it: names, sizes and a SHA-256 of all events."""
+    """What a run is trained on, as checkpoints record it: names, sizes and a SHA-256 of all events; `days_to_event_key`
+    where it is not the default."""
     digest = hashlib.sha256()
     for events in (training.events, validation.events):
         for name in sorted(vars(events)):
             digest.update(getattr(events, name).tobytes())
-    return {
+    key = training.days_to_event_key
+    return ({} if key == DAYS_TO_EVENT_KEY else {"days_to_event_key": key}) | {
         "name": training.name,
         "licence": training.licence,
         "users": len(training.users),

@@ -6,7 +6,7 @@ They are named by strings and imported only to run: the runtime never depends on
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -61,7 +61,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
     """Run an extra command; returns its exit status, or 2 after one line where a package that it needs is missing."""
     command = COMMANDS[name]
     if any(importlib.util.find_spec(module) is None for module in command.needs):
-        return _missing(name, command)
+        return _missing(f"vows-edge {name}", command.extra)
     try:
         main = importlib.import_module(command.module).main
         prog = "vows-edge" if command.arguments else f"vows-edge {name}"
@@ -70,10 +70,18 @@ def run(name: str, arguments: Sequence[str]) -> int:
         if not command.extra:
             raise
         print(error, file=sys.stderr)
-        return _missing(name, command)
+        return _missing(f"vows-edge {name}", command.extra)
     return status
 
 
-def _missing(name: str, command: ExtraCommand) -> int:
-    print(f'vows-edge {name} needs: pip install "vows-edge[{command.extra}]"', file=sys.stderr)
+def run_module(main: Callable[[], int], name: str, *, extra: str) -> int:
+    """`python -m NAME`: the exit status of `main`, or 2 after one line where a package of its extra is missing."""
+    try:
+        return main()
+    except ModuleNotFoundError as error:
+        return _missing(f"python -m {name}", extra, f" ({error})")
+
+
+def _missing(program: str, extra: str, found: str = "") -> int:
+    print(f'{program} needs: pip install "vows-edge[{extra}]"{found}', file=sys.stderr)
     return 2

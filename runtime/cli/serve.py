@@ -3,12 +3,10 @@
 import argparse
 import gc
 import logging
-import os
 import sys
 from typing import Any
 
-from runtime.deprecated_settings import replace_deprecated
-from runtime.settings import Settings, SettingsError, settings_table
+from runtime.settings import Settings, SettingsError, settings_notices, settings_table
 from runtime.system import logs
 from runtime.system.allocator import one_heap
 
@@ -30,7 +28,7 @@ def _run(options: argparse.Namespace) -> int:
     except SettingsError as error:
         return _refuse(error)
     logs.configure(settings.log_level, settings.log_format)
-    for notice in replace_deprecated(os.environ)[1]:
+    for notice in settings_notices():
         logging.getLogger("vows").warning("%s", notice)
     one_heap()
     gc.disable()  # until all is loaded: none of it is garbage, and looking for some takes a twentieth of the start

@@ -12,6 +12,7 @@ from export.sequence import _load, export_sequence
 from export.sequence_agreement import LENGTHS, Sample, SequenceGate, TorchModel, held_out_agreement, length_agreement
 from runtime.models.bundle import Bundle, BundleError
 from runtime.models.sequence_model import History, SequenceModel, golden_history, load_sequence_model
+from runtime.personalization.sequence_features import DAYS_TO_EVENT_KEY
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,18 @@ def test_the_same_checkpoint_gives_the_same_bytes(trained: Path, models: Path, t
     again = export_sequence(trained, tmp_path / "again")
     for file in (models / "sequence").iterdir():
         assert (again / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_the_bundle_says_where_the_server_finds_the_days_to_the_event(
+    trained: Path, model: SequenceModel, tmp_path: Path
+) -> None:
+    checkpoint = _load(trained)
+    assert model.days_to_event_key == DAYS_TO_EVENT_KEY
+    checkpoint.data["days_to_event_key"] = "days_to_launch"
+    checkpoint.save(tmp_path / "checkpoint")
+    out = export_sequence(tmp_path / "checkpoint", tmp_path / "bundle")
+    exported = load_sequence_model(Bundle.load(out, kind="sequence"), "sentence-bert-v1")
+    assert exported.days_to_event_key == "days_to_launch"
 
 
 def test_a_known_item_is_more_than_its_text_and_another_text_is_a_new_item(trained: Path, model: SequenceModel) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.settings import Settings, SettingsError, settings_table
+from runtime.settings import OF_OTHER_COMMANDS, Settings, SettingsError, settings_notices, settings_table
 
 
 def test_defaults_and_environment():
@@ -24,6 +24,8 @@ def test_port_is_honoured():
         ("VOWS_ENCODING", "int4", "VOWS_ENCODING='int4' is not one of auto, s8, u8, fp32"),
         ("VOWS_DATA_DIR", "", "VOWS_DATA_DIR is empty"),
         ("VOWS_PROT", "80", "did you mean VOWS_PORT?"),
+        ("VOWS_CACHE_DIRS", "/x", "did you mean VOWS_MODEL_CACHE_DIR?"),
+        ("VOWS_TIMEOUT_S", "3", "did you mean VOWS_BODY_TIMEOUT_S?"),
         ("VOWS_AUTH", "none", "VOWS_AUTH='none' is not one of required, loopback, disabled"),
         ("VOWS_AUTH", "required", "VOWS_API_KEYS has no key"),
         ("VOWS_BODY_BUDGET_BYTES", "2048", "less than VOWS_MAX_BODY_BYTES"),
@@ -34,6 +36,26 @@ def test_a_bad_value_is_named(name, value, says):
         Settings.from_environment({name: value})
     assert says in str(error.value)
     assert name in str(error.value)
+
+
+def test_a_variable_that_resembles_no_setting_is_ignored_with_a_warning():
+    environ = {"VOWS_SHELL_PROMPT": "$", "VOWS_PORT": "9000", "HOME": "/root"}
+    assert Settings.from_environment(environ) == Settings(port=9000)
+    (notice,) = settings_notices(environ)
+    assert notice.startswith("VOWS_SHELL_PROMPT is not a setting and is ignored")
+
+
+def test_variables_of_training_are_no_settings_of_the_server():
+    environ = dict.fromkeys(OF_OTHER_COMMANDS, "/x")
+    assert Settings.from_environment(environ) == Settings()
+    assert settings_notices(environ) == []
+
+
+def test_the_server_starts_with_a_variable_that_is_no_setting_and_warns(start_server):
+    server = start_server(shell_prompt="$")
+    warnings = [line for line in server.log.read_text().splitlines() if '"level":"warning"' in line]
+    server.stop()
+    assert any("VOWS_SHELL_PROMPT is not a setting" in line for line in warnings)
 
 
 def test_disabled_authentication_contradicts_keys():

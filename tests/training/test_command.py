@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from runtime.settings import OF_OTHER_COMMANDS
 from training import command
 from training.__main__ import main
 from training.checkpoint import Checkpoint
+from training.data.command import DATA_VARIABLE
+from training.data.vectors import CACHE_VARIABLE
 from training.errors import TrainingError
 
 
@@ -51,6 +54,27 @@ def test_fine_tuning_a_checkpoint(shared_run: Path, tmp_path: Path) -> None:
     ]
     assert main([*arguments, "--since", "2000-01-01"]) == 0
     assert Checkpoint.load(tmp_path / "best").metrics[0]["step"] == 0
+
+
+def test_the_key_of_the_days_to_the_event_stays_with_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    world = ["simulate", "--users", "30", "--items", "48", "--oracle-users", "0", "--out", str(tmp_path / "world")]
+    assert main(world) == 0
+    log = ["--events", str(tmp_path / "world/events.parquet"), "--items", str(tmp_path / "world/items.parquet")]
+    log += ["--epochs", "1"]
+    first, tuned, other = (str(tmp_path / name) for name in ("first", "tuned", "other"))
+    named = [*log, "--days-to-event-key", "days_to_launch"]
+    assert main(["train", "--recipe", "tiny", "--out", first, *named]) == 0
+    assert Checkpoint.load(tmp_path / "first/best").data["days_to_event_key"] == "days_to_launch"
+    assert main(["train", "--from", f"{first}/best", "--out", tuned, *log]) == 0
+    assert Checkpoint.load(tmp_path / "tuned/best").data["days_to_event_key"] == "days_to_launch"
+    assert main(["train", "--recipe", "tiny", "--out", other, "--days-to-event-key", "days_to_launch"]) == 1
+
+
+def test_the_server_knows_the_variables_of_training() -> None:
+    assert {CACHE_VARIABLE, DATA_VARIABLE} == OF_OTHER_COMMANDS
 
 
 def test_contradicting_options_are_errors(shared_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,10 +3,12 @@
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from runtime.personalization.sequence_features import DAYS_TO_EVENT_KEY
 from training.data import public
 from training.data.event_log import read_event_log
 from training.data.events import ACTIONS, SKIP, Dataset
@@ -40,15 +42,23 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--events", type=Path, help="a server's data folder, its vows.db, or a .parquet/.ndjson file")
     parser.add_argument("--items", type=Path, help="texts of the items of a .parquet/.ndjson file of events")
+    parser.add_argument(
+        "--days-to-event-key", metavar="NAME",
+        help="where an interaction's context says how many days are left until the user's date; a server that serves "
+        f"the model reads it there too (default: {DAYS_TO_EVENT_KEY}, or that of the checkpoint that is fine-tuned)",
+    )  # fmt: skip
 
 
 def load_own(options: argparse.Namespace) -> Dataset | None:
-    """The data set that --events names, or None without it."""
+    """The data set that --events names, or None without it. Raises DataError for --days-to-event-key without it."""
+    key = options.days_to_event_key or DAYS_TO_EVENT_KEY
     if options.events is None:
+        if options.days_to_event_key:
+            raise DataError(f"--days-to-event-key {key} names a part of the context of --events: give these, too")
         return None
     if options.events.is_dir() or options.events.suffix == ".db":
-        return read_event_log(options.events)
-    return read_files(options.events, options.items)
+        return read_event_log(options.events, days_to_event_key=key)
+    return replace(read_files(options.events, options.items), days_to_event_key=key)
 
 
 def _run(options: argparse.Namespace) -> int:

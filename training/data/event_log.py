@@ -75,4 +75,5 @@ def read_event_log(path: Path, *, days_to_event_key: str = DAYS_TO_EVENT_KEY) ->
         mapping=f"actions as logged; sessions by 30 minutes of inactivity; {days_to_event_key} from the context",
         limits=("items that were shown and ignored are known only where the client reports skips",),
         preference_embedding=preference_embedding,
+        days_to_event_key=days_to_event_key,
     )

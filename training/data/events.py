@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.personalization.sequence_features import DEVICES
+from runtime.personalization.sequence_features import DAYS_TO_EVENT_KEY, DEVICES
 
 # Position is the code, as in the runtime's log (runtime.personalization.actions.TYPES): append, never reorder.
 ACTIONS = ("skip", "view", "save", "share")
@@ -113,7 +113,8 @@ class Dataset:
 
     preference_embedding: float32 [users, 384], unit vectors of the onboarding preferences, zero rows for users without;
     None where the source has none. catalogue_id: int16 [items] where a data set has several catalogues and each user
-    meets the items of one only; None for a single catalogue.
+    meets the items of one only; None for a single catalogue. days_to_event_key: name in an interaction's context, where
+    a server that serves a model of these data finds `days_to_event`.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Dataset:
     limits: tuple[str, ...] = ()
     preference_embedding: NDArray[np.float32] | None = None
     catalogue_id: NDArray[np.int16] | None = None
+    days_to_event_key: str = DAYS_TO_EVENT_KEY
 
     @property
     def starts(self) -> NDArray[np.int64]:

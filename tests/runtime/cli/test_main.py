@@ -39,6 +39,21 @@ def test_a_missing_extra_is_one_line(name: str) -> None:
         assert result.stdout == ""
 
 
+@pytest.mark.parametrize(("package", "name"), [("training", "train"), ("export", "export")])
+def test_a_missing_extra_is_one_line_for_a_module_too(package: str, name: str) -> None:
+    command = COMMANDS[name]
+    program = f"""
+import runpy, sys
+sys.modules.update(dict.fromkeys({list(command.needs)!r}))
+sys.argv = [{package!r}, "--help"]
+runpy.run_module({package!r}, run_name="__main__", alter_sys=True)
+"""
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    (line,) = result.stderr.splitlines()
+    assert result.returncode == 2
+    assert line.startswith(f'python -m {package} needs: pip install "vows-edge[{command.extra}]" (')
+
+
 def test_a_module_that_nobody_listed_is_named_before_that_line(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "runtime.models.bundle", None)
     monkeypatch.delitem(sys.modules, "training.__main__", raising=False)

@@ -50,6 +50,9 @@ def test_what_a_server_logged(start_server: Callable[..., Server]) -> None:
     assert (dataset.catalogue.created_us[events.item] <= events.time_us).all()
     assert dataset.preference_embedding is not None
     assert np.linalg.norm(dataset.preference_embedding, axis=1).tolist() == pytest.approx([1, 0], abs=1e-5)
+    under_another_key = read_event_log(server.data_dir, days_to_event_key="page")
+    assert np.isnan(under_another_key.events.days_to_event).all()
+    assert (dataset.days_to_event_key, under_another_key.days_to_event_key) == (DAYS_TO_EVENT_KEY, "page")
     # It was only read: the server goes on
     assert client.get("/user/ada/embedding").status_code == 200
 
