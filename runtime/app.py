@@ -56,6 +56,7 @@ from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
 from runtime.serving.catalog_search import Search
 from runtime.serving.experiments import ExperimentServing
+from runtime.serving.following import follow
 from runtime.serving.popularity import Popularity
 from runtime.serving.ranker import RankerServing
 from runtime.serving.reembedding import reembed
@@ -63,7 +64,7 @@ from runtime.serving.sequence import SequenceServing
 from runtime.settings import Settings
 from runtime.sizing import Held, size
 from runtime.state import State
-from runtime.store import StoreError
+from runtime.store import ChangeFeed, Store, StoreError
 from runtime.store.sqlite.store import SqliteStore
 from runtime.system.allocator import give_back_freed
 from runtime.system.host import available_memory, usable_cores
@@ -100,11 +101,14 @@ async def create_app(settings: Settings) -> Starlette:
 
     Raises BundleError, StoreError, MemoryBudgetError or CatalogFull with a message for the operator.
     """
-    state = await build_state(settings)
+    store, feed = await open_store(settings)
+    state = await build_state(settings, store, alone=feed is None)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        work = (reembed(state), state.sequence.watch(), state.ranker.watch(), state.experiments.watch())
+        work = [reembed(state), state.sequence.watch(), state.ranker.watch(), state.experiments.watch()]
+        if feed is not None:
+            work.append(follow(state, feed))
         background = [asyncio.create_task(one) for one in work]
         yield
         for task in background:
@@ -141,7 +145,8 @@ async def create_app(settings: Settings) -> Starlette:
     return app
 
 
-async def build_state(settings: Settings) -> State:
+async def build_state(settings: Settings, store: Store, *, alone: bool) -> State:
+    """alone: whether no other machine changes the store."""
     started = time.monotonic()
     bundle = Bundle.load(
         find_bundle(settings.models_dir, TEXT_ENCODER),
@@ -156,7 +161,6 @@ async def build_state(settings: Settings) -> State:
         max_tokens=encoder.max_tokens,
         queue_tokens=settings.queue_tokens,
     )
-    store = SqliteStore(settings.data_dir, decay_per_day=settings.decay_per_day)
     sequence = SequenceServing(bundle_folders(settings.models_dir, SEQUENCE), encoder.model_version)
     sequence_model = sequence.load_at_start()
     give_back_freed()  # so that what is found available is
@@ -177,7 +181,7 @@ async def build_state(settings: Settings) -> State:
     connections = Connections(_connection_limits(settings))
     bodies = BodyBudget(max_body_bytes=settings.max_body_bytes, total_bytes=settings.body_budget_bytes)
     bodies.make_room = lambda: connections.make_memory(asyncio.get_running_loop().time())
-    popularity = Popularity(catalog, store)
+    popularity = Popularity(catalog, store, alone=alone)
     await popularity.load()
     ranker = RankerServing(bundle_folders(settings.models_dir, RANKER), catalog)
     ranker.take_over()
@@ -205,6 +209,26 @@ async def build_state(settings: Settings) -> State:
         ranker=ranker,
         experiments=live,
     )
+
+
+async def open_store(settings: Settings) -> tuple[Store, ChangeFeed | None]:
+    """Where the settings say that the data is, and what other machines change there. Raises StoreError."""
+    if not settings.database_url:
+        return SqliteStore(settings.data_dir, decay_per_day=settings.decay_per_day), None
+    try:
+        from runtime.store.postgres.store import open_store as open_postgres
+    except ModuleNotFoundError as error:
+        raise StoreError(f'VOWS_DATABASE_URL needs {error.name}: pip install "vows-edge[postgres]"') from None
+    store = await open_postgres(
+        settings.database_url,
+        decay_per_day=settings.decay_per_day,
+        most_connections=settings.database_connections,
+        timeout_s=settings.database_timeout_s,
+        pooler="transaction" if settings.database_pooler == "transaction" else "none",
+    )
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    await store.feed.begin()  # before anything is read that it follows
+    return store, store.feed
 
 
 def serve(settings: Settings) -> None:

@@ -42,6 +42,24 @@ class Settings:
     host: str = _setting("127.0.0.1", "address", "Address to listen on.")
     port: int = _setting(8080, "port", "Port to listen on; 0 takes a free one.", low=0, high=65535)
     data_dir: Path = _setting(Path("data"), "folder", "Folder of the database; created if it does not exist.")
+    database_url: str = _setting(
+        "",
+        "URL",
+        "A Postgres database that several machines share: postgresql://user:password@host:5432/name. none: the "
+        "data is in one SQLite file in VOWS_DATA_DIR.",
+    )
+    database_pooler: str = _setting(
+        "none",
+        "none, transaction",
+        "transaction: VOWS_DATABASE_URL is that of a pooler (PgBouncer, Supavisor) which passes each transaction to "
+        "another session.",
+    )
+    database_connections: int = _setting(
+        4, "connections", "Most connections to Postgres at once, and one that listens.", low=2, high=64
+    )
+    database_timeout_s: float = _setting(
+        10.0, "seconds", "Longest wait for one statement of Postgres; beyond it: 503.", low=0.1, high=300
+    )
     models_dir: Path | None = _setting(
         None,
         "folder",
@@ -186,6 +204,9 @@ class Settings:
     def __post_init__(self) -> None:
         _one_of("encoding", self.encoding, ("auto", "s8", "u8", "fp32"))
         _one_of("catalog_vectors", self.catalog_vectors, ("auto", "float32", "int8", "disk"))
+        _one_of("database_pooler", self.database_pooler, ("none", "transaction"))
+        if self.database_url and not self.database_url.startswith(("postgresql://", "postgres://")):
+            raise SettingsError("VOWS_DATABASE_URL does not begin with postgresql://; unset it to use SQLite")
         _one_of("log_level", self.log_level, ("debug", "info", "warning", "error"))
         _one_of("log_format", self.log_format, ("auto", "json", "text"))
         _one_of("auth", self.auth, ("required", "loopback", "disabled"))

@@ -12,8 +12,10 @@ from starlette.responses import PlainTextResponse
 
 from runtime import VERSION
 from runtime.http.endpoint import Endpoint
+from runtime.http.errors import ApiError
 from runtime.models.session import onnxruntime_version
 from runtime.state import State
+from runtime.store import StoreUnreachable
 from runtime.system.host import INTEGER_FLAGS, cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
 from runtime.system.logs import dropped_lines
 from runtime.system.metrics import Sample, family, renamed_family
@@ -90,7 +92,10 @@ async def get_healthz(state: State, request: Request) -> Health:
 
 
 async def get_readyz(state: State, request: Request) -> Health:
-    """The port opens only after the model embedded its recorded texts and the database was opened and checked."""
+    """The port opens only after the model embedded its recorded texts and the database was opened and checked. 503
+    while a database on another machine cannot be reached: embeddings and searches are answered all the same."""
+    if (reason := state.store.unavailable()) is not None:
+        raise ApiError(503, "storage_unavailable", reason, retry_after_s=1)
     return Health("ready")
 
 
@@ -153,7 +158,11 @@ def _sequence(state: State) -> SequenceInfo | None:
 
 
 async def stored_counts(state: State) -> dict[str, int]:
-    return msgspec.structs.asdict(await state.store.counts())
+    """None of them while the database cannot be reached."""
+    try:
+        return msgspec.structs.asdict(await state.store.counts())
+    except StoreUnreachable:
+        return {}
 
 
 async def get_metrics(state: State, request: Request) -> PlainTextResponse:
@@ -218,7 +227,11 @@ async def get_metrics(state: State, request: Request) -> PlainTextResponse:
             for (experiment, arm, result), n in state.experiments.rankings.items()
         ],
     )  # fmt: skip
-    data = {"schema": (await state.store.schema())[-1], "decay_per_day": repr(state.settings.decay_per_day)}
+    unavailable = state.store.unavailable()
+    reachable: list[Sample] = [("", {}, int(not unavailable))]
+    lines += family("vows_store_available", "gauge", "Whether the database can be reached.", reachable)
+    schema = "unknown" if unavailable else (await state.store.schema())[-1]
+    data = {"schema": schema, "decay_per_day": repr(state.settings.decay_per_day)}
     lines += family("vows_data_info", "gauge", "The database's last migration, and λ of its sums.", [("", data, 1)])
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 
@@ -233,7 +246,7 @@ def _free_bytes(state: State) -> float:
 
 ENDPOINTS: list[Endpoint[State]] = [
     Endpoint("GET", "/healthz", get_healthz, "The process is alive", response=Health, access="health"),
-    Endpoint("GET", "/readyz", get_readyz, "The service can answer", response=Health, access="health"),
+    Endpoint("GET", "/readyz", get_readyz, "The service can answer", response=Health, access="health", errors=(503,)),
     Endpoint("GET", "/info", get_info, "Models, machine, memory and limits in force", response=Info),
     Endpoint("GET", "/metrics", get_metrics, "Metrics for Prometheus"),
 ]

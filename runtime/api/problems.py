@@ -16,7 +16,7 @@ from runtime.serving.experiments import ExperimentConflict, UnknownExperiment
 from runtime.serving.sequence import NotInstalled
 from runtime.serving.user_vectors import NoContent
 from runtime.serving.users import BlankPreferences
-from runtime.store import StoreBusy, StoreError
+from runtime.store import StoreBusy, StoreError, StoreUnreachable
 
 log = logging.getLogger("vows")
 
@@ -34,6 +34,8 @@ def problem(error: BaseException) -> ApiError | None:
             return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="writes_full")
         case CatalogFull():
             return ApiError(507, "catalog_full", str(error))
+        case StoreUnreachable():  # said once, by the store
+            return ApiError(503, "storage_unavailable", str(error), retry_after_s=1)
         case StoreError():
             log.error("storage: %s", error)
             return ApiError(503, "storage_unavailable", str(error), retry_after_s=5)

@@ -25,6 +25,8 @@ def _run(options: argparse.Namespace) -> int:
 
     try:
         settings = Settings.from_environment()
+        if settings.database_url:
+            raise SettingsError("VOWS_DATABASE_URL is set: use pg_dump and pg_restore for that database")
         if options.command == "back up":
             copy = back_up(settings.data_dir / DATABASE, options.file)
         else:

@@ -11,17 +11,18 @@ _IDS_AT_ONCE = 512
 
 class Popularity:
     """Event-loop thread only. `newest_us`: the time of the newest event in the log; None where events were there before
-    this process."""
+    this process, or come to other machines, too."""
 
-    def __init__(self, catalog: Catalog, store: Store) -> None:
+    def __init__(self, catalog: Catalog, store: Store, *, alone: bool = True) -> None:
         self.newest_us: int | None = None
         self._catalog = catalog
         self._store = store
+        self._alone = alone
         self._turn = asyncio.Lock()  # so that what was read last is kept last
 
     async def load(self) -> None:
         """Read the counts of the whole catalogue."""
-        if not (await self._store.counts()).interactions:
+        if self._alone and not (await self._store.counts()).interactions:
             self.newest_us = -1
         await self._refresh_all()
 

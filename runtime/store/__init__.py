@@ -24,9 +24,10 @@ from runtime.store.experiment_records import (
     FailedRankings,
     LoggedExposure,
 )
-from runtime.store.protocol import Store
+from runtime.store.protocol import ChangeFeed, Store
 from runtime.store.records import (
     AddOutcome,
+    Changes,
     Conflict,
     Content,
     ContentItem,
@@ -52,7 +53,9 @@ from runtime.store.records import (
 __all__ = [
     "AddOutcome",
     "ArmBucket",
+    "ChangeFeed",
     "ChangeKind",
+    "Changes",
     "Conflict",
     "Content",
     "ContentItem",

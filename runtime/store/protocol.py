@@ -13,6 +13,7 @@ from runtime.store.experiment_records import (
 )
 from runtime.store.records import (
     AddOutcome,
+    Changes,
     Content,
     ContentItem,
     Counts,
@@ -33,6 +34,30 @@ from runtime.store.records import (
     UserState,
     Vectors,
 )
+
+
+class ChangeFeed(Protocol):
+    """What other machines change in a database that several share. One reader; raises StoreError."""
+
+    async def changes(self) -> Changes:
+        """Content that changed since the changes that were last reported as `done`, in whatever order."""
+        ...
+
+    def done(self, changes: Changes) -> None:
+        """These are in memory: continue after them."""
+        ...
+
+    async def contents(self, ids: Sequence[str]) -> list[Content]:
+        """Those of `ids` that exist."""
+        ...
+
+    async def engaged(self) -> list[str]:
+        """Content of the events that the log has got since the last call; some of it may come again."""
+        ...
+
+    async def wait(self, longest_s: float) -> None:
+        """Return when something may have changed, at the latest after `longest_s`."""
+        ...
 
 
 class Store(Protocol):

@@ -188,6 +188,15 @@ class DeletedUser(msgspec.Struct, frozen=True):
     participants: int = 0
 
 
+class Changes(msgspec.Struct, frozen=True):
+    """`ids` of content that changed, and the position behind them, which only the store reads. `complete`: the position
+    before was lost, and `ids` are those of all content."""
+
+    ids: list[str]
+    position: str
+    complete: bool
+
+
 class Counts(msgspec.Struct, frozen=True):
     """Rows now. Costs the same however many there are."""
 

@@ -1,6 +1,7 @@
 """Connections to Postgres: few, opened as they are needed, and one patient attempt at a time while it is away."""
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +13,8 @@ import asyncpg
 
 from runtime.store.errors import StoreBusy, StoreClosed, StoreError, StoreFull, StoreUnreachable
 from runtime.system.trace import spent
+
+log = logging.getLogger("vows")
 
 T = TypeVar("T")
 Connection: TypeAlias = Any  # asyncpg.Connection, which has no complete types
@@ -96,7 +99,9 @@ class Connections:
                 server_settings=settings,
             )
             if self._prepare is not None:
+                await connection.execute(_BEGIN_READ)  # behind a pooler all of it has to be one session's
                 await self._prepare(connection)
+                await connection.execute("ROLLBACK")
         except (*_LOST, asyncpg.PostgresError, ValueError) as error:
             if connection is not None:
                 connection.terminate()
@@ -210,6 +215,7 @@ class Connections:
         if self._away is not None or self._closed:
             return
         self._away = f"{self.server} cannot be reached ({reason})"
+        log.warning("%s; users are answered 503, embeddings and searches continue", self._away)
         self._terminate_all()
         self._recovering = asyncio.get_running_loop().create_task(self._recover())
 
@@ -223,6 +229,7 @@ class Connections:
                 self._open.add(connection)
                 self._idle.append(connection)
                 self._away = None
+                log.info("%s is back", self.server)
 
     def _terminate_all(self) -> None:
         for connection in self._open:

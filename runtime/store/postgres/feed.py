@@ -6,46 +6,72 @@ it wrote; a change is seen once its transaction has ended, never before and neve
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 from runtime.store.errors import StoreError
+from runtime.store.postgres import content_reads, log_reads
 from runtime.store.postgres.connections import Connection, Connections
 from runtime.store.postgres.content_table import CHANGED
+from runtime.store.postgres.context import Context
 from runtime.store.postgres.ids import unescape
+from runtime.store.protocol import ChangeFeed
+from runtime.store.records import Changes, Content
 
 _KEPT = "1 day"  # of a change
 _LONGEST_GAP_S = 12 * 3600.0  # a position that is older is not continued
 _TRIM_EVERY = 1200  # looks
+_EVENTS_AT_ONCE = 4096
 
 
-class Changes(NamedTuple):
-    """`ids` of content that changed, and where to continue. `complete`: the position was lost, and `ids` are those of
-    all content; what a machine holds beyond them is gone."""
-
-    ids: list[str]
-    position: str
-    complete: bool
-
-
-class ChangeFeed:
+class PostgresFeed(ChangeFeed):
     """NOTIFY only wakes: whoever misses one looks at the next interval. Behind a pooler nothing is listened for."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, context: Context) -> None:
         self._connections = connections
+        self._context = context
+        self._position = ""
+        self._sequence = 0
         self._wake = asyncio.Event()
         self._listening: Connection | None = None
         self._server = ""
         self._looked_at = 0.0
         self._looks = 0
 
-    async def position(self) -> str:
-        """Where the feed is now. Raises StoreError."""
-        return await self._connections.read("reading", self._position)
+    async def begin(self) -> None:
+        """From here on. To be called before what is followed is first read. Raises StoreError."""
 
-    async def since(self, position: str) -> Changes:
-        """What changed since `position`. Raises StoreError."""
-        return await self._connections.read("reading changes", lambda connection: self._since(connection, position))
+        async def read(connection: Connection) -> None:
+            self._position = await self._here(connection)
+            self._sequence = await connection.fetchval("SELECT coalesce(max(sequence), 0) FROM interactions")
+            self._sequence = min(self._sequence, await log_reads.horizon(connection) - 1)
+
+        await self._connections.read("reading", read)
+
+    async def changes(self) -> Changes:
+        await self._trim()
+        return await self._connections.read("reading changes", self._since)
+
+    def done(self, changes: Changes) -> None:
+        self._position = changes.position
+
+    async def contents(self, ids: Sequence[str]) -> list[Content]:
+        return await self._connections.read(
+            "reading changes", lambda connection: content_reads.get_some(connection, self._context, ids)
+        )
+
+    async def engaged(self) -> list[str]:
+        rows = await self._connections.read(
+            "reading changes",
+            lambda connection: connection.fetch(
+                f"""SELECT l.sequence, i.id FROM interactions l JOIN content_ids i ON i.key = l.content
+                WHERE l.sequence > $1 AND l.sequence < {log_reads.HORIZON} ORDER BY l.sequence LIMIT $2""",
+                self._sequence, _EVENTS_AT_ONCE,
+            ),
+        )  # fmt: skip
+        if rows:
+            self._sequence = rows[-1]["sequence"]
+        return [unescape(id) for id in dict.fromkeys(row["id"] for row in rows)]
 
     async def wait(self, longest_s: float) -> None:
         """Return when content may have changed, at the latest after `longest_s`."""
@@ -54,8 +80,13 @@ class ChangeFeed:
             await asyncio.wait_for(self._wake.wait(), longest_s)
         self._wake.clear()
 
-    async def trim(self) -> None:
-        """Now and then, forget changes that every machine has seen long ago. Raises StoreError."""
+    async def close(self) -> None:
+        if self._listening is not None:
+            self._listening.terminate()
+            self._listening = None
+
+    async def _trim(self) -> None:
+        """Now and then, forget changes that every machine has seen long ago."""
         self._looks += 1
         if self._looks % _TRIM_EVERY == 0:
             await self._connections.transact(
@@ -65,21 +96,16 @@ class ChangeFeed:
                 ),
             )
 
-    async def close(self) -> None:
-        if self._listening is not None:
-            self._listening.terminate()
-            self._listening = None
-
-    async def _position(self, connection: Connection) -> str:
+    async def _here(self, connection: Connection) -> str:
         self._server = await _server(connection)
         self._looked_at = asyncio.get_running_loop().time()
         position: str = await connection.fetchval("SELECT pg_current_snapshot()::text")
         return position
 
-    async def _since(self, connection: Connection, position: str) -> Changes:
+    async def _since(self, connection: Connection) -> Changes:
         now = asyncio.get_running_loop().time()
         if now - self._looked_at > _LONGEST_GAP_S or self._server != await _server(connection):
-            position = await self._position(connection)
+            position = await self._here(connection)
             rows = await connection.fetch("SELECT id FROM content JOIN content_ids USING (key)")
             return Changes([unescape(row["id"]) for row in rows], position, True)
         rows = await connection.fetch(
@@ -87,7 +113,7 @@ class ChangeFeed:
             SELECT position, id FROM here LEFT JOIN content_changes
             ON changed >= pg_snapshot_xmin($1::text::pg_snapshot)
                 AND NOT pg_visible_in_snapshot(changed, $1::text::pg_snapshot)""",
-            position,
+            self._position,
         )
         self._looked_at = now
         ids = [unescape(row["id"]) for row in rows if row["id"] is not None]

@@ -9,6 +9,9 @@ from runtime.store.postgres.formula import SEQUENCE_BITS
 from runtime.store.postgres.ids import escape, unescape
 from runtime.store.records import LoggedInteraction, PastInteraction, RecentEvents, Seen, UserHistory
 
+# The sequence below which no event is added any more: that of the oldest transaction that has not ended.
+HORIZON = f"""(SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + added) << {SEQUENCE_BITS}
+    FROM log_epoch)"""
 _USER = "(SELECT key FROM users WHERE id = $1)"
 
 
@@ -18,8 +21,7 @@ async def read(connection: Connection, after: int, limit: int) -> list[LoggedInt
         f"""SELECT l.sequence, l.event_id, u.id, c.id, l.type, l.time_us, l.received_us, l.duration_ms, l.device,
             l.context
         FROM interactions l JOIN users u ON u.key = l."user" JOIN content_ids c ON c.key = l.content
-        WHERE l.sequence > $1 AND l.sequence < (
-            SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + added) << {SEQUENCE_BITS} FROM log_epoch)
+        WHERE l.sequence > $1 AND l.sequence < {HORIZON}
         ORDER BY l.sequence LIMIT $2""",
         after, limit,
     )  # fmt: skip
@@ -38,6 +40,11 @@ async def read(connection: Connection, after: int, limit: int) -> list[LoggedInt
         )
         for sequence, event_id, user_id, content_id, code, time_us, received_us, duration_ms, device, context in rows
     ]
+
+
+async def horizon(connection: Connection) -> int:
+    sequence: int = await connection.fetchval(f"SELECT {HORIZON}")
+    return sequence
 
 
 async def newest(connection: Connection, user_id: str, limit: int) -> UserHistory:

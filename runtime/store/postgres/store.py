@@ -17,7 +17,7 @@ from runtime.store.postgres import interaction_log as log
 from runtime.store.postgres import user_tables as users
 from runtime.store.postgres.connections import Connection, Connections, Pooler
 from runtime.store.postgres.context import Context
-from runtime.store.postgres.feed import ChangeFeed
+from runtime.store.postgres.feed import PostgresFeed
 from runtime.store.postgres.vector_column import VectorColumn, find_kind, register
 from runtime.store.postgres.writer import Writer
 from runtime.store.protocol import Store
@@ -66,7 +66,7 @@ class PostgresStore(Store):
     def __init__(self, connections: Connections, context: Context, clock_us: Callable[[], int]) -> None:
         self.connections = connections
         self.context = context
-        self.feed = ChangeFeed(connections)
+        self.feed = PostgresFeed(connections, context)
         self._clock_us = clock_us
         self._writer = Writer(connections, context)
 
@@ -145,13 +145,6 @@ class PostgresStore(Store):
         found: dict[str, Unchanged] = {}
         for some in _in_steps(items):
             found |= await self._read(content_reads.unchanged, some, bundle_digest)
-        return found
-
-    async def get_contents(self, ids: Sequence[str]) -> list[Content]:
-        """Those of `ids` that exist, in the order of `ids`."""
-        found: list[Content] = []
-        for some in _in_steps(ids):
-            found += await self._read(content_reads.get_some, self.context, some)
         return found
 
     async def list_content(self, *, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:

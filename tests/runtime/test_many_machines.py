@@ -1,0 +1,102 @@
+"""Several servers on one Postgres: each serves the same data, and Postgres may go away and come back."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+import httpx
+import numpy as np
+import pytest
+
+from bench.postgres import PostgresServer
+from tests.conftest import Server
+
+pytest.importorskip("asyncpg", reason="asyncpg is not installed: pip install 'vows-edge[postgres]'")
+
+
+@pytest.fixture(scope="module")
+def machines(postgres_server: PostgresServer, start_server: Callable[..., Server]) -> list[Server]:
+    url = postgres_server.create_database(f"machines-{uuid.uuid4().hex[:8]}")
+    return [start_server(database_url=url, threads=1) for _ in range(2)]
+
+
+def until(condition: Callable[[], bool], *, longest_s: float = 20) -> float:
+    """Seconds until the condition holds."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < longest_s
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
+def ranks(machine: Server, id: str, text: str) -> bool:
+    found = machine.client.post("/search", json={"text": text, "top_k": 3}).json()["results"]
+    return id in [one["id"] for one in found]
+
+
+def test_what_one_machine_stores_hides_and_deletes_ranks_on_the_others(machines: list[Server]) -> None:
+    here, there = machines
+    delays = []
+    for n in range(12):
+        text = f"a lighthouse with {n} lamps"
+        assert here.client.put(f"/content/light-{n}", json={"text": text}).status_code in (200, 201)
+        delays.append(until(lambda n=n, text=text: ranks(there, f"light-{n}", text)))
+    print(f"a change ranks on the other machine after {np.percentile(delays, [50, 95, 100]).round(3)} s")
+    assert there.client.patch("/content/light-3", json={"hidden": True}).status_code == 200
+    until(lambda: not ranks(here, "light-3", "a lighthouse with 3 lamps"))
+    assert there.client.delete("/content/light-4").status_code in (200, 204)
+    until(lambda: not ranks(here, "light-4", "a lighthouse with 4 lamps"))
+
+
+def test_a_user_is_the_same_on_every_machine_and_an_event_counts_once(machines: list[Server]) -> None:
+    here, there = machines
+    here.client.put("/content/barn", json={"text": "a rustic barn"})
+    event = {"user_id": "ann", "content_id": "barn", "type": "save", "event_id": "e-1"}
+    answers = [machine.client.post("/interactions", json=event).json() for machine in (here, there, here)]
+    assert [answer.get("status") or answer["results"][0]["status"] for answer in answers] == [
+        "stored", "duplicate", "duplicate",
+    ]  # fmt: skip
+    vectors = [machine.client.get("/user/ann/embedding").json() for machine in machines]
+    assert vectors[0]["embedding"] == vectors[1]["embedding"]
+    assert vectors[0]["interaction_count"] == vectors[1]["interaction_count"] == 1
+    assert there.client.delete("/user/ann").status_code == 200
+    assert here.client.get("/user/ann/embedding").json()["interaction_count"] == 0
+
+
+@pytest.fixture
+def own_postgres(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+    with PostgresServer(durable=False) as server:
+        yield server
+
+
+@pytest.mark.slow
+def test_without_postgres_texts_are_served_users_are_refused_and_it_comes_back(
+    own_postgres: PostgresServer, start_server: Callable[..., Server]
+) -> None:
+    machine = start_server(database_url=own_postgres.url(), threads=1)
+    client = machine.client
+    client.put("/content/barn", json={"text": "a rustic barn"})
+    until(lambda: ranks(machine, "barn", "a rustic barn"))
+    event = {"user_id": "ann", "content_id": "barn", "type": "save", "event_id": "e-1"}
+    assert client.post("/interactions", json=event).status_code == 200
+    own_postgres.stop()
+    until(lambda: client.get("/readyz").status_code == 503)
+    assert client.get("/healthz").status_code == 200
+    assert client.post("/embed", json={"text": "anything"}).status_code == 200
+    assert ranks(machine, "barn", "a rustic barn")
+    assert "vows_store_available 0" in client.get("/metrics").text
+    refused: list[httpx.Response] = [
+        client.get("/user/ann/embedding"),
+        client.post("/interactions", json=event),
+        client.put("/user/ann/preferences", json={"preferences": ["rustic"]}),
+        client.delete("/user/ann"),
+        client.put("/content/tent", json={"text": "a tent"}),
+    ]
+    for answer in refused:
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "storage_unavailable")
+        assert int(answer.headers["retry-after"]) >= 1
+    own_postgres.start()
+    until(lambda: client.get("/readyz").status_code == 200)
+    assert client.get("/user/ann/embedding").json()["interaction_count"] == 1
+    assert client.post("/interactions", json=event).status_code == 200
+    assert client.put("/content/tent", json={"text": "a tent"}).status_code in (200, 201)
