@@ -11,6 +11,8 @@ from typing import Any
 
 from runtime.deprecated_settings import replace_deprecated
 from runtime.http.api_keys import ApiKeys
+from runtime.personalization.actions import event_types
+from runtime.personalization.popularity import HALF_LIVES_HOURS
 
 PREFIX = "VOWS_"
 MiB = 1 << 20
@@ -186,6 +188,17 @@ class Settings:
         low=0,
     )
     exposure_days: int = _setting(90, "days", "How long what experiments showed is kept.", low=1, high=3650)
+    event_types: str = _setting(
+        "",
+        "name=action:strength, …",
+        "Types of events beside view, save, share and skip: the action that each is for the models, and its strength "
+        "(view 1, save 3, share 5, skip 0 where it is not given), such as purchase=share:10, like=save, hide=skip.",
+    )
+    popularity_half_life_hours: float = _setting(
+        720.0,
+        "1, 24, 720, 8760",
+        "Half-life of what is popular, from which users without a history and preferences start.",
+    )
     max_clock_skew_s: float = _setting(
         300.0, "seconds", "How far ahead of this machine's clock an interaction's timestamp may be.", low=0
     )
@@ -214,6 +227,15 @@ class Settings:
             raise SettingsError("VOWS_AUTH=required, and VOWS_API_KEYS has no key: `vows-edge key` makes one")
         if self.auth == "disabled" and self.api_keys:
             raise SettingsError("VOWS_AUTH=disabled contradicts VOWS_API_KEYS: unset one of them")
+        if self.popularity_half_life_hours not in HALF_LIVES_HOURS:
+            among = ", ".join(f"{hours:g}" for hours in HALF_LIVES_HOURS)
+            raise SettingsError(
+                f"VOWS_POPULARITY_HALF_LIFE_HOURS={self.popularity_half_life_hours:g} is not one of {among}"
+            )
+        try:
+            event_types(self.event_types)
+        except ValueError as error:
+            raise SettingsError(f"VOWS_EVENT_TYPES: {error}") from None
         try:
             ApiKeys.parse(self.api_keys)
         except ValueError as error:

@@ -11,6 +11,7 @@ from starlette.responses import StreamingResponse
 
 from runtime.api.content import utc
 from runtime.http.endpoint import Endpoint
+from runtime.http.ids import Id, check_id
 from runtime.http.media import NDJSON
 from runtime.personalization.actions import InteractionType
 from runtime.serving.interactions import export, export_exposures
@@ -25,29 +26,33 @@ _decode_items = msgspec.json.Decoder(list[tuple[str, float]]).decode
 
 
 class ExportQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`after`: the `sequence` of the last event that was read before; `limit`: the most events to send.
-    `exposures_after`: send what experiments showed too, behind this `sequence` of theirs, after the events."""
+    """`after`: the `sequence` of the last event that was read before; `limit`: the most events to send; `user_id`: what
+    is stored of one user alone. `exposures_after`: send what experiments showed too, behind this `sequence` of theirs,
+    after the events."""
 
     after: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     limit: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
+    user_id: Id | None = None
     exposures_after: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
 
 
 class ExportedEvent(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="interaction"):
     """An event as it was sent, with its time of arrival (`received_at`) and position in the log. `sequence` rises and
-    is never used twice; `context` is the JSON that was sent. `ranking_id`: the exposure that it answers."""
+    is never used twice; `context` is the JSON that was sent. `ranking_id`: the exposure that it answers. `action`: what
+    a type of the site's own is for the models."""
 
     sequence: int
     event_id: str
     user_id: str
     content_id: str
-    type: InteractionType
+    type: str
     timestamp: datetime
     received_at: datetime
     duration_ms: int | None = None
     device: str | None = None
     context: msgspec.Raw | None = None
     ranking_id: str | None = None
+    action: InteractionType | None = None
 
 
 class ShownItem(msgspec.Struct, frozen=True):
@@ -76,11 +81,13 @@ async def get_events_export(state: State, request: Request, query: ExportQuery) 
     """One JSON object a line, in the order of the log, up to its end. The last line's `sequence` is where the next
     export continues; an interrupted response is continued in the same way. Deleted users and undone events are not
     included. Exposures follow the events, with a `sequence` of their own."""
-    pages = export(state, after=query.after, limit=query.limit)
+    if query.user_id is not None:
+        check_id(query.user_id, "user_id")
+    pages = export(state, after=query.after, limit=query.limit, user_id=query.user_id)
     first: list[LoggedInteraction] = await anext(pages, [])  # a failure is an answer, before the stream begins
     shown = None
     if query.exposures_after is not None:
-        shown = export_exposures(state, after=query.exposures_after, limit=query.limit)
+        shown = export_exposures(state, after=query.exposures_after, limit=query.limit, user_id=query.user_id)
     return StreamingResponse(_lines(first, pages, shown), media_type=NDJSON)
 
 
@@ -107,13 +114,14 @@ def _event(event: LoggedInteraction) -> ExportedEvent:
         event_id=event.event_id,
         user_id=event.user_id,
         content_id=event.content_id,
-        type=event.type,
+        type=event.type_name,
         timestamp=utc(event.time_us),
         received_at=utc(event.received_us),
         duration_ms=event.duration_ms,
         device=event.device,
         context=None if event.context is None else msgspec.Raw(event.context),
         ranking_id=event.ranking_id,
+        action=None if event.own_type is None else event.type,
     )
 
 

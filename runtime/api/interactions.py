@@ -1,7 +1,9 @@
 """What users did: appended to the log, durable before it is acknowledged."""
 
 import time
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -15,7 +17,7 @@ from runtime.http.ids import Id, check_id, path_id
 from runtime.http.lenient import NOT_GIVEN, ReadOnly
 from runtime.http.media import JSON, NDJSON, media_type
 from runtime.http.timestamps import Timestamp, microseconds
-from runtime.personalization.actions import InteractionType
+from runtime.personalization.actions import EventType, InteractionType, event_types
 from runtime.serving.interactions import InvalidInteraction, Reported, interaction, record, take_back
 from runtime.state import State
 from runtime.store import AddOutcome, Conflict, Interaction
@@ -24,7 +26,8 @@ MAX_BATCH = 1_000
 
 
 class InteractionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One event. `timestamp` defaults to now; `event_id` makes a retry safe and is generated if absent.
+    """One event. `type`: view, save, share, skip or one that VOWS_EVENT_TYPES declares. `timestamp` defaults to now;
+    `event_id` makes a retry safe and is generated if absent.
 
     `context` is for the sequence model, such as {"days_to_wedding": 120}: names to numbers, strings, booleans, nulls.
     `ranking_id`: the ranking that it answers; without one it is the last that showed the content to the user. What
@@ -43,6 +46,7 @@ class InteractionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     sequence: ReadOnly = NOT_GIVEN
     received_at: ReadOnly = NOT_GIVEN
     kind: ReadOnly = NOT_GIVEN
+    action: ReadOnly = NOT_GIVEN
 
 
 class InteractionOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -70,7 +74,11 @@ async def post_interactions(state: State, request: Request, body: bytes) -> Inte
     """
     now_us = time.time_ns() // 1_000
     skew_s = state.settings.max_clock_skew_s
-    reader = Reader(_decode, lambda item, path: _accepted(item, path, now_us=now_us, max_clock_skew_s=skew_s))
+    types = event_types(state.settings.event_types)
+    reader = Reader(
+        _decoder(tuple(types)),
+        lambda item, path: _accepted(item, path, types=types, now_us=now_us, max_clock_skew_s=skew_s),
+    )
     lines = media_type(request.scope) == NDJSON
     if not lines and body.lstrip()[:1] != b"[":
         event = reader.single(body)
@@ -106,7 +114,9 @@ async def delete_interaction(state: State, request: Request) -> Response:
     return Response(status_code=204)
 
 
-def _accepted(item: InteractionRequest, path: str, *, now_us: int, max_clock_skew_s: float) -> Interaction:
+def _accepted(
+    item: InteractionRequest, path: str, *, types: Mapping[str, EventType], now_us: int, max_clock_skew_s: float
+) -> Interaction:
     check_id(item.user_id, f"{path}.user_id")
     check_id(item.content_id, f"{path}.content_id")
     if item.event_id is not None:
@@ -118,7 +128,7 @@ def _accepted(item: InteractionRequest, path: str, *, now_us: int, max_clock_ske
             Reported(
                 user_id=item.user_id,
                 content_id=item.content_id,
-                type=item.type,
+                type=types[item.type],
                 time_us=None if item.timestamp is None else microseconds(item.timestamp, f"{path}.timestamp"),
                 event_id=item.event_id,
                 duration_ms=item.duration_ms,
@@ -157,7 +167,20 @@ def _response(outcomes: list[InteractionOutcome]) -> InteractionsResponse:
     )
 
 
-_decode = msgspec.json.Decoder(InteractionRequest).decode
+@cache
+def _decoder(types: tuple[str, ...]) -> Callable[[bytes], InteractionRequest]:
+    """Decodes events of these types, and names them where one has another."""
+    kind = msgspec.defstruct(
+        "InteractionRequest",
+        [("type", Literal[types])],
+        bases=(InteractionRequest,),
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+    decode: Callable[[bytes], InteractionRequest] = msgspec.json.Decoder(kind).decode  # type: ignore[assignment]
+    return decode
+
 
 ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(

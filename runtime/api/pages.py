@@ -17,6 +17,7 @@ from runtime.http.errors import not_found
 from runtime.http.ids import path_id
 from runtime.http.media import JSON
 from runtime.http.security_schemes import guarded
+from runtime.personalization.actions import event_types
 from runtime.state import State
 
 FOLDER = Path(__file__).parents[1] / "page"
@@ -68,6 +69,11 @@ async def get_docs(state: State, request: Request) -> HTMLResponse:
 def _document(state: State) -> bytes | dict[str, Any]:
     """Read when it is asked for: a page of the system's cache costs this process nothing."""
     content, settings = OPENAPI_FILE.read_bytes(), state.settings
+    if settings.event_types:
+        document = _decoded(content)
+        types = document["components"]["schemas"]["InteractionRequest"]["properties"]["type"]
+        types["enum"] = list(event_types(settings.event_types))
+        content = msgspec.json.encode(document)
     if not settings.api_keys and not settings.rate_per_s:
         return content
     return guarded(_decoded(content), keys=bool(settings.api_keys), limited=settings.rate_per_s > 0)

@@ -14,7 +14,6 @@ from runtime.http.endpoint import Endpoint
 from runtime.http.errors import invalid
 from runtime.http.ids import Id, check_id
 from runtime.http.lenient import NOT_GIVEN, ReadOnly
-from runtime.personalization.actions import InteractionType
 from runtime.serving.candidates import OwnVector, only_ids
 from runtime.serving.explanations import Reason
 from runtime.serving.ranking import Model, Query
@@ -73,7 +72,7 @@ class Contribution(msgspec.Struct, frozen=True):
 
     event_id: str
     content_id: str
-    type: InteractionType
+    type: str
     timestamp: datetime
     contribution: float
 
@@ -156,7 +155,7 @@ async def post_rank(state: State, request: Request, body: RankRequest, query: Ra
 
 def _contribution(reason: Reason) -> Contribution:
     past = reason.interaction
-    return Contribution(past.event_id, past.content_id, past.type, utc(past.time_us), reason.contribution)
+    return Contribution(past.event_id, past.content_id, past.type_name, utc(past.time_us), reason.contribution)
 
 
 def candidate_ids(candidates: list[str | Candidate]) -> list[str]:

@@ -178,6 +178,17 @@ class Catalog:
         """A view of the decayed counts of the rows from `start` up to `stop`; those of free rows are some number."""
         return self._counts[start:stop]
 
+    def popular(self, n: int, half_life: int) -> NDArray[np.intp]:
+        """The rows of the n items with the highest count by one of the half-lives, of equals the earlier row first;
+        fewer where fewer have one."""
+        counts = self._counts[: self.rows, half_life]
+        rows = np.flatnonzero(self._held[: self.rows])
+        rows = rows[counts[rows] > -np.inf]
+        if len(rows) > n:
+            least = np.partition(counts[rows], len(rows) - n)[len(rows) - n]
+            rows = rows[counts[rows] >= least]
+        return rows[np.argsort(-counts[rows], kind="stable")[:n]]
+
     def set_counts(self, ids: Sequence[str], counts: Mapping[str, popularity.Counts]) -> None:
         """Those of `ids` that are here get their counts, or none."""
         for id, row in zip(ids, self._ids.rows(ids).tolist(), strict=True):
@@ -203,12 +214,18 @@ class Catalog:
         """Prepare the cosines of a unit vector [dimensions] with rows; those of free ones are some number."""
         return self._matrix.scan(query)
 
-    def matching(self, labels: Collection[str]) -> NDArray[np.bool_]:
-        """Which rows hold an item that carries all `labels`, bool [rows]. They hold as those of `lookup` do."""
+    def matching(self, labels: Collection[str], any_of: Sequence[Collection[str]] = ()) -> NDArray[np.bool_]:
+        """Which rows hold an item that carries all `labels` and at least one of each group of `any_of`, bool [rows].
+        They hold as those of `lookup` do."""
         wanted = self._held[: self.rows].copy()
         for label in labels:
             carries = np.zeros(self.rows, np.bool_)
             carries[self._labels.rows_with(label)] = True
+            wanted &= carries
+        for group in any_of:
+            carries = np.zeros(self.rows, np.bool_)
+            for label in group:
+                carries[self._labels.rows_with(label)] = True
             wanted &= carries
         return wanted
 

@@ -7,7 +7,7 @@ from runtime.personalization.ranking import normalised
 
 Vector = NDArray[np.float32]  # [384], unit vector
 
-# How many items, by Σ strength over the whole log, stand for "popular".
+# How many items, by what everybody engaged with lately, stand for "popular".
 POPULAR_ITEMS = 20
 
 # A user with fewer events than this counts as new.

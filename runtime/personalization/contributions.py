@@ -4,17 +4,15 @@ The score is the cosine (Σ wᵢ·eᵢ)·c / ‖Σ wᵢ·eᵢ‖: a sum over the
 what this one contributed. The parts of all interactions add up to the score.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.personalization.actions import MICROSECONDS_PER_DAY, STRENGTHS, InteractionType
+from runtime.personalization.actions import MICROSECONDS_PER_DAY
 from runtime.personalization.user_vector import Sums
 
 
 def contributions(
-    types: Sequence[InteractionType],
+    strengths: NDArray[np.integer],
     times_us: NDArray[np.int64],
     embeddings: NDArray[np.float32],
     candidates: NDArray[np.float32],
@@ -22,11 +20,10 @@ def contributions(
     *,
     decay_per_day: float,
 ) -> NDArray[np.float64]:
-    """Of each interaction (types, times_us [n], embeddings [n, d]) to each candidate's score ([m, d]): [m, n].
+    """Of each interaction (strengths, times_us [n], embeddings [n, d]) to each candidate's score ([m, d]): [m, n].
 
     `sums` are those of the whole history that the interactions are from.
     """
-    strengths = np.array([STRENGTHS[type] for type in types], np.float64)
     age_days = (sums.reference_us - times_us) / MICROSECONDS_PER_DAY
     # A history that grew since the sums were read may hold a later event: it counts like the latest one.
     weights = strengths * np.exp(-decay_per_day * age_days.clip(min=0))  # [n]

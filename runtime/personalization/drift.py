@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.personalization import user_vector
-from runtime.personalization.actions import MICROSECONDS_PER_DAY, STRENGTHS, InteractionType
+from runtime.personalization.actions import MICROSECONDS_PER_DAY
 from runtime.personalization.user_vector import Sums
 
 WEEK_US = 7 * MICROSECONDS_PER_DAY
@@ -25,10 +25,10 @@ class Weeks:
         self._sums: list[Sums | None] = [None] * weeks
         self._decay_per_day = decay_per_day
 
-    def add(self, types: Sequence[InteractionType], times_us: Sequence[int], embeddings: NDArray[np.float32]) -> None:
-        """Some interactions; embeddings [n, d]. One after `now_us`, by a clock that is ahead, counts as of now."""
+    def add(self, strengths: NDArray[np.int64], times_us: Sequence[int], embeddings: NDArray[np.float32]) -> None:
+        """Some interactions: strengths [n], embeddings [n, d]. One after `now_us`, by a clock that is
+        ahead, counts as of now."""
         times = np.minimum(np.array(times_us, np.int64), self.ends_us[-1])
-        strengths = np.array([STRENGTHS[type] for type in types], np.int64)
         weeks = np.searchsorted(self.ends_us, times)  # of the first end that is not before the time
         for week in sorted(set(weeks.tolist())):
             its = weeks == week

@@ -37,6 +37,16 @@ class Scorer(Protocol):
         ...
 
 
+class Among(NamedTuple):
+    """Which items are searched: those that carry all `labels` and at least one of each group of `any_of`, and are not
+    `excluded`. `offset`: how many of the best are left out, because an earlier page had them."""
+
+    labels: Collection[str] = ()
+    any_of: Sequence[Collection[str]] = ()
+    excluded: Sequence[str] = ()
+    offset: int = 0
+
+
 class Hit(NamedTuple):
     """`score`: the same to the last bit as /rank gives."""
 
@@ -67,16 +77,19 @@ class Search:
         k: int,
         *,
         labels: Collection[str] = (),
+        any_of: Sequence[Collection[str]] = (),
         excluded: Sequence[str] = (),
+        offset: int = 0,
         diversity: float = 0.0,
     ) -> Found:
-        """The k items closest to a unit vector [d], or best by a scorer, that carry all `labels` and are not
-        `excluded`, best first.
+        """The k items closest to a unit vector [d], or best by a scorer, best first; filters as of `Among`.
 
         With `diversity` above 0 they are chosen, and ordered, by maximal marginal relevance.
         """
+        k += offset
+        among = Among(labels, any_of, excluded)
         async with self._turn:
-            wanted = self._wanted(labels, excluded)
+            wanted = self._wanted(among)
             changes = self._catalog.changes
             pool = max(SMALLEST_POOL, POOL_PER_RESULT * k) if diversity else k
             scan = self._catalog.scan(query) if isinstance(query, np.ndarray) else query.scan()
@@ -84,7 +97,7 @@ class Search:
             if self._catalog.changes != changes:
                 # What was deleted during the scan is out, what was replaced is scored again; what came waits for the
                 # next scan.
-                wanted = self._wanted(labels, excluded)[: len(wanted)]
+                wanted = self._wanted(among)[: len(wanted)]
                 rows = rows[wanted[rows]]
             ids = self._catalog.ids(rows)  # now: while vectors are read, a row may pass to another item
             vectors = await self._catalog.gather(rows)
@@ -94,13 +107,14 @@ class Search:
             ids, vectors, scores = [ids[n] for n in first.tolist()], vectors[first], scores[first]
         relevance = scores if isinstance(query, np.ndarray) else from_0_to_1(scores)
         order = mmr(relevance, vectors, k, diversity=diversity) if diversity else ranked(scores)
+        order = order[offset:]
         hits = [Hit(ids[n], score) for n, score in zip(order.tolist(), scores[order].tolist(), strict=True)]
         return Found(hits, int(np.count_nonzero(wanted)))
 
-    def _wanted(self, labels: Collection[str], excluded: Sequence[str]) -> NDArray[np.bool_]:
-        """Which rows hold an item that carries all `labels` and is not excluded, bool [rows]."""
-        wanted = self._catalog.matching(labels)
-        wanted[self._catalog.lookup(excluded).rows] = False
+    def _wanted(self, among: Among) -> NDArray[np.bool_]:
+        """Which rows hold an item that is searched, bool [rows]."""
+        wanted = self._catalog.matching(among.labels, among.any_of)
+        wanted[self._catalog.lookup(among.excluded).rows] = False
         return wanted
 
 

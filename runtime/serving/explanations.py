@@ -39,7 +39,7 @@ async def explain(
     async for page in pages(store.history, user_id, most=HISTORY_INTERACTIONS, page=step):
         if shown := [past for past in page if not past.hidden]:
             given = contributions(
-                [past.type for past in shown], np.array([past.time_us for past in shown]),
+                np.array([past.strength for past in shown]), np.array([past.time_us for past in shown]),
                 np.stack([past.embedding for past in shown]), candidates, sums, decay_per_day=decay_per_day,
             )  # fmt: skip
             largest.add(given, np.array([past.sequence for past in shown]))

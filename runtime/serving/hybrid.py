@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from runtime.catalog.catalog import Catalog
 from runtime.personalization import popularity, user_vector
-from runtime.personalization.actions import STRENGTHS, TYPES
+from runtime.personalization.actions import TYPES
 from runtime.personalization.neighbours import neighbour_sums
 from runtime.personalization.ranking import cosine_scores
 from runtime.personalization.ranking_features import HISTORY_EVENTS, NAMES, Features, History, features
@@ -176,7 +176,7 @@ async def _from_log(resources: Resources, user_id: str, at_us: int) -> HybridUse
         after = page[-1].sequence
         for event in page:
             if event.time_us < at_us:
-                if STRENGTHS[event.type]:
+                if event.strength:
                     before = counts.get(event.content_id)
                     counts[event.content_id] = popularity.add(
                         popularity.decode(None) if before is None else before, event.time_us
@@ -189,7 +189,7 @@ async def _from_log(resources: Resources, user_id: str, at_us: int) -> HybridUse
     for event in own:
         if event.content_id in vectors:
             sums = user_vector.add(
-                sums, STRENGTHS[event.type], vectors[event.content_id], event.time_us,
+                sums, event.strength, vectors[event.content_id], event.time_us,
                 decay_per_day=resources.settings.decay_per_day,
             )  # fmt: skip
     newest = sorted(own, key=lambda event: event.time_us)[-HISTORY_EVENTS:]  # stable: ties as they came

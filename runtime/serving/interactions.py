@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from runtime.personalization.actions import InteractionType
+from runtime.personalization.actions import EventType
 from runtime.serving.resources import Resources
-from runtime.store import AddOutcome, Interaction, LoggedExposure, LoggedInteraction
+from runtime.store import AddOutcome, Interaction, LoggedExposure, LoggedInteraction, OwnType
 
 MAX_CONTEXT_BYTES = 4_096
 
@@ -36,7 +36,7 @@ class Reported(NamedTuple):
 
     user_id: str
     content_id: str
-    type: InteractionType
+    type: EventType
     time_us: int | None
     event_id: str | None
     duration_ms: int | None
@@ -58,17 +58,19 @@ def interaction(reported: Reported, *, now_us: int, max_clock_skew_s: float) -> 
     context = None if reported.context is None else _encode(reported.context)
     if context is not None and len(context) > MAX_CONTEXT_BYTES:
         raise InvalidInteraction(f"the context has {len(context)} bytes, the limit is {MAX_CONTEXT_BYTES}", "context")
+    own = reported.type
     return Interaction(
         event_id=reported.event_id or str(uuid.uuid4()),
         user_id=reported.user_id,
         content_id=reported.content_id,
-        type=reported.type,
+        type=reported.type.action,
         time_us=time_us,
         duration_ms=reported.duration_ms,
         device=reported.device,
         context=context,
         timed=reported.time_us is not None,
         ranking_id=reported.ranking_id,
+        own_type=None if own.name == own.action else OwnType(own.name, own.strength),
     )
 
 
@@ -97,13 +99,15 @@ async def _take_back(resources: Resources, event_id: str) -> bool:
     return existed
 
 
-async def export(resources: Resources, *, after: int, limit: int | None) -> AsyncIterator[list[LoggedInteraction]]:
-    """The log from the event behind sequence `after`, in its order, at most `limit` events, in pages of EXPORT_PAGE.
-    Raises StoreError."""
+async def export(
+    resources: Resources, *, after: int, limit: int | None, user_id: str | None = None
+) -> AsyncIterator[list[LoggedInteraction]]:
+    """The log from the event behind sequence `after`, in its order, at most `limit` events, in pages of EXPORT_PAGE;
+    of one user alone where one is named. Raises StoreError."""
     left = limit
     while left != 0:
         size = EXPORT_PAGE if left is None else min(EXPORT_PAGE, left)
-        page = await resources.store.log(after=after, limit=size)
+        page = await resources.store.log(after=after, limit=size, user_id=user_id)
         if page:
             yield page
         if len(page) < EXPORT_PAGE:
@@ -113,16 +117,15 @@ async def export(resources: Resources, *, after: int, limit: int | None) -> Asyn
 
 
 async def export_exposures(
-    resources: Resources, *, after: int, limit: int | None
+    resources: Resources, *, after: int, limit: int | None, user_id: str | None = None
 ) -> AsyncIterator[list[LoggedExposure]]:
     """What experiments showed, from the exposure behind sequence `after`; as `export`. Raises StoreError."""
     left = limit
     while left != 0:
-        size = EXPOSURES_PAGE if left is None else min(EXPOSURES_PAGE, left)
-        page = await resources.store.exposures(after=after, limit=size)
-        if page:
-            yield page
+        page = await resources.store.exposures(after=after, limit=EXPOSURES_PAGE)
+        if shown := [one for one in page if user_id in (None, one.user_id)][:left]:
+            yield shown
         if len(page) < EXPOSURES_PAGE:
             return
-        after, left = page[-1].sequence, None if left is None else left - len(page)
+        after, left = page[-1].sequence, None if left is None else left - len(shown)
         await asyncio.sleep(0)

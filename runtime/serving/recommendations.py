@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.personalization.actions import InteractionType
-from runtime.serving.catalog_search import Found
+from runtime.serving.catalog_search import Among, Found
 from runtime.serving.histories import pages
 from runtime.serving.hybrid import HybridScorer, hybrid_user
 from runtime.serving.resources import Resources
@@ -34,13 +34,13 @@ async def recommend(
     user_id: str,
     k: int,
     *,
-    labels: Collection[str] = (),
+    among: Among = Among(),  # noqa: B008 (immutable)
     model: Model = "auto",
     exclude: Collection[InteractionType] = (),
     diversity: float = 0.0,
     at_us: int | None = None,
 ) -> Recommended:
-    """The k best items for a user that carry all labels, by the hybrid ranker (auto), or closest to the user's vector
+    """The k best items for a user, by the hybrid ranker (auto), or closest to the user's vector
     (simple). What the user did one of `exclude` with is left out; with `diversity` the items are chosen by maximal
     marginal relevance. at_us: by the hybrid ranker as of then. Raises NoContent or StoreError."""
     query: HybridScorer | Vector
@@ -52,8 +52,9 @@ async def recommend(
         query, source = HybridScorer(resources, hybrid), str(hybrid.source)
         version = resources.ranker.served.ranker.version
     async with resources.history_turn:
-        excluded = await _excluded(resources, user_id, exclude) if exclude else []
-        found = await resources.search.best(query, k, labels=labels, excluded=excluded, diversity=diversity)
+        done = await _excluded(resources, user_id, exclude) if exclude else []
+        among = among._replace(excluded=[*among.excluded, *done])
+        found = await resources.search.best(query, k, **among._asdict(), diversity=diversity)
     return Recommended(found, source, version)
 
 

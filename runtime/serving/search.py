@@ -1,6 +1,5 @@
 """Items of the whole catalogue: by words, by an item."""
 
-from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from runtime.models.embedder import EmbeddedText, Gone
 from runtime.personalization.ranking import top_k
 from runtime.serving.candidates import find
-from runtime.serving.catalog_search import POOL_PER_RESULT, SMALLEST_POOL, Found, Hit, from_0_to_1
+from runtime.serving.catalog_search import POOL_PER_RESULT, SMALLEST_POOL, Among, Found, Hit, from_0_to_1
 from runtime.serving.content import NotEmbedded
 from runtime.serving.hybrid import hybrid_features, hybrid_user
 from runtime.serving.resources import Resources
@@ -26,12 +25,12 @@ async def search_text(
     text: str,
     k: int,
     *,
-    labels: Collection[str],
+    among: Among,
     disconnected: Gone,
     user_id: str | None = None,
     personalization: float = 0.0,
 ) -> TextSearch:
-    """The k items closest to a text that carry all labels.
+    """The k items closest to a text.
 
     With a user the closest 100 (or four times k) are ordered again: `personalization`, from 0 to 1, is the weight of
     the hybrid ranker's score against that of the text, each from 0 to 1 among them.
@@ -39,9 +38,9 @@ async def search_text(
     """
     embedded = await resources.embedder.embed(text, disconnected)
     if user_id is None or not personalization:
-        return TextSearch(await resources.search.best(embedded.vector, k, labels=labels), embedded)
+        return TextSearch(await resources.search.best(embedded.vector, k, **among._asdict()), embedded)
     pool = max(SMALLEST_POOL, POOL_PER_RESULT * k)
-    closest = await resources.search.best(embedded.vector, pool, labels=labels)
+    closest = await resources.search.best(embedded.vector, pool, **among._asdict())
     user = await hybrid_user(resources, user_id)
     known = find(resources.catalog, [hit.id for hit in closest.hits])  # without what was deleted meanwhile
     features, _ = await hybrid_features(resources, user, known)
@@ -52,7 +51,7 @@ async def search_text(
     return TextSearch(Found(hits, closest.matched), embedded)
 
 
-async def similar_items(resources: Resources, id: str, k: int, *, labels: Collection[str]) -> Found | None:
+async def similar_items(resources: Resources, id: str, k: int, *, among: Among) -> Found | None:
     """The k items closest to a stored one, without itself; None where that is not there.
 
     Raises NotEmbedded or StoreError.
@@ -64,4 +63,4 @@ async def similar_items(resources: Resources, id: str, k: int, *, labels: Collec
             return None
         raise NotEmbedded(f"{id!r} is about to be embedded by the new model; try again")
     (vector,) = await resources.catalog.gather(item.rows)
-    return await resources.search.best(vector, k, labels=labels, excluded=[id])
+    return await resources.search.best(vector, k, **among._replace(excluded=[*among.excluded, id])._asdict())

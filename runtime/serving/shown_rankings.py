@@ -12,7 +12,7 @@ from runtime.models.scheduler import QueueFull
 from runtime.models.text_encoder import ModelFailed
 from runtime.personalization.actions import InteractionType
 from runtime.serving.candidates import Candidate
-from runtime.serving.catalog_search import Found
+from runtime.serving.catalog_search import Among, Found
 from runtime.serving.experiment_state import Explore
 from runtime.serving.experiments import Assigned
 from runtime.serving.ranking import Query, Ranking, rank
@@ -67,7 +67,7 @@ async def recommend_shown(
     user_id: str,
     k: int,
     *,
-    labels: Collection[str],
+    among: Among,
     model: Model,
     exclude: Collection[InteractionType],
     diversity: float,
@@ -86,7 +86,7 @@ async def recommend_shown(
         resources,
         user_id,
         k if explore is None else max(k, explore.top),
-        labels=labels,
+        among=among,
         model=model,
         exclude=exclude,
         diversity=diversity,

@@ -107,7 +107,7 @@ async def _weeks_of(resources: Resources, user_id: str, *, now_us: int, weeks: i
     skips, skipped = 0, dict[str, None]()
     async for page in pages(resources.store.history, user_id, most=HISTORY_INTERACTIONS):
         embeddings = np.stack([past.embedding for past in page])
-        found.add([past.type for past in page], [past.time_us for past in page], embeddings)
+        found.add(np.array([past.strength for past in page]), [past.time_us for past in page], embeddings)
         for past in page:
             if past.type == "skip":
                 skips += 1

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from runtime.models.sequence_model import UserNow
 from runtime.personalization.cold_start import POPULAR_ITEMS, popular_vector
+from runtime.personalization.popularity import HALF_LIVES_HOURS
 from runtime.personalization.user_vector import unit_vector
 from runtime.serving.resources import Resources
 from runtime.serving.sequence_items import Served
@@ -121,7 +122,8 @@ async def preference_embedding(resources: Resources, user_id: str) -> Vector | N
 
 async def _popular(resources: Resources) -> Vector | None:
     catalog = resources.catalog
-    best = [item.id for item in await resources.store.popular(POPULAR_ITEMS) if item.popularity > 0]
-    if not best:  # nobody did anything yet: everything is equally popular
+    half_life = HALF_LIVES_HOURS.index(resources.settings.popularity_half_life_hours)
+    best = catalog.popular(POPULAR_ITEMS, half_life)
+    if not len(best):  # nobody did anything yet: everything is equally popular
         return popular_vector(catalog.mean()[np.newaxis])
-    return popular_vector(await catalog.gather(catalog.lookup(best).rows))
+    return popular_vector(await catalog.gather(best))

@@ -23,7 +23,6 @@ from runtime.store.records import (
     LoggedInteraction,
     NewVector,
     PastInteraction,
-    Popular,
     Preferences,
     PutOutcome,
     RecentEvents,
@@ -188,10 +187,6 @@ class Store(Protocol):
 
     async def get_preferences(self, user_id: str) -> Preferences | None: ...
 
-    async def popular(self, n: int) -> list[Popular]:
-        """The n items with the greatest popularity, ties in order of first appearance; items without any included."""
-        ...
-
     async def seen(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[Seen]:
         """The user's last interactions of every type, newest first; those with a sequence under `before`, if it is
         given. A long history is read in pages, `before` being the last sequence of the page before."""
@@ -201,8 +196,9 @@ class Store(Protocol):
         """The user's last interactions with content that is there, with its vectors; pages as those of `seen`."""
         ...
 
-    async def log(self, *, after: int = 0, limit: int = 1000) -> list[LoggedInteraction]:
-        """The events with sequence > `after`, in that order: the cursor of an export is the last sequence it saw."""
+    async def log(self, *, after: int = 0, limit: int = 1000, user_id: str | None = None) -> list[LoggedInteraction]:
+        """The events with sequence > `after`, in that order: the cursor of an export is the last sequence it saw.
+        `user_id`: of that user alone."""
         ...
 
     async def experiment_changes(self, *, after: int = 0) -> list[ExperimentChange]:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.personalization.actions import InteractionType
+from runtime.personalization.actions import STRENGTHS, InteractionType
 from runtime.personalization.user_vector import Sums
 
 Embedding = NDArray[np.float32]  # [384], unit vector
@@ -102,11 +102,15 @@ class PastInteraction(msgspec.Struct, frozen=True, eq=False):
     time_us: int
     hidden: bool
     embedding: Embedding
+    strength: int
+    type_name: str
 
 
-class Popular(msgspec.Struct, frozen=True):
-    id: str
-    popularity: int
+class OwnType(msgspec.Struct, frozen=True):
+    """A site's own type of event, and what it weighs."""
+
+    name: str
+    strength: int
 
 
 class Interaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +128,17 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True):
     context: bytes | None = None
     ranking_id: str | None = None
     timed: bool = True
+    own_type: OwnType | None = None
+
+    @property
+    def strength(self) -> int:
+        """What the event weighs: of its own type, or else of the action `type`."""
+        return STRENGTHS[self.type] if self.own_type is None else self.own_type.strength
+
+    @property
+    def type_name(self) -> str:
+        """The type as it was sent."""
+        return self.type if self.own_type is None else self.own_type.name
 
 
 class LoggedInteraction(Interaction, frozen=True, kw_only=True):

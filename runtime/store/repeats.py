@@ -10,7 +10,7 @@ def repeated(event: Interaction, stored: Interaction) -> AddOutcome:
     same = {
         "user_id": event.user_id == stored.user_id,
         "content_id": event.content_id == stored.content_id,
-        "type": event.type == stored.type,
+        "type": event.type_name == stored.type_name,
         "timestamp": event.time_us == stored.time_us or not event.timed,
         "duration_ms": event.duration_ms == stored.duration_ms,
         "device": event.device == stored.device,

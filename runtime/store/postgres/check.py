@@ -30,7 +30,8 @@ async def problems(connection: Connection, context: Context) -> list[str]:
         f"content {unescape(row['id'])!r} has popularity {row['popularity']}, the log gives {row['expected']}"
         for row in await connection.fetch(
             """SELECT id, popularity, expected FROM content_totals JOIN content_ids USING (key) LEFT JOIN LATERAL (
-                SELECT coalesce(sum(($1::bigint[])[type + 1]), 0) AS expected FROM interactions WHERE content = key
+                SELECT coalesce(sum(coalesce(own_strength, ($1::bigint[])[type + 1])), 0) AS expected
+                FROM interactions WHERE content = key
             ) log ON true WHERE popularity <> expected""",
             strengths,
         )

@@ -9,7 +9,7 @@ from runtime.personalization import popularity
 from runtime.store.postgres.connections import Connection
 from runtime.store.postgres.context import Context
 from runtime.store.postgres.ids import escape, escape_all, unescape
-from runtime.store.records import Content, Embedding, Popular, Unchanged, Vectors
+from runtime.store.records import Content, Embedding, Unchanged, Vectors
 
 _COLUMNS = """i.id, c.fields, c.embedding, b.model_version, b.digest, c.tokens, c.truncated, t.popularity,
     c.created_us, c.updated_us, c.hidden, c.key"""
@@ -118,16 +118,6 @@ async def item_counts(connection: Connection, ids: Sequence[str]) -> dict[str, p
         escape_all(ids),
     )
     return {unescape(row["id"]): np.array(row["counts"], np.float64) for row in rows}
-
-
-async def popular(connection: Connection, n: int) -> list[Popular]:
-    rows = await connection.fetch(
-        """SELECT i.id, t.popularity FROM content_totals t JOIN content_ids i USING (key)
-        WHERE EXISTS (SELECT 1 FROM content c WHERE c.key = t.key AND NOT c.hidden)
-        ORDER BY t.popularity DESC, t.key LIMIT $1""",
-        n,
-    )
-    return [Popular(unescape(row["id"]), row["popularity"]) for row in rows]
 
 
 async def get(connection: Connection, context: Context, id: str) -> Content | None:

@@ -76,7 +76,7 @@ async def renew_epoch(connection: Connection) -> None:
 async def _count_popularity(connection: Connection) -> None:
     await connection.execute(
         """UPDATE content_totals t SET popularity = (
-            SELECT coalesce(sum(s.strength), 0) FROM interactions l
+            SELECT coalesce(sum(coalesce(l.own_strength, s.strength)), 0) FROM interactions l
             JOIN unnest($1::smallint[], $2::bigint[]) s (type, strength) USING (type) WHERE l.content = t.key)""",
         list(range(len(TYPES))), [STRENGTHS[type] for type in TYPES],
     )  # fmt: skip

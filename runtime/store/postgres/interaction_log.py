@@ -22,7 +22,7 @@ from runtime.store.postgres.content_table import forget_unused_ids
 from runtime.store.postgres.context import Context, count
 from runtime.store.postgres.formula import SEQUENCE_BITS
 from runtime.store.postgres.ids import escape, escape_all, escape_optional, unescape
-from runtime.store.records import AddOutcome, Embedding, Interaction
+from runtime.store.records import AddOutcome, Embedding, Interaction, OwnType
 from runtime.store.repeats import repeated
 
 MOST_EVENTS = 1 << SEQUENCE_BITS  # of one transaction
@@ -32,12 +32,14 @@ _ROUNDS = 10
 _HALF_LIVES = len(decayed.HALF_LIVES_HOURS)
 
 _INSERT = f"""INSERT INTO interactions
-    (sequence, event_id, "user", content, type, time_us, received_us, duration_ms, device, context)
+    (sequence, event_id, "user", content, type, time_us, received_us, duration_ms, device, context, own_type,
+    own_strength)
     SELECT ((pg_current_xact_id()::text::bigint + added) << {SEQUENCE_BITS}) + n - 1, event_id, "user", content, type,
-        time_us, received_us, duration_ms, device, context
+        time_us, received_us, duration_ms, device, context, own_type, own_strength
     FROM log_epoch, unnest($1::text[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bigint[], $6::bigint[],
-        $7::bigint[], $8::text[], $9::bytea[]) WITH ORDINALITY AS
-        e (event_id, "user", content, type, time_us, received_us, duration_ms, device, context, n)
+        $7::bigint[], $8::text[], $9::bytea[], $10::text[], $11::bigint[]) WITH ORDINALITY AS
+        e (event_id, "user", content, type, time_us, received_us, duration_ms, device, context, own_type,
+            own_strength, n)
     ORDER BY event_id ON CONFLICT (event_id) DO NOTHING RETURNING event_id"""
 
 _ADD_TOTALS = f"""WITH locked AS MATERIALIZED (
@@ -85,6 +87,7 @@ async def add(
     if not new:
         return outcomes
     users = await lock_or_add_users(connection, context, {user_ids[n] for n in new})
+    own_types = [events[n].own_type for n in new]
     inserted = {
         row["event_id"]
         for row in await connection.fetch(
@@ -98,6 +101,8 @@ async def add(
             [events[n].duration_ms for n in new],
             [escape_optional(events[n].device) for n in new],
             [events[n].context for n in new],
+            [None if own is None else own.name for own in own_types],
+            [None if own is None else own.strength for own in own_types],
         )
     }
     if len(inserted) < len(new):  # another machine stored some a moment ago
@@ -111,7 +116,7 @@ async def add(
         user, event = users[user_ids[n]], events[n]
         user.added += 1
         user.received_us = max(user.received_us, received_us[n])
-        strength = STRENGTHS[event.type]
+        strength = event.strength
         if strength and not user.stale:
             embedding = contents[content_ids[n]][1]
             user.sums = user_vector.add(
@@ -122,7 +127,7 @@ async def add(
     await _add_totals(
         connection,
         np.array([contents[content_ids[n]][0] for n in kept], np.int64),
-        np.array([STRENGTHS[events[n].type] for n in kept], np.int64),
+        np.array([events[n].strength for n in kept], np.int64),
         np.array([events[n].time_us for n in kept], np.int64),
     )
     await count(connection, context, "users", sum(user.created and user.added > 0 for user in users.values()))
@@ -138,7 +143,8 @@ async def delete(connection: Connection, context: Context, event_id: str, now_us
     await connection.execute("SELECT 1 FROM content_ids WHERE key = $1 FOR KEY SHARE", content_key)
     await connection.execute("SELECT 1 FROM users WHERE key = $1 FOR NO KEY UPDATE", user_key)
     row = await connection.fetchrow(
-        """SELECT l.sequence, l.type, l.time_us, u.stale OR u.formula <> $4 AS stale, c.embedding, s.sums
+        """SELECT l.sequence, l.type, l.time_us, u.stale OR u.formula <> $4 AS stale, c.embedding, s.sums,
+            l.own_strength
         FROM interactions l JOIN users u ON u.key = l."user" LEFT JOIN content c ON c.key = l.content
         LEFT JOIN user_sums s ON s.key = l."user"
         WHERE l.event_id = $1 AND l."user" = $2 AND l.content = $3""",
@@ -146,8 +152,8 @@ async def delete(connection: Connection, context: Context, event_id: str, now_us
     )  # fmt: skip
     if row is None:  # taken back by another machine meanwhile
         return False
-    sequence, code, time_us, stale, embedding, stored = row
-    strength = STRENGTHS[TYPES[code]]
+    sequence, code, time_us, stale, embedding, stored, own = row
+    strength = STRENGTHS[TYPES[code]] if own is None else own
     if strength and not stale and embedding is not None:  # without its content it is not in the sums
         sums = None if stored is None else Sums.decode(stored, context.dimensions)
         if sums is not None:
@@ -220,7 +226,8 @@ async def lock_or_add_users(connection: Connection, context: Context, ids: set[s
 async def _stored(connection: Connection, event_ids: Sequence[str]) -> dict[str, Interaction]:
     """The events that are stored under these ids, by their id as it is stored."""
     rows = await connection.fetch(
-        """SELECT l.event_id, u.id, c.id, l.type, l.time_us, l.duration_ms, l.device, l.context
+        """SELECT l.event_id, u.id, c.id, l.type, l.time_us, l.duration_ms, l.device, l.context, l.own_type,
+            l.own_strength
         FROM interactions l JOIN users u ON u.key = l."user" JOIN content_ids c ON c.key = l.content
         WHERE l.event_id = ANY($1::text[])""",
         event_ids,
@@ -229,6 +236,7 @@ async def _stored(connection: Connection, event_ids: Sequence[str]) -> dict[str,
         row[0]: Interaction(
             event_id=unescape(row[0]), user_id=unescape(row[1]), content_id=unescape(row[2]), type=TYPES[row[3]],
             time_us=row[4], duration_ms=row[5], device=None if row[6] is None else unescape(row[6]), context=row[7],
+            own_type=None if row[8] is None else OwnType(row[8], row[9]),
         )
         for row in rows
     }  # fmt: skip

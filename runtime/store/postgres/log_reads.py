@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from runtime.personalization.actions import TYPES
+from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.store.postgres.connections import Connection
 from runtime.store.postgres.context import Context
 from runtime.store.postgres.formula import SEQUENCE_BITS
 from runtime.store.postgres.ids import escape, unescape
-from runtime.store.records import LoggedInteraction, PastInteraction, RecentEvents, Seen, UserHistory
+from runtime.store.records import LoggedInteraction, OwnType, PastInteraction, RecentEvents, Seen, UserHistory
 
 # The sequence below which no event is added any more: that of the oldest transaction that has not ended.
 HORIZON = f"""(SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + added) << {SEQUENCE_BITS}
@@ -15,15 +15,16 @@ HORIZON = f"""(SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + a
 _USER = "(SELECT key FROM users WHERE id = $1)"
 
 
-async def read(connection: Connection, after: int, limit: int) -> list[LoggedInteraction]:
-    """Up to the oldest transaction that has not ended: see interaction_log.py."""
+async def read(connection: Connection, after: int, limit: int, user_id: str | None = None) -> list[LoggedInteraction]:
+    """Up to the oldest transaction that has not ended: see interaction_log.py. user_id: of that user alone."""
+    of_user = "" if user_id is None else 'AND l."user" = (SELECT key FROM users WHERE id = $3)'
     rows = await connection.fetch(
         f"""SELECT l.sequence, l.event_id, u.id, c.id, l.type, l.time_us, l.received_us, l.duration_ms, l.device,
-            l.context
+            l.context, l.own_type, l.own_strength
         FROM interactions l JOIN users u ON u.key = l."user" JOIN content_ids c ON c.key = l.content
-        WHERE l.sequence > $1 AND l.sequence < {HORIZON}
+        WHERE l.sequence > $1 AND l.sequence < {HORIZON} {of_user}
         ORDER BY l.sequence LIMIT $2""",
-        after, limit,
+        after, limit, *(() if user_id is None else (escape(user_id),)),
     )  # fmt: skip
     return [
         LoggedInteraction(
@@ -37,8 +38,22 @@ async def read(connection: Connection, after: int, limit: int) -> list[LoggedInt
             duration_ms=duration_ms,
             device=None if device is None else unescape(device),
             context=context,
+            own_type=None if own is None else OwnType(own, strength),
         )
-        for sequence, event_id, user_id, content_id, code, time_us, received_us, duration_ms, device, context in rows
+        for (
+            sequence,
+            event_id,
+            user_id,
+            content_id,
+            code,
+            time_us,
+            received_us,
+            duration_ms,
+            device,
+            context,
+            own,
+            strength,
+        ) in rows
     ]
 
 
@@ -89,13 +104,24 @@ async def history(
     connection: Connection, context: Context, user_id: str, before: int | None, limit: int
 ) -> list[PastInteraction]:
     rows = await connection.fetch(
-        f"""SELECT l.sequence, l.event_id, i.id, l.type, l.time_us, c.hidden, c.embedding
+        f"""SELECT l.sequence, l.event_id, i.id, l.type, l.time_us, c.hidden, c.embedding, l.own_strength,
+            l.own_type
         FROM interactions l JOIN content c ON c.key = l.content JOIN content_ids i ON i.key = l.content
         WHERE l."user" = {_USER} AND ($2::bigint IS NULL OR l.sequence < $2) ORDER BY l.sequence DESC LIMIT $3""",
         escape(user_id), before, limit,
     )  # fmt: skip
     decode = context.column.decode
     return [
-        PastInteraction(sequence, unescape(event_id), unescape(id), TYPES[code], time_us, hidden, decode(vector))
-        for sequence, event_id, id, code, time_us, hidden, vector in rows
+        PastInteraction(
+            sequence,
+            unescape(event_id),
+            unescape(id),
+            TYPES[code],
+            time_us,
+            hidden,
+            decode(vector),
+            STRENGTHS[TYPES[code]] if strength is None else strength,
+            own or TYPES[code],
+        )
+        for sequence, event_id, id, code, time_us, hidden, vector, strength, own in rows
     ]

@@ -126,7 +126,19 @@ async def first_tables(connection: Connection, dimensions: int) -> None:
         await connection.execute(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (Migration(first_tables, serves_older=False),)
+async def own_types(connection: Connection, dimensions: int) -> None:
+    """Types of events that a site declares; `type` of an event is then the action that it is for the models.
+
+    What is popular is decayed now and found beside the catalogue, so its index goes.
+    """
+    await connection.execute("ALTER TABLE interactions ADD COLUMN own_type text, ADD COLUMN own_strength bigint")
+    await connection.execute("DROP INDEX content_totals_popularity")
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(first_tables, serves_older=False),
+    Migration(own_types, serves_older=False),
+)
 
 
 async def applied(connection: Connection) -> list[str]:

@@ -32,7 +32,6 @@ from runtime.store.records import (
     LoggedInteraction,
     NewVector,
     PastInteraction,
-    Popular,
     Preferences,
     PutOutcome,
     RecentEvents,
@@ -177,18 +176,15 @@ class PostgresStore(Store):
     async def get_preferences(self, user_id: str) -> Preferences | None:
         return await self._read(users.get_preferences, self.context, user_id)
 
-    async def popular(self, n: int) -> list[Popular]:
-        return await self._read(content_reads.popular, n)
-
     async def seen(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[Seen]:
         return await self._read(log_reads.seen, user_id, before, limit)
 
     async def history(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[PastInteraction]:
         return await self._read(log_reads.history, self.context, user_id, before, limit)
 
-    async def log(self, *, after: int = 0, limit: int = 1000) -> list[LoggedInteraction]:
+    async def log(self, *, after: int = 0, limit: int = 1000, user_id: str | None = None) -> list[LoggedInteraction]:
         """As `Store` says, up to the oldest transaction of the server that has not ended."""
-        return await self._read(log_reads.read, after, limit)
+        return await self._read(log_reads.read, after, limit, user_id)
 
     async def counts(self) -> Counts:
         return await self._read(_counts)

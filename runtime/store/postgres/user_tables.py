@@ -66,7 +66,7 @@ async def sums_from_log(connection: Connection, context: Context, key: int) -> S
         some = contents[start : start + _VECTORS_AT_ONCE]
         theirs = (rows >= start) & (rows < start + len(some))
         part = user_vector.from_log(
-            _STRENGTH_OF_CODE[events[theirs, 1]],
+            np.where(events[theirs, 3] < 0, _STRENGTH_OF_CODE[events[theirs, 1]], events[theirs, 3]),
             events[theirs, 2],
             rows[theirs] - start,
             [await _embeddings(connection, context, some)],
@@ -83,13 +83,13 @@ async def delete(connection: Connection, context: Context, user_id: str) -> Dele
     removed: dict[int, tuple[list[int], int]] = {}
     after = -1
     while rows := await connection.fetch(
-        'SELECT sequence, content, type, time_us FROM interactions WHERE "user" = $1 AND sequence > $2 '
+        'SELECT sequence, content, type, time_us, own_strength FROM interactions WHERE "user" = $1 AND sequence > $2 '
         "ORDER BY sequence LIMIT $3",
         key, after, _EVENTS_AT_ONCE,
     ):  # fmt: skip
-        for after, content, code, time_us in rows:  # noqa: B007 - the last is where the next page begins
+        for after, content, code, time_us, own in rows:  # noqa: B007 - the last is where the next page begins
             times_us, weight = removed.get(content, ([], 0))
-            if strength := STRENGTHS[TYPES[code]]:
+            if strength := STRENGTHS[TYPES[code]] if own is None else own:
                 times_us.append(time_us)
             removed[content] = times_us, weight + strength
     deleted = {}
@@ -154,11 +154,12 @@ async def preferences_of_other_bundles(
 
 
 async def _history(connection: Connection, key: int) -> NDArray[np.int64]:
-    """The user's events whose content has a vector: int64 [events, 3] of content key, type code, time_us."""
-    parts = [np.empty((0, 3), np.int64)]
+    """The user's events whose content has a vector: int64 [events, 4] of content key, type code, time_us, and the
+    strength of its own type, −1 for none."""
+    parts = [np.empty((0, 4), np.int64)]
     after = -1
     while rows := await connection.fetch(
-        """SELECT l.sequence, l.content, l.type, l.time_us FROM interactions l
+        """SELECT l.sequence, l.content, l.type, l.time_us, coalesce(l.own_strength, -1) FROM interactions l
         WHERE l."user" = $1 AND l.sequence > $2 AND EXISTS (SELECT 1 FROM content c WHERE c.key = l.content)
         ORDER BY l.sequence LIMIT $3""",
         key, after, _EVENTS_AT_ONCE,

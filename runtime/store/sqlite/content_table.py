@@ -11,7 +11,6 @@ from runtime.store.records import (
     ContentItem,
     Embedding,
     NewVector,
-    Popular,
     PutOutcome,
     Unchanged,
     Vectors,
@@ -217,16 +216,6 @@ def embeddings(connection: sqlite3.Connection, ids: Sequence[str]) -> list[tuple
     """Of at most MOST_IDS ids."""
     rows = connection.execute(_FIND_EMBEDDINGS, [*ids, *[None] * (MOST_IDS - len(ids))]).fetchall()
     return [(id, decode(blob)) for id, blob in rows]
-
-
-def popular(connection: sqlite3.Connection, n: int) -> list[Popular]:
-    rows = connection.execute(
-        """SELECT id, popularity FROM content_ids i
-        WHERE EXISTS (SELECT 1 FROM content c WHERE c.key = i.key AND c.hidden = 0)
-        ORDER BY popularity DESC, key LIMIT ?""",
-        (n,),
-    ).fetchall()
-    return [Popular(id, popularity) for id, popularity in rows]
 
 
 def encode(embedding: Embedding) -> bytes:

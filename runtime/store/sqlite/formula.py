@@ -77,7 +77,8 @@ def _count_popularity(connection: sqlite3.Connection) -> None:
         "INSERT INTO strengths VALUES (?, ?)", [(code, STRENGTHS[type]) for code, type in enumerate(TYPES)]
     )
     connection.execute(
-        """UPDATE content_ids SET popularity = (SELECT coalesce(sum(s.strength), 0)
-        FROM interactions l JOIN strengths s USING (type) WHERE l.content = content_ids.key)"""
+        """UPDATE content_ids SET popularity = (SELECT coalesce(sum(coalesce(o.strength, s.strength)), 0)
+        FROM interactions l JOIN strengths s USING (type) LEFT JOIN own_types o ON o.key = l.own_type
+        WHERE l.content = content_ids.key)"""
     )
     connection.execute("DROP TABLE strengths")

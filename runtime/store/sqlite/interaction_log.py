@@ -17,6 +17,7 @@ from runtime.store.records import (
     Embedding,
     Interaction,
     LoggedInteraction,
+    OwnType,
     PastInteraction,
     RecentEvents,
     Seen,
@@ -54,6 +55,7 @@ def add(
     contents: dict[str, tuple[int, Embedding] | None] = {}
     counts: dict[int, decayed.Counts] = {}
     popularity: Counter[int] = Counter()
+    own_types: dict[OwnType, int] = {}
     outcomes: list[AddOutcome] = []
     for event in interactions:
         if (outcome := _repeated(connection, event)) is not None:
@@ -71,8 +73,9 @@ def add(
         content_key, embedding = content
         connection.execute(
             """INSERT INTO interactions
-            (event_id, user, content, type, time_us, received_us, duration_ms, device, context, exposure)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            (event_id, user, content, type, time_us, received_us, duration_ms, device, context, exposure,
+                own_type)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             (
                 event.event_id,
                 user.key,
@@ -84,11 +87,12 @@ def add(
                 event.device,
                 event.context,
                 answered_exposure(connection, user.key, event),
+                None if event.own_type is None else _own_type_key(connection, event.own_type, own_types),
             ),
         )
         outcomes.append("stored")
         user.added += 1
-        strength = STRENGTHS[event.type]
+        strength = event.strength
         popularity[content_key] += strength
         if strength:
             if content_key not in counts:
@@ -121,19 +125,20 @@ def add(
 def _repeated(connection: sqlite3.Connection, event: Interaction) -> AddOutcome | None:
     """What an event is beside the one that is stored under its event_id; None where there is none."""
     row = connection.execute(
-        """SELECT u.id, c.id, l.type, l.time_us, l.duration_ms, l.device, l.context
+        """SELECT u.id, c.id, l.type, l.time_us, l.duration_ms, l.device, l.context, o.name
         FROM interactions l JOIN users u ON u.key = l.user JOIN content_ids c ON c.key = l.content
-        WHERE l.event_id = ?""",
+        LEFT JOIN own_types o ON o.key = l.own_type WHERE l.event_id = ?""",
         (event.event_id,),
     ).fetchone()
     if row is None:
         return None
-    user_id, content_id, code, time_us, duration_ms, device, context = row
+    user_id, content_id, code, time_us, duration_ms, device, context, own_name = row
     return repeated(
         event,
         Interaction(
             event_id=event.event_id, user_id=user_id, content_id=content_id, type=TYPES[code], time_us=time_us,
             duration_ms=duration_ms, device=device, context=context,
+            own_type=own_name and OwnType(own_name, 0),
         ),
     )  # fmt: skip
 
@@ -142,15 +147,16 @@ def delete(
     connection: sqlite3.Connection, event_id: str, *, now_us: int, dimensions: int, decay_per_day: float
 ) -> bool:
     row = connection.execute(
-        """SELECT l.sequence, l.user, l.content, l.type, l.time_us, u.stale, c.embedding
+        """SELECT l.sequence, l.user, l.content, l.type, l.time_us, u.stale, c.embedding, o.strength
         FROM interactions l JOIN users u ON u.key = l.user LEFT JOIN content c ON c.key = l.content
+        LEFT JOIN own_types o ON o.key = l.own_type
         WHERE l.event_id = ?""",
         (event_id,),
     ).fetchone()
     if row is None:
         return False
-    sequence, user_key, content_key, code, time_us, stale, embedding = row
-    strength = STRENGTHS[TYPES[code]]
+    sequence, user_key, content_key, code, time_us, stale, embedding, own_strength = row
+    strength = STRENGTHS[TYPES[code]] if own_strength is None else own_strength
     if strength and not stale and embedding is not None:  # without its content it is not in the sums
         sums = load_sums(connection, user_key, dimensions)
         if sums is not None:
@@ -174,14 +180,15 @@ def delete(
     return True
 
 
-def read(connection: sqlite3.Connection, after: int, limit: int) -> list[LoggedInteraction]:
+def read(connection: sqlite3.Connection, after: int, limit: int, user_id: str | None = None) -> list[LoggedInteraction]:
+    of_user = "" if user_id is None else "l.user = (SELECT key FROM users WHERE id = ?3) AND"
     rows = connection.execute(
-        """SELECT l.sequence, l.event_id, u.id, c.id, l.type, l.time_us, l.received_us, l.duration_ms, l.device,
-            l.context, e.ranking_id
+        f"""SELECT l.sequence, l.event_id, u.id, c.id, l.type, l.time_us, l.received_us, l.duration_ms, l.device,
+            l.context, e.ranking_id, o.name, o.strength
         FROM interactions l JOIN users u ON u.key = l.user JOIN content_ids c ON c.key = l.content
-        LEFT JOIN exposures e ON e.sequence = l.exposure
-        WHERE l.sequence > ? ORDER BY l.sequence LIMIT ?""",
-        (after, limit),
+        LEFT JOIN exposures e ON e.sequence = l.exposure LEFT JOIN own_types o ON o.key = l.own_type
+        WHERE {of_user} l.sequence > ?1 ORDER BY l.sequence LIMIT ?2""",
+        (after, limit) if user_id is None else (after, limit, user_id),
     ).fetchall()
     return [
         LoggedInteraction(
@@ -196,6 +203,7 @@ def read(connection: sqlite3.Connection, after: int, limit: int) -> list[LoggedI
             device=row[8],
             context=row[9],
             ranking_id=row[10],
+            own_type=None if row[11] is None else OwnType(row[11], row[12]),
         )
         for row in rows
     ]
@@ -254,15 +262,26 @@ def seen(connection: sqlite3.Connection, user_id: str, before: int | None, limit
 
 def history(connection: sqlite3.Connection, user_id: str, before: int | None, limit: int) -> list[PastInteraction]:
     rows = connection.execute(
-        """SELECT l.sequence, l.event_id, i.id, l.type, l.time_us, c.hidden, c.embedding
+        """SELECT l.sequence, l.event_id, i.id, l.type, l.time_us, c.hidden, c.embedding, o.strength, o.name
         FROM interactions l JOIN content c ON c.key = l.content JOIN content_ids i ON i.key = l.content
+        LEFT JOIN own_types o ON o.key = l.own_type
         WHERE l.user = (SELECT key FROM users WHERE id = ?1) AND (?2 IS NULL OR l.sequence < ?2)
         ORDER BY l.sequence DESC LIMIT ?3""",
         (user_id, before, limit),
     ).fetchall()
     return [
-        PastInteraction(sequence, event_id, content_id, TYPES[code], time_us, bool(hidden), decode(blob))
-        for sequence, event_id, content_id, code, time_us, hidden, blob in rows
+        PastInteraction(
+            sequence,
+            event_id,
+            content_id,
+            TYPES[code],
+            time_us,
+            bool(hidden),
+            decode(blob),
+            STRENGTHS[TYPES[code]] if strength is None else strength,
+            name or TYPES[code],
+        )
+        for sequence, event_id, content_id, code, time_us, hidden, blob, strength, name in rows
     ]
 
 
@@ -309,6 +328,16 @@ def find_or_add_user(connection: sqlite3.Connection, user_id: str) -> tuple[int,
         row = connection.execute(find, (user_id,)).fetchone()
     key, stale = row
     return key, bool(stale)
+
+
+def _own_type_key(connection: sqlite3.Connection, own: OwnType, known: dict[OwnType, int]) -> int:
+    """The key of a site's own type, with the strength that it has now: an event keeps the one it was recorded with."""
+    if own not in known:
+        connection.execute("INSERT OR IGNORE INTO own_types (name, strength) VALUES (?, ?)", (own.name, own.strength))
+        (known[own],) = connection.execute(
+            "SELECT key FROM own_types WHERE name = ? AND strength = ?", (own.name, own.strength)
+        ).fetchone()
+    return known[own]
 
 
 def _find_content(connection: sqlite3.Connection, id: str) -> tuple[int, Embedding] | None:

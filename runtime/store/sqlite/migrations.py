@@ -151,7 +151,27 @@ def experiments(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (first_tables, hidden_content, histories_in_order, decayed_counts, experiments)
+def own_types(connection: sqlite3.Connection) -> None:
+    """Types of events that a site declares; `type` of an event is then the action that it is for the models.
+
+    What is popular is decayed now and found beside the catalogue, so its index goes.
+    """
+    connection.execute(
+        """CREATE TABLE own_types (
+            key INTEGER PRIMARY KEY, name TEXT NOT NULL, strength INTEGER NOT NULL, UNIQUE (name, strength))"""
+    )
+    connection.execute("ALTER TABLE interactions ADD COLUMN own_type INTEGER REFERENCES own_types")  # NULL: the action
+    connection.execute("DROP INDEX content_ids_popularity")
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    first_tables,
+    hidden_content,
+    histories_in_order,
+    decayed_counts,
+    experiments,
+    own_types,
+)
 
 
 def applied(connection: sqlite3.Connection) -> list[str]:

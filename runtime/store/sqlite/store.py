@@ -33,7 +33,6 @@ from runtime.store.records import (
     LoggedInteraction,
     NewVector,
     PastInteraction,
-    Popular,
     Preferences,
     PutOutcome,
     RecentEvents,
@@ -256,17 +255,14 @@ class SqliteStore(Store):
     async def get_preferences(self, user_id: str) -> Preferences | None:
         return self._read(users.get_preferences, user_id)
 
-    async def popular(self, n: int) -> list[Popular]:
-        return self._read(content.popular, n)
-
     async def seen(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[Seen]:
         return self._read(interaction_log.seen, user_id, before, limit)
 
     async def history(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[PastInteraction]:
         return self._read(interaction_log.history, user_id, before, limit)
 
-    async def log(self, *, after: int = 0, limit: int = 1000) -> list[LoggedInteraction]:
-        return self._read(interaction_log.read, after, limit)
+    async def log(self, *, after: int = 0, limit: int = 1000, user_id: str | None = None) -> list[LoggedInteraction]:
+        return self._read(interaction_log.read, after, limit, user_id)
 
     async def experiment_changes(self, *, after: int = 0) -> list[ExperimentChange]:
         return self._read(experiment_tables.changes, after)

@@ -49,7 +49,7 @@ def rebuild(connection: sqlite3.Connection, user_id: str, *, dimensions: int, de
     events = _history(connection, key)
     contents, rows = np.unique(events[:, 0], return_inverse=True)
     sums = user_vector.from_log(
-        _STRENGTH_OF_CODE[events[:, 1]],
+        np.where(events[:, 3] < 0, _STRENGTH_OF_CODE[events[:, 1]], events[:, 3]),
         events[:, 2],
         rows,
         _embeddings(connection, contents),
@@ -65,7 +65,9 @@ def delete(connection: sqlite3.Connection, user_id: str) -> DeletedUser:
     if row is None:
         return DeletedUser(0, 0, 0, 0)
     weights = connection.execute(
-        "SELECT content, type, count(*) FROM interactions WHERE user = ? GROUP BY content, type", row
+        """SELECT l.content, l.type, o.strength, count(*) FROM interactions l
+        LEFT JOIN own_types o ON o.key = l.own_type WHERE l.user = ? GROUP BY l.content, l.type, o.strength""",
+        row,
     ).fetchall()
     counts: dict[int, popularity.Counts | None] = {}
     for content_key, code, time_us in connection.execute(
@@ -78,10 +80,10 @@ def delete(connection: sqlite3.Connection, user_id: str) -> DeletedUser:
         name: connection.execute(f"DELETE FROM {name} WHERE {column} = ?", row).rowcount
         for name, column in (("interactions", "user"), ("user_sums", "key"), ("preferences", "key"), ("users", "key"))
     }
-    for content_key, code, events in weights:
+    for content_key, code, own, events in weights:
         connection.execute(
             "UPDATE content_ids SET popularity = popularity - ? WHERE key = ?",
-            (STRENGTHS[TYPES[code]] * events, content_key),
+            ((STRENGTHS[TYPES[code]] if own is None else own) * events, content_key),
         )
         forget_unused_id(connection, content_key)
     for content_key, count in counts.items():
@@ -138,13 +140,15 @@ def preferences_of_other_bundles(
 
 
 def _history(connection: sqlite3.Connection, key: int) -> NDArray[np.int64]:
-    """The user's events whose content has a vector: int64 [events, 3] of content key, type code, time_us."""
+    """The user's events whose content has a vector: int64 [events, 4] of content key, type code, time_us, and the
+    strength of its own type, −1 for none."""
     cursor = connection.execute(
-        """SELECT l.content, l.type, l.time_us FROM interactions l
+        """SELECT l.content, l.type, l.time_us, coalesce(o.strength, -1) FROM interactions l
+        LEFT JOIN own_types o ON o.key = l.own_type
         WHERE l.user = ? AND EXISTS (SELECT 1 FROM content c WHERE c.key = l.content)""",
         (key,),
     )
-    parts = [np.empty((0, 3), np.int64)]
+    parts = [np.empty((0, 4), np.int64)]
     while rows := cursor.fetchmany(_EVENTS_AT_ONCE):
         parts.append(np.array(rows, np.int64))
     return np.concatenate(parts)

@@ -217,7 +217,7 @@ def test_an_id_that_looks_like_a_path(shared_server_with_labels):
         ("/user/x/recommendations", {"diversity": "nan"}, "diversity"),
         ("/user/x/recommendations", {"exclude_seen": "perhaps"}, "exclude_seen"),
         ("/user/x/recommendations", {"tag": [str(n) for n in range(17)]}, "tag"),
-        ("/user/x/recommendations", {"vendor": ["a", "b"]}, "vendor"),
+        ("/user/x/recommendations", {"top_k": ["3", "4"]}, "top_k"),
         ("/user/x/recommendations", {"vender": "a"}, ""),
         ("/content/barn/similar", {"diversity": "0.5"}, ""),
         ("/content/barn/similar", {"tag": ""}, "tag[0]"),

@@ -19,7 +19,7 @@ def test_the_parts_of_a_whole_history_add_up_to_the_score(seed, n):
     embeddings, candidates = normalised(rng.standard_normal((n, 6))), normalised(rng.standard_normal((4, 6)))
     strengths = np.array([user_vector_strength(type) for type in types], np.int64)
     sums = user_vector.from_log(strengths, times, np.arange(n), [embeddings], decay_per_day=0.01)
-    parts = contributions(types, times, embeddings, candidates, sums, decay_per_day=0.01)
+    parts = contributions(strengths, times, embeddings, candidates, sums, decay_per_day=0.01)
     expected = candidates @ user_vector.unit_vector(sums)
     np.testing.assert_allclose(parts.sum(axis=1), expected, atol=1e-5)
     assert (parts[:, [type == "skip" for type in types]] == 0).all()

@@ -23,7 +23,7 @@ def test_each_weeks_vector_is_that_of_the_log_until_then(log, weeks, page):
     found = Weeks(NOW, weeks, decay_per_day=DECAY)
     for start in range(0, len(log), page):
         types, times, items = zip(*log[start : start + page], strict=True)
-        found.add(types, times, catalogue[list(items)])
+        found.add(np.array([STRENGTHS[type] for type in types]), times, catalogue[list(items)])
     assert sum(found.interactions) == len(log)
     for end, vector in zip(found.ends_us, found.vectors(), strict=True):
         until = [(type, min(time, NOW), item) for type, time, item in log if min(time, NOW) <= end]
@@ -40,7 +40,7 @@ def test_weeks_end_now_and_a_week_apart():
     found = Weeks(NOW, 3, decay_per_day=DECAY)
     assert found.ends_us == [NOW - 2 * WEEK_US, NOW - WEEK_US, NOW]
     one = np.ones((4, 2), np.float32)
-    found.add(["view"] * 4, [NOW - 2 * WEEK_US, NOW - 2 * WEEK_US + 1, NOW - WEEK_US, NOW], one)
+    found.add(np.ones(4, np.int64), [NOW - 2 * WEEK_US, NOW - 2 * WEEK_US + 1, NOW - WEEK_US, NOW], one)
     assert found.interactions == [1, 2, 1]
 
 

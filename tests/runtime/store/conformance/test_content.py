@@ -159,19 +159,6 @@ def test_ids_without_room_are_hidden_or_of_another_bundle(store, item):
     assert [id for _, id in store.ids_without_room("bundle-1", after=first[-1][0])] == ["d"]
 
 
-def test_popular_is_by_strength_and_ties_by_age(store, item, event):
-    store.put_content([item(id, seed) for seed, id in enumerate(["a", "b", "c", "d"])])
-    types = {"b": ["share"], "c": ["view", "save", "view"], "d": ["skip"], "a": ["view"]}
-    store.add_interactions(
-        [event(f"{id}{n}", content=id, type=type) for id, some in types.items() for n, type in enumerate(some)]
-    )
-    assert [(p.id, p.popularity) for p in store.popular(3)] == [("b", 5), ("c", 5), ("a", 1)]
-    store.delete_content("b")
-    assert [p.id for p in store.popular(10)] == ["c", "a", "d"]
-    store.put_content([item("b", 1)])  # the log still knows what it was worth
-    assert store.popular(1)[0].id == "b"
-
-
 def test_embeddings_of_those_that_are_there(store, item, event):
     items = [item(f"item-{n}", n) for n in range(150)]
     store.put_content(items)

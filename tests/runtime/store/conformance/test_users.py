@@ -5,7 +5,7 @@ import pytest
 
 from runtime.personalization.actions import STRENGTHS
 from runtime.personalization.user_vector import unit_vector
-from runtime.store import Conflict, StoreError
+from runtime.store import Conflict, OwnType, StoreError
 
 
 def test_outcome_of_each_event(store, item, event):
@@ -163,3 +163,34 @@ def test_an_event_id_is_that_of_one_event(store, item, event):
     ]
     store.delete_content("barn")
     assert store.add_interactions([first, event("1", user="bob", **same)]) == ["duplicate", Conflict(("user_id",))]
+
+
+def test_own_types_weigh_what_they_were_recorded_with(store, item, event):
+    store.put_content([item("barn", 1), item("hall", 2)])
+    bought = OwnType("bought", 10)
+    sent = [
+        event("1", type="share", own_type=bought),
+        event("2", content="hall", type="view"),
+        event("3", content="hall", type="save", own_type=OwnType("liked", 2)),
+        event("4", type="skip", own_type=OwnType("closed", 0)),
+        event("5", user="bob", type="share", own_type=OwnType("bought", 4)),
+    ]
+    assert store.add_interactions(sent) == ["stored"] * 5
+    assert store.add_interactions(sent) == ["duplicate"] * 5
+    assert store.add_interactions([event("1", type="share")]) == [Conflict(("type",))]
+    expected = 10 * item("", 1).embedding + 3 * item("", 2).embedding
+    expected /= np.linalg.norm(expected)
+    np.testing.assert_allclose(unit_vector(store.get_user("ann").sums), expected, atol=1e-6)
+    np.testing.assert_allclose(unit_vector(store.rebuild_user("ann").sums), expected, atol=1e-6)
+    assert [(one.strength, one.type_name, one.type) for one in store.history("ann")] == [
+        (0, "closed", "skip"), (2, "liked", "save"), (1, "view", "view"), (10, "bought", "share")]  # fmt: skip
+    assert [one.own_type for one in store.log()] == [one.own_type for one in sent]
+    assert [one.event_id for one in store.log(user_id="bob")] == ["5"]
+    assert [one.event_id for one in store.log(user_id="ann", after=store.log()[1].sequence, limit=1)] == ["3"]
+    assert store.log(user_id="nobody") == []
+    assert store.get_content("barn").popularity == 14
+    assert store.delete_interaction("1")
+    assert store.get_content("barn").popularity == 4
+    np.testing.assert_allclose(unit_vector(store.get_user("ann").sums), item("", 2).embedding, atol=1e-6)
+    store.delete_user("bob")
+    assert store.get_content("barn").popularity == 0
