@@ -29,7 +29,7 @@ RUNTIME = {
     "store": {"personalization", "system"},
     "personalization": set(),
     "experiments": set(),
-    "settings": {"deprecated_settings", "http", "system"},
+    "settings": {"deprecated_settings", "http", "personalization", "system"},
     "deprecated_settings": set(),
     "http": {"system"},
     "system": set(),
