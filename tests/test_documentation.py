@@ -58,7 +58,7 @@ def test_every_command_that_is_named_exists():
     """`make TARGET` and `vows-edge COMMAND`, wherever a page shows them as code."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     known = subprocess.run([sys.executable, "-m", "runtime", "--help"], capture_output=True, text=True, cwd=ROOT)
-    commands = set(re.findall(r"^ {4}([a-z]+) ", known.stdout, re.MULTILINE))
+    commands = set(re.findall(r"^ {4}([a-z]+)\b", known.stdout, re.MULTILINE))
     assert {"run", "test"} <= targets
     assert {"serve", "doctor", "key"} <= commands
     for page in PAGES:
