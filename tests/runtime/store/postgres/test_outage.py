@@ -1,0 +1,126 @@
+"""Postgres goes away, or the network between: reads and writes fail at once and cleanly, and all is well afterwards."""
+
+import asyncio
+import time
+
+import pytest
+
+from bench.tcp_proxy import TcpProxy
+from runtime.store import StoreBusy, StoreUnreachable
+from runtime.store.postgres.store import open_store
+
+
+@pytest.fixture
+def proxy(postgres_server):
+    proxy = TcpProxy(postgres_server.socket)
+    yield proxy
+    proxy.close()
+
+
+def through(proxy, database):
+    return f"postgresql://postgres@127.0.0.1:{proxy.port}/{database.split('/')[3].split('?')[0]}"
+
+
+async def until_back(store):
+    while store.unavailable() is not None:
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("network", ["refused", "silent"])
+def test_a_cut_network_is_an_error_at_once_and_recovery_needs_no_restart(database, proxy, network, item, event):
+    async def scenario():
+        store = await open_store(through(proxy, database), dimensions=4, timeout_s=0.5)
+        await store.put_content([item("barn")])
+        proxy.set(network)
+        with pytest.raises(StoreUnreachable):
+            await store.get_user("ann")
+        assert store.unavailable() is not None
+        started = time.monotonic()
+        for _ in range(200):  # none of them tries to connect
+            with pytest.raises(StoreUnreachable):
+                await store.get_user("ann")
+            with pytest.raises(StoreUnreachable):
+                await store.add_interactions([event("1")])
+        assert time.monotonic() - started < 5
+        proxy.set("up")
+        await until_back(store)
+        assert await store.add_interactions([event("1")]) == ["stored"]
+        problems = await store.check()
+        await store.close()
+        return problems
+
+    assert asyncio.run(scenario()) == []
+
+
+def test_one_patient_attempt_at_a_time_while_it_is_away(database, proxy):
+    async def scenario():
+        store = await open_store(through(proxy, database), dimensions=4, timeout_s=0.5)
+        await asyncio.gather(*(store.get_user("ann") for _ in range(50)))
+        proxy.set("refused")
+
+        async def ask():
+            with pytest.raises((StoreUnreachable, StoreBusy)):
+                await store.get_user("ann")
+
+        before = proxy.accepted
+        for _ in range(30):
+            await asyncio.gather(*(ask() for _ in range(50)))
+            await asyncio.sleep(0.1)
+        tried = proxy.accepted - before
+        proxy.set("up")
+        await until_back(store)
+        await store.close()
+        return tried
+
+    # 1,500 requests in 3 s, at most four of which had begun to connect; waits grow from 0.1 s to 5 s, at random
+    assert asyncio.run(scenario()) <= 40
+
+
+def test_connections_stay_few_under_any_number_of_requests(database, proxy):
+    async def scenario():
+        store = await open_store(through(proxy, database), dimensions=4, most_connections=3)
+        before = proxy.accepted
+        await asyncio.gather(*(store.get_user(f"user-{n}") for n in range(300)))
+        await store.close()
+        return proxy.accepted - before
+
+    assert asyncio.run(scenario()) <= 3
+
+
+def test_what_was_acknowledged_between_cuts_is_there_once(database, proxy, item, event):
+    async def scenario():
+        store = await open_store(through(proxy, database), dimensions=4, timeout_s=0.5)
+        await store.put_content([item("barn")])
+        acknowledged, stopping = [], False
+
+        async def client(number):
+            n = 0
+            while not stopping:
+                id = f"{number}-{n}"
+                try:
+                    outcome = await store.add_interactions([event(id, user=f"user-{number}")])
+                except StoreUnreachable:
+                    await asyncio.sleep(0.02)
+                    continue  # the same event again
+                acknowledged.append((id, outcome))
+                n += 1
+
+        clients = [asyncio.ensure_future(client(number)) for number in range(4)]
+        for n in range(6):
+            await asyncio.sleep(0.3)
+            proxy.set("silent" if n % 3 == 2 else "refused")
+            await asyncio.sleep(0.1)
+            proxy.set("up")
+            await until_back(store)
+        stopping = True
+        await asyncio.gather(*clients)
+        stored = [entry.event_id for entry in await store.log(limit=100_000)]
+        problems = await store.check()
+        await store.close()
+        return acknowledged, stored, problems
+
+    acknowledged, stored, problems = asyncio.run(scenario())
+    assert {id for id, _ in acknowledged} <= set(stored)
+    assert len(stored) == len(set(stored))
+    assert problems == []
+    assert len(acknowledged) >= 8
