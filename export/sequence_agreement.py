@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from runtime.models.sequence_model import History, SequenceModel, UserNow
-from runtime.personalization.sequence_features import event_date_us, features, moments, seconds
+from runtime.personalization.sequence_features import event_date_us, features, query_contexts, seconds
 from training.checkpoint import Checkpoint
 from training.model import History as TorchHistory
 from training.model import QueryContext, UserState
@@ -161,7 +161,7 @@ class TorchModel:
         encoded = model.encode(TorchHistory(model.project(content), item, action, device_codes, known, since))
         state = model.states(encoded).at(slice(None), -1)  # (1, …)
         context = QueryContext(
-            torch.from_numpy(moments(np.array([now_us]), previous, last)),
+            torch.from_numpy(query_contexts(np.array([now_us]), previous, last)),
             torch.tensor([device]),
             torch.from_numpy(preference_embedding)[None],
         )

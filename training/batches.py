@@ -157,7 +157,7 @@ class Windows:
         as_is = {
             "metadata": self._vectors[items.catalogue],
             "event_features": self._features.events[rows],
-            "context_features": self._features.moments[rows],
+            "context_features": self._features.query_contexts[rows],
             "seconds": np.stack([seconds(t, int(o)) for t, o in zip(events.time_us[rows], origin[:, 0], strict=True)]),
             "scored": scored,
             "preference_embedding": self._preference_embedding[events.user[rows[:, 0]]],

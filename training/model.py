@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from runtime.personalization.sequence_features import DEVICES, EVENT, MOMENT
+from runtime.personalization.sequence_features import DEVICES, EVENT, QUERY_CONTEXT
 from training.layers import (
     ACTIONS,
     POSITION_BUCKETS,
@@ -52,7 +52,7 @@ class Batch:
     action: Tensor  # int64 (B, T)
     device: Tensor  # int64 (B, T)
     event_features: Tensor  # f32 (B, T, EVENT) what is known of an event once it happened
-    context_features: Tensor  # f32 (B, T, MOMENT) what is known just before it: its query context
+    context_features: Tensor  # f32 (B, T, QUERY_CONTEXT) what is known just before it: its query context
     seconds: Tensor  # int32 (B, T) since the first event
     preference_embedding: Tensor  # f32 (B, C) of the onboarding preferences, zeros for none
 
@@ -109,7 +109,7 @@ class UserState(NamedTuple):
 class QueryContext(NamedTuple):
     """When and where something is predicted."""
 
-    features: Tensor  # (…, MOMENT)
+    features: Tensor  # (…, QUERY_CONTEXT)
     device: Tensor  # int64 (…)
     preference_embedding: Tensor  # (…, C)
 
@@ -148,13 +148,13 @@ class SequenceModel(nn.Module):
         self.drop = nn.Dropout(config.dropout)
         self.preference_regression = PreferenceRegression(config)
         self.pointer = Pointer(config)
-        self.read_state, self.read_context = nn.Linear(d + config.traits, 2 * d), nn.Linear(MOMENT, 2 * d)
+        self.read_state, self.read_context = nn.Linear(d + config.traits, 2 * d), nn.Linear(QUERY_CONTEXT, 2 * d)
         self.read_preference, self.pointer_gain = nn.Linear(config.traits, o, bias=False), nn.Linear(2 * d, 1)
         self.read_device, self.read_out = nn.Embedding(len(DEVICES), 2 * d), nn.Linear(2 * d, o)
         self.read_preference_embedding = nn.Linear(c, 2 * d, bias=False)
         self.item_linear, self.item_up, self.item_down = nn.Linear(c, o), nn.Linear(c, 2 * o), nn.Linear(2 * o, o)
         self.scale = nn.Parameter(torch.tensor(math.log(10.0)))  # log of the cosines' scale in the softmax over items
-        self.candidate_user, self.candidate_context = nn.Linear(o, 2 * d), nn.Linear(MOMENT, d)
+        self.candidate_user, self.candidate_context = nn.Linear(o, 2 * d), nn.Linear(QUERY_CONTEXT, d)
         self.candidate_utility = nn.Linear(config.traits + 1, d)
         self.candidate_device, self.candidate_norm = nn.Embedding(len(DEVICES), d), nn.LayerNorm(d)
         self.candidate_blocks = nn.ModuleList(Block(config, config.hidden) for _ in range(config.candidate_layers))

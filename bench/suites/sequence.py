@@ -75,7 +75,7 @@ def measure_deep(conditions: Conditions, samples: Samples) -> None:
     import numpy as np
 
     from runtime.models.session import create_session
-    from runtime.personalization.sequence_features import EVENT, MOMENT
+    from runtime.personalization.sequence_features import EVENT, QUERY_CONTEXT
 
     os.sched_setaffinity(0, {conditions.server_core})
     torch.manual_seed(conditions.seed)
@@ -89,7 +89,7 @@ def measure_deep(conditions: Conditions, samples: Samples) -> None:
         "device": draw.integers(0, 5, n, np.int32),
         "events": draw.normal(size=(n, EVENT)).astype(np.float32),
         "seconds": np.sort(draw.integers(0, 10**7, n, np.int32)),
-        "moment": draw.normal(size=(1, MOMENT)).astype(np.float32),
+        "moment": draw.normal(size=(1, QUERY_CONTEXT)).astype(np.float32),
         "now_device": np.ones(1, np.int32),
         "stated": np.zeros((1, 384), np.float32),
     }

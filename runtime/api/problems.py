@@ -5,7 +5,7 @@ from math import ceil
 
 from runtime.catalog.catalog import CatalogFull
 from runtime.http.errors import ApiError, invalid, not_found
-from runtime.models.embedder import BatchTooLarge, ClientGone
+from runtime.models.embedder import BatchTooLarge, ClientDisconnected
 from runtime.models.scheduler import QueueFull
 from runtime.models.text_encoder import ModelFailed
 from runtime.models.worker_pool import DeadlineExceeded
@@ -49,7 +49,7 @@ def problem(error: BaseException) -> ApiError | None:
         case ModelFailed():
             log.error("model: %s", error)
             return ApiError(503, "model_failed", str(error), retry_after_s=5)
-        case ClientGone():
+        case ClientDisconnected():
             return ApiError(499, "client_gone", "the client disconnected before the response")  # seen in /metrics alone
         case BlankContent():
             return invalid(str(error), "$")

@@ -13,7 +13,7 @@ from runtime.http.errors import ApiError
 from runtime.http.ids import Id, path_id
 from runtime.http.lenient import NOT_GIVEN, ReadOnly
 from runtime.serving.user_vectors import Model, current_vector
-from runtime.serving.users import forget_user, set_preferences
+from runtime.serving.users import delete_user_data, set_preferences
 from runtime.state import State
 from runtime.store import DeletedUser
 
@@ -114,7 +114,7 @@ async def delete_user(state: State, request: Request) -> UserDeleted:
     """Everything of the user is deleted: events, preferences, vector, weight in popularity, bytes in files, entry in
     the cache."""
     user_id = path_id(request)
-    return UserDeleted(user_id, await forget_user(state, user_id))
+    return UserDeleted(user_id, await delete_user_data(state, user_id))
 
 
 ENDPOINTS: list[Endpoint[State]] = [

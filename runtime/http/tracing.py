@@ -10,7 +10,7 @@ from runtime.system.logs import request_line
 from runtime.system.metrics import RequestMetrics
 from runtime.system.trace import Trace, current
 
-GONE = 499  # no answer was begun
+NO_RESPONSE = 499  # no answer was begun
 
 log = logging.getLogger("vows.request")
 
@@ -52,7 +52,7 @@ class Tracing:
             await self._app(scope, receive, send_traced)
         finally:
             seconds = time.monotonic() - started
-            self._metrics.observe(trace, status or GONE, seconds)
+            self._metrics.observe(trace, status or NO_RESPONSE, seconds)
             _log(scope["method"], trace, status, seconds)
 
 

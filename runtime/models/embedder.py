@@ -22,10 +22,11 @@ _SLICES_UNDER_WAY = 2
 
 _CHECK_CLIENT_EVERY_S = 0.05
 
-Gone = Callable[[], Awaitable[bool]]
+# Whether the client has left; called while its texts are in the queue.
+Disconnected = Callable[[], Awaitable[bool]]
 
 
-class ClientGone(Exception):
+class ClientDisconnected(Exception):
     """Nobody waits for the answer any more; its texts were taken out of the queue."""
 
 
@@ -61,6 +62,7 @@ class _Slice:
 
 
 async def never_disconnected() -> bool:
+    """For work whose answer is wanted even if its client has left."""
     return False
 
 
@@ -88,22 +90,26 @@ class Embedder:
         # Batches have a thread of their own: a single text never waits for theirs.
         self._threads = {bulk: ThreadPoolExecutor(1, thread_name_prefix="tokenize") for bulk in (False, True)}
 
-    async def embed(self, text: str, gone: Gone = never_disconnected) -> EmbeddedText:
-        """One text, ahead of batches. Raises QueueFull, DeadlineExceeded or ClientGone."""
+    async def embed(self, text: str, disconnected: Disconnected = never_disconnected) -> EmbeddedText:
+        """One text, ahead of batches. Raises QueueFull, DeadlineExceeded or ClientDisconnected."""
         started = time.monotonic()
         tokens = await self.tokenize(text)
-        return await self._embed_one(tokens, gone, tokenize_s=time.monotonic() - started)
+        return await self._embed_one(tokens, disconnected, tokenize_s=time.monotonic() - started)
 
-    async def embed_batch(self, texts: Sequence[str], gone: Gone = never_disconnected) -> list[EmbeddedText]:
+    async def embed_batch(
+        self, texts: Sequence[str], disconnected: Disconnected = never_disconnected
+    ) -> list[EmbeddedText]:
         """Many texts, each run alone, interleaved with other clients' work. Waits for its turn, until the deadline of
-        batches. Raises DeadlineExceeded, BatchTooLarge or ClientGone."""
-        return await self._embed_bulk(texts, gone)
+        batches. Raises DeadlineExceeded, BatchTooLarge or ClientDisconnected."""
+        return await self._embed_bulk(texts, disconnected)
 
-    async def embed_tokens(self, texts: Sequence[Tokens], gone: Gone = never_disconnected) -> list[EmbeddedText]:
+    async def embed_tokens(
+        self, texts: Sequence[Tokens], disconnected: Disconnected = never_disconnected
+    ) -> list[EmbeddedText]:
         """Texts that were tokenised before: one goes ahead of batches, several are a batch. Raises as these do."""
         if len(texts) == 1:
-            return [await self._embed_one(texts[0], gone, tokenize_s=0.0)]
-        return await self._embed_bulk(texts, gone)
+            return [await self._embed_one(texts[0], disconnected, tokenize_s=0.0)]
+        return await self._embed_bulk(texts, disconnected)
 
     @property
     def lined_up_tokens(self) -> int:
@@ -116,23 +122,25 @@ class Embedder:
             return self.encoder.tokenize(text)
         return (await self._tokenize_all([text], bulk=False))[0]
 
-    def forget(self, text: str) -> None:
+    def evict(self, text: str) -> None:
         """Take a text's vector out of the cache."""
-        self.cache.forget(self.encoder.tokenize(text).ids)
+        self.cache.evict(self.encoder.tokenize(text).ids)
 
     def close(self) -> None:
         for thread in self._threads.values():
             thread.shutdown()
         self.pool.close()
 
-    async def _embed_one(self, tokens: Tokens, gone: Gone, *, tokenize_s: float) -> EmbeddedText:
+    async def _embed_one(self, tokens: Tokens, disconnected: Disconnected, *, tokenize_s: float) -> EmbeddedText:
         one = self._submit([tokens], tokenize_s, bulk=False, timeout_s=self._timeout_s)
         try:
-            return (await self._finished(one, gone))[0]
+            return (await self._finished(one, disconnected))[0]
         finally:
             _abandon(one)
 
-    async def _embed_bulk(self, texts: Sequence[str] | Sequence[Tokens], gone: Gone) -> list[EmbeddedText]:
+    async def _embed_bulk(
+        self, texts: Sequence[str] | Sequence[Tokens], disconnected: Disconnected
+    ) -> list[EmbeddedText]:
         # Here by a wide margin, since the machine may be slower than usual just now; once it was too late, exactly.
         self._check_size(texts, 2 * self._batch_timeout_s)
         deadline = time.monotonic() + self._batch_timeout_s
@@ -141,11 +149,11 @@ class Embedder:
         try:
             for part in self._slices(texts):
                 if len(under_way) == _SLICES_UNDER_WAY:
-                    done += await self._finished(under_way[0], gone)
+                    done += await self._finished(under_way[0], disconnected)
                     under_way.popleft()
-                under_way.append(await self._begin(part, gone, deadline, left=len(texts) - len(done)))
+                under_way.append(await self._begin(part, disconnected, deadline, left=len(texts) - len(done)))
             while under_way:
-                done += await self._finished(under_way[0], gone)
+                done += await self._finished(under_way[0], disconnected)
                 under_way.popleft()
             return done
         except DeadlineExceeded:
@@ -184,13 +192,15 @@ class Embedder:
             return int(text.ids.size)
         return min(self.encoder.max_tokens, len(text) * MAX_TOKENS_PER_CHAR + 2)
 
-    async def _begin(self, part: "Sequence[str | Tokens]", gone: Gone, deadline: float, *, left: int) -> _Slice:
+    async def _begin(
+        self, part: "Sequence[str | Tokens]", disconnected: Disconnected, deadline: float, *, left: int
+    ) -> _Slice:
         """Tokenise and queue a slice, once there is room for it. `left`: texts that the batch still has to do."""
         tokens = sum(map(self._most_tokens, part))
         admitted = self._room.take(tokens)
         try:
             if not admitted.done():
-                await self._until_admitted(admitted, gone, deadline, left=left * tokens // len(part))
+                await self._until_admitted(admitted, disconnected, deadline, left=left * tokens // len(part))
             started = time.monotonic()
             texts = [text for text in part if isinstance(text, Tokens)]
             if not texts:
@@ -211,12 +221,12 @@ class Embedder:
         self._room.give_back(tokens)
 
     async def _until_admitted(
-        self, admitted: "asyncio.Future[None]", gone: Gone, deadline: float, *, left: int
+        self, admitted: "asyncio.Future[None]", disconnected: Disconnected, deadline: float, *, left: int
     ) -> None:
         started = time.monotonic()
         while not (await asyncio.wait([admitted], timeout=_CHECK_CLIENT_EVERY_S))[0]:
-            if await gone():
-                raise ClientGone
+            if await disconnected():
+                raise ClientDisconnected
             if time.monotonic() > deadline:
                 before = self._room.held + self._room.lined_up
                 raise DeadlineExceeded(
@@ -240,11 +250,11 @@ class Embedder:
         futures = self.pool.submit(missing, bulk=bulk, timeout_s=timeout_s) if missing else []
         return _Slice(texts, cached, futures, tokenize_s)
 
-    async def _finished(self, one: _Slice, gone: Gone) -> list[EmbeddedText]:
-        """The vectors of a slice. Raises what the model or the queue raised, or ClientGone."""
+    async def _finished(self, one: _Slice, disconnected: Disconnected) -> list[EmbeddedText]:
+        """The vectors of a slice. Raises what the model or the queue raised, or ClientDisconnected."""
         while one.futures and (await asyncio.wait(one.futures, timeout=_CHECK_CLIENT_EVERY_S))[1]:
-            if await gone():
-                raise ClientGone
+            if await disconnected():
+                raise ClientDisconnected
         ran = iter([future.result() for future in one.futures])
         done = [next(ran) if vector is None else Embedded(vector, 0.0, 0.0) for vector in one.cached]
         for text, result in zip(one.texts, done, strict=True):

@@ -12,7 +12,13 @@ from runtime.models.bundle import GOLDEN, ID_TABLE, Bundle, BundleError
 from runtime.models.session import create_session
 from runtime.personalization.item_identity import SIGNATURE_TOLERANCE, id_hash, signatures
 from runtime.personalization.ranking import normalised
-from runtime.personalization.sequence_features import DAYS_TO_EVENT_KEY, event_date_us, features, moments, seconds
+from runtime.personalization.sequence_features import (
+    DAYS_TO_EVENT_KEY,
+    event_date_us,
+    features,
+    query_contexts,
+    seconds,
+)
 
 Floats = NDArray[np.float32]
 
@@ -133,8 +139,8 @@ class SequenceModel:
         vectors: Floats = self._item.run(None, {"content": learned})[0]
         return vectors
 
-    def user(self, history: History, now_us: int, device: int, stated: Floats | None = None) -> UserNow:
-        """The user at a moment, on a device (a code). stated: unit vector [384] of onboarding preferences.
+    def user(self, history: History, now_us: int, device: int, preference_embedding: Floats | None = None) -> UserNow:
+        """The user at a time, on a device (a code). preference_embedding: unit float32 [384], of the onboarding.
 
         Scratch grows with the square of the events, see SCRATCH_BYTES. Callers keep to `max_events`.
         """
@@ -143,16 +149,16 @@ class SequenceModel:
         origin_us = int(history.time_us[0]) if n else now_us
         since = seconds(history.time_us, origin_us)
         event_us = event_date_us(history.time_us, history.days_to_event, first)
-        moment = moments(
+        context = query_contexts(
             np.array([now_us], np.int64),
             history.time_us[-1:] if n else np.array([-1], np.int64),
             event_us[-1:] if n else np.array([np.nan]),
         )
         nothing = np.zeros(history.content.shape[1], np.float32)
         now = {
-            "moment": moment,  # [1, MOMENT]
+            "moment": context,  # [1, QUERY_CONTEXT]
             "now_device": np.array([device], np.int32),
-            "stated": (nothing if stated is None else stated)[np.newaxis],  # [1, 384]
+            "stated": (nothing if preference_embedding is None else preference_embedding)[np.newaxis],  # [1, 384]
         }
         vector, hidden = self._user.run(
             None,

@@ -35,16 +35,16 @@ class SelfTest(NamedTuple):
     mean_cosine_to_fp32: float
 
 
-def candidate_encodings(bundle: Bundle, asked: str = "auto") -> list[str]:
-    """The encodings to try, best first: the one asked for, or for "auto" this CPU's and then the bundle's others."""
-    if asked != "auto":
-        return [asked]
+def candidate_encodings(bundle: Bundle, wanted: str = "auto") -> list[str]:
+    """The encodings to try, best first: the wanted one, or for "auto" this CPU's and then the bundle's others."""
+    if wanted != "auto":
+        return [wanted]
     wanted = integer_encoding()
     return sorted(bundle.manifest.encodings, key=lambda encoding: (encoding != wanted, encoding))
 
 
 def load_encoder(
-    bundle: Bundle, asked: str = "auto", *, longest: int | None = TESTED_AT_START_TOKENS
+    bundle: Bundle, wanted: str = "auto", *, longest: int | None = TESTED_AT_START_TOKENS
 ) -> tuple["TextEncoder", SelfTest]:
     """The first encoding that reproduces the recorded vectors on this CPU, and how well it does.
 
@@ -53,7 +53,7 @@ def load_encoder(
     Raises BundleError, saying what each encoding got wrong, when none does, or that a file is damaged.
     """
     failures: list[str] = []
-    for encoding in candidate_encodings(bundle, asked):
+    for encoding in candidate_encodings(bundle, wanted):
         try:
             encoder = TextEncoder(bundle, encoding)
             return encoder, encoder.self_test(longest)

@@ -49,7 +49,7 @@ class VectorCache:
         self._vectors[key] = vector
         self.bytes += size
 
-    def forget(self, ids: NDArray[np.int32]) -> None:
+    def evict(self, ids: NDArray[np.int32]) -> None:
         """Drop the vector of these token ids, if it is here."""
         key = ids.tobytes()
         if (vector := self._vectors.pop(key, None)) is not None:

@@ -23,10 +23,11 @@ _WORDS = {
 DAYS_TO_EVENT_KEY = "days_to_wedding"
 _LARGEST_DAYS = 36_500
 
-# Columns of a moment: log gap, gap known, hour sin and cos, weekday sin and cos, log days to the event, known, past.
-MOMENT = 9
-# Columns of an event: a moment, log duration, duration known.
-EVENT = MOMENT + 2
+# Columns of a query context: log gap, gap known, hour sin and cos, weekday sin and cos, log days to the event,
+# known, past.
+QUERY_CONTEXT = 9
+# Columns of an event: a query context, log duration, duration known.
+EVENT = QUERY_CONTEXT + 2
 
 _US_PER_SECOND = 1_000_000
 _US_PER_DAY = 86_400 * _US_PER_SECOND
@@ -38,11 +39,11 @@ Times = NDArray[np.int64]
 
 
 class Features(NamedTuple):
-    """Of n events. `events` float32 [n, EVENT]: what is known of each once it has happened. `moments` float32
-    [n, MOMENT]: what was known just before it, when it had to be predicted."""
+    """Of n events. `events` float32 [n, EVENT]: what is known of each once it has happened. `query_contexts` float32
+    [n, QUERY_CONTEXT]: what was known just before it, when it had to be predicted."""
 
     events: Floats
-    moments: Floats
+    query_contexts: Floats
 
 
 def device_code(device: str | None) -> int:
@@ -76,12 +77,13 @@ def features(time_us: Times, duration_ms: Floats, days_to_event: Floats, first: 
     known = ~np.isnan(duration_ms)
     duration = np.stack([np.log1p(looked) / np.log1p(_LONG_LOOK_MS), known], axis=1).astype(np.float32)  # [n, 2]
     return Features(
-        np.concatenate([moments(time_us, previous_us, own), duration], axis=1), moments(time_us, previous_us, before)
+        np.concatenate([query_contexts(time_us, previous_us, own), duration], axis=1),
+        query_contexts(time_us, previous_us, before),
     )
 
 
-def moments(time_us: Times, previous_us: Times, event_us: NDArray[np.float64]) -> Floats:
-    """float32 [n, MOMENT] of n moments.
+def query_contexts(time_us: Times, previous_us: Times, event_us: NDArray[np.float64]) -> Floats:
+    """float32 [n, QUERY_CONTEXT] of n query contexts.
 
     previous_us [n]: the event before, −1 for none. event_us [n]: the user's event in microseconds, NaN unknown.
     """

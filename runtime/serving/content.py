@@ -9,7 +9,7 @@ import msgspec
 
 from runtime.catalog.catalog import CatalogFull
 from runtime.catalog.item_fields import Content, content_labels, embedding_text, labels_of
-from runtime.models.embedder import EmbeddedText, Gone
+from runtime.models.embedder import Disconnected, EmbeddedText
 from runtime.serving.resources import Resources
 from runtime.store import Content as StoredContent
 from runtime.store import ContentItem, NewVector, Unchanged
@@ -70,10 +70,10 @@ def new_item(id: str, content: Content, *, hidden: bool | None = None) -> NewIte
     return NewItem(id, _fields.encode(content), text, used, content_labels(content), hidden)
 
 
-async def store_item(resources: Resources, item: NewItem, disconnected: Gone) -> StoredItem:
+async def store_item(resources: Resources, item: NewItem, disconnected: Disconnected) -> StoredItem:
     """Embed and store an item, ahead of batches.
 
-    Raises CatalogFull, QueueFull, DeadlineExceeded, ClientGone, ModelFailed or a StoreError.
+    Raises CatalogFull, QueueFull, DeadlineExceeded, ClientDisconnected, ModelFailed or a StoreError.
     """
     if (same := (await _unchanged(resources, [item])).get(item.id)) is not None:
         unknown = (await resources.embedder.tokenize(item.text)).unknown
@@ -84,7 +84,7 @@ async def store_item(resources: Resources, item: NewItem, disconnected: Gone) ->
     return StoredItem(status, made.tokens, embedded.unknown, made.truncated, made.model_version)
 
 
-async def store_items(resources: Resources, items: Sequence[NewItem], disconnected: Gone) -> list[Status]:
+async def store_items(resources: Resources, items: Sequence[NewItem], disconnected: Disconnected) -> list[Status]:
     """Embed and store items as bulk work; the status of each, in order. Raises as `store_item` does."""
     same = await _unchanged(resources, items)
     changed = [n for n, item in enumerate(items) if item.id not in same]

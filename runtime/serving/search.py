@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runtime.models.embedder import EmbeddedText, Gone
+from runtime.models.embedder import Disconnected, EmbeddedText
 from runtime.personalization.ranking import top_k
 from runtime.serving.candidates import find
 from runtime.serving.catalog_search import POOL_PER_RESULT, SMALLEST_POOL, Among, Found, Hit, from_0_to_1
@@ -26,7 +26,7 @@ async def search_text(
     k: int,
     *,
     among: Among,
-    disconnected: Gone,
+    disconnected: Disconnected,
     user_id: str | None = None,
     personalization: float = 0.0,
 ) -> TextSearch:
@@ -34,7 +34,7 @@ async def search_text(
 
     With a user the closest 100 (or four times k) are ordered again: `personalization`, from 0 to 1, is the weight of
     the hybrid ranker's score against that of the text, each from 0 to 1 among them.
-    Raises QueueFull, DeadlineExceeded, ClientGone, ModelFailed or StoreError.
+    Raises QueueFull, DeadlineExceeded, ClientDisconnected, ModelFailed or StoreError.
     """
     embedded = await resources.embedder.embed(text, disconnected)
     if user_id is None or not personalization:

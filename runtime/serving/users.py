@@ -4,7 +4,7 @@ from asyncio import shield
 from collections.abc import Sequence
 
 from runtime.catalog.item_fields import preferences_text
-from runtime.models.embedder import EmbeddedText, Gone
+from runtime.models.embedder import Disconnected, EmbeddedText
 from runtime.serving.resources import Resources
 from runtime.store import DeletedUser, Preferences, UserPreferences
 
@@ -14,11 +14,11 @@ class BlankPreferences(ValueError):
 
 
 async def set_preferences(
-    resources: Resources, user_id: str, preferences: Sequence[str], disconnected: Gone
+    resources: Resources, user_id: str, preferences: Sequence[str], disconnected: Disconnected
 ) -> EmbeddedText:
     """Embed the preferences as one text and store them. The cache forgets the ones they replace.
 
-    Raises BlankPreferences, QueueFull, DeadlineExceeded, ClientGone, ModelFailed or StoreError.
+    Raises BlankPreferences, QueueFull, DeadlineExceeded, ClientDisconnected, ModelFailed or StoreError.
     """
     text = preferences_text(preferences)
     if not text:
@@ -34,7 +34,7 @@ async def replace_preference_embedding(resources: Resources, user: UserPreferenc
     return await resources.store.replace_preference_vector(user.user_id, preferences)
 
 
-async def forget_user(resources: Resources, user_id: str) -> DeletedUser:
+async def delete_user_data(resources: Resources, user_id: str) -> DeletedUser:
     """Remove every trace of a user, also from the cache. Raises StoreError."""
     return await shield(_forget(resources, user_id))  # or a client that leaves would keep the text in the cache
 
@@ -44,7 +44,7 @@ async def _keep_preferences(resources: Resources, user_id: str, preferences: Pre
         before = await resources.store.get_preferences(user_id)
         await resources.store.put_preferences(user_id, preferences)
     if before is not None and before.preferences != preferences.preferences:
-        resources.embedder.forget(preferences_text(before.preferences))
+        resources.embedder.evict(preferences_text(before.preferences))
 
 
 async def _forget(resources: Resources, user_id: str) -> DeletedUser:
@@ -53,7 +53,7 @@ async def _forget(resources: Resources, user_id: str) -> DeletedUser:
         deleted = await resources.store.delete_user(user_id)
         await resources.popularity.taken_back()
     if preferences is not None:
-        resources.embedder.forget(preferences_text(preferences.preferences))
+        resources.embedder.evict(preferences_text(preferences.preferences))
     return deleted
 
 

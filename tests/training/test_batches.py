@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.personalization import sequence_features
-from runtime.personalization.sequence_features import event_date_us, features, moments
+from runtime.personalization.sequence_features import event_date_us, features, query_contexts
 from tests.small_world import small_world
 from training import batches as batches_module
 from training.batches import Windows
@@ -108,7 +108,7 @@ def test_features_of_a_log_equal_those_of_each_user_alone() -> None:
         alone = features(own.time_us, own.duration_ms, own.days_to_event, np.arange(12) == 0)
         part = slice(starts[user], starts[user + 1])
         np.testing.assert_array_equal(together.events[part], alone.events)
-        np.testing.assert_array_equal(together.moments[part], alone.moments)
+        np.testing.assert_array_equal(together.query_contexts[part], alone.query_contexts)
     assert (np.abs(together.events) < 3).all()  # which a NaN is not
 
 
@@ -119,8 +119,8 @@ def test_context_features_do_not_depend_on_their_own_event() -> None:
     whole = features(own.time_us, own.duration_ms, own.days_to_event, first)
     before = own.take(slice(0, 14))
     event_us = event_date_us(before.time_us, before.days_to_event, first[:14])
-    now = moments(own.time_us[14:], before.time_us[-1:], event_us[-1:])
-    np.testing.assert_array_equal(whole.moments[14:], now)
+    now = query_contexts(own.time_us[14:], before.time_us[-1:], event_us[-1:])
+    np.testing.assert_array_equal(whole.query_contexts[14:], now)
     none = features(own.time_us[:0], own.duration_ms[:0], own.days_to_event[:0], first[:0])
     assert none.events.shape == (0, sequence_features.EVENT)
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from runtime.personalization.sequence_features import event_date_us, features, moments, seconds
+from runtime.personalization.sequence_features import event_date_us, features, query_contexts, seconds
 from training.batches import Windows
 from training.checkpoint import BEST, Checkpoint
 from training.data.events import Dataset, Histories
@@ -178,7 +178,7 @@ class SequenceRecommender:
             encoded=encoded,
             user=self._model.states(encoded).at(rows, lengths),
             context=QueryContext(
-                features=torch.from_numpy(moments(now_us, previous_us, event_us)),
+                features=torch.from_numpy(query_contexts(now_us, previous_us, event_us)),
                 device=torch.from_numpy(device[part].astype(np.int64)),
                 preference_embedding=torch.from_numpy(preferences),
             ),

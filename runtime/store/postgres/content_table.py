@@ -81,7 +81,7 @@ async def delete(connection: Connection, context: Context, id: str) -> bool:
         return False
     await _mark_stale(connection, {key})
     await connection.execute("DELETE FROM content WHERE key = $1", key)
-    await forget_unused_ids(connection, [key])
+    await delete_unused_ids(connection, [key])
     await _changed(connection, [escape(id)])
     await count(connection, context, "content", -1)
     return True
@@ -96,7 +96,7 @@ async def hide(connection: Connection, id: str, hidden: bool) -> bool:
     return True
 
 
-async def forget_unused_ids(connection: Connection, keys: Sequence[int]) -> None:
+async def delete_unused_ids(connection: Connection, keys: Sequence[int]) -> None:
     """Drop content ids that neither content nor log uses; one that another transaction is about to use stays."""
     await connection.execute(
         """DELETE FROM content_ids WHERE key IN (

@@ -18,7 +18,7 @@ from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.personalization.user_vector import Sums
 from runtime.store.errors import StoreError
 from runtime.store.postgres.connections import Connection
-from runtime.store.postgres.content_table import forget_unused_ids
+from runtime.store.postgres.content_table import delete_unused_ids
 from runtime.store.postgres.context import Context, count
 from runtime.store.postgres.formula import SEQUENCE_BITS
 from runtime.store.postgres.ids import escape, escape_all, escape_optional, unescape
@@ -170,7 +170,7 @@ async def delete(connection: Connection, context: Context, event_id: str, now_us
         stale, now_us, user_key,
     )  # fmt: skip
     await remove_from_totals(connection, {content_key: ([time_us] if strength else [], strength)})
-    await forget_unused_ids(connection, [content_key])
+    await delete_unused_ids(connection, [content_key])
     await count(connection, context, "interactions", -1)
     return True
 

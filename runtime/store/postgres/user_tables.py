@@ -10,7 +10,7 @@ from runtime.personalization import user_vector
 from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.personalization.user_vector import Sums
 from runtime.store.postgres.connections import Connection
-from runtime.store.postgres.content_table import bundle_key, forget_unused_ids
+from runtime.store.postgres.content_table import bundle_key, delete_unused_ids
 from runtime.store.postgres.context import Context, count
 from runtime.store.postgres.ids import escape, unescape
 from runtime.store.postgres.interaction_log import lock_or_add_users, remove_from_totals
@@ -97,7 +97,7 @@ async def delete(connection: Connection, context: Context, user_id: str) -> Dele
         status = await connection.execute(f"DELETE FROM {name} WHERE {column} = $1", key)
         deleted[name] = int(status.split()[-1])
     await remove_from_totals(connection, removed)
-    await forget_unused_ids(connection, list(removed))
+    await delete_unused_ids(connection, list(removed))
     for name in ("interactions", "preferences", "users"):
         await count(connection, context, name, -deleted[name])
     return DeletedUser(**deleted)

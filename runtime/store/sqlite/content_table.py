@@ -90,7 +90,7 @@ def delete(connection: sqlite3.Connection, id: str) -> bool:
     _mark_stale(connection, row[0])
     connection.execute("DELETE FROM content WHERE key = ?", row)
     totals.change(connection, "content", -1)
-    forget_unused_id(connection, row[0])
+    delete_unused_id(connection, row[0])
     return True
 
 
@@ -106,7 +106,7 @@ def hidden(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
     return {id for id in ids if (row := connection.execute(find, (id,)).fetchone()) is not None and row[0]}
 
 
-def forget_unused_id(connection: sqlite3.Connection, key: int) -> None:
+def delete_unused_id(connection: sqlite3.Connection, key: int) -> None:
     """Drop a content id that neither content nor log uses."""
     connection.execute(
         """DELETE FROM content_ids WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM content WHERE key = ?1)

@@ -142,7 +142,7 @@ def trim(connection: sqlite3.Connection, before_us: int, max_bytes: int, limit: 
     return deleted
 
 
-def forget_user(connection: sqlite3.Connection, user: int) -> dict[str, int]:
+def delete_user_exposures(connection: sqlite3.Connection, user: int) -> dict[str, int]:
     """Delete a user's rows; the counts of their arms stay, which name nobody. Rows deleted by table."""
     (size,) = connection.execute(
         "SELECT coalesce(sum(length(items) + ?), 0) FROM exposures WHERE user = ?", (ROW_BYTES, user)

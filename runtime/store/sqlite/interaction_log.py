@@ -26,7 +26,7 @@ from runtime.store.records import (
 from runtime.store.repeats import repeated
 from runtime.store.sqlite import totals
 from runtime.store.sqlite.attribution import answered_exposure
-from runtime.store.sqlite.content_table import decode, forget_unused_id
+from runtime.store.sqlite.content_table import decode, delete_unused_id
 
 ENGAGED = ",".join(str(code) for code, type in enumerate(TYPES) if STRENGTHS[type])  # codes, for statements
 _decode_ids = msgspec.json.Decoder(list[str]).decode
@@ -175,7 +175,7 @@ def delete(
     connection.execute("UPDATE content_ids SET popularity = popularity - ? WHERE key = ?", (strength, content_key))
     if strength:
         store_counts(connection, content_key, decayed.remove(load_counts(connection, content_key), time_us))
-    forget_unused_id(connection, content_key)
+    delete_unused_id(connection, content_key)
     totals.change(connection, "interactions", -1)
     return True
 

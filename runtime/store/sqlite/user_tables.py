@@ -13,7 +13,7 @@ from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.personalization.user_vector import Sums
 from runtime.store.records import DeletedUser, Preferences, UserPreferences, UserState
 from runtime.store.sqlite import experiment_tables, scrub, totals
-from runtime.store.sqlite.content_table import bundle_key, decode, encode, forget_unused_id
+from runtime.store.sqlite.content_table import bundle_key, decode, delete_unused_id, encode
 from runtime.store.sqlite.interaction_log import find_or_add_user, load_counts, store_counts, store_sums
 
 _STRENGTH_OF_CODE = np.array([STRENGTHS[type] for type in TYPES], np.int64)
@@ -76,7 +76,7 @@ def delete(connection: sqlite3.Connection, user_id: str) -> DeletedUser:
         if STRENGTHS[TYPES[code]]:
             before = counts[content_key] if content_key in counts else load_counts(connection, content_key)
             counts[content_key] = None if before is None else popularity.remove(before, time_us)
-    deleted = experiment_tables.forget_user(connection, row[0]) | {
+    deleted = experiment_tables.delete_user_exposures(connection, row[0]) | {
         name: connection.execute(f"DELETE FROM {name} WHERE {column} = ?", row).rowcount
         for name, column in (("interactions", "user"), ("user_sums", "key"), ("preferences", "key"), ("users", "key"))
     }
@@ -85,7 +85,7 @@ def delete(connection: sqlite3.Connection, user_id: str) -> DeletedUser:
             "UPDATE content_ids SET popularity = popularity - ? WHERE key = ?",
             ((STRENGTHS[TYPES[code]] if own is None else own) * events, content_key),
         )
-        forget_unused_id(connection, content_key)
+        delete_unused_id(connection, content_key)
     for content_key, count in counts.items():
         store_counts(connection, content_key, count)
     scrub.request_scrub(connection)

@@ -21,7 +21,7 @@ def test_against_a_list_kept_in_order_of_use(operations):
     for operation, n in operations:
         found = next((entry for entry in naive if entry[0] == n), None)
         if operation == "forget":
-            cache.forget(ids(n))
+            cache.evict(ids(n))
             naive = [entry for entry in naive if entry[0] != n]
         elif operation == "put":
             cache.put(ids(n), vector(n))

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from runtime.models.embedder import ClientGone, Embedder
+from runtime.models.embedder import ClientDisconnected, Embedder
 from runtime.models.scheduler import QueueFull
 from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import DeadlineExceeded, WorkerPool
@@ -124,7 +124,7 @@ def test_a_client_that_hangs_up_takes_its_batch_out_of_the_queue(pool, gate, enc
         async def gone():
             return True
 
-        with pytest.raises(ClientGone):
+        with pytest.raises(ClientDisconnected):
             await embedder.embed_batch(["one", "two", "three"], gone)
         await asyncio.sleep(0)
         gate.open.set()
