@@ -25,7 +25,7 @@ RETIRED = {
     r"\b(?:is|are|was|were) handed\b|\bhands (?:it|them|one|the \w+) to\b": "receives, passes",
     r"\bpays what it owes\b|\bwhat (?:it|is|was) owe[ds]\b": "pending, deferred",
     r"\bClientGone\b|\bgone\(\)|: Gone\b": "disconnected",
-    r"\bforget_(?:user|unused|ids?)\b|\.forget\(": "delete_, evict",
+    r"\bforget_(?:user|unused|ids?)\b": "delete_",
     r"(?-i:\bMOMENT\b)|\bmoments\(": "query context",
     r"anyone-may-call|VOWS_WITHOUT_KEYS": "VOWS_AUTH",
     r"vows_requests_total|vows_request_seconds|vows_errors_total|vows_refusals_total|vows_held_bytes": "http_*",
