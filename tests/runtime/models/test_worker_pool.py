@@ -121,11 +121,11 @@ def test_a_client_that_hangs_up_takes_its_batch_out_of_the_queue(pool, gate, enc
         embedder = Embedder(Words(encoder), pool, VectorCache(0), timeout_s=5, batch_timeout_s=5)
         gate.open.clear()
 
-        async def gone():
+        async def disconnected():
             return True
 
         with pytest.raises(ClientDisconnected):
-            await embedder.embed_batch(["one", "two", "three"], gone)
+            await embedder.embed_batch(["one", "two", "three"], disconnected)
         await asyncio.sleep(0)
         gate.open.set()
         await embedder.embed("four")
