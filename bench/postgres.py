@@ -44,9 +44,11 @@ class PostgresServer:
         return self.folder / "data" / ".s.PGSQL.5432"
 
     def url(self, database: str = "postgres") -> str:
+        """The address of a database, for `VOWS_DATABASE_URL`."""
         return f"postgresql://postgres@/{database}?host={self.socket.parent}"
 
     def start(self) -> None:
+        """Start it, and wait until it answers."""
         self._server.ensure_postgres_running()
 
     def stop(self, mode: str = "immediate") -> None:

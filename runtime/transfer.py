@@ -82,6 +82,7 @@ class Remote:
         raise AssertionError("this is a bug: the last try returns or raises")
 
     def decoded(self, method: str, path: str, body: object = None) -> Any:
+        """As `call`, decoded from JSON."""
         return msgspec.json.decode(self.call(method, path, body))
 
     def items(self) -> Iterator[Record]:

@@ -73,6 +73,7 @@ class LabelIndex:
         self.held += len(hashes)
 
     def clear(self, row: int) -> None:
+        """Remove a row's labels. Their entries stay, unused, until the index is packed."""
         count = self.count(row)
         if count:
             start = int(self._start[row])

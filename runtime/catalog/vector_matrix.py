@@ -64,6 +64,8 @@ class Matrix(Protocol):
 
 
 class Float32Matrix:
+    """Every row as it was set, in memory: scans score them exactly."""
+
     def __init__(self, rows: int, dimensions: int) -> None:
         self.row_bytes = 4 * dimensions
         self._rows = np.empty((rows, dimensions), np.float32)

@@ -16,6 +16,8 @@ _STEPS = 60  # of a bisection: below the resolution of a double
 
 
 class Interval(NamedTuple):
+    """A confidence interval, or one that holds at every time at once."""
+
     lower: float
     upper: float
 

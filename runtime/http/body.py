@@ -32,6 +32,7 @@ class BodyBudget:
         self._released: asyncio.Future[None] | None = None
 
     def released(self, size: int) -> None:
+        """Count `size` bytes as free again and wake those that wait for room."""
         self.held_bytes -= size
         if self._released is not None and size:
             self._released.set_result(None)

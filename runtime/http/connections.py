@@ -87,6 +87,7 @@ class Connections:
             self.drop(connection, "limit")
 
     def closed(self, connection: Connection) -> None:
+        """The connection is closed: it counts no longer. Calling it twice is harmless."""
         self._open.pop(connection, None)
         self._ending.pop(connection, None)
         self.works(connection)

@@ -13,11 +13,17 @@ _CLOSE = re.compile(rb"(?i)(?:^|,)\s*close\s*(?:,|$)")
 class Connection(Protocol):
     """Where a request reports its waits."""
 
-    def waits_for_body(self) -> None: ...
+    def waits_for_body(self) -> None:
+        """The application waits for more of a request's body."""
+        ...
 
-    def waits_for_reader(self) -> None: ...
+    def waits_for_reader(self) -> None:
+        """The application waits for the client to read more of its answer."""
+        ...
 
-    def waits_no_more(self) -> None: ...
+    def waits_no_more(self) -> None:
+        """Neither of the two any longer."""
+        ...
 
     def answered(self, exchange: "Exchange") -> None: ...
 
@@ -41,6 +47,7 @@ class Exchange(RequestResponseCycle):
         self.message_event.set()
 
     async def receive(self) -> Any:
+        """The next message of ASGI: a part of the body, or the client's disconnect. Raises `fault`, if there is one."""
         connection = self.connection
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -65,6 +72,7 @@ class Exchange(RequestResponseCycle):
         return message
 
     async def send(self, message: Any) -> None:
+        """Take a message of ASGI: the answer's head, which waits for its first body part, or a part of the body."""
         if self.disconnected:
             return
         if not self.response_started:

@@ -239,12 +239,15 @@ class HttpProtocol(HttpToolsProtocol):
     # Waiting for the client
 
     def waits_for_body(self) -> None:
+        """From now on the client's rate of sending counts."""
         self._wait(_BODY, self._received)
 
     def waits_for_reader(self) -> None:
+        """From now on the client's rate of reading counts."""
         self._wait(_READER, -self.transport.get_write_buffer_size())
 
     def waits_no_more(self) -> None:
+        """The server works: the client is behind with nothing."""
         if self._waits is _BODY or self._waits is _READER:
             self.late_s(self.loop.time())
             self._waits = _NOTHING

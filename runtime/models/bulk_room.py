@@ -31,6 +31,7 @@ class BulkRoom:
         return admitted
 
     def give_back(self, tokens: int) -> None:
+        """Free the room of so many tokens, and admit those who waited for it in order."""
         self.held -= tokens
         self._admit()
 

@@ -37,6 +37,8 @@ class DamagedFile(BundleError):
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of a bundle: SHA-256 in hex, and size in bytes."""
+
     sha256: str
     bytes: int
 

@@ -127,6 +127,7 @@ class Embedder:
         self.cache.evict(self.encoder.tokenize(text).ids)
 
     def close(self) -> None:
+        """End the threads for tokenising and the worker pool; texts that still wait fail."""
         for thread in self._threads.values():
             thread.shutdown()
         self.pool.close()

@@ -64,6 +64,7 @@ class Tokens:
 
     @property
     def truncated(self) -> bool:
+        """Whether the text has more tokens than the model reads."""
         return self.count > self.ids.size
 
 

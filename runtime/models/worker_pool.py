@@ -55,6 +55,7 @@ class WorkerPool:
 
     @property
     def waiting_tokens(self) -> int:
+        """Tokens of texts that are queued and do not run yet."""
         return self._scheduler.waiting
 
     @property

@@ -51,4 +51,5 @@ class Ranker:
 
 
 def prior() -> Ranker:
+    """The ranker that serves without a bundle: weights chosen on public logs, and no neighbours."""
     return Ranker.of("hybrid-prior-1", PRIOR)

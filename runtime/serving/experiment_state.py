@@ -94,6 +94,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def rules(self) -> Rules:
+        """The decision's thresholds, in the form that the statistics take."""
         limits = self.guardrails
         return Rules(
             metric=self.metric,
@@ -106,6 +107,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def window_us(self) -> int:
+        """How long interactions count for the ranking that they follow, in microseconds."""
         return round(self.window_s * 1e6)
 
     def measures_as(self, other: "Definition") -> bool:
@@ -136,6 +138,7 @@ class Experiment:
 
     @property
     def weights(self) -> list[float]:
+        """The weight of each arm by which users are assigned, in order."""
         return [arm.weight for arm in self.definition.arms]
 
     def arm_for(self, user_id: str) -> Arm | None:
@@ -166,6 +169,7 @@ class Experiments:
 
     @property
     def running(self) -> list[Experiment]:
+        """The experiments to which users are assigned now."""
         return [one for one in self.by_name.values() if one.state == "running"]
 
     def after(self, changes: Iterable[ExperimentChange]) -> "Experiments":

@@ -188,6 +188,8 @@ class Preferences(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class UserPreferences(msgspec.Struct, frozen=True, eq=False):
+    """Preferences with the user whose they are."""
+
     user_id: str
     preferences: Preferences
 

@@ -33,6 +33,7 @@ def configure(level: str, form: str) -> None:
 
 
 def is_text(form: str) -> bool:
+    """Whether log lines are text: `auto` is, on a terminal."""
     return form == "text" or (form == "auto" and sys.stdout.isatty())
 
 

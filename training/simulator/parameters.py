@@ -126,4 +126,5 @@ class Parameters:
 
     @property
     def taste_dimensions(self) -> int:
+        """Visible and hidden dimensions together."""
         return self.visible_dimensions + self.hidden_dimensions

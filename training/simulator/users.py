@@ -50,6 +50,7 @@ class Visits:
 
 
 def make_profiles(parameters: Parameters, rng: np.random.Generator) -> Profiles:
+    """Draw the kinds of users that there are: each user has the taste of one of them."""
     taste = rng.normal(size=(parameters.profiles, parameters.taste_dimensions))
     wishes = rng.normal(scale=parameters.profile_category_spread, size=(parameters.profiles, len(CATEGORIES)))
     lasting = np.exp(wishes)
@@ -57,6 +58,7 @@ def make_profiles(parameters: Parameters, rng: np.random.Generator) -> Profiles:
 
 
 def make_users(parameters: Parameters, profiles: Profiles, rng: np.random.Generator) -> tuple[Users, Visits]:
+    """Draw the users, and for each the times and lengths of their visits."""
     n = parameters.users
     profile = rng.integers(parameters.profiles, size=n)
     rate = rng.choice(len(parameters.rate_shares), size=n, p=parameters.rate_shares)

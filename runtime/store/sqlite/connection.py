@@ -121,6 +121,7 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def translate(error: sqlite3.Error, doing: str) -> StoreError:
+    """The StoreError for an error of SQLite; `doing` says what was tried, for the message."""
     name = getattr(error, "sqlite_errorname", "") or "SQLITE_ERROR"
     found = f"{doing} failed: {error} ({name})"
     if name == "SQLITE_FULL":

@@ -29,6 +29,7 @@ _FIND_EMBEDDINGS = f"""SELECT i.id, c.embedding FROM content_ids i JOIN content 
 
 
 def put(connection: sqlite3.Connection, items: Sequence[ContentItem], now_us: int) -> list[PutOutcome]:
+    """Insert or replace items, see `Store.put_content`. One outcome an item, in order."""
     outcomes: list[PutOutcome] = []
     for item in items:
         connection.execute("INSERT INTO content_ids (id) VALUES (?) ON CONFLICT DO NOTHING", (item.id,))
@@ -84,6 +85,7 @@ def _replace_vector(connection: sqlite3.Connection, new: NewVector) -> bool:
 
 
 def delete(connection: sqlite3.Connection, id: str) -> bool:
+    """Delete an item; False if it was not there. Interactions with it stay."""
     row = connection.execute("SELECT key FROM content JOIN content_ids USING (key) WHERE id = ?", (id,)).fetchone()
     if row is None:
         return False
@@ -95,6 +97,7 @@ def delete(connection: sqlite3.Connection, id: str) -> bool:
 
 
 def hide(connection: sqlite3.Connection, id: str, hidden: bool) -> bool:
+    """Set or clear an item's `hidden`; False if it is not there."""
     found = connection.execute(
         "UPDATE content SET hidden = ? WHERE key = (SELECT key FROM content_ids WHERE id = ?)", (hidden, id)
     )
@@ -116,6 +119,7 @@ def delete_unused_id(connection: sqlite3.Connection, key: int) -> None:
 
 
 def bundle_key(connection: sqlite3.Connection, digest: str, model_version: str) -> int:
+    """The key of a bundle in the table `bundles`, where it is added if it is new."""
     bundle = (digest, model_version)
     find = "SELECT key FROM bundles WHERE digest = ? AND model_version = ?"
     row = connection.execute(find, bundle).fetchone()
@@ -133,6 +137,7 @@ def get(connection: sqlite3.Connection, id: str) -> Content | None:
 def unchanged(
     connection: sqlite3.Connection, items: Sequence[tuple[str, bytes]], bundle_digest: str
 ) -> dict[str, Unchanged]:
+    """By id, of items (id, fields) that are stored with these fields and a vector of this bundle."""
     same = {}
     for id, fields in items:
         row = connection.execute(
@@ -146,6 +151,7 @@ def unchanged(
 
 
 def page(connection: sqlite3.Connection, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
+    """Visible items after a key, about `max_bytes` at most, and the `after` of the next page, None at the end."""
     rows = connection.execute(
         f"SELECT {_COLUMNS}, c.key FROM {_TABLES} WHERE c.key > ? AND c.hidden = 0 ORDER BY c.key LIMIT ?",
         (after, limit + 1),
@@ -170,6 +176,7 @@ def _page(rows: sqlite3.Cursor, after: int, limit: int, max_bytes: int) -> tuple
 def of_other_bundles(
     connection: sqlite3.Connection, bundle_digest: str, after: int, limit: int, max_bytes: int
 ) -> tuple[list[Content], int | None]:
+    """As `page`, of the items whose vector another bundle made."""
     rows = connection.execute(
         f"""SELECT {_COLUMNS}, c.key FROM {_TABLES} WHERE c.key IN (
             SELECT key FROM content WHERE bundle IN (SELECT key FROM bundles WHERE digest <> ?) AND key > ?
@@ -180,6 +187,7 @@ def of_other_bundles(
 
 
 def without_room(connection: sqlite3.Connection, bundle_digest: str, after: int, limit: int) -> list[tuple[int, str]]:
+    """Keys and ids, after a key, of items that a catalogue of this bundle leaves out: hidden, or of others."""
     return connection.execute(
         f"SELECT c.key, i.id FROM {_TABLES} WHERE c.key > ? AND (b.digest <> ? OR c.hidden) ORDER BY c.key LIMIT ?",
         (after, bundle_digest, limit),
@@ -219,10 +227,12 @@ def embeddings(connection: sqlite3.Connection, ids: Sequence[str]) -> list[tuple
 
 
 def encode(embedding: Embedding) -> bytes:
+    """float32 little-endian, as vectors are stored."""
     return embedding.astype("<f4", copy=False).tobytes()
 
 
 def decode(blob: bytes) -> Embedding:
+    """The inverse of `encode`; read-only."""
     return np.frombuffer(blob, "<f4")
 
 

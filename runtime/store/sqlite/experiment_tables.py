@@ -18,6 +18,7 @@ _COUNTED = (
 
 
 def change(connection: sqlite3.Connection, made: ExperimentChange) -> int:
+    """Append a change of an experiment; returns its number."""
     done = connection.execute(
         "INSERT INTO experiment_changes (experiment, kind, period, details, time_us) VALUES (?, ?, ?, ?, ?)",
         (made.experiment, made.kind, made.period, made.details, made.time_us),
@@ -27,6 +28,7 @@ def change(connection: sqlite3.Connection, made: ExperimentChange) -> int:
 
 
 def changes(connection: sqlite3.Connection, after: int) -> list[ExperimentChange]:
+    """The changes with a number over `after`, oldest first."""
     rows = connection.execute(
         """SELECT experiment, kind, period, details, time_us, sequence FROM experiment_changes WHERE sequence > ?
         ORDER BY sequence""",
@@ -41,6 +43,7 @@ def changes(connection: sqlite3.Connection, after: int) -> list[ExperimentChange
 
 
 def add(connection: sqlite3.Connection, exposures: Sequence[Exposure], failed: Sequence[FailedRankings]) -> None:
+    """Record rankings that were shown, and counts of those that failed."""
     written = 0
     for shown in exposures:
         user, _ = find_or_add_user(connection, shown.user_id)
@@ -93,6 +96,7 @@ def close(connection: sqlite3.Connection, now_us: int, limit: int) -> int:
 
 
 def counts(connection: sqlite3.Connection, experiment: str, period: int) -> list[ArmBucket]:
+    """Of every arm of an experiment in a period: its buckets of users."""
     rows = connection.execute(
         f"""SELECT a.arm, c.bucket * a.bucket_us, {", ".join(_COUNTED)}
         FROM experiment_arms a JOIN experiment_counts c ON c.arm = a.key
@@ -103,6 +107,7 @@ def counts(connection: sqlite3.Connection, experiment: str, period: int) -> list
 
 
 def log(connection: sqlite3.Connection, after: int, limit: int) -> list[LoggedExposure]:
+    """Up to `limit` exposures with a number over `after`, oldest first."""
     rows = connection.execute(
         """SELECT e.sequence, e.ranking_id, u.id, a.experiment, a.period, a.arm, e.model_version, e.time_us, e.items
         FROM exposures e JOIN users u ON u.key = e.user JOIN experiment_arms a ON a.key = e.arm

@@ -15,6 +15,8 @@ _EVENTS_AT_ONCE = 4096  # Python tuples held while the log is read, about 0.5 MB
 
 
 class Formula(msgspec.Struct, frozen=True):
+    """A version of the formulas by which stored sums were made: at another one they are rebuilt from the log."""
+
     dimensions: int
     decay_per_day: float
     strengths: dict[InteractionType, int]

@@ -51,6 +51,7 @@ def add(
     dimensions: int,
     decay_per_day: float,
 ) -> list[AddOutcome]:
+    """Append interactions and add them to their users' decayed sums; see `Store.add_interactions`."""
     users: dict[str, _User] = {}
     contents: dict[str, tuple[int, Embedding] | None] = {}
     counts: dict[int, decayed.Counts] = {}
@@ -146,6 +147,7 @@ def _repeated(connection: sqlite3.Connection, event: Interaction) -> AddOutcome 
 def delete(
     connection: sqlite3.Connection, event_id: str, *, now_us: int, dimensions: int, decay_per_day: float
 ) -> bool:
+    """Delete an event, also from its user's sums and its item's counts; False if it is not there."""
     row = connection.execute(
         """SELECT l.sequence, l.user, l.content, l.type, l.time_us, u.stale, c.embedding, o.strength
         FROM interactions l JOIN users u ON u.key = l.user LEFT JOIN content c ON c.key = l.content
@@ -181,6 +183,7 @@ def delete(
 
 
 def read(connection: sqlite3.Connection, after: int, limit: int, user_id: str | None = None) -> list[LoggedInteraction]:
+    """Up to `limit` events with a number over `after`, of one user or of all, in the order in which they came."""
     of_user = "" if user_id is None else "l.user = (SELECT key FROM users WHERE id = ?3) AND"
     rows = connection.execute(
         f"""SELECT l.sequence, l.event_id, u.id, c.id, l.type, l.time_us, l.received_us, l.duration_ms, l.device,
@@ -286,6 +289,7 @@ def history(connection: sqlite3.Connection, user_id: str, before: int | None, li
 
 
 def load_counts(connection: sqlite3.Connection, content_key: int) -> decayed.Counts:
+    """An item's decayed counts, zeros without any."""
     (blob,) = connection.execute("SELECT counts FROM content_ids WHERE key = ?", (content_key,)).fetchone()
     return decayed.decode(blob)
 
@@ -304,11 +308,13 @@ def store_counts(connection: sqlite3.Connection, content_key: int, counts: decay
 
 
 def load_sums(connection: sqlite3.Connection, user_key: int, dimensions: int) -> Sums | None:
+    """A user's decayed sums, None without any."""
     row = connection.execute("SELECT sums FROM user_sums WHERE key = ?", (user_key,)).fetchone()
     return None if row is None else Sums.decode(row[0], dimensions)
 
 
 def store_sums(connection: sqlite3.Connection, user_key: int, sums: Sums | None) -> None:
+    """Replace a user's decayed sums; None deletes them."""
     if sums is None:
         connection.execute("DELETE FROM user_sums WHERE key = ?", (user_key,))
     else:

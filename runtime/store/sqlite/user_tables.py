@@ -42,6 +42,7 @@ def get(connection: sqlite3.Connection, user_id: str, dimensions: int) -> UserSt
 
 
 def rebuild(connection: sqlite3.Connection, user_id: str, *, dimensions: int, decay_per_day: float) -> UserState | None:
+    """Sum a user's events up anew from the log and store that; None for a user without any."""
     row = connection.execute("SELECT key FROM users WHERE id = ?", (user_id,)).fetchone()
     if row is None:
         return None
@@ -61,6 +62,7 @@ def rebuild(connection: sqlite3.Connection, user_id: str, *, dimensions: int, de
 
 
 def delete(connection: sqlite3.Connection, user_id: str) -> DeletedUser:
+    """Delete all rows of a user, and their part of the items' counts; returns how many of each kind."""
     row = connection.execute("SELECT key FROM users WHERE id = ?", (user_id,)).fetchone()
     if row is None:
         return DeletedUser(0, 0, 0, 0)
