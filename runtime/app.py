@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -34,7 +34,6 @@ from runtime.api import (
 )
 from runtime.api.problems import problem
 from runtime.catalog.catalog import Catalog, CatalogFull
-from runtime.catalog.item_fields import labels_of
 from runtime.http import server as http_server
 from runtime.http.admission import Admission
 from runtime.http.api_keys import ApiKeys
@@ -54,6 +53,7 @@ from runtime.models.installed import RANKER, SEQUENCE, TEXT_ENCODER, bundle_fold
 from runtime.models.text_encoder import load_encoder
 from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
+from runtime.serving import stored_catalog
 from runtime.serving.catalog_search import Search
 from runtime.serving.experiments import ExperimentServing
 from runtime.serving.following import follow
@@ -61,8 +61,9 @@ from runtime.serving.popularity import Popularity
 from runtime.serving.ranker import RankerServing
 from runtime.serving.reembedding import reembed
 from runtime.serving.sequence import SequenceServing
+from runtime.serving.turns import Turn, Turns
 from runtime.settings import Settings
-from runtime.sizing import Held, size
+from runtime.sizing import Held, size_for_what_fits
 from runtime.state import State
 from runtime.store import ChangeFeed, Store, StoreError
 from runtime.store.sqlite.store import SqliteStore
@@ -110,15 +111,10 @@ async def create_app(settings: Settings) -> Starlette:
         if feed is not None:
             work.append(follow(state, feed))
         background = [asyncio.create_task(one) for one in work]
-        yield
-        for task in background:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        state.sequence.close()
-        state.embedder.close()
-        await state.store.close()
-        log.info("stopped")
+        try:
+            yield
+        finally:
+            await _stop(state, background)
 
     # /content/{id}/similar before /content/{id}: the first that matches answers.
     routed = sorted(ENDPOINTS, key=lambda endpoint: endpoint.path.endswith("}"))
@@ -145,6 +141,24 @@ async def create_app(settings: Settings) -> Starlette:
     return app
 
 
+async def _stop(state: State, background: Sequence[asyncio.Task[None]]) -> None:
+    """End everything; whatever of it fails, the store is closed."""
+    try:
+        for task in background:
+            task.cancel()
+        for failure in await asyncio.gather(*background, return_exceptions=True):
+            if isinstance(failure, Exception):
+                log.error("this is a bug: background work had ended", exc_info=failure)
+        for close in (state.sequence.close, state.embedder.close):
+            try:
+                close()
+            except Exception:
+                log.exception("this is a bug: stopping goes on")
+    finally:
+        await state.store.close()
+    log.info("stopped")
+
+
 async def build_state(settings: Settings, store: Store, *, alone: bool) -> State:
     """alone: whether no other machine changes the store."""
     started = time.monotonic()
@@ -153,6 +167,7 @@ async def build_state(settings: Settings, store: Store, *, alone: bool) -> State
         kind="text-encoder",
         dimensions=DIMENSIONS,
         cache=settings.derived_dir,
+        copies=settings.derived_dir,
     )
     encoder, self_test = load_encoder(bundle, settings.encoding)
     pool = WorkerPool(
@@ -161,19 +176,22 @@ async def build_state(settings: Settings, store: Store, *, alone: bool) -> State
         max_tokens=encoder.max_tokens,
         queue_tokens=settings.queue_tokens,
     )
-    sequence = SequenceServing(bundle_folders(settings.models_dir, SEQUENCE), encoder.model_version)
+    sequence = SequenceServing(
+        bundle_folders(settings.models_dir, SEQUENCE),
+        encoder.model_version,
+        copies=settings.derived_dir,
+        timeout_s=settings.request_timeout_s,
+    )
     sequence_model = sequence.load_at_start()
     give_back_freed()  # so that what is found available is
     held = Held(scratches=pool.workers, items=(await store.counts()).content)
-    sizes = size(settings, available_memory(), held)
+    sizes = size_for_what_fits(settings, available_memory(), held)
     sizes.check()
     log.info("memory %s", sizes.lines())
     settings = sizes.settings
     catalog = Catalog(DIMENSIONS, settings.catalog_bytes, settings.catalog_vectors, settings.data_dir)
     sequence.start(catalog, sequence_model)
-    async for stored in store.vectors(bundle.digest):
-        for id, fields, vector in zip(stored.ids, stored.fields, stored.embeddings, strict=True):
-            catalog.put(id, vector, labels_of(fields))
+    await stored_catalog.load(store, catalog, bundle.digest)
     log.info(
         "%s (%s) ready in %.2f s; %d items, %d worker threads",
         encoder.model_version, encoder.encoding, time.monotonic() - started, len(catalog), pool.workers,
@@ -198,7 +216,10 @@ async def build_state(settings: Settings, store: Store, *, alone: bool) -> State
         ),
         store=store,
         catalog=catalog,
-        search=Search(catalog),
+        search=Search(catalog, settings.request_timeout_s),
+        history_turn=Turn("reading long histories", settings.request_timeout_s),
+        item_turns=Turns(settings.batch_timeout_s),
+        user_turns=Turns(settings.request_timeout_s),
         bodies=bodies,
         connections=connections,
         gate=_gate(settings),

@@ -200,7 +200,11 @@ class Settings:
         "Half-life of what is popular, from which users without a history and preferences start.",
     )
     max_clock_skew_s: float = _setting(
-        300.0, "seconds", "How far ahead of this machine's clock an interaction's timestamp may be.", low=0
+        300.0,
+        "seconds",
+        "How far ahead of this machine's clock an interaction's timestamp may be.",
+        low=0,
+        high=86_400,
     )
     shutdown_s: int = _setting(
         3,

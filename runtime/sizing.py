@@ -115,6 +115,19 @@ def size(settings: Settings, available: int | None, held: Held) -> Sizes:
     return at(low)
 
 
+def size_for_what_fits(settings: Settings, available: int | None, held: Held) -> Sizes:
+    """As `size`; where not all stored items fit, for as many as do: a start serves them, and says what does not fit."""
+    sizes = size(settings, available, held)
+    if sizes.budget.fits or "catalog_bytes" not in sizes.chosen:
+        return sizes
+    few, many = 0, held.items  # the most items that fit are `few` or more, and fewer than `many`
+    while many - few > 1:
+        middle = (few + many) // 2
+        fits = size(settings, available, replace(held, items=middle)).budget.fits
+        few, many = (middle, many) if fits else (few, middle)
+    return size(settings, available, replace(held, items=few))
+
+
 def _range(name: str, settings: Settings, held: Held) -> Range:
     """The range of a setting, none of it below what has to fit: the largest body, the stored items."""
     least = {

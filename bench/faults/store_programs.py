@@ -162,7 +162,7 @@ def _look(run: Path, promise: Promise) -> None:
     """A start without faults: the file is whole, what was acknowledged is there, the sums are what the log says."""
     store = BlockingStore(SqliteStore(run, dimensions=4))
     assert store.check() == []
-    log = store.log()
+    log = store.log()[0]
     assert promise.events <= {entry.event_id for entry in log}, (run, promise, log)
     assert not promise.deleted & {entry.user_id for entry in log}
     if promise.deleted:
@@ -213,7 +213,7 @@ def _look_at_copies(run: Path, promise: Promise) -> None:
     for name in ("source", "target"):
         store = BlockingStore(SqliteStore(run / name, dimensions=4))
         assert store.check() == []
-        found[name] = {entry.event_id for entry in store.log()}
+        found[name] = {entry.event_id for entry in store.log()[0]}
         store.close()
         left = {path.name for path in (run / name).iterdir()}
         assert left == {"lock", DATABASE}, (run, promise, left)

@@ -15,6 +15,8 @@ from runtime.http.ids import Id, check_id, path_id
 from runtime.http.lenient import NOT_GIVEN, ReadOnly
 from runtime.serving.content import BlankContent, NewItem, delete_item, hide_item, new_item, store_item
 from runtime.state import State
+from runtime.store import Content as StoredContent
+from runtime.store import StoreCorrupt
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decode_fields = msgspec.json.Decoder(Content).decode
@@ -104,7 +106,7 @@ async def get_content(state: State, request: Request) -> ContentResponse:
     stored = await state.store.get_content(id)
     if stored is None:
         raise not_found("content", id)
-    fields: dict[str, Any] = msgspec.structs.asdict(_decode_fields(stored.fields))
+    fields = stored_fields(stored)
     return ContentResponse(
         id=id,
         hidden=stored.hidden,
@@ -114,6 +116,16 @@ async def get_content(state: State, request: Request) -> ContentResponse:
         updated_at=utc(stored.updated_us),
         **fields,
     )
+
+
+def stored_fields(item: StoredContent) -> dict[str, Any]:
+    """The fields of a stored item by name. Raises StoreCorrupt where they cannot be read."""
+    try:
+        return msgspec.structs.asdict(_decode_fields(item.fields))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise StoreCorrupt(
+            f"the stored fields of {item.id!r} cannot be read: {error}; store the item again, or delete it"
+        ) from error
 
 
 async def patch_content(state: State, request: Request, body: ContentChange) -> ContentChanged:

@@ -1,22 +1,23 @@
 """The catalogue from its first item to its last, a page at a time."""
 
-from typing import Annotated, Any
+import logging
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 
-from runtime.api.content import ContentResponse, utc
+from runtime.api.content import ContentResponse, stored_fields, utc
 from runtime.api.embed import EncodingFormat, encoded
-from runtime.catalog.item_fields import Content
 from runtime.http.endpoint import Endpoint
 from runtime.state import State
+from runtime.store import StoreCorrupt
 
 # A page ends early where its items are long, so that a page of the longest ones does not hold megabytes.
 PAGE_BYTES = 512 * 1024
 _ITEM_BYTES = 12_000  # beside its texts: the vector as numbers, twice while it is encoded
 
-_decode_fields = msgspec.json.Decoder(Content).decode
+log = logging.getLogger("vows")
 
 
 class ListingQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +44,11 @@ async def get_contents(state: State, request: Request, query: ListingQuery) -> C
     stored, following = await state.store.list_content(after=query.after, limit=query.limit, max_bytes=PAGE_BYTES)
     items = []
     for item in stored:
-        fields: dict[str, Any] = msgspec.structs.asdict(_decode_fields(item.fields))
+        try:
+            fields = stored_fields(item)
+        except StoreCorrupt as error:  # one item does not hide the others
+            log.error("left out of a page of the catalogue: %s", error)
+            continue
         vector = encoded(item.embedding, query.encoding_format)
         items.append(
             ListedContent(

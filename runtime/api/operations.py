@@ -184,6 +184,12 @@ async def get_metrics(state: State, request: Request) -> PlainTextResponse:
         ("vows_bulk_waiting_tokens", "gauge", "Tokens of batches that wait in line.", state.embedder.lined_up_tokens),
         ("vows_catalog_bytes", "gauge", "Bytes of the catalogue's vectors.", state.catalog.used_bytes),
         (
+            "vows_items_without_room",
+            "gauge",
+            "Items that are stored and in no ranking, for want of memory.",
+            state.catalog.without_room,
+        ),
+        (
             "vows_label_bytes",
             "gauge",
             "Bytes of the catalogue's tags, vendors and categories.",
@@ -196,6 +202,12 @@ async def get_metrics(state: State, request: Request) -> PlainTextResponse:
         ("vows_memory_limit_bytes", "gauge", "Memory of the machine or of its cgroup.", memory_limit() or math.nan),
         ("vows_queue_tokens_limit", "gauge", "Tokens that may wait.", state.settings.queue_tokens),
         ("vows_writes_waiting", "gauge", "Writes that wait for the disk.", state.store.waiting_writes()),
+        (
+            "vows_unreadable_rows_total",
+            "counter",
+            "Stored rows that were met and left out because they cannot be read.",
+            state.store.unreadable_rows(),
+        ),
         ("vows_volume_free_bytes", "gauge", "Room on the volume of the database.", _free_bytes(state)),
         ("http_connections", "gauge", "Connections that are open.", len(state.connections)),
         ("log_lines_dropped_total", "counter", "Log lines dropped because their reader was too slow.", dropped_lines()),

@@ -17,6 +17,8 @@ from runtime.catalog.label_index import LabelIndex
 from runtime.catalog.vector_matrix import Scan
 from runtime.personalization import popularity
 
+MOST_WAITING = 20_000  # ids of items that are stored and not here, some 2 MB; others are counted
+
 
 class CatalogFull(Exception):
     """There is no room for more vectors. The message says how many are held and what the limit is."""
@@ -59,6 +61,8 @@ class Catalog:
         self._free = array("i")
         self._reserved_labels = 0
         self._reserved = 0
+        self._waiting: set[str] = set()
+        self.without_room = 0  # items that are stored, neither here nor waiting; they have their room, by number
         self._sum = np.zeros(dimensions, np.float64)
 
     def __len__(self) -> int:
@@ -66,6 +70,11 @@ class Catalog:
 
     def __contains__(self, id: str) -> bool:
         return self._ids.row(id) >= 0
+
+    @property
+    def waiting(self) -> int:
+        """Items that are stored and not here, hidden or without a vector yet, for which room is kept."""
+        return len(self._waiting)
 
     @property
     def used_bytes(self) -> int:
@@ -81,8 +90,8 @@ class Catalog:
         """Hold room for those of `ids` that are new, and for `labels` in place of those they have, while they are made
         durable and then `put`. Raises CatalogFull."""
         rows = self._ids.rows(list(dict.fromkeys(ids)))
-        new = int(np.count_nonzero(rows < 0))
-        if len(self) + self._reserved + new > self.capacity:
+        new = int(np.count_nonzero(rows < 0)) - len(self._waiting.intersection(ids))
+        if new and len(self) + len(self._waiting) + self.without_room + self._reserved + new > self.capacity:
             raise self._full(new)
         more = max(0, labels - sum(map(self._labels.count, rows[rows >= 0].tolist())))
         if self._labels.held + self._reserved_labels + more > self._labels.capacity:
@@ -120,6 +129,7 @@ class Catalog:
             self._ids.add(id, row)
             self._held[row] = True
             self._counts[row] = -np.inf
+            self._waiting.discard(id)
         else:
             self._sum -= self._matrix.row(row)
         self._labels.set(row, labels)
@@ -128,8 +138,31 @@ class Catalog:
         self._version[row] += 1
         self.changes += 1
 
+    def holds(self, id: str) -> bool:
+        """Whether an item is here, or room is kept for it."""
+        return id in self or id in self._waiting
+
+    def found_room(self) -> None:
+        """One of those without room is about to be put, or is no longer stored."""
+        self.without_room = max(0, self.without_room - 1)
+
+    def keep_room(self, id: str) -> None:
+        """Take an item out, if it is here, and keep its room: it is stored, and can come back. What has no room, and
+        finds none, is counted in `without_room`."""
+        here = self._take_out(id)
+        fits = here or len(self) + len(self._waiting) < self.capacity
+        if fits and len(self._waiting) < MOST_WAITING:
+            self._waiting.add(id)
+        elif here:
+            self.without_room += 1
+
     def delete(self, id: str) -> bool:
-        """Forget an item; False if it was not there."""
+        """Forget an item that is no longer stored; False if it was not here, nor its room kept."""
+        waited = id in self._waiting
+        self._waiting.discard(id)
+        return self._take_out(id) or waited
+
+    def _take_out(self, id: str) -> bool:
         row = self._ids.row(id)
         if row < 0:
             return False
@@ -244,9 +277,11 @@ class Catalog:
         self._all_counts.reserve(rows)
 
     def _full(self, new: int) -> CatalogFull:
+        others = len(self._waiting) + self.without_room
         return CatalogFull(
             f"{new} more items do not fit: {len(self)} of {self.capacity} are held and {self._reserved} are on "
-            f"their way, at {self._matrix.row_bytes} bytes each; raise the catalogue's bytes or delete content"
+            f"their way{f', {others} are stored and not ranked' if others else ''}, at {self._matrix.row_bytes} bytes "
+            "each; raise the catalogue's bytes or delete content"
         )
 
     def _labels_full(self, new: int) -> CatalogFull:

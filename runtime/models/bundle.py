@@ -1,6 +1,8 @@
 """The model bundle: a folder of weights that says what it is, and is refused when it is not what it says."""
 
 import hashlib
+import logging
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +10,9 @@ from typing import Any, Literal
 import msgspec
 
 from runtime.models.derived import DerivedFile, derived_file
+from runtime.models.verified_copy import can_be_overwritten, remove_others, verified_copy
+
+log = logging.getLogger("vows")
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -21,6 +26,7 @@ RANKER = "ranker.json"
 NEIGHBOURS = ("items.npy", "starts.npy", "rows.npy", "values.npy")
 
 _HASH_CHUNK_BYTES = 1 << 20
+_MANIFEST_BYTES = 1 << 20  # the largest that is read; with its list of flips a real one has 100 KB
 _COMMAND = {"text-encoder": "minilm", "sequence": "sequence"}
 _REQUIRED = {"text-encoder": {TOKENIZER}, "sequence": {GOLDEN, *ID_TABLE}, "ranker": {RANKER}}
 _MADE_BY = {kind: f"vows-edge export {name}" for kind, name in _COMMAND.items()} | {
@@ -88,29 +94,41 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @dataclass(frozen=True)
 class Bundle:
     """A bundle whose files are what its manifest says. `digest` is the SHA-256 of the manifest, and so of every file it
-    names. `cache`: the folder for derived files where `path` cannot be written."""
+    names. `cache`: the folder for derived files where `path` cannot be written. `private`: this bundle's folder of
+    verified copies, None where its files are read where they are."""
 
     path: Path
     manifest: Manifest
     digest: str
     cache: Path | None = None
+    private: Path | None = None
 
     @classmethod
-    def load(cls, path: Path, *, kind: str, dimensions: int | None = None, cache: Path | None = None) -> "Bundle":
+    def load(
+        cls,
+        path: Path,
+        *,
+        kind: str,
+        dimensions: int | None = None,
+        cache: Path | None = None,
+        copies: Path | None = None,
+    ) -> "Bundle":
         """Read the bundle at `path` and verify what is read from it; an encoding when it is asked for, since a server
         opens one of them, and reading another takes longer than opening it.
+
+        copies: where a server keeps copies of files that could be overwritten while it reads them.
 
         Raises BundleError when anything does not match.
         """
         try:
-            raw = (path / MANIFEST).read_bytes()
+            raw = _read_manifest(path / MANIFEST)
         except OSError as error:
             raise BundleError(
                 f"no model bundle at {path}: {error.strerror}. Make one with `{_MADE_BY[kind]}`"
             ) from error
         try:
             manifest = msgspec.json.decode(raw, type=Manifest)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BundleError(f"{path / MANIFEST} is not a bundle manifest: {error}") from error
         _expect(path, "format", manifest.format, FORMAT)
         _expect(path, "kind", manifest.kind, kind)
@@ -128,7 +146,31 @@ class Bundle:
                 _verify(path, name, entry)
         for name in manifest.derived:
             _stays_inside(path, name)
-        return cls(path=path, manifest=manifest, digest=hashlib.sha256(raw).hexdigest(), cache=cache)
+        digest = hashlib.sha256(raw).hexdigest()
+        private = copies / f"{kind}-{digest[:16]}" if copies is not None and can_be_overwritten(path) else None
+        bundle = cls(path=path, manifest=manifest, digest=digest, cache=cache, private=private)
+        for name in sorted(read_now & manifest.files.keys()):
+            bundle._copy(path / name, manifest.files[name].sha256)
+        if private is not None:
+            remove_others(private)
+        return bundle
+
+    def file(self, name: str) -> Path:
+        """Where to read a file of the bundle: the verified copy, if there is one."""
+        return self.path / name if self.private is None or not (self.private / name).exists() else self.private / name
+
+    def _copy(self, source: Path, sha256: str) -> Path:
+        """The verified copy of a file, made if need be; the file itself where none is wanted or can be made. Raises
+        DamagedFile."""
+        if self.private is None:
+            return source
+        try:
+            if verified_copy(source, sha256, self.private / source.name):
+                return self.private / source.name
+        except OSError as error:
+            log.warning("%s is read where it is, no copy of it can be made: %s. Do not write over it", source, error)
+            return source
+        raise DamagedFile(f"bundle {self.path}: {source.name} changed while it was read; export the bundle again")
 
     def encoding_path(self, encoding: str) -> Path:
         """The `.ort` file of an encoding, verified; a derived one is made the first time. Raises BundleError when the
@@ -138,9 +180,9 @@ class Bundle:
             known = ", ".join(sorted(self.manifest.encodings))
             raise BundleError(f"bundle {self.path} has no encoding {encoding!r}; it has: {known}")
         if (entry := self.manifest.derived.get(name)) is not None:
-            return self._derived(name, entry)
+            return self._copy(self._derived(name, entry), entry.sha256)
         _verify(self.path, name, self.manifest.files[name])
-        return self.path / name
+        return self._copy(self.path / name, self.manifest.files[name].sha256)
 
     def _derived(self, name: str, entry: DerivedFile) -> Path:
         try:
@@ -159,7 +201,10 @@ class Bundle:
         """The recorded texts of the start-up self-test; empty when the bundle carries none."""
         if GOLDEN not in self.manifest.files:
             return []
-        return msgspec.json.decode((self.path / GOLDEN).read_bytes(), type=list[Golden])
+        try:
+            return msgspec.json.decode(self.file(GOLDEN).read_bytes(), type=list[Golden])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BundleError(f"bundle {self.path}: {GOLDEN} cannot be read: {error}; export it again") from error
 
 
 def sha256_file(path: Path) -> str:
@@ -171,6 +216,17 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _read_manifest(file: Path) -> bytes:
+    """Raises OSError, or BundleError for what is no plain file of a reasonable size."""
+    found = file.stat()
+    if not stat.S_ISREG(found.st_mode) or found.st_size > _MANIFEST_BYTES:
+        raise BundleError(
+            f"{file} is not a bundle manifest: a plain file of at most {_MANIFEST_BYTES} bytes was expected, this has "
+            f"{found.st_size} and mode {stat.filemode(found.st_mode)}"
+        )
+    return file.read_bytes()
+
+
 def _expect(path: Path, what: str, found: object, expected: object) -> None:
     if found != expected:
         raise BundleError(f"bundle {path}: {what} is {found!r}, expected {expected!r}; export the bundle again")
@@ -180,7 +236,7 @@ def _is_whole(path: Path, name: str, entry: FileEntry, *, required: bool) -> boo
     """Whether a file is there with the bytes it should have, False where it need not be. Raises BundleError."""
     _stays_inside(path, name)
     file = path / name
-    if not file.exists():
+    if not file.is_file():
         if required:
             raise DamagedFile(f"bundle {path}: {name} is missing; export the bundle again")
         return False

@@ -84,7 +84,7 @@ class IdTable:
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        table, self._codes, self._basis = (np.load(bundle.path / name, mmap_mode="r") for name in ID_TABLE)
+        table, self._codes, self._basis = (np.load(bundle.file(name), mmap_mode="r") for name in ID_TABLE)
         self._hashes, self._signatures = table[0], table[1]  # uint64 [items] each, ascending hashes
 
     def learned(self, ids: Sequence[str], metadata: Floats) -> Floats:
@@ -121,7 +121,7 @@ class SequenceModel:
         try:
             # Weights packed for the kernel again would double a model that is small beside what it saves of time.
             self._user, self._item, self._action = (
-                create_session(bundle.path / bundle.manifest.graphs[graph], prepacking=False) for graph in GRAPHS
+                create_session(bundle.file(bundle.manifest.graphs[graph]), prepacking=False) for graph in GRAPHS
             )
             self._ids = IdTable(bundle)
         except Exception as error:  # onnxruntime raises its own unexported types, some straight from Exception
@@ -186,7 +186,7 @@ class SequenceModel:
         Also what warms the sessions: the first request finds every page mapped.
         """
         lowest = 1.0
-        for golden in msgspec.json.decode((self.bundle.path / GOLDEN).read_bytes(), type=list[Golden]):
+        for golden in msgspec.json.decode(self.bundle.file(GOLDEN).read_bytes(), type=list[Golden]):
             found = recorded(self, golden.events)
             cosine = min(
                 float(np.dot(found.user, np.array(golden.user))), float(np.dot(found.item, np.array(golden.item)))

@@ -91,7 +91,7 @@ class TextEncoder:
                 "Export the bundle again with the installed onnxruntime"
             ) from error
         try:
-            self.tokenizer = Tokenizer(bundle.path / TOKENIZER, max_tokens=self.max_tokens)
+            self.tokenizer = Tokenizer(bundle.file(TOKENIZER), max_tokens=self.max_tokens)
         except ValueError as error:
             raise BundleError(f"bundle {bundle.path}: {error}") from None
 
@@ -110,6 +110,8 @@ class TextEncoder:
             ) from error
         # A copy: onnxruntime's own array would keep a piece of its arena for as long as the vector lives.
         vector: NDArray[np.float32] = np.array(output, np.float32).reshape(-1)
+        if not np.isfinite(vector).all():
+            raise ModelFailed(f"the model made of {ids.size} tokens what is no number; export the bundle anew")
         return vector
 
     def self_test(self, longest: int | None = None) -> SelfTest:

@@ -24,6 +24,7 @@ _TAU_US = np.array(HALF_LIVES_HOURS) * (_HOUR_US / math.log(2))
 
 # Where less than this share of a count is left without an event, what is left is rounding of the logarithm.
 _RESIDUE = 1e-6
+_MOST_EVENTS = math.log(1e9)  # of one item
 _LARGEST = 80.0  # of an exponent: what is far in the future stays finite, as float32 too
 
 Counts = NDArray[np.float64]  # [..., half-lives], logarithms; −inf for no event
@@ -53,6 +54,13 @@ def remove(counts: Counts, time_us: int) -> Counts | None:
         return None
     remaining: Counts = counts + np.log(left)
     return remaining
+
+
+def until(counts: Counts, latest_us: int) -> Counts:
+    """Counts [..., half-lives] as they are; those that hold an event later than `latest_us`, which only a clock that
+    was wrong can have written, become those of one event at that time."""
+    ahead = counts[..., :1] > latest_us / _TAU_US[0] + _MOST_EVENTS
+    return np.where(ahead, latest_us / _TAU_US, counts)
 
 
 def from_log(times_us: NDArray[np.int64]) -> Counts:

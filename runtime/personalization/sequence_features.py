@@ -60,10 +60,14 @@ def device_code(device: str | None) -> int:
 
 def days_to_event(context: bytes | None, key: str = DAYS_TO_EVENT_KEY) -> float:
     """The days to the user's event (a wedding, a move, a trip) that the context of an interaction, a JSON object, gives
-    under `key`. NaN without one, or where it is no number or more than a hundred years away."""
+    under `key`. NaN without one, where it is no number or more than a hundred years away, and where the context cannot
+    be read: one event says nothing then, and the others are read."""
     if context is None:
         return math.nan
-    days = msgspec.json.decode(context).get(key)
+    try:
+        days = msgspec.json.decode(context).get(key)
+    except (AttributeError, ValueError, RecursionError):  # no object, no JSON, a number of thousands of digits
+        return math.nan
     is_number = isinstance(days, int | float) and not isinstance(days, bool)
     return float(days) if is_number and abs(days) < _LARGEST_DAYS else math.nan
 

@@ -87,6 +87,8 @@ def remove(
     compute them from the log."""
     if strength == 0:
         return sums
+    if time_us > sums.reference_us:  # by a clock that was wrong: what it weighs in the sums cannot be told
+        return None
     weight = strength * decay(sums.reference_us - time_us, decay_per_day)
     if sums.weight - weight < 1:
         return None

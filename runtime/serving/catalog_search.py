@@ -11,6 +11,7 @@ from runtime.catalog.catalog import Catalog
 from runtime.catalog.vector_matrix import Scan
 from runtime.personalization.diversity import mmr
 from runtime.personalization.ranking import cosine_scores, ranked, top_k
+from runtime.serving.turns import TIMEOUT_S, Turn
 
 # Rows scored before other requests get their turn: about a millisecond on a slow core.
 STEP_ROWS = 8_192
@@ -67,9 +68,9 @@ class Search:
     Scans take turns: they would share one core anyway, and so the memory of one is all they need.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, timeout_s: float = TIMEOUT_S) -> None:
         self._catalog = catalog
-        self._turn = asyncio.Lock()
+        self._turn = Turn("searching", timeout_s)
 
     async def best(
         self,
@@ -88,7 +89,7 @@ class Search:
         """
         k += offset
         among = Among(labels, any_of, excluded)
-        async with self._turn:
+        async with self._turn.hold():
             wanted = self._wanted(among)
             changes = self._catalog.changes
             pool = max(SMALLEST_POOL, POOL_PER_RESULT * k) if diversity else k

@@ -142,10 +142,15 @@ async def _store_and_show(
     async with resources.item_turns.of(ids):
         with resources.catalog.room_for(ids, sum(len(item.labels) for item in given)):
             outcomes = await resources.store.put_content(items)
+            known = {id for id in ids if resources.catalog.holds(id)}
             hidden = await _hide_as_given(resources, given)
-            for item, new in zip(items, given, strict=True):
+            for item, new, outcome in zip(items, given, outcomes, strict=True):
                 if item.id not in hidden:
                     resources.catalog.put(item.id, item.embedding, new.labels)
+                else:
+                    resources.catalog.keep_room(item.id)
+                if outcome == "replaced" and item.id not in known:
+                    resources.catalog.found_room()
             await resources.popularity.refresh(ids)
     await resources.sequence.fill(ids)
     return outcomes
@@ -159,7 +164,7 @@ async def _hide_as_given(resources: Resources, given: Sequence[NewItem]) -> set[
             continue
         await resources.store.hide_content(id, wanted)
         if wanted:
-            resources.catalog.delete(id)
+            resources.catalog.keep_room(id)
             hidden.add(id)
         else:
             hidden.remove(id)
@@ -192,9 +197,16 @@ async def _replace_vectors(
 
 def _show(resources: Resources, item: NewVector) -> None:
     """Rank with an item that is stored already. Where there is no room for it, it is read and searched for later."""
+    labels = labels_of(item.fields)
+    catalog = resources.catalog
+    counted = not catalog.holds(item.id)  # among those without room
+    if counted:
+        catalog.found_room()
     try:
-        resources.catalog.put(item.id, item.embedding, labels_of(item.fields))
+        with catalog.room_for([item.id], len(labels)):
+            catalog.put(item.id, item.embedding, labels)
     except CatalogFull as error:
+        catalog.without_room += counted
         log.error("%r is stored and in no ranking: %s", item.id, error)
 
 
@@ -203,22 +215,26 @@ async def _hide(resources: Resources, id: str, hidden: bool) -> bool:
         stored = await resources.store.get_content(id)
         if stored is None:
             return False
-        labels = labels_of(stored.fields)
-        with resources.catalog.room_for([] if hidden else [id], 0 if hidden else len(labels)):
+        labels = frozenset[str]() if hidden else labels_of(stored.fields)
+        with resources.catalog.room_for([] if hidden else [id], len(labels)):
             if not await resources.store.hide_content(id, hidden):
                 return False
+            had_room = resources.catalog.holds(id)
             if hidden:
-                resources.catalog.delete(id)
+                resources.catalog.keep_room(id)
             elif stored.bundle_digest == resources.embedder.encoder.bundle.digest:
                 resources.catalog.put(id, stored.embedding, labels)
                 await resources.popularity.refresh([id])
+            if not had_room and resources.catalog.holds(id):
+                resources.catalog.found_room()
     return True
 
 
 async def _delete(resources: Resources, id: str) -> bool:
     async with resources.item_turns.of([id]):
         existed = await resources.store.delete_content(id)
-        resources.catalog.delete(id)
+        if not resources.catalog.delete(id) and existed:
+            resources.catalog.found_room()
     return existed
 
 

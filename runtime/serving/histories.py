@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol, TypeVar
 
-from runtime.store import PastInteraction, Seen
+from runtime.serving.resources import Resources
+from runtime.store import PastInteraction, Seen, UserState
 
 PAGE = 256
 
@@ -15,6 +17,14 @@ class Read(Protocol[T]):
     """`Store.seen` or `Store.history`."""
 
     def __call__(self, user_id: str, *, before: int | None, limit: int) -> Awaitable[list[T]]: ...
+
+
+def reading(resources: Resources, user: UserState | None) -> AbstractAsyncContextManager[None]:
+    """Hold it while a user's history is read: it waits for others' long ones, unless this one is a page and needs no
+    more memory than any request. Raises DeadlineExceeded."""
+    if user is None or user.interaction_count <= PAGE:
+        return nullcontext()
+    return resources.history_turn.hold()
 
 
 async def pages(read: Read[T], user_id: str, *, most: int, page: int = PAGE) -> AsyncIterator[list[T]]:

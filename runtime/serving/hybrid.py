@@ -171,9 +171,9 @@ async def _from_log(resources: Resources, user_id: str, at_us: int) -> HybridUse
     """From the events before `at_us`, by a walk along the whole log: for evaluation, not for serving."""
     counts: dict[str, popularity.Counts] = {}
     own: list[LoggedInteraction] = []
-    after = 0
-    while page := await resources.store.log(after=after, limit=_LOG_PAGE):
-        after = page[-1].sequence
+    after: int | None = 0
+    while after is not None:
+        page, after = await resources.store.log(after=after, limit=_LOG_PAGE)
         for event in page:
             if event.time_us < at_us:
                 if event.strength:

@@ -1,6 +1,7 @@
 """What users did: recorded, taken back, and read again by training."""
 
 import asyncio
+import math
 import uuid
 from asyncio import shield
 from collections.abc import AsyncIterator, Sequence
@@ -13,6 +14,8 @@ from runtime.serving.resources import Resources
 from runtime.store import AddOutcome, Interaction, LoggedExposure, LoggedInteraction, OwnType
 
 MAX_CONTEXT_BYTES = 4_096
+# Whole numbers that every reader of JSON reads exactly.
+LARGEST_INTEGER = 2**53
 
 # Events of an export held at once: 50 KB where they are plain.
 EXPORT_PAGE = 128
@@ -46,8 +49,14 @@ class Reported(NamedTuple):
 
 
 def interaction(reported: Reported, *, now_us: int, max_clock_skew_s: float) -> Interaction:
-    """The event to record. Raises InvalidInteraction for one of the future or with too large a context."""
+    """The event to record, which every reader can read back. Raises InvalidInteraction for a time before 1970 or in the
+    future, and for a context that is too large or holds a number that is."""
     time_us = now_us if reported.time_us is None else reported.time_us
+    if time_us < 0:
+        raise InvalidInteraction(
+            f"the timestamp is {-time_us // 86_400_000_000} days before 1970-01-01T00:00:00Z, the first that is taken",
+            "timestamp",
+        )
     ahead_s = (time_us - now_us) / 1e6
     if ahead_s > max_clock_skew_s:
         raise InvalidInteraction(
@@ -55,6 +64,14 @@ def interaction(reported: Reported, *, now_us: int, max_clock_skew_s: float) -> 
             "taken; set the clock of whichever is wrong",
             "timestamp",
         )
+    for name, value in (reported.context or {}).items():
+        if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            raise InvalidInteraction(
+                f"a whole number has {value.bit_length()} bits, the limit is {LARGEST_INTEGER}; send a decimal number",
+                f"context[{_encode(name[:64]).decode()}]",
+            )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidInteraction(f"{value} is no number that JSON has", f"context[{_encode(name[:64]).decode()}]")
     context = None if reported.context is None else _encode(reported.context)
     if context is not None and len(context) > MAX_CONTEXT_BYTES:
         raise InvalidInteraction(f"the context has {len(context)} bytes, the limit is {MAX_CONTEXT_BYTES}", "context")
@@ -107,12 +124,12 @@ async def export(
     left = limit
     while left != 0:
         size = EXPORT_PAGE if left is None else min(EXPORT_PAGE, left)
-        page = await resources.store.log(after=after, limit=size, user_id=user_id)
+        page, following = await resources.store.log(after=after, limit=size, user_id=user_id)
         if page:
             yield page
-        if len(page) < EXPORT_PAGE:
+        if following is None:
             return
-        after, left = page[-1].sequence, None if left is None else left - len(page)
+        after, left = following, None if left is None else left - len(page)
         await asyncio.sleep(0)
 
 

@@ -1,7 +1,6 @@
 """The hybrid ranker that is served: the prior, or a trained bundle, and the switch to another one while serving."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from runtime.catalog.catalog import Catalog
 from runtime.models.bundle import MANIFEST, Bundle, BundleError
+from runtime.models.bundle_folder import Stamp, folder_stamp
 from runtime.models.ranker import LoadedRanker, load_ranker
 from runtime.personalization.hybrid import prior
 
@@ -32,7 +32,7 @@ class RankerServing:
         self.problem: str | None = None
         self._folders = folders
         self._catalog = catalog
-        self._seen: tuple[object, ...] | None = None
+        self._seen: Stamp | None = None
         self._table_row = np.empty(catalog.capacity, np.int32)  # of each catalogue row
         self._version = np.zeros(catalog.capacity, np.uint32)  # 0: not looked up
 
@@ -40,18 +40,16 @@ class RankerServing:
         """Serve the bundle that is there, if it is another one than before; without one, or where it cannot be served,
         what ranked before stays."""
         folder = next((folder for folder in self._folders if (folder / MANIFEST).exists()), self._folders[-1])
-        stamp = None
-        with contextlib.suppress(OSError):
-            found = (folder / MANIFEST).stat()
-            stamp = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+        stamp = folder_stamp(folder)
         if stamp == self._seen:
             return
         self._seen = stamp
         try:
             loaded = LoadedRanker(prior()) if stamp is None else load_ranker(Bundle.load(folder.resolve(), kind=KIND))
-        except BundleError as error:
-            self.problem = str(error)
-            log.error("%s; %s still ranks", error, self.served.ranker.version)
+        except Exception as error:  # a bundle can be wrong in any way: none of them may end what is served
+            what = "" if isinstance(error, BundleError) else f"bundle {folder}: {type(error).__name__}: "
+            self.problem = f"{what}{error}"
+            log.error("%s; %s still ranks", self.problem, self.served.ranker.version)
             return
         self.problem = None
         self.served = loaded

@@ -11,6 +11,7 @@ from runtime.personalization.ranking import cosine_scores, ranked, top_k
 from runtime.personalization.user_vector import Sums
 from runtime.serving.candidates import Candidate, Candidates, find, unit_vector_of
 from runtime.serving.explanations import Reason, explain
+from runtime.serving.histories import reading
 from runtime.serving.hybrid import hybrid_features, hybrid_user
 from runtime.serving.resources import Resources
 from runtime.serving.sequence_items import Served
@@ -159,5 +160,6 @@ async def _explanations(
     if query.user_id is None or scored.sums is None or scored.metadata is None:
         return [[] for _ in range(len(best))]
     decay = resources.settings.decay_per_day
-    async with resources.history_turn:
+    user = await resources.store.get_user(query.user_id)
+    async with reading(resources, user):
         return await explain(resources.store, query.user_id, scored.sums, scored.metadata[best], decay_per_day=decay)

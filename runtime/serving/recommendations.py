@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from runtime.personalization.actions import InteractionType
 from runtime.serving.catalog_search import Among, Found
-from runtime.serving.histories import pages
+from runtime.serving.histories import pages, reading
 from runtime.serving.hybrid import HybridScorer, hybrid_user
 from runtime.serving.resources import Resources
 from runtime.serving.user_vectors import SIMPLE, user_vector
@@ -51,7 +51,8 @@ async def recommend(
         hybrid = await hybrid_user(resources, user_id, at_us)
         query, source = HybridScorer(resources, hybrid), str(hybrid.source)
         version = resources.ranker.served.ranker.version
-    async with resources.history_turn:
+    state = await resources.store.get_user(user_id) if exclude else None
+    async with reading(resources, state):
         done = await _excluded(resources, user_id, exclude) if exclude else []
         among = among._replace(excluded=[*among.excluded, *done])
         found = await resources.search.best(query, k, **among._asdict(), diversity=diversity)

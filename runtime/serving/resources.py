@@ -1,6 +1,5 @@
 """What the functions of this package work with, built once at start."""
 
-import asyncio
 from dataclasses import dataclass, field
 
 from runtime.catalog.catalog import Catalog
@@ -10,7 +9,7 @@ from runtime.serving.experiments import ExperimentServing
 from runtime.serving.popularity import Popularity
 from runtime.serving.ranker import RankerServing
 from runtime.serving.sequence import SequenceServing
-from runtime.serving.turns import Turns
+from runtime.serving.turns import Turn, Turns
 from runtime.settings import Settings
 from runtime.store import Store
 
@@ -28,8 +27,8 @@ class Resources:
     popularity: Popularity
     ranker: RankerServing
     experiments: ExperimentServing
-    # One user's whole history is read at a time: the memory of one (memory_budget.py) is then all that is needed.
-    history_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # One user's long history is read at a time: the memory of one (memory_budget.py) is then all that is needed.
+    history_turn: Turn = field(default_factory=lambda: Turn("reading long histories"))
     # One change of an item, and of a user's preferences, at a time.
     item_turns: Turns = field(default_factory=Turns)
     user_turns: Turns = field(default_factory=Turns)

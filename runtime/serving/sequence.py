@@ -25,6 +25,7 @@ from runtime.serving.sequence_bundle import SequenceBundle
 from runtime.serving.sequence_history import model_history
 from runtime.serving.sequence_items import Served
 from runtime.serving.sequence_thread import SequenceThread
+from runtime.serving.turns import TIMEOUT_S
 from runtime.store import UserHistory
 
 log = logging.getLogger("vows")
@@ -41,11 +42,19 @@ class NotInstalled(Exception):
 class SequenceServing:
     """Event-loop thread only. `served` is what answers now, None where there is no bundle."""
 
-    def __init__(self, folders: Sequence[Path], content_model_version: str) -> None:
-        """folders: where the bundle is looked for, first to last."""
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        content_model_version: str,
+        *,
+        copies: Path | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        """folders: where the bundle is looked for, first to last. copies: see `Bundle.load`. timeout_s: of one wait for
+        the model."""
         self.served: Served | None = None
-        self._bundle = SequenceBundle(folders, content_model_version)
-        self._thread = SequenceThread()
+        self._bundle = SequenceBundle(folders, content_model_version, copies)
+        self._thread = SequenceThread(timeout_s)
         self._catalog: Catalog  # from `start` on
 
     @property
@@ -110,12 +119,19 @@ class SequenceServing:
             await sequence_items.fill(self._thread, self._catalog, self.served, ids)
 
     async def watch(self) -> None:
-        """Until cancelled: complete the item vectors, and take over another bundle when one appears."""
-        await self._fill_all()
+        """Until cancelled: complete the item vectors, and take over another bundle when one appears. Survives every
+        bundle, and says what it refused."""
+        switched = True
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            if self._bundle.changed() and await self._take_over():
-                await self._fill_all()
+            try:
+                if switched:
+                    await self._fill_all()
+                switched = False
+                await asyncio.sleep(LOOK_EVERY_S)
+                switched = self._bundle.changed() and await self._take_over()
+            except Exception:
+                log.exception("this is a bug: looking for another sequence bundle goes on")
+                await asyncio.sleep(LOOK_EVERY_S)
 
     def close(self) -> None:
         self._thread.close()
@@ -138,6 +154,8 @@ class SequenceServing:
             # Not in the model's own thread, which computes the vectors of new content meanwhile.
             if (model := await asyncio.to_thread(self._bundle.load, otherwise=kept)) is None:
                 return False
+            if self.served is not None and self.served.model.bundle.digest == model.bundle.digest:
+                return False  # the same once more: its item vectors stay
             before, self.served = self.served, self._beside_catalog(model)
             if before is not None:
                 before.items.release()  # both do not fit; the new ones take two milliseconds for 256 items

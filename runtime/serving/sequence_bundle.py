@@ -1,11 +1,11 @@
 """The folder of the sequence bundle: what is there, and whether it is another one than before."""
 
-import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.models.bundle import MANIFEST, Bundle, BundleError
+from runtime.models.bundle_folder import Stamp, folder_stamp
 from runtime.models.sequence_model import SequenceModel, load_sequence_model
 
 log = logging.getLogger("vows")
@@ -16,15 +16,17 @@ KIND = "sequence"
 class SequenceBundle:
     """Looks for the bundle in `folders`, first to last. `problem`: why the one that is there cannot be served."""
 
-    def __init__(self, folders: Sequence[Path], content_model_version: str) -> None:
+    def __init__(self, folders: Sequence[Path], content_model_version: str, copies: Path | None = None) -> None:
         self.problem: str | None = None
         self._folders = folders
         self._content_model_version = content_model_version
-        self._seen: tuple[object, ...] | None = None
+        self._copies = copies
+        self._seen: Stamp | None = None
 
     def changed(self) -> bool:
-        """Whether a bundle is there that was not there when this was last called."""
-        stamp = _stamp(self._folder)
+        """Whether the folder's files are others than when this was last called: another bundle, or one that is still
+        being copied and is looked at again as long as it grows."""
+        stamp = folder_stamp(self._folder)
         if stamp is None or stamp == self._seen:
             return False
         self._seen = stamp
@@ -34,11 +36,13 @@ class SequenceBundle:
         """The model, which has passed its self-test; None where it cannot be served. The log then says why, and what
         happens `otherwise`. Called from any thread."""
         try:
-            bundle = Bundle.load(self._folder.resolve(), kind=KIND)
+            bundle = Bundle.load(self._folder.resolve(), kind=KIND, copies=self._copies)
             model = load_sequence_model(bundle, self._content_model_version)
-        except BundleError as error:
-            self.problem = str(error)
-            log.error("%s; %s", error, otherwise)
+        except Exception as error:  # a bundle can be wrong in any way: none of them may end what is served
+            known = isinstance(error, BundleError)
+            what = "" if known else f"bundle {self._folder}: {type(error).__name__}: "
+            self.problem = f"{what}{error}"
+            log.error("%s; %s", self.problem, otherwise)
             return None
         self.problem = None
         return model
@@ -46,11 +50,3 @@ class SequenceBundle:
     @property
     def _folder(self) -> Path:
         return next((folder for folder in self._folders if (folder / MANIFEST).exists()), self._folders[-1])
-
-
-def _stamp(folder: Path) -> tuple[object, ...] | None:
-    """What changes when another bundle takes the folder's place; None while there is none."""
-    with contextlib.suppress(OSError):
-        found = (folder / MANIFEST).stat()
-        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
-    return None

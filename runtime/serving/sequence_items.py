@@ -11,6 +11,7 @@ from runtime.catalog.catalog import Catalog
 from runtime.catalog.item_vectors import ItemVectors, Kept
 from runtime.models.scheduler import QueueFull
 from runtime.models.sequence_model import SequenceModel
+from runtime.models.worker_pool import DeadlineExceeded
 from runtime.serving.candidates import Candidates
 from runtime.serving.sequence_thread import SequenceThread
 
@@ -50,7 +51,7 @@ async def completed(
 
 async def fill(thread: SequenceThread, catalog: Catalog, served: Served, ids: Sequence[str]) -> None:
     """Compute the vectors that these items lack. What cannot be computed now is computed when it is ranked."""
-    with contextlib.suppress(QueueFull):
+    with contextlib.suppress(DeadlineExceeded, QueueFull):
         for start in range(0, len(ids), ITEMS_AT_ONCE):
             found = catalog.lookup(ids[start : start + ITEMS_AT_ONCE])
             versions = catalog.versions(found.rows)

@@ -1,16 +1,20 @@
 """A user's taste then and now: the history read in pages, and the items around the vectors it had."""
 
+import logging
 import time
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.catalog.item_fields import tags_and_vendor
 from runtime.personalization.drift import Named, Weeks, prevalent
-from runtime.serving.histories import pages
+from runtime.serving.histories import pages, reading
 from runtime.serving.resources import Resources
 from runtime.system.text import folded
+
+log = logging.getLogger("vows")
 
 # The interactions that are looked at, newest first.
 HISTORY_INTERACTIONS = 20_480
@@ -68,7 +72,8 @@ async def taste_drift(resources: Resources, user_id: str, *, weeks: int, k: int,
     Raises StoreError.
     """
     now_us = time.time_ns() // 1_000
-    async with resources.history_turn:
+    user = await resources.store.get_user(user_id)
+    async with reading(resources, user):
         found, skipped = await _weeks_of(resources, user_id, now_us=now_us, weeks=weeks)
     vectors = found.vectors()
     first = next((n for n, vector in enumerate(vectors) if vector is not None), len(vectors) - 1)
@@ -128,8 +133,12 @@ async def _neighbourhood(resources: Resources, weights: dict[str, float], k: int
     """The k tags and vendors with most weight on the items `weights` (by id). Deleted items count for nothing."""
     named = []
     for id, weight in weights.items():  # one at a time: the fields of 50 can have 12 MB
-        if (item := await resources.store.get_content(id)) is not None:
+        if (item := await resources.store.get_content(id)) is None:
+            continue
+        try:
             named.append((tags_and_vendor(item.fields), weight))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            log.error("%r counts for nothing in a taste, its fields cannot be read: %s", id, error)
     return Neighbourhood(
         prevalent([(tags, weight) for (tags, _), weight in named], k, key=folded),
         prevalent([((vendor,) if vendor else (), weight) for (_, vendor), weight in named], k, key=folded),

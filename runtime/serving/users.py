@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from runtime.catalog.item_fields import preferences_text
 from runtime.models.embedder import Disconnected, EmbeddedText
 from runtime.serving.resources import Resources
-from runtime.store import DeletedUser, Preferences, UserPreferences
+from runtime.store import DeletedUser, Preferences, StoreCorrupt, UserPreferences
 
 
 class BlankPreferences(ValueError):
@@ -41,7 +41,7 @@ async def delete_user_data(resources: Resources, user_id: str) -> DeletedUser:
 
 async def _keep_preferences(resources: Resources, user_id: str, preferences: Preferences) -> None:
     async with resources.user_turns.of([user_id]):
-        before = await resources.store.get_preferences(user_id)
+        before = await _preferences_before(resources, user_id)
         await resources.store.put_preferences(user_id, preferences)
     if before is not None and before.preferences != preferences.preferences:
         resources.embedder.evict(preferences_text(before.preferences))
@@ -49,12 +49,20 @@ async def _keep_preferences(resources: Resources, user_id: str, preferences: Pre
 
 async def _forget(resources: Resources, user_id: str) -> DeletedUser:
     async with resources.user_turns.of([user_id]):
-        preferences = await resources.store.get_preferences(user_id)
+        preferences = await _preferences_before(resources, user_id)
         deleted = await resources.store.delete_user(user_id)
         await resources.popularity.taken_back()
     if preferences is not None:
         resources.embedder.evict(preferences_text(preferences.preferences))
     return deleted
+
+
+async def _preferences_before(resources: Resources, user_id: str) -> Preferences | None:
+    """What is about to be replaced or removed; None also where it is damaged, which this mends."""
+    try:
+        return await resources.store.get_preferences(user_id)
+    except StoreCorrupt:
+        return None
 
 
 def _preferences(resources: Resources, preferences: Sequence[str], embedded: EmbeddedText) -> Preferences:

@@ -196,9 +196,12 @@ class Store(Protocol):
         """The user's last interactions with content that is there, with its vectors; pages as those of `seen`."""
         ...
 
-    async def log(self, *, after: int = 0, limit: int = 1000, user_id: str | None = None) -> list[LoggedInteraction]:
-        """The events with sequence > `after`, in that order: the cursor of an export is the last sequence it saw.
-        `user_id`: of that user alone."""
+    async def log(
+        self, *, after: int = 0, limit: int = 1000, user_id: str | None = None
+    ) -> tuple[list[LoggedInteraction], int | None]:
+        """A page of the events with sequence > `after`, in that order, and the `after` of the next, None on the last.
+        Events that cannot be read are left out and reported, so that a page can have fewer than `limit`. `user_id`: of
+        that user alone."""
         ...
 
     async def experiment_changes(self, *, after: int = 0) -> list[ExperimentChange]:
@@ -214,6 +217,10 @@ class Store(Protocol):
         ...
 
     async def counts(self) -> Counts: ...
+
+    def unreadable_rows(self) -> int:
+        """Rows that were met and left out since the start, because they cannot be read."""
+        ...
 
     def waiting_writes(self) -> int:
         """Writes that were accepted and are not on the disk yet."""

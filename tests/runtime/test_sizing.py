@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from runtime.catalog.formats import FORMATS, row_bytes
 from runtime.settings import AUTO, MiB, Settings
-from runtime.sizing import MAX_REQUESTS, RANGES, RESERVE_BYTES, Held, size
+from runtime.sizing import MAX_REQUESTS, RANGES, RESERVE_BYTES, Held, size, size_for_what_fits
 from runtime.system.memory_budget import MemoryBudgetError
 
 ONE_CORE = Held(scratches=1)
@@ -62,6 +62,15 @@ def test_what_is_set_stays_and_nothing_is_left_open(asked, available, held):
     assert found["body_budget_bytes"] >= asked.max_body_bytes
     if asked.catalog_bytes == AUTO:  # what is stored can be loaded
         assert found["catalog_bytes"] >= held.items * row_bytes(asked.catalog_vectors, 384)
+
+
+@given(settings(), memory, held)
+def test_what_is_stored_never_makes_a_start_impossible(asked, available, held):
+    without = size(asked, available, Held(scratches=held.scratches))
+    found = size_for_what_fits(asked, available, held)
+    assert found.budget.fits == without.budget.fits
+    if size(asked, available, held).budget.fits:
+        assert in_force(found) == in_force(size(asked, available, held))
 
 
 @given(settings(), memory, memory, held)

@@ -182,12 +182,18 @@ class PostgresStore(Store):
     async def history(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[PastInteraction]:
         return await self._read(log_reads.history, self.context, user_id, before, limit)
 
-    async def log(self, *, after: int = 0, limit: int = 1000, user_id: str | None = None) -> list[LoggedInteraction]:
+    async def log(
+        self, *, after: int = 0, limit: int = 1000, user_id: str | None = None
+    ) -> tuple[list[LoggedInteraction], int | None]:
         """As `Store` says, up to the oldest transaction of the server that has not ended."""
-        return await self._read(log_reads.read, after, limit, user_id)
+        page = await self._read(log_reads.read, after, limit, user_id)
+        return page, page[-1].sequence if len(page) == limit else None
 
     async def counts(self) -> Counts:
         return await self._read(_counts)
+
+    def unreadable_rows(self) -> int:
+        return 0
 
     def waiting_writes(self) -> int:
         return self._writer.waiting

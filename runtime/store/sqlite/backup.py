@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,7 +13,8 @@ import msgspec
 
 from runtime.store.errors import StoreCorrupt, StoreError, StoreIOError
 from runtime.store.records import Counts
-from runtime.store.sqlite import totals
+from runtime.store.sqlite import acknowledged, totals
+from runtime.store.sqlite.backup_seal import put_on, take_off
 from runtime.store.sqlite.connection import (
     APPLICATION_ID,
     DATABASE,
@@ -22,7 +24,8 @@ from runtime.store.sqlite.connection import (
     sync_directory,
     translated,
 )
-from runtime.store.sqlite.migrations import applied, pending
+from runtime.store.sqlite.integrity import damaged_rows
+from runtime.store.sqlite.migrations import applied, pending, row_checksums
 from runtime.store.sqlite.scrub import BEFORE_MIGRATION, RESTORING, erase_unallocated
 
 _PAGES_AT_ONCE = 256
@@ -65,6 +68,7 @@ def before_migrating(connection: sqlite3.Connection, database: Path) -> Path | N
     for older in database.parent.glob(f"{database.name}{BEFORE_MIGRATION}*"):
         if older != to:
             older.unlink()
+    sync_directory(database.parent)
     return to
 
 
@@ -86,6 +90,7 @@ def restore(file: Path, data_dir: Path, *, replace: bool) -> Backup:
             raise StoreError(f"{database} exists; add --replace to replace it by the backup")
         with translated(f"restoring {file}"), _complete_or_gone(data_dir / (DATABASE + RESTORING)) as copy:
             shutil.copyfile(file, copy)
+            take_off(copy)
             found = _checked(copy, for_this_version=True)
             _sync(copy)
             with suppress(StoreError):  # its log goes into it, so that a crash below leaves it as it was
@@ -93,6 +98,9 @@ def restore(file: Path, data_dir: Path, *, replace: bool) -> Backup:
                     open_writer(database).close()
             for suffix in ("-wal", "-shm"):  # a log of the old database would be applied to the new one
                 database.with_name(database.name + suffix).unlink(missing_ok=True)
+            sync_directory(data_dir)  # before the rename: never the old log beside the new database
+            acknowledged.write(lock, 0)
+            os.fsync(lock)
             copy.rename(database)
             sync_directory(data_dir)
     finally:
@@ -117,9 +125,10 @@ def _copy(source: sqlite3.Connection, to: Path) -> Backup:
         finally:
             os.close(file)
         found = _checked(copy)
+        put_on(copy)
         copy.rename(to)
         sync_directory(to.parent)
-    return Backup(to, found.bytes, found.rows)
+    return Backup(to, to.stat().st_size, found.rows)
 
 
 def _checked(path: Path, *, for_this_version: bool = False) -> Backup:
@@ -133,6 +142,8 @@ def _checked(path: Path, *, for_this_version: bool = False) -> Backup:
         problems = [row[0] for row in connection.execute(f"PRAGMA integrity_check({_PROBLEMS_TOLD})").fetchall()]
         if problems != ["ok"]:
             raise StoreCorrupt(f"{path} is damaged: {'; '.join(problems)}; use another backup")
+        if row_checksums.__name__ in applied(connection) and (rows := list(islice(damaged_rows(connection), 3))):
+            raise StoreCorrupt(f"{path} is damaged: {'; '.join(rows)}; use another backup")
         if for_this_version:
             pending(connection)
         return Backup(path, path.stat().st_size, totals.read(connection))

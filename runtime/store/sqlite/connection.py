@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.store.errors import StoreBusy, StoreCorrupt, StoreError, StoreFull, StoreIOError, StoreLocked
+from runtime.store.sqlite.checksums import register
 
 DATABASE = "vows.db"
 LOCK = "lock"
@@ -21,11 +22,11 @@ _WAL_BYTES = 8 << 20
 # Per connection. Pages beyond it come from the operating system's cache, which the machine can take back.
 _CACHE_KIB = 1024
 
-_BUSY_MS = 5000
+BUSY_MS = 5000
 
 # name → (value to set, value it must then read back)
 _PRAGMAS: dict[str, tuple[str, object]] = {
-    "busy_timeout": (str(_BUSY_MS), _BUSY_MS),
+    "busy_timeout": (str(BUSY_MS), BUSY_MS),
     "cache_size": (f"-{_CACHE_KIB}", -_CACHE_KIB),
     "mmap_size": ("0", 0),  # a mapped file that shrinks or fails to read kills the process instead of raising
     "temp_store": ("MEMORY", 2),  # nothing of a user outside the data directory, and a read-only /tmp is fine
@@ -51,6 +52,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         try:
             _check_owner(connection, path)
             _set(connection, _PRAGMAS | _WRITER_PRAGMAS)
+            register(connection)
         except BaseException:
             connection.close()
             raise
@@ -64,6 +66,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             _set(connection, _PRAGMAS | {"query_only": ("ON", 1)})
+            register(connection)
         except BaseException:
             connection.close()
             raise
@@ -86,13 +89,12 @@ def lock_directory(data_dir: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        holder = os.read(lock, 32).decode("ascii", "replace").strip() or "unknown"
+        holder = os.read(lock, 32).decode("ascii", "replace").partition("\n")[0] or "unknown"
         os.close(lock)
         raise StoreLocked(
             f"{data_dir} is in use by another process (pid {holder}); stop it or choose another data directory"
         ) from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode("ascii"), 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode("ascii").ljust(32), 0)  # what follows is of acknowledged.py
     return lock
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.store.errors import StoreCorrupt
 from runtime.store.records import (
     Content,
     ContentItem,
@@ -16,15 +17,20 @@ from runtime.store.records import (
     Vectors,
 )
 from runtime.store.sqlite import totals
+from runtime.store.sqlite.checksums import CONTENT, damaged, row_checksum, seal_content
+from runtime.store.sqlite.readable import report
 
 _COLUMNS = """i.id, c.fields, c.embedding, b.model_version, b.digest, c.tokens, c.truncated, i.popularity,
-    c.created_us, c.updated_us, c.hidden"""
+    c.created_us, c.updated_us, c.hidden, c.bundle, c.checksum, c.key"""
 _TABLES = "content c JOIN content_ids i USING (key) JOIN bundles b ON b.key = c.bundle"
+
+CURE = "store it again"
+_CONTENT = ", ".join(f"c.{column}" for column in CONTENT.split(", "))
 
 # One statement for many ids takes 9 µs an id, one for each 14.
 MOST_IDS = 64
 _VECTORS_BYTES = 1 << 19  # fields read at once with vectors
-_FIND_EMBEDDINGS = f"""SELECT i.id, c.embedding FROM content_ids i JOIN content c USING (key)
+_FIND_EMBEDDINGS = f"""SELECT i.id, c.key, c.embedding, c.vector_checksum FROM content_ids i JOIN content c USING (key)
     WHERE i.id IN ({", ".join("?" * MOST_IDS)})"""
 
 
@@ -53,6 +59,7 @@ def put(connection: sqlite3.Connection, items: Sequence[ContentItem], now_us: in
                 embedding,
             ),
         )
+        seal_content(connection, key)
         if old is None or old[0] != embedding:
             _mark_stale(connection, key)
         outcomes.append("created" if old is None else "replaced")
@@ -79,6 +86,7 @@ def _replace_vector(connection: sqlite3.Connection, new: NewVector) -> bool:
         "UPDATE content SET bundle = ?, tokens = ?, truncated = ?, embedding = ? WHERE key = ?",
         (bundle, new.tokens, new.truncated, embedding, key),
     )
+    seal_content(connection, key)
     if old != embedding:
         _mark_stale(connection, key)
     return True
@@ -98,10 +106,12 @@ def delete(connection: sqlite3.Connection, id: str) -> bool:
 
 def hide(connection: sqlite3.Connection, id: str, hidden: bool) -> bool:
     """Set or clear an item's `hidden`; False if it is not there."""
-    found = connection.execute(
-        "UPDATE content SET hidden = ? WHERE key = (SELECT key FROM content_ids WHERE id = ?)", (hidden, id)
-    )
-    return found.rowcount > 0
+    row = connection.execute("SELECT key FROM content JOIN content_ids USING (key) WHERE id = ?", (id,)).fetchone()
+    if row is None:
+        return False
+    connection.execute("UPDATE content SET hidden = ? WHERE key = ?", (hidden, row[0]))
+    seal_content(connection, row[0])
+    return True
 
 
 def hidden(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
@@ -141,11 +151,11 @@ def unchanged(
     same = {}
     for id, fields in items:
         row = connection.execute(
-            f"SELECT c.tokens, c.truncated, b.model_version FROM {_TABLES} WHERE i.id = ? AND b.digest = ? "
-            "AND c.fields = ?",
+            f"""SELECT c.tokens, c.truncated, b.model_version FROM {_TABLES} WHERE i.id = ? AND b.digest = ?
+            AND c.fields = ? AND c.checksum = row_checksum({_CONTENT})""",
             (id, bundle_digest, fields),
         ).fetchone()
-        if row is not None:
+        if row is not None:  # a damaged one is stored again
             same[id] = Unchanged(row[0], bool(row[1]), row[2])
     return same
 
@@ -153,7 +163,7 @@ def unchanged(
 def page(connection: sqlite3.Connection, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
     """Visible items after a key, about `max_bytes` at most, and the `after` of the next page, None at the end."""
     rows = connection.execute(
-        f"SELECT {_COLUMNS}, c.key FROM {_TABLES} WHERE c.key > ? AND c.hidden = 0 ORDER BY c.key LIMIT ?",
+        f"SELECT {_COLUMNS} FROM {_TABLES} WHERE c.key > ? AND c.hidden = 0 ORDER BY c.key LIMIT ?",
         (after, limit + 1),
     )
     return _page(rows, after, limit, max_bytes)
@@ -163,13 +173,17 @@ def _page(rows: sqlite3.Cursor, after: int, limit: int, max_bytes: int) -> tuple
     """Rows are read one by one, so that what does not fit is never held."""
     found: list[Content] = []
     size, last = 0, after
-    for *row, key in rows:
+    seen = 0
+    for row in rows:
         size += len(row[1])
-        if len(found) == limit or (found and size > max_bytes):
+        if seen == limit or (found and size > max_bytes):
             rows.close()  # an open statement would keep the log from being emptied
             return found, last
-        found.append(_content(tuple(row)))
-        last = key
+        seen, last = seen + 1, row[-1]
+        try:
+            found.append(_content(row))
+        except StoreCorrupt as error:  # one item does not hide the others
+            report(f"item {row[0]!r}", str(error))
     return found, None
 
 
@@ -178,7 +192,7 @@ def of_other_bundles(
 ) -> tuple[list[Content], int | None]:
     """As `page`, of the items whose vector another bundle made."""
     rows = connection.execute(
-        f"""SELECT {_COLUMNS}, c.key FROM {_TABLES} WHERE c.key IN (
+        f"""SELECT {_COLUMNS} FROM {_TABLES} WHERE c.key IN (
             SELECT key FROM content WHERE bundle IN (SELECT key FROM bundles WHERE digest <> ?) AND key > ?
             ORDER BY key LIMIT ?) ORDER BY c.key""",
         (bundle_digest, after, limit + 1),
@@ -203,27 +217,34 @@ def vectors(connection: sqlite3.Connection, bundle: int, after: int, rows: int) 
     """A page of a bundle's vectors and the `after` of the next one; None after the last. It ends early where the fields
     are long."""
     found = connection.execute(
-        """SELECT key, id, fields, embedding FROM content JOIN content_ids USING (key)
+        """SELECT key, id, fields, embedding, vector_checksum FROM content JOIN content_ids USING (key)
         WHERE bundle = ? AND key > ? AND hidden = 0 ORDER BY key LIMIT ?""",
         (bundle, after, rows),
     )
-    page, size = [], 0
-    for row in found:
-        page.append(row)
-        size += len(row[2])
+    last, size = None, 0
+    ids: list[str] = []
+    fields: list[bytes] = []
+    vectors: list[Embedding] = []
+    for last, id, its_fields, blob, checksum in found:
+        if row_checksum(last, blob) != checksum:
+            report(f"item {id!r}", "its vector is damaged; store it again")
+            continue
+        ids.append(id)
+        fields.append(its_fields)
+        vectors.append(decode(blob))
+        size += len(its_fields)
         if size > _VECTORS_BYTES:
             break
     found.close()
-    if not page:
+    if last is None:
         return None
-    keys, ids, fields, blobs = zip(*page, strict=True)
-    return Vectors(list(ids), list(fields), np.stack([decode(blob) for blob in blobs])), keys[-1]
+    return Vectors(ids, fields, np.stack(vectors) if vectors else np.empty((0, 0), np.float32)), last
 
 
 def embeddings(connection: sqlite3.Connection, ids: Sequence[str]) -> list[tuple[str, Embedding]]:
     """Of at most MOST_IDS ids."""
     rows = connection.execute(_FIND_EMBEDDINGS, [*ids, *[None] * (MOST_IDS - len(ids))]).fetchall()
-    return [(id, decode(blob)) for id, blob in rows]
+    return [(id, whole_vector(id, key, blob, checksum)) for id, key, blob, checksum in rows]
 
 
 def encode(embedding: Embedding) -> bytes:
@@ -236,6 +257,13 @@ def decode(blob: bytes) -> Embedding:
     return np.frombuffer(blob, "<f4")
 
 
+def whole_vector(id: object, key: int, blob: bytes, checksum: int) -> Embedding:
+    """The vector of an item. Raises StoreCorrupt."""
+    if row_checksum(key, blob) != checksum:
+        raise damaged(f"the vector of the item {id!r}", CURE)
+    return decode(blob)
+
+
 def _mark_stale(connection: sqlite3.Connection, key: int) -> None:
     """The sums of everyone who interacted with this content are no longer what the log gives."""
     connection.execute(
@@ -245,7 +273,12 @@ def _mark_stale(connection: sqlite3.Connection, key: int) -> None:
 
 
 def _content(row: tuple[Any, ...]) -> Content:
-    id, fields, embedding, model_version, digest, tokens, truncated, popularity, created_us, updated_us, hidden = row
+    """Raises StoreCorrupt."""
+    id, fields, embedding, model_version, digest, tokens, truncated, popularity, *others = row
+    created_us, updated_us, hidden, bundle, checksum, key = others
+    found = row_checksum(key, bundle, tokens, truncated, created_us, updated_us, hidden, fields, embedding)
+    if found != checksum:
+        raise damaged(f"the item {id!r}", CURE)
     return Content(
         id=id,
         fields=fields,

@@ -12,6 +12,7 @@ from runtime.personalization import popularity as decayed
 from runtime.personalization import user_vector
 from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.personalization.user_vector import Sums
+from runtime.store.errors import StoreCorrupt
 from runtime.store.records import (
     AddOutcome,
     Embedding,
@@ -26,7 +27,9 @@ from runtime.store.records import (
 from runtime.store.repeats import repeated
 from runtime.store.sqlite import totals
 from runtime.store.sqlite.attribution import answered_exposure
-from runtime.store.sqlite.content_table import decode, delete_unused_id
+from runtime.store.sqlite.checksums import EVENT, damaged, row_checksum
+from runtime.store.sqlite.content_table import delete_unused_id, whole_vector
+from runtime.store.sqlite.readable import MOST_AHEAD_US, READABLE, problem_of, report
 
 ENGAGED = ",".join(str(code) for code, type in enumerate(TYPES) if STRENGTHS[type])  # codes, for statements
 _decode_ids = msgspec.json.Decoder(list[str]).decode
@@ -72,24 +75,21 @@ def add(
         if user is None:
             user = users[event.user_id] = _User(*find_or_add_user(connection, event.user_id))
         content_key, embedding = content
+        row = (
+            event.event_id,
+            user.key,
+            content_key,
+            _CODES[event.type],
+            event.time_us,
+            now_us,
+            event.duration_ms,
+            event.device,
+            event.context,
+            None if event.own_type is None else _own_type_key(connection, event.own_type, own_types),
+        )
         connection.execute(
-            """INSERT INTO interactions
-            (event_id, user, content, type, time_us, received_us, duration_ms, device, context, exposure,
-                own_type)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-            (
-                event.event_id,
-                user.key,
-                content_key,
-                _CODES[event.type],
-                event.time_us,
-                now_us,
-                event.duration_ms,
-                event.device,
-                event.context,
-                answered_exposure(connection, user.key, event),
-                None if event.own_type is None else _own_type_key(connection, event.own_type, own_types),
-            ),
+            f"INSERT INTO interactions ({EVENT}, checksum, exposure) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, row_checksum(*row), answered_exposure(connection, user.key, event)),
         )
         outcomes.append("stored")
         user.added += 1
@@ -97,19 +97,26 @@ def add(
         popularity[content_key] += strength
         if strength:
             if content_key not in counts:
-                counts[content_key] = load_counts(connection, content_key)
+                counts[content_key] = decayed.until(load_counts(connection, content_key), now_us + MOST_AHEAD_US)
             counts[content_key] = decayed.add(counts[content_key], event.time_us)
         if strength and not user.stale:  # a stale user's sums are about to be rebuilt from the log
             if not user.loaded:
-                user.sums = load_sums(connection, user.key, dimensions)
                 user.loaded = True
+                try:
+                    user.sums = load_sums(connection, user.key, dimensions)
+                except StoreCorrupt:  # they follow from the log
+                    user.stale = True
+                    continue
+                if user.sums is not None and user.sums.reference_us > now_us + MOST_AHEAD_US:
+                    user.stale = True  # by a clock that was wrong: nothing would outweigh it for years
+                    continue
             user.sums = user_vector.add(user.sums, strength, embedding, event.time_us, decay_per_day=decay_per_day)
             user.changed = True
     for user in users.values():
         connection.execute(
-            """UPDATE users SET interaction_count = interaction_count + ?1,
+            """UPDATE users SET interaction_count = interaction_count + ?1, stale = ?4,
             last_updated_us = max(coalesce(last_updated_us, ?2), ?2) WHERE key = ?3""",
-            (user.added, now_us, user.key),
+            (user.added, now_us, user.key, user.stale),
         )
         if user.changed:
             store_sums(connection, user.key, user.sums)
@@ -118,7 +125,7 @@ def add(
         [(strength, key) for key, strength in popularity.items() if strength],
     )
     for content_key, count in counts.items():
-        store_counts(connection, content_key, count)
+        store_counts(connection, content_key, count, now_us=now_us)
     totals.change(connection, "interactions", outcomes.count("stored"))
     return outcomes
 
@@ -149,7 +156,8 @@ def delete(
 ) -> bool:
     """Delete an event, also from its user's sums and its item's counts; False if it is not there."""
     row = connection.execute(
-        """SELECT l.sequence, l.user, l.content, l.type, l.time_us, u.stale, c.embedding, o.strength
+        """SELECT l.sequence, l.user, l.content, l.type, l.time_us, u.stale, c.embedding, c.vector_checksum,
+            o.strength
         FROM interactions l JOIN users u ON u.key = l.user LEFT JOIN content c ON c.key = l.content
         LEFT JOIN own_types o ON o.key = l.own_type
         WHERE l.event_id = ?""",
@@ -157,12 +165,18 @@ def delete(
     ).fetchone()
     if row is None:
         return False
-    sequence, user_key, content_key, code, time_us, stale, embedding, own_strength = row
-    strength = STRENGTHS[TYPES[code]] if own_strength is None else own_strength
+    sequence, user_key, content_key, code, time_us, stale, embedding, checksum, own_strength = row
+    strength = own_strength
+    if strength is None:  # an event that cannot be read counts nowhere
+        strength = STRENGTHS[TYPES[code]] if 0 <= code < len(TYPES) else 0
     if strength and not stale and embedding is not None:  # without its content it is not in the sums
-        sums = load_sums(connection, user_key, dimensions)
+        try:
+            sums = load_sums(connection, user_key, dimensions)
+        except StoreCorrupt:  # they follow from the log
+            sums = None
         if sums is not None:
-            sums = user_vector.remove(sums, strength, decode(embedding), time_us, decay_per_day=decay_per_day)
+            vector = whole_vector(event_id, content_key, embedding, checksum)
+            sums = user_vector.remove(sums, strength, vector, time_us, decay_per_day=decay_per_day)
         if sums is None:
             stale = True
         else:
@@ -176,47 +190,60 @@ def delete(
     )
     connection.execute("UPDATE content_ids SET popularity = popularity - ? WHERE key = ?", (strength, content_key))
     if strength:
-        store_counts(connection, content_key, decayed.remove(load_counts(connection, content_key), time_us))
+        left = decayed.remove(load_counts(connection, content_key), time_us)
+        store_counts(connection, content_key, left, now_us=now_us)
     delete_unused_id(connection, content_key)
     totals.change(connection, "interactions", -1)
     return True
 
 
-def read(connection: sqlite3.Connection, after: int, limit: int, user_id: str | None = None) -> list[LoggedInteraction]:
-    """Up to `limit` events with a number over `after`, of one user or of all, in the order in which they came."""
+def read(
+    connection: sqlite3.Connection, after: int, limit: int, user_id: str | None = None
+) -> tuple[list[LoggedInteraction], int | None]:
+    """A page of the log without the rows that cannot be read, and the `after` of the next page, None on the last."""
     of_user = "" if user_id is None else "l.user = (SELECT key FROM users WHERE id = ?3) AND"
     rows = connection.execute(
         f"""SELECT l.sequence, l.event_id, u.id, c.id, l.type, l.time_us, l.received_us, l.duration_ms, l.device,
-            l.context, e.ranking_id, o.name, o.strength
+            l.context, e.ranking_id, o.name, o.strength, l.own_type, l.user, l.content, l.checksum
         FROM interactions l JOIN users u ON u.key = l.user JOIN content_ids c ON c.key = l.content
         LEFT JOIN exposures e ON e.sequence = l.exposure LEFT JOIN own_types o ON o.key = l.own_type
         WHERE {of_user} l.sequence > ?1 ORDER BY l.sequence LIMIT ?2""",
         (after, limit) if user_id is None else (after, limit, user_id),
     ).fetchall()
-    return [
-        LoggedInteraction(
-            sequence=row[0],
-            event_id=row[1],
-            user_id=row[2],
-            content_id=row[3],
-            type=TYPES[row[4]],
-            time_us=row[5],
-            received_us=row[6],
-            duration_ms=row[7],
-            device=row[8],
-            context=row[9],
-            ranking_id=row[10],
-            own_type=None if row[11] is None else OwnType(row[11], row[12]),
+    logged: list[LoggedInteraction] = []
+    for row in rows:
+        problem = problem_of(row[4], row[5], row[6], row[9])
+        own_type, user, content, checksum = row[13:]
+        if problem is None and row_checksum(row[1], user, content, *row[4:10], own_type) != checksum:
+            problem = "its checksum is not the one stored"
+        if problem is not None:
+            report(f"event {row[1]!r}", problem)
+            continue
+        logged.append(
+            LoggedInteraction(
+                sequence=row[0],
+                event_id=row[1],
+                user_id=row[2],
+                content_id=row[3],
+                type=TYPES[row[4]],
+                time_us=row[5],
+                received_us=row[6],
+                duration_ms=row[7],
+                device=row[8],
+                context=row[9],
+                ranking_id=row[10],
+                own_type=None if row[11] is None else OwnType(row[11], row[12]),
+            )
         )
-        for row in rows
-    ]
+    return logged, rows[-1][0] if len(rows) == limit else None
 
 
 def newest(connection: sqlite3.Connection, user_id: str, limit: int) -> UserHistory:
     rows = connection.execute(
-        """SELECT c.id, l.type, l.time_us, l.duration_ms, l.device, l.context
+        f"""SELECT c.id, l.type, l.time_us, l.duration_ms, l.device, l.context
         FROM interactions l JOIN content_ids c ON c.key = l.content
         WHERE l.user = (SELECT key FROM users WHERE id = ?) AND EXISTS (SELECT 1 FROM content WHERE key = l.content)
+            AND {READABLE}
         ORDER BY l.time_us DESC, l.sequence DESC LIMIT ?""",
         (user_id, limit),
     ).fetchall()
@@ -234,9 +261,9 @@ def newest(connection: sqlite3.Connection, user_id: str, limit: int) -> UserHist
 def recent(connection: sqlite3.Connection, user_id: str, limit: int) -> RecentEvents:
     # As two texts, not as rows: 256 events in 0.10 ms instead of 0.15
     ids, codes = connection.execute(
-        """SELECT json_group_array(id), group_concat(type, '') FROM (
+        f"""SELECT json_group_array(id), group_concat(type, '') FROM (
             SELECT c.id, l.type FROM interactions l JOIN content_ids c ON c.key = l.content
-            WHERE l.user = (SELECT key FROM users WHERE id = ?)
+            WHERE l.user = (SELECT key FROM users WHERE id = ?) AND {READABLE}
             ORDER BY l.time_us DESC, l.sequence DESC LIMIT ?)""",
         (user_id, limit),
     ).fetchone()
@@ -255,8 +282,8 @@ def item_counts(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str,
 
 def seen(connection: sqlite3.Connection, user_id: str, before: int | None, limit: int) -> list[Seen]:
     rows = connection.execute(
-        """SELECT l.sequence, c.id, l.type FROM interactions l JOIN content_ids c ON c.key = l.content
-        WHERE l.user = (SELECT key FROM users WHERE id = ?1) AND (?2 IS NULL OR l.sequence < ?2)
+        f"""SELECT l.sequence, c.id, l.type FROM interactions l JOIN content_ids c ON c.key = l.content
+        WHERE l.user = (SELECT key FROM users WHERE id = ?1) AND (?2 IS NULL OR l.sequence < ?2) AND {READABLE}
         ORDER BY l.sequence DESC LIMIT ?3""",
         (user_id, before, limit),
     ).fetchall()
@@ -265,13 +292,18 @@ def seen(connection: sqlite3.Connection, user_id: str, before: int | None, limit
 
 def history(connection: sqlite3.Connection, user_id: str, before: int | None, limit: int) -> list[PastInteraction]:
     rows = connection.execute(
-        """SELECT l.sequence, l.event_id, i.id, l.type, l.time_us, c.hidden, c.embedding, o.strength, o.name
+        f"""SELECT l.sequence, l.event_id, i.id, l.type, l.time_us, c.hidden, c.embedding, c.key, c.vector_checksum,
+            o.strength, o.name
         FROM interactions l JOIN content c ON c.key = l.content JOIN content_ids i ON i.key = l.content
         LEFT JOIN own_types o ON o.key = l.own_type
-        WHERE l.user = (SELECT key FROM users WHERE id = ?1) AND (?2 IS NULL OR l.sequence < ?2)
+        WHERE l.user = (SELECT key FROM users WHERE id = ?1) AND (?2 IS NULL OR l.sequence < ?2) AND {READABLE}
         ORDER BY l.sequence DESC LIMIT ?3""",
         (user_id, before, limit),
     ).fetchall()
+    vectors: dict[int, Embedding] = {}
+    for row in rows:
+        if row[7] not in vectors:
+            vectors[row[7]] = whole_vector(row[2], row[7], row[6], row[8])
     return [
         PastInteraction(
             sequence,
@@ -280,11 +312,11 @@ def history(connection: sqlite3.Connection, user_id: str, before: int | None, li
             TYPES[code],
             time_us,
             bool(hidden),
-            decode(blob),
+            vectors[key],
             STRENGTHS[TYPES[code]] if strength is None else strength,
             name or TYPES[code],
         )
-        for sequence, event_id, content_id, code, time_us, hidden, blob, strength, name in rows
+        for sequence, event_id, content_id, code, time_us, hidden, _, key, _, strength, name in rows
     ]
 
 
@@ -294,12 +326,15 @@ def load_counts(connection: sqlite3.Connection, content_key: int) -> decayed.Cou
     return decayed.decode(blob)
 
 
-def store_counts(connection: sqlite3.Connection, content_key: int, counts: decayed.Counts | None) -> None:
+def store_counts(
+    connection: sqlite3.Connection, content_key: int, counts: decayed.Counts | None, *, now_us: int
+) -> None:
     """None: computed from the log, which has changed already."""
     if counts is None:
         engaged = connection.execute(
-            f"SELECT time_us FROM interactions WHERE content = ? AND type IN ({ENGAGED}) ORDER BY sequence",
-            (content_key,),
+            f"""SELECT min(l.time_us, ?) FROM interactions l
+            WHERE l.content = ? AND l.type IN ({ENGAGED}) AND {READABLE} ORDER BY l.sequence""",
+            (now_us + MOST_AHEAD_US, content_key),
         )
         times_us = np.fromiter((time_us for (time_us,) in engaged), np.int64)
         counts = decayed.from_log(times_us)
@@ -308,9 +343,16 @@ def store_counts(connection: sqlite3.Connection, content_key: int, counts: decay
 
 
 def load_sums(connection: sqlite3.Connection, user_key: int, dimensions: int) -> Sums | None:
-    """A user's decayed sums, None without any."""
-    row = connection.execute("SELECT sums FROM user_sums WHERE key = ?", (user_key,)).fetchone()
-    return None if row is None else Sums.decode(row[0], dimensions)
+    """A user's decayed sums, None without any. Raises StoreCorrupt."""
+    row = connection.execute("SELECT sums, checksum FROM user_sums WHERE key = ?", (user_key,)).fetchone()
+    return None if row is None else whole_sums(user_key, row[0], row[1], dimensions)
+
+
+def whole_sums(user_key: int, sums: bytes, checksum: int, dimensions: int) -> Sums:
+    """Decoded. Raises StoreCorrupt."""
+    if row_checksum(user_key, sums) != checksum:
+        raise damaged("a user's vector", "it is computed from the log again")
+    return Sums.decode(sums, dimensions)
 
 
 def store_sums(connection: sqlite3.Connection, user_key: int, sums: Sums | None) -> None:
@@ -319,8 +361,9 @@ def store_sums(connection: sqlite3.Connection, user_key: int, sums: Sums | None)
         connection.execute("DELETE FROM user_sums WHERE key = ?", (user_key,))
     else:
         connection.execute(
-            "INSERT INTO user_sums (key, sums) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET sums = excluded.sums",
-            (user_key, sums.encode()),
+            """INSERT INTO user_sums (key, sums, checksum) VALUES (?, ?, ?)
+            ON CONFLICT (key) DO UPDATE SET sums = excluded.sums, checksum = excluded.checksum""",
+            (user_key, blob := sums.encode(), row_checksum(user_key, blob)),
         )
 
 
@@ -348,6 +391,6 @@ def _own_type_key(connection: sqlite3.Connection, own: OwnType, known: dict[OwnT
 
 def _find_content(connection: sqlite3.Connection, id: str) -> tuple[int, Embedding] | None:
     row = connection.execute(
-        "SELECT key, embedding FROM content JOIN content_ids USING (key) WHERE id = ?", (id,)
+        "SELECT key, embedding, vector_checksum FROM content JOIN content_ids USING (key) WHERE id = ?", (id,)
     ).fetchone()
-    return None if row is None else (row[0], decode(row[1]))
+    return None if row is None else (row[0], whole_vector(id, *row))

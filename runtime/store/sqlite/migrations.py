@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from runtime.store.errors import SchemaTooNew
+from runtime.store.sqlite import checksums
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -164,6 +165,22 @@ def own_types(connection: sqlite3.Connection) -> None:
     connection.execute("DROP INDEX content_ids_popularity")
 
 
+def row_checksums(connection: sqlite3.Connection) -> None:
+    """A checksum beside what is read (see checksums.py), of what is there now; and a count of commits."""
+    connection.execute("ALTER TABLE content ADD COLUMN vector_checksum INTEGER")
+    for table in ("content", "preferences", "user_sums", "interactions"):
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
+    for table, column, columns, _ in checksums.TABLES:
+        connection.execute(f"UPDATE {table} SET {column} = row_checksum({columns})")
+    connection.execute("INSERT INTO totals VALUES ('commits', 0)")
+
+
+def tombstones(connection: sqlite3.Connection) -> None:
+    """Hashes of the ids of events that were taken back, or whose user was deleted: a late retry stores none again."""
+    connection.execute("CREATE TABLE tombstones (hash BLOB PRIMARY KEY, until_us INTEGER NOT NULL) WITHOUT ROWID")
+    connection.execute("CREATE INDEX tombstones_until ON tombstones (until_us)")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     first_tables,
     hidden_content,
@@ -171,6 +188,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     decayed_counts,
     experiments,
     own_types,
+    row_checksums,
+    tombstones,
 )
 
 

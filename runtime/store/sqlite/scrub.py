@@ -7,13 +7,21 @@ or merged, rows move to a sibling and their old bytes stay behind, in the part o
 0.3 s: the bytes between a page's cell pointers and its cells, which SQLite never reads
 (https://www.sqlite.org/fileformat2.html#b_tree_pages). A crash in the middle leaves each of them old or zero: both do.
 
-It is safe only while the file alone is the database and stays so; `Scrubber.run` makes sure of both.
+It is safe only while the file alone is the database and stays so; `Scrubber.step` makes sure of both. A pass goes in
+steps of some milliseconds, with writes between.
 """
 
+import math
 import os
 import sqlite3
+import time
 from pathlib import Path
 
+from runtime.store.sqlite.connection import BUSY_MS, sync_directory
+
+MORE = "more pages are to come"
+
+_BUSY_MS = 20  # that a step waits for another connection, while others wait for it
 _PAGES_AT_ONCE = 64
 _DATABASE_HEADER_BYTES = 100  # at the start of page 1
 _INTERIOR = (2, 5)  # page types, indexes and tables: 12 bytes of header
@@ -39,34 +47,61 @@ class Scrubber:
         self._path = path
         self._log = path.with_name(path.name + _WAL_SUFFIX)
         self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._times = 0
 
     def close(self) -> None:
         os.close(self._file)
 
-    def run(self, connection: sqlite3.Connection) -> str | None:
-        """Scrub the file if a scrub is pending (see `request_scrub`), outside a transaction.
+    @staticmethod
+    def is_pending(connection: sqlite3.Connection) -> bool:
+        """Whether bytes of deleted users may be in the files: see `request_scrub`."""
+        return connection.execute("SELECT 1 FROM scrub_owed").fetchone() is not None
 
-        Returns what prevented it, if anything; the scrub then stays pending.
+    def begin(self, connection: sqlite3.Connection) -> None:
+        """Begin a pass over the file, which erases what was deleted before it. Outside a transaction.
+
+        Raises OSError for a file with pointer-map pages, which look like others and must not be written.
+        """
+        (auto_vacuum,) = connection.execute("PRAGMA auto_vacuum").fetchone()
+        if auto_vacuum:
+            raise OSError(
+                f"the database has pointer-map pages (auto_vacuum={auto_vacuum}); run VACUUM with it set to 0"
+            )
+        row = connection.execute("SELECT times FROM scrub_owed").fetchone()
+        self._times = row[0] if row else 0
+        self._next: int | None = 0
+
+    def step(self, connection: sqlite3.Connection, seconds: float) -> str | None:
+        """Erase as many pages as there is time for; None when it is done, MORE, or what prevents it. Writes can come
+        between steps: a row that is moved to another page takes its own bytes along, and none from around it.
 
         Raises sqlite3.Error or OSError.
         """
-        if connection.execute("SELECT 1 FROM scrub_owed").fetchone() is None:
-            return None
-        if (problem := empty_log(connection)) is not None:
-            return problem
-        connection.execute("BEGIN IMMEDIATE")  # from here on no connection writes to the log or moves it to the file
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")  # whoever writes waits for this thread
         try:
-            if self._log.stat().st_size:
-                return "another program wrote to the log"
-            (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-            erase_unallocated(self._file, page_bytes)
+            if (problem := empty_log(connection)) is not None:
+                return problem
+            connection.execute(
+                "BEGIN IMMEDIATE"
+            )  # from here on no connection writes to the log or moves it to the file
+            try:
+                if self._log.stat().st_size:
+                    return "another program wrote to the log"
+                (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+                self._next = erase_some(self._file, page_bytes, self._next or 0, time.monotonic() + seconds)
+            finally:
+                connection.execute("ROLLBACK")
+            connection.execute("PRAGMA shrink_memory")  # or a page from the cache would bring the old bytes back
         finally:
-            connection.execute("ROLLBACK")
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        if self._next is not None:
+            return MORE
+        os.fsync(self._file)
         for copy in (BEFORE_MIGRATION, RESTORING):
             for path in self._path.parent.glob(f"{self._path.name}{copy}*"):
                 path.unlink()
-        connection.execute("PRAGMA shrink_memory")  # or a page from the cache would bring the old bytes back
-        connection.execute("DELETE FROM scrub_owed")
+        sync_directory(self._path.parent)  # or a power cut brings the copies back
+        connection.execute("DELETE FROM scrub_owed WHERE times = ?", (self._times,))
         return None
 
 
@@ -81,21 +116,27 @@ def empty_log(connection: sqlite3.Connection) -> str | None:
     return "a reader is in the way" if busy else None
 
 
-def erase_unallocated(file: int, page_bytes: int) -> int:
-    """Zero the unallocated part of every B-tree page of a database without a log, and sync. Pages changed."""
+def erase_unallocated(file: int, page_bytes: int) -> None:
+    """Zero the unallocated part of every B-tree page of a database without a log, and sync."""
+    erase_some(file, page_bytes, 0, math.inf)
+    os.fsync(file)
+
+
+def erase_some(file: int, page_bytes: int, start: int, until: float) -> int | None:
+    """Zero the unallocated part of B-tree pages from byte `start` on, until a time of the monotonic clock; where to go
+    on, None at the end of the file. Syncs nothing."""
     size = os.fstat(file).st_size
     if size // page_bytes >= _MOST_PAGES:
         raise OSError(f"the database has {size} bytes; scrubbing handles fewer than {_MOST_PAGES * page_bytes}")
-    changed = 0
-    for start in range(0, size, page_bytes * _PAGES_AT_ONCE):
-        pages = os.pread(file, page_bytes * _PAGES_AT_ONCE, start)
+    for chunk in range(start, size, page_bytes * _PAGES_AT_ONCE):
+        if chunk > start and time.monotonic() > until:
+            return chunk
+        pages = os.pread(file, page_bytes * _PAGES_AT_ONCE, chunk)
         for offset in range(0, len(pages), page_bytes):
-            first, end = _unallocated(pages, offset, page_bytes, start + offset == 0)
+            first, end = _unallocated(pages, offset, page_bytes, chunk + offset == 0)
             if pages.count(0, first, end) < end - first:
-                os.pwrite(file, bytes(end - first), start + first)
-                changed += 1
-    os.fsync(file)
-    return changed
+                os.pwrite(file, bytes(end - first), chunk + first)
+    return None
 
 
 def _unallocated(pages: bytes, page: int, page_bytes: int, first_page: bool) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from asyncio import sleep, to_thread, wrap_future
+from asyncio import sleep, timeout, to_thread, wrap_future
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 
 from runtime.personalization import popularity
 from runtime.personalization.actions import DECAY_PER_DAY
-from runtime.store.errors import StoreClosed, StoreCorrupt
+from runtime.store.errors import StoreClosed, StoreCorrupt, StoreIOError
 from runtime.store.experiment_records import (
     ArmBucket,
     ExperimentChange,
@@ -46,9 +46,12 @@ from runtime.store.records import (
 from runtime.store.sqlite import content_table as content
 from runtime.store.sqlite import experiment_tables, formula, interaction_log, totals
 from runtime.store.sqlite import user_tables as users
+from runtime.store.sqlite.acknowledged import Acknowledgements
 from runtime.store.sqlite.backup import before_migrating
+from runtime.store.sqlite.checksums import REMEDY
 from runtime.store.sqlite.connection import (
     DATABASE,
+    LOCK,
     lock_directory,
     open_reader,
     open_writer,
@@ -56,7 +59,9 @@ from runtime.store.sqlite.connection import (
     translate,
     translated,
 )
+from runtime.store.sqlite.integrity import check_at_start, problems, report_damaged_rows
 from runtime.store.sqlite.migrations import applied, migrate
+from runtime.store.sqlite.readable import MOST_AHEAD_US, unreadable_rows
 from runtime.store.sqlite.scrub import Scrubber
 from runtime.store.sqlite.writer import Writer
 from runtime.system.trace import spent
@@ -85,10 +90,10 @@ class SqliteStore(Store):
     Reads run in the event loop's thread: a point read takes 4 to 7 µs and a page at most a millisecond, where passing
     it to a thread costs 25 µs and the waits for the interpreter's lock (docs/decisions/014).
 
-    Opening checks that the file is ours, migrates it (after a backup beside it), and marks user states stale where
-    `decay_per_day` is not what they were computed with. It does not run `quick_check`, which reads the whole file:
-    0.9 s for 1,000,000 events in memory and more from a cold disk, where the start may take 1 s in all. A damaged page
-    is reported as StoreCorrupt by the first statement that meets it; `check` looks for them on demand.
+    Opening checks that the file is ours, migrates it (after a backup beside it), marks user states stale where
+    `decay_per_day` is not what they were computed with, and looks for damage for a fifth of a second: all of a database
+    of some megabytes. Damage that this does not reach is reported as StoreCorrupt by the statement that meets it;
+    `check` looks at everything on demand.
 
     Raises StoreLocked, SchemaTooNew, StoreCorrupt, StoreIOError or StoreFull.
     """
@@ -100,11 +105,14 @@ class SqliteStore(Store):
         dimensions: int = 384,
         decay_per_day: float = DECAY_PER_DAY,
         clock_us: Callable[[], int] = _now_us,
+        write_timeout_s: float = 60.0,
     ) -> None:
+        """write_timeout_s: how long a write may wait for the disk."""
         self.path = data_dir / DATABASE
         self.dimensions = dimensions
         self._decay_per_day = decay_per_day
         self._clock_us = clock_us
+        self._write_timeout_s = write_timeout_s
         self._closed = False
         with ExitStack() as undo:
             self._lock = lock_directory(data_dir)
@@ -112,15 +120,18 @@ class SqliteStore(Store):
             connection = open_writer(self.path)
             undo.callback(connection.close)
             with translated(f"preparing {self.path}"):
+                check_at_start(connection)
                 before_migrating(connection, self.path)
                 migrate(connection)
                 sync_directory(data_dir)
                 formula.reconcile(connection, dimensions=dimensions, decay_per_day=decay_per_day)
+                acknowledgements = Acknowledgements(connection, self.path, self._lock, data_dir / LOCK)
+                report_damaged_rows(connection)
                 self._scrubber = Scrubber(self.path)
                 undo.callback(self._scrubber.close)
-                self._scrubber.run(connection)  # where a crash came between a deletion and its scrubbing
             self._reader = open_reader(self.path)
-            self.writer = Writer(connection, self._scrubber)
+            # It also finishes a deletion's scrub that a crash has interrupted.
+            self.writer = Writer(connection, self._scrubber, acknowledgements)
             undo.pop_all()
 
     async def put_content(self, items: Sequence[ContentItem]) -> list[PutOutcome]:
@@ -188,15 +199,23 @@ class SqliteStore(Store):
         )
 
     async def rebuild_user(self, user_id: str) -> UserState | None:
+        now_us = self._clock_us()
         return await self._write(
             lambda connection: users.rebuild(
-                connection, user_id, dimensions=self.dimensions, decay_per_day=self._decay_per_day
+                connection,
+                user_id,
+                dimensions=self.dimensions,
+                decay_per_day=self._decay_per_day,
+                now_us=now_us,
             ),
             bytes=_ROW_BYTES,
         )
 
     async def delete_user(self, user_id: str) -> DeletedUser:
-        return await self._write(lambda connection: users.delete(connection, user_id), bytes=_ROW_BYTES, scrub=True)
+        now_us = self._clock_us()
+        return await self._write(
+            lambda connection: users.delete(connection, user_id, now_us), bytes=_ROW_BYTES, scrub=True
+        )
 
     async def change_experiment(self, change: ExperimentChange) -> int:
         return await self._write(
@@ -238,7 +257,7 @@ class SqliteStore(Store):
         return {id async for some in _in_steps(ids) for id in self._read(content.hidden, some)}
 
     async def get_user(self, user_id: str) -> UserState | None:
-        return self._read(users.get, user_id, self.dimensions)
+        return self._read(users.get, user_id, self.dimensions, self._clock_us())
 
     async def newest(self, user_id: str, limit: int) -> UserHistory:
         return self._read(interaction_log.newest, user_id, limit)
@@ -250,7 +269,8 @@ class SqliteStore(Store):
         found: dict[str, popularity.Counts] = {}
         async for some in _in_steps(ids):
             found |= self._read(interaction_log.item_counts, some)
-        return found
+        latest_us = self._clock_us() + MOST_AHEAD_US
+        return {id: popularity.until(counts, latest_us) for id, counts in found.items()}
 
     async def get_preferences(self, user_id: str) -> Preferences | None:
         return self._read(users.get_preferences, user_id)
@@ -261,7 +281,9 @@ class SqliteStore(Store):
     async def history(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[PastInteraction]:
         return self._read(interaction_log.history, user_id, before, limit)
 
-    async def log(self, *, after: int = 0, limit: int = 1000, user_id: str | None = None) -> list[LoggedInteraction]:
+    async def log(
+        self, *, after: int = 0, limit: int = 1000, user_id: str | None = None
+    ) -> tuple[list[LoggedInteraction], int | None]:
         return self._read(interaction_log.read, after, limit, user_id)
 
     async def experiment_changes(self, *, after: int = 0) -> list[ExperimentChange]:
@@ -275,6 +297,9 @@ class SqliteStore(Store):
 
     async def counts(self) -> Counts:
         return self._read(totals.read)
+
+    def unreadable_rows(self) -> int:
+        return unreadable_rows()
 
     def waiting_writes(self) -> int:
         return self.writer.waiting
@@ -307,12 +332,8 @@ class SqliteStore(Store):
         return self._read(users.preferences_of_other_bundles, bundle_digest, after, limit)
 
     def check(self) -> list[str]:
-        """SQLite's `quick_check`: what is wrong with the file, nothing if all is well. Reads all of it."""
-        try:
-            rows = self._read(lambda connection: connection.execute("PRAGMA quick_check").fetchall())
-        except StoreCorrupt as error:  # too damaged to be listed
-            return [str(error)]
-        return [problem for (problem,) in rows if problem != "ok"]
+        """What is wrong with the database, nothing if all is well: see `integrity.problems`. Reads all of it."""
+        return self._read(lambda connection: list(problems(connection)))
 
     async def close(self) -> None:
         if self._closed:
@@ -324,7 +345,16 @@ class SqliteStore(Store):
         os.close(self._lock)
 
     async def _write(self, apply: Callable[[sqlite3.Connection], T], *, bytes: int, scrub: bool = False) -> T:
-        return await wrap_future(self.writer.submit(apply, bytes=bytes, scrub=scrub))
+        try:
+            async with timeout(self._write_timeout_s):
+                return await wrap_future(self.writer.submit(apply, bytes=bytes, scrub=scrub))
+        except (TypeError, ValueError, OverflowError, IndexError) as error:  # arguments were checked before
+            raise StoreCorrupt(f"what is stored cannot be read: {error!r}; {REMEDY}") from error
+        except TimeoutError:
+            raise StoreIOError(
+                f"the disk has not taken a write for {self._write_timeout_s:g} s: it may be stored or not; check that "
+                "the volume is healthy, then repeat"
+            ) from None
 
     def _read(
         self,
@@ -339,6 +369,8 @@ class SqliteStore(Store):
             return statement(self._reader, *args, **kwargs)
         except sqlite3.Error as error:
             raise translate(error, "reading") from error
+        except (TypeError, ValueError, OverflowError, IndexError) as error:
+            raise StoreCorrupt(f"what is stored cannot be read: {error!r}; {REMEDY}") from error
         finally:
             spent("store", time.monotonic() - started)
 

@@ -10,38 +10,52 @@ from numpy.typing import NDArray
 
 from runtime.personalization import popularity, user_vector
 from runtime.personalization.actions import STRENGTHS, TYPES
-from runtime.personalization.user_vector import Sums
+from runtime.store.errors import StoreCorrupt
 from runtime.store.records import DeletedUser, Preferences, UserPreferences, UserState
 from runtime.store.sqlite import experiment_tables, scrub, totals
-from runtime.store.sqlite.content_table import bundle_key, decode, delete_unused_id, encode
-from runtime.store.sqlite.interaction_log import find_or_add_user, load_counts, store_counts, store_sums
+from runtime.store.sqlite.checksums import damaged, row_checksum, seal_preferences
+from runtime.store.sqlite.content_table import bundle_key, decode, delete_unused_id, encode, whole_vector
+from runtime.store.sqlite.interaction_log import (
+    find_or_add_user,
+    load_counts,
+    store_counts,
+    store_sums,
+    whole_sums,
+)
+from runtime.store.sqlite.readable import MOST_AHEAD_US, READABLE, report
 
 _STRENGTH_OF_CODE = np.array([STRENGTHS[type] for type in TYPES], np.int64)
 _EVENTS_AT_ONCE = 4096  # Python tuples held while the log is read into arrays, about 0.5 MB
 _VECTORS_AT_ONCE = 256
 
-_PREFERENCES = """u.id, p.preferences, p.embedding, b.model_version, b.digest, p.updated_us
+_PREFERENCES = """u.id, p.preferences, p.embedding, b.model_version, b.digest, p.updated_us, p.key, p.bundle, p.checksum
     FROM preferences p JOIN users u USING (key) JOIN bundles b ON b.key = p.bundle"""
 
 
-def get(connection: sqlite3.Connection, user_id: str, dimensions: int) -> UserState | None:
+def get(connection: sqlite3.Connection, user_id: str, dimensions: int, now_us: int) -> UserState | None:
     row = connection.execute(
-        """SELECT interaction_count, last_updated_us, stale, sums FROM users LEFT JOIN user_sums USING (key)
-        WHERE id = ?""",
+        """SELECT key, interaction_count, last_updated_us, stale, sums, checksum
+        FROM users LEFT JOIN user_sums USING (key) WHERE id = ?""",
         (user_id,),
     ).fetchone()
     if row is None:
         return None
-    count, last_updated_us, stale, sums = row
-    return UserState(
-        interaction_count=count,
-        last_updated_us=last_updated_us,
-        sums=None if sums is None else Sums.decode(sums, dimensions),
-        stale=bool(stale),
-    )
+    key, count, last_updated_us, stale, blob, checksum = row
+    sums = None
+    if blob is not None:
+        try:
+            sums = whole_sums(key, blob, checksum, dimensions)
+        except StoreCorrupt as error:
+            stale = True
+            report("a user's vector", str(error))
+    if sums is not None and sums.reference_us > now_us + MOST_AHEAD_US:  # written by a clock that was wrong
+        stale = True
+    return UserState(interaction_count=count, last_updated_us=last_updated_us, sums=sums, stale=bool(stale))
 
 
-def rebuild(connection: sqlite3.Connection, user_id: str, *, dimensions: int, decay_per_day: float) -> UserState | None:
+def rebuild(
+    connection: sqlite3.Connection, user_id: str, *, dimensions: int, decay_per_day: float, now_us: int
+) -> UserState | None:
     """Sum a user's events up anew from the log and store that; None for a user without any."""
     row = connection.execute("SELECT key FROM users WHERE id = ?", (user_id,)).fetchone()
     if row is None:
@@ -49,31 +63,33 @@ def rebuild(connection: sqlite3.Connection, user_id: str, *, dimensions: int, de
     (key,) = row
     events = _history(connection, key)
     contents, rows = np.unique(events[:, 0], return_inverse=True)
+    ahead = events[:, 2] > now_us + MOST_AHEAD_US
     sums = user_vector.from_log(
         np.where(events[:, 3] < 0, _STRENGTH_OF_CODE[events[:, 1]], events[:, 3]),
-        events[:, 2],
+        np.where(ahead, now_us, events[:, 2]),
         rows,
         _embeddings(connection, contents),
         decay_per_day=decay_per_day,
     )
     store_sums(connection, key, sums)
     connection.execute("UPDATE users SET stale = 0 WHERE key = ?", (key,))
-    return get(connection, user_id, dimensions)
+    return get(connection, user_id, dimensions, now_us)
 
 
-def delete(connection: sqlite3.Connection, user_id: str) -> DeletedUser:
+def delete(connection: sqlite3.Connection, user_id: str, now_us: int) -> DeletedUser:
     """Delete all rows of a user, and their part of the items' counts; returns how many of each kind."""
     row = connection.execute("SELECT key FROM users WHERE id = ?", (user_id,)).fetchone()
     if row is None:
         return DeletedUser(0, 0, 0, 0)
     weights = connection.execute(
-        """SELECT l.content, l.type, o.strength, count(*) FROM interactions l
-        LEFT JOIN own_types o ON o.key = l.own_type WHERE l.user = ? GROUP BY l.content, l.type, o.strength""",
+        f"""SELECT l.content, l.type, o.strength, count(*) FROM interactions l
+        LEFT JOIN own_types o ON o.key = l.own_type WHERE l.user = ? AND {READABLE}
+        GROUP BY l.content, l.type, o.strength""",
         row,
     ).fetchall()
     counts: dict[int, popularity.Counts | None] = {}
     for content_key, code, time_us in connection.execute(
-        "SELECT content, type, time_us FROM interactions WHERE user = ?", row
+        f"SELECT l.content, l.type, l.time_us FROM interactions l WHERE l.user = ? AND {READABLE}", row
     ):
         if STRENGTHS[TYPES[code]]:
             before = counts[content_key] if content_key in counts else load_counts(connection, content_key)
@@ -89,7 +105,7 @@ def delete(connection: sqlite3.Connection, user_id: str) -> DeletedUser:
         )
         delete_unused_id(connection, content_key)
     for content_key, count in counts.items():
-        store_counts(connection, content_key, count)
+        store_counts(connection, content_key, count, now_us=now_us)
     scrub.request_scrub(connection)
     for name in ("interactions", "preferences", "users"):
         totals.change(connection, name, -deleted[name])
@@ -111,17 +127,24 @@ def put_preferences(connection: sqlite3.Connection, user_id: str, preferences: P
             encode(preferences.embedding),
         ),
     )
+    seal_preferences(connection, key)
     totals.change(connection, "preferences", 0 if known else 1)
 
 
 def replace_preference_vector(connection: sqlite3.Connection, user_id: str, preferences: Preferences) -> bool:
     bundle = bundle_key(connection, preferences.bundle_digest, preferences.model_version)
-    replaced = connection.execute(
-        """UPDATE preferences SET bundle = ?, embedding = ?
-        WHERE key = (SELECT key FROM users WHERE id = ?) AND preferences = ?""",
-        (bundle, encode(preferences.embedding), user_id, msgspec.json.encode(preferences.preferences)),
+    row = connection.execute(
+        "SELECT key FROM preferences WHERE key = (SELECT key FROM users WHERE id = ?) AND preferences = ?",
+        (user_id, msgspec.json.encode(preferences.preferences)),
+    ).fetchone()
+    if row is None:
+        return False
+    connection.execute(
+        "UPDATE preferences SET bundle = ?, embedding = ? WHERE key = ?",
+        (bundle, encode(preferences.embedding), row[0]),
     )
-    return replaced.rowcount > 0
+    seal_preferences(connection, row[0])
+    return True
 
 
 def get_preferences(connection: sqlite3.Connection, user_id: str) -> Preferences | None:
@@ -138,16 +161,22 @@ def preferences_of_other_bundles(
         (bundle_digest, after, limit),
     ).fetchall()
     rows = [connection.execute(f"SELECT {_PREFERENCES} WHERE p.key = ?", key).fetchone() for key in keys]
-    return [_preferences(row) for row in rows], keys[-1][0] if len(keys) == limit else None
+    found: list[UserPreferences] = []
+    for row in rows:
+        try:
+            found.append(_preferences(row))
+        except StoreCorrupt as error:
+            report("preferences", str(error))
+    return found, keys[-1][0] if len(keys) == limit else None
 
 
 def _history(connection: sqlite3.Connection, key: int) -> NDArray[np.int64]:
     """The user's events whose content has a vector: int64 [events, 4] of content key, type code, time_us, and the
     strength of its own type, −1 for none."""
     cursor = connection.execute(
-        """SELECT l.content, l.type, l.time_us, coalesce(o.strength, -1) FROM interactions l
+        f"""SELECT l.content, l.type, l.time_us, coalesce(o.strength, -1) FROM interactions l
         LEFT JOIN own_types o ON o.key = l.own_type
-        WHERE l.user = ? AND EXISTS (SELECT 1 FROM content c WHERE c.key = l.content)""",
+        WHERE l.user = ? AND EXISTS (SELECT 1 FROM content c WHERE c.key = l.content) AND {READABLE}""",
         (key,),
     )
     parts = [np.empty((0, 4), np.int64)]
@@ -161,13 +190,18 @@ def _embeddings(connection: sqlite3.Connection, keys: NDArray[np.int64]) -> Iter
     for start in range(0, len(keys), _VECTORS_AT_ONCE):
         wanted = msgspec.json.encode(keys[start : start + _VECTORS_AT_ONCE].tolist()).decode()
         rows = connection.execute(
-            "SELECT embedding FROM content WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key", (wanted,)
+            """SELECT key, embedding, vector_checksum FROM content
+            WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key""",
+            (wanted,),
         ).fetchall()
-        yield np.stack([decode(blob) for (blob,) in rows])
+        yield np.stack([whole_vector(f"number {row[0]}", *row) for row in rows])
 
 
 def _preferences(row: tuple[Any, ...]) -> UserPreferences:
-    user_id, preferences, embedding, model_version, digest, updated_us = row
+    """Raises StoreCorrupt."""
+    user_id, preferences, embedding, model_version, digest, updated_us, key, bundle, checksum = row
+    if row_checksum(key, bundle, updated_us, preferences, embedding) != checksum:
+        raise damaged(f"what {user_id!r} prefers", "send the preferences again, or delete the user")
     return UserPreferences(
         user_id,
         Preferences(

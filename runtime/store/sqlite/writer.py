@@ -10,11 +10,16 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from runtime.store.errors import StoreBusy, StoreClosed, StoreError
+from runtime.store.sqlite.acknowledged import Acknowledgements
 from runtime.store.sqlite.connection import translate
-from runtime.store.sqlite.scrub import Scrubber, empty_log, request_scrub
+from runtime.store.sqlite.scrub import MORE, Scrubber, empty_log, request_scrub
 from runtime.system.trace import current
 
 T = TypeVar("T")
+
+_STEP_S = 0.01  # of a scrub, while writes wait
+_BLOCKED_S = 0.05  # between looks whether the reader that prevents a scrub has ended
+_CLOSING_S = 1.0  # that a scrub has to end when the store is closed; the next start finishes it
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +36,7 @@ class Writer:
     """Applies writes in the order they came; owns the connection from start to `close`.
 
     max_writes, max_bytes: what may wait or be in progress (`StoreBusy` beyond); a single larger write is let in alone.
+    scrub_wait_s: how long a deletion waits for a reader, such as a backup, that keeps its bytes from being erased.
     commit_writes, commit_bytes: what one transaction takes, so that the first waiter does not wait for a flood.
     """
 
@@ -38,7 +44,9 @@ class Writer:
         self,
         connection: sqlite3.Connection,
         scrubber: Scrubber,
+        acknowledgements: Acknowledgements | None = None,
         *,
+        scrub_wait_s: float = 5.0,
         max_writes: int = 1024,
         max_bytes: int = 8 << 20,
         commit_writes: int = 256,
@@ -50,6 +58,15 @@ class Writer:
         self._commit_bytes = commit_bytes
         self._connection = connection
         self._scrubber = scrubber
+        self._acknowledgements = acknowledgements
+        self._scrub_wait_s = scrub_wait_s
+        # Deletions that are committed and wait for a pass over the file: that which is under way, and the next.
+        self._in_pass: list[_Write[object]] = []
+        self._next_pass: list[_Write[object]] = []
+        self._pass_begun: float | None = None  # None: none is under way
+        self._blocked = False
+        self._unblocked_at = 0.0
+        self._owed = scrubber.is_pending(connection)  # since before the start
         self._queue: deque[_Write[object]] = deque()
         self._held_writes = 0
         self._held_bytes = 0
@@ -103,25 +120,44 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        while batch := self._take():
-            self._commit(batch)
-            with self._wake:
-                self._held_writes -= len(batch)
-                self._held_bytes -= sum(write.bytes for write in batch)
-            for write in batch:
-                _settle(write)
-            del batch, write  # or the last write would be held until the next one
+        while (batch := self._take()) is not None:
+            if batch:
+                self._commit(batch)
+                self._settle([write for write in batch if write not in self._next_pass])
+            del batch  # or the last write would be held until the next one
+            if self._scrub_waits():
+                self._scrub_step()
+        end = time.monotonic() + _CLOSING_S
+        while self._scrub_waits() and time.monotonic() < end:
+            self._scrub_step()
+        self._end_pass(
+            StoreClosed("the rows are deleted; the next start erases their bytes, as the store is shut down")
+        )
         try:
             empty_log(self._connection)
             self._connection.close()
         except sqlite3.Error:  # loses nothing: the next start reads the log
             pass
 
-    def _take(self) -> list[_Write[object]]:
-        """The next transaction's writes, waiting for the first; nothing once closed and drained."""
+    def _settle(self, writes: list[_Write[object]]) -> None:
+        with self._wake:
+            self._held_writes -= len(writes)
+            self._held_bytes -= sum(write.bytes for write in writes)
+        for write in writes:
+            _settle(write)
+
+    def _take(self) -> list[_Write[object]] | None:
+        """The next transaction's writes, waiting for the first unless there is a scrub to go on with; None once closed
+        and drained."""
         with self._wake:
             while not self._queue and not self._closing:
+                if self._scrub_waits():
+                    if self._blocked:
+                        self._wake.wait(_BLOCKED_S)
+                    break
                 self._wake.wait()
+            if not self._queue and self._closing:
+                return None
             batch: list[_Write[object]] = []
             bytes = 0
             while self._queue and len(batch) < self._commit_writes:
@@ -136,12 +172,20 @@ class Writer:
         if not live:
             return
         try:
+            if self._acknowledgements is not None:
+                self._acknowledgements.check_files()
             self._connection.execute("BEGIN IMMEDIATE")
+            before = self._connection.total_changes
             if self._unsettled:
                 request_scrub(self._connection)
             for write in live:
                 self._apply(write)
+            changed = self._connection.total_changes > before
+            if self._acknowledgements is not None and changed:
+                self._acknowledgements.count(self._connection)
             self._connection.execute("COMMIT")
+            if self._acknowledgements is not None and changed:
+                self._acknowledgements.confirm()
             self._unsettled = False
         except BaseException as error:  # every waiter of this transaction gets it; the thread continues
             failure = translate(error, "committing") if isinstance(error, sqlite3.Error) else error
@@ -150,21 +194,41 @@ class Writer:
             self._unsettled = True
             self._roll_back()
             return
-        scrubs = [write for write in live if write.scrub and write.error is None]
-        if scrubs and (problem := self._scrub()) is not None:
-            for write in scrubs:
-                write.error = StoreError(
-                    f"the rows are deleted, but copies may be left in the bytes of the files: {problem}; repeat the "
-                    "request"
-                )
+        self._next_pass += [write for write in live if write.scrub and write.error is None]
 
-    def _scrub(self) -> str | None:
+    def _scrub_waits(self) -> bool:
+        return bool(self._pass_begun is not None or self._next_pass or self._owed)
+
+    def _scrub_step(self) -> None:
+        """Go on with the pass that is under way, or begin one; when it is over, answer those who wait for it."""
         try:
-            return self._scrubber.run(self._connection)
+            if self._pass_begun is None:
+                self._in_pass, self._next_pass, self._owed = self._next_pass, [], False
+                self._pass_begun = time.monotonic()
+                if not self._scrubber.is_pending(self._connection):
+                    return self._end_pass(None)
+                self._scrubber.begin(self._connection)
+            problem = self._scrubber.step(self._connection, _STEP_S)
         except sqlite3.Error as error:
-            return str(translate(error, "scrubbing"))
+            return self._end_pass(_left(str(translate(error, "scrubbing"))))
         except OSError as error:
-            return f"scrubbing failed: {error}"
+            return self._end_pass(_left(f"scrubbing failed: {error}"))
+        if problem is None:
+            return self._end_pass(None)
+        self._blocked = problem != MORE
+        if not self._blocked:
+            self._unblocked_at = time.monotonic()
+        elif time.monotonic() - max(self._pass_begun, self._unblocked_at) > self._scrub_wait_s:
+            return self._end_pass(_left(problem))
+        return None
+
+    def _end_pass(self, error: StoreError | None) -> None:
+        writes, self._in_pass, self._pass_begun, self._blocked = self._in_pass, [], None, False
+        if isinstance(error, StoreClosed):
+            writes, self._next_pass = writes + self._next_pass, []
+        for write in writes:
+            write.error = error
+        self._settle(writes)
 
     def _apply(self, write: _Write[object]) -> None:
         self._connection.execute("SAVEPOINT one_write")
@@ -183,6 +247,12 @@ class Writer:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error:  # the next BEGIN fails with the reason, and tells those who wait for it
             pass
+
+
+def _left(problem: str) -> StoreError:
+    return StoreError(
+        f"the rows are deleted, but copies may be left in the bytes of the files: {problem}; repeat the request"
+    )
 
 
 def _settle(write: _Write[object]) -> None:

@@ -66,6 +66,43 @@ def test_room_is_held_while_an_item_is_made_durable():
         held.put("c", vector(2))
 
 
+def test_what_is_stored_and_not_ranked_keeps_its_room():
+    held = catalog(3)
+    held.keep_room("hidden")
+    held.keep_room("another bundle's")
+    held.put("a", vector(0))
+    with (
+        pytest.raises(CatalogFull, match="1 of 3 are held and 0 are on their way, 2 are stored and not"),
+        held.room_for(["b"]),
+    ):
+        pass
+    with held.room_for(["hidden", "another bundle's"]):
+        held.put("hidden", vector(1))
+        held.put("another bundle's", vector(2))
+    assert (len(held), held.waiting) == (3, 0)
+    held.keep_room("a")
+    assert ("a" in held, held.holds("a"), len(held), held.waiting) == (False, True, 2, 1)
+    assert held.delete("a")
+    assert not held.holds("a")
+    with held.room_for(["b"]):
+        held.put("b", vector(3))
+
+
+def test_no_room_is_kept_beyond_the_capacity_and_none_given_while_some_lack_it():
+    held = catalog(2)
+    for id in "abcd":
+        held.keep_room(id)
+    held.without_room = 2
+    assert held.waiting == 2
+    for _ in range(2):
+        with pytest.raises(CatalogFull), held.room_for(["new"]):
+            pass
+        held.found_room()
+    held.delete("a")
+    with held.room_for(["new"]):
+        held.put("new", vector(0))
+
+
 def test_memory_is_taken_as_rows_are_written():
     held = Catalog(dimensions=384, max_bytes=100 << 20)
     assert held.used_bytes == 0

@@ -177,7 +177,7 @@ def test_an_event_answers_the_ranking_it_names_or_the_last_that_showed_its_conte
             event("not-shown", "bob", content="tent", time_us=later),
         ]
     )
-    found = {one.event_id: one.ranking_id for one in store.log()}
+    found = {one.event_id: one.ranking_id for one in store.log()[0]}
     assert found == {
         "named": "r-1",
         "last": "r-2",

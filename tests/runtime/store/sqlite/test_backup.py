@@ -1,6 +1,7 @@
 """Copies of the database: of one moment, checked, complete or absent, and put back the same way."""
 
 import os
+import random
 import sqlite3
 import threading
 import time
@@ -12,6 +13,7 @@ from runtime.store import SchemaTooNew, StoreCorrupt, StoreError, StoreIOError, 
 from runtime.store.sqlite import migrations
 from runtime.store.sqlite import store as sqlite
 from runtime.store.sqlite.backup import back_up, restore
+from runtime.store.sqlite.backup_seal import take_off
 from runtime.store.sqlite.connection import DATABASE
 
 
@@ -62,7 +64,7 @@ def test_a_copy_made_under_writes_has_everything_acknowledged_before_and_goes_ba
     filled.close()
     assert restore(tmp_path / "copy", tmp_path / "elsewhere", replace=False).rows == copy.rows
     back = BlockingStore(sqlite.SqliteStore(tmp_path / "elsewhere", dimensions=4))
-    assert [entry.event_id for entry in back.log(limit=100_000)] == copied
+    assert [entry.event_id for entry in back.log(limit=100_000)[0]] == copied
     assert back.check() == []
     assert back.add_interactions([event("new"), event("3")]) == ["stored", "duplicate"]
     back.close()
@@ -135,7 +137,7 @@ def test_what_is_not_a_whole_backup_of_ours_is_refused_and_the_database_stays(fi
     before = (data_dir / DATABASE).read_bytes()
     whole = copy.read_bytes()
     for bad, complaint in (
-        (b"PK\x03\x04 not a database" * 100, "not a database"),
+        (b"PK\x03\x04 not a database" * 100, "does not end with its checksum"),
         (whole[: len(whole) // 2], "damaged|malformed"),
         (whole[:8192] + b"\xff" * 4096 + whole[12288:], "damaged|malformed"),
     ):
@@ -150,6 +152,7 @@ def test_what_is_not_a_whole_backup_of_ours_is_refused_and_the_database_stays(fi
     with pytest.raises(StoreIOError, match="there is no backup at"):
         restore(tmp_path / "nothing", data_dir, replace=True)
     copy.write_bytes(whole)
+    take_off(copy)
     newer = sqlite3.connect(copy)
     newer.execute("INSERT INTO migrations (name, applied_us) VALUES ('from_the_future', 0)")
     newer.commit()
@@ -213,3 +216,24 @@ def test_forgetting_a_user_forgets_the_backup_before_a_migration(filled, open_st
     assert b"user-1" in (data_dir / f"{DATABASE}.before-add_note").read_bytes()
     store.delete_user("user-1")
     assert not [path for path in data_dir.iterdir() if b"user-1" in path.read_bytes()]
+
+
+def test_a_backup_with_any_byte_changed_or_missing_is_refused(filled, data_dir, tmp_path):
+    copy = back_up(data_dir / DATABASE, tmp_path / "copy").path
+    whole = copy.read_bytes()
+    rng = random.Random(3)
+    places = [*range(-56, 0, 5), 0, 16, 17, 24, *(rng.randrange(len(whole)) for _ in range(40))]
+    for place in places:
+        bad = bytearray(whole)
+        bad[place] ^= 1 << rng.randrange(8)
+        copy.write_bytes(bad)
+        with pytest.raises(StoreCorrupt, match=r"damaged|no database of this program"):
+            restore(copy, tmp_path / "other", replace=True)
+    for size in (len(whole) - 1, len(whole) - 30, 4096, 100, 1, 0):
+        copy.write_bytes(whole[:size])
+        with pytest.raises(StoreCorrupt):
+            restore(copy, tmp_path / "other", replace=True)
+    assert not (tmp_path / "other" / DATABASE).exists()
+    copy.write_bytes(whole)
+    assert restore(copy, tmp_path / "other", replace=True).rows == filled.counts()
+    assert (tmp_path / "other" / DATABASE).read_bytes() == whole[:-56]

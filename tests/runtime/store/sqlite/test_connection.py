@@ -73,13 +73,26 @@ def test_a_file_that_is_no_database(open_store, data_dir):
         open_store()
 
 
-def test_a_damaged_page_is_named_when_it_is_met(open_store, item, data_dir):
+@pytest.fixture
+def half_damaged(open_store, item, data_dir):
     store = open_store()
     store.put_content([item(f"item-{n}", n, fields=b"x" * 3000) for n in range(50)])
     store.close()
     damaged = bytearray((data_dir / DATABASE).read_bytes())
     damaged[len(damaged) // 2 :] = b"\xff" * (len(damaged) - len(damaged) // 2)
     (data_dir / DATABASE).write_bytes(damaged)
+
+
+def test_a_start_names_damaged_pages_of_a_small_database(open_store, half_damaged):
+    with pytest.raises(StoreCorrupt, match="restore"):
+        open_store()
+
+
+def test_a_damaged_page_that_the_start_did_not_reach_is_named_when_it_is_met(
+    open_store, item, half_damaged, monkeypatch
+):
+    for look in ("check_at_start", "report_damaged_rows"):
+        monkeypatch.setattr(f"runtime.store.sqlite.store.{look}", lambda connection: None)
     store = open_store()
     assert store.check() != []
     with pytest.raises(StoreCorrupt, match="restore the database from a backup"):

@@ -22,7 +22,7 @@ def test_counts_and_states_cost_the_same_for_any_history(store, item, event):
         reader.set_progress_handler(None, 0)
         return steps
 
-    few = instructions(lambda: user_tables.get(reader, "few", 4))
-    assert few == instructions(lambda: user_tables.get(reader, "many", 4))
+    few = instructions(lambda: user_tables.get(reader, "few", 4, 0))
+    assert few == instructions(lambda: user_tables.get(reader, "many", 4, 0))
     assert few < 100
     reader.close()

@@ -32,7 +32,7 @@ def test_what_was_acknowledged_survives_a_kill(open_store, data_dir):
     child.wait(timeout=10)
     child.stderr.close()
     store = open_store()
-    logged = [entry.event_id for entry in store.log(limit=100_000)]
+    logged = [entry.event_id for entry in store.log(limit=100_000)[0]]
     assert len(acknowledged) >= 300
     assert set(acknowledged) <= set(logged)
     assert len(logged) == len(set(logged))

@@ -1,0 +1,60 @@
+"""Copies of model files that nobody else writes: what was verified is what is opened, and stays so.
+
+A model is memory-mapped. Where another program then writes over the file in place (`cp new.ort models/…`), the process
+computes with half of each, or dies of SIGBUS where the file got shorter. So a server opens a copy in its own folder,
+made while it was verified; it is named after the bundle's digest and used again at the next start.
+"""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+_CHUNK_BYTES = 1 << 20
+
+
+def can_be_overwritten(folder: Path) -> bool:
+    """Whether this user could write the files of a bundle, so that a copy is worth its room. Those of the package are
+    replaced by installers, under new names first."""
+    package = Path(__file__).parents[1]
+    resolved = folder.resolve()
+    return not resolved.is_relative_to(package) and os.access(resolved, os.W_OK)
+
+
+def verified_copy(source: Path, sha256: str, to: Path) -> bool:
+    """Make `to` a copy of `source` if it is not there yet; False, and no copy, where its digest is another one.
+
+    Raises OSError where there is no place for it.
+    """
+    if to.exists() and _digest(to) == sha256:
+        return True
+    to.parent.mkdir(parents=True, exist_ok=True)
+    partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
+    digest = hashlib.sha256()
+    try:
+        with source.open("rb") as content, partial.open("wb") as out:
+            while chunk := content.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                out.write(chunk)
+            if digest.hexdigest() != sha256:
+                return False
+            out.flush()
+            os.fsync(out.fileno())
+        partial.chmod(0o400)
+        partial.replace(to)
+    finally:
+        partial.unlink(missing_ok=True)
+    return True
+
+
+def remove_others(folder: Path) -> None:
+    """Remove the copies of other bundles of the same kind. Those that are still open go on being read."""
+    kind = folder.name.rpartition("-")[0]
+    for other in folder.parent.glob(f"{kind}-*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
