@@ -199,7 +199,7 @@ class SqliteStore(Store):
         )
 
     async def rebuild_user(self, user_id: str) -> UserState | None:
-        now_us = self._clock_us()
+        now_us = _now_us()
         return await self._write(
             lambda connection: users.rebuild(
                 connection,
@@ -212,7 +212,7 @@ class SqliteStore(Store):
         )
 
     async def delete_user(self, user_id: str) -> DeletedUser:
-        now_us = self._clock_us()
+        now_us = _now_us()
         return await self._write(
             lambda connection: users.delete(connection, user_id, now_us), bytes=_ROW_BYTES, scrub=True
         )
@@ -257,7 +257,7 @@ class SqliteStore(Store):
         return {id async for some in _in_steps(ids) for id in self._read(content.hidden, some)}
 
     async def get_user(self, user_id: str) -> UserState | None:
-        return self._read(users.get, user_id, self.dimensions, self._clock_us())
+        return self._read(users.get, user_id, self.dimensions, _now_us())
 
     async def newest(self, user_id: str, limit: int) -> UserHistory:
         return self._read(interaction_log.newest, user_id, limit)
@@ -269,7 +269,7 @@ class SqliteStore(Store):
         found: dict[str, popularity.Counts] = {}
         async for some in _in_steps(ids):
             found |= self._read(interaction_log.item_counts, some)
-        latest_us = self._clock_us() + MOST_AHEAD_US
+        latest_us = _now_us() + MOST_AHEAD_US
         return {id: popularity.until(counts, latest_us) for id, counts in found.items()}
 
     async def get_preferences(self, user_id: str) -> Preferences | None:

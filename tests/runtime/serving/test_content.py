@@ -14,6 +14,7 @@ from runtime.serving.content import delete_item, hide_item, new_item, replace_ve
 from runtime.settings import Settings
 from runtime.state import State
 from runtime.store import ContentItem
+from runtime.store.sqlite.store import SqliteStore
 
 ITEMS = 150  # more than the store looks up before other tasks get their turn
 
@@ -23,7 +24,8 @@ def run(bundle_path: Path, tmp_path: Path) -> Callable[[Callable[[State], Awaita
     """Runs a test with the whole of serving, on a database of its own."""
 
     async def within(test: Callable[[State], Awaitable[None]]) -> None:
-        state = await build_state(Settings(models_dir=bundle_path.parent, data_dir=tmp_path / "data", threads=1))
+        settings = Settings(models_dir=bundle_path.parent, data_dir=tmp_path / "data", threads=1)
+        state = await build_state(settings, SqliteStore(settings.data_dir), alone=True)
         try:
             await test(state)
         finally:
