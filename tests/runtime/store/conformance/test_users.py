@@ -184,10 +184,11 @@ def test_own_types_weigh_what_they_were_recorded_with(store, item, event):
     np.testing.assert_allclose(unit_vector(store.rebuild_user("ann").sums), expected, atol=1e-6)
     assert [(one.strength, one.type_name, one.type) for one in store.history("ann")] == [
         (0, "closed", "skip"), (2, "liked", "save"), (1, "view", "view"), (10, "bought", "share")]  # fmt: skip
-    assert [one.own_type for one in store.log()] == [one.own_type for one in sent]
-    assert [one.event_id for one in store.log(user_id="bob")] == ["5"]
-    assert [one.event_id for one in store.log(user_id="ann", after=store.log()[1].sequence, limit=1)] == ["3"]
-    assert store.log(user_id="nobody") == []
+    assert [one.own_type for one in store.log()[0]] == [one.own_type for one in sent]
+    assert [one.event_id for one in store.log(user_id="bob")[0]] == ["5"]
+    after = store.log()[0][1].sequence
+    assert [one.event_id for one in store.log(user_id="ann", after=after, limit=1)[0]] == ["3"]
+    assert store.log(user_id="nobody")[0] == []
     assert store.get_content("barn").popularity == 14
     assert store.delete_interaction("1")
     assert store.get_content("barn").popularity == 4

@@ -145,10 +145,10 @@ def test_the_log_shows_events_in_an_order_that_no_later_commit_disturbs(database
         await transaction.start()
         await slow.execute("SELECT pg_current_xact_id()")  # began before, ends after
         await other.add_interactions([event("later")])
-        during = await store.log()
+        during, _ = await store.log()
         counted = (await store.get_user("ann")).interaction_count
         await transaction.rollback()
-        after = await store.log()
+        after, _ = await store.log()
         await slow.close()
         await closed([store, other])
         return during, counted, [entry.event_id for entry in after]

@@ -73,7 +73,7 @@ def test_sequences_rise_after_a_restore_into_another_server(database, item, even
         await store.close()
         store = await open_store(database, dimensions=4)
         await store.add_interactions([event("2")])
-        found = await store.log()
+        found, _ = await store.log()
         await store.close()
         return highest, found
 

@@ -114,7 +114,7 @@ def test_what_was_acknowledged_between_cuts_is_there_once(database, proxy, item,
             await until_back(store)
         stopping = True
         await asyncio.gather(*clients)
-        stored = [entry.event_id for entry in await store.log(limit=100_000)]
+        stored = [entry.event_id for entry in (await store.log(limit=100_000))[0]]
         problems = await store.check()
         await store.close()
         return acknowledged, stored, problems

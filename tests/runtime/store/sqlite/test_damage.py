@@ -43,7 +43,6 @@ def everything(store):
     found["log"] = read(lambda: store.log(limit=500)[0])
     found["vectors"] = read(lambda: [(list(v.ids), v.embeddings.tolist()) for v in store.vectors("bundle-1", rows=100)])
     found["counts"] = read(store.counts)
-    found["popular"] = read(store.popular, 50)
     return {name: plain(value) for name, value in found.items()}
 
 
