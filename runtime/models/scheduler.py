@@ -8,7 +8,9 @@ TOKEN_BYTES = 16  # of a waiting text, by token: its ids, and what a job is besi
 
 # Until the first run is measured: about that of one core.
 _SECONDS_PER_TOKEN = 1e-4
+_ASSUMED_TOKENS = 4096
 _MEASURED_RUNS = 64  # the mean of about so many runs
+_SUSPENDED = 8  # times the usual pace: a run that took longer was suspended with the machine, and counts as this long
 
 
 class QueueFull(Exception):
@@ -55,12 +57,14 @@ class Scheduler:
         self._sequence = itertools.count()
         self._dropped = 0
         self._workers = workers
-        self._measured = 0.0, 0.0  # tokens, seconds; older runs count less and less
+        # Tokens and seconds; older runs count less and less. Before the first ones, so that a few short texts, whose
+        # time is hardly that of their tokens, say little.
+        self._measured = float(_ASSUMED_TOKENS), _ASSUMED_TOKENS * _SECONDS_PER_TOKEN
 
     def seconds_for(self, tokens: int) -> float:
         """How long the workers take for so many tokens, by the runs of late."""
         measured, seconds = self._measured
-        return tokens * (seconds / measured if measured else _SECONDS_PER_TOKEN) / self._workers
+        return tokens * seconds / measured / self._workers
 
     def add(self, jobs: list[Job]) -> None:
         """Accept all of `jobs` or none. Bulk work has half of the limit, however much else waits; other work has what
@@ -118,6 +122,7 @@ class Scheduler:
         job.state = "done"
         self.running -= job.tokens
         if seconds is not None:
+            seconds = min(seconds, _SUSPENDED * self.seconds_for(job.tokens) * self._workers)
             kept = 1 - 1 / _MEASURED_RUNS
             self._measured = self._measured[0] * kept + job.tokens, self._measured[1] * kept + seconds
 

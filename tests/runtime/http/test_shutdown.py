@@ -11,6 +11,8 @@ import time
 import httpx
 import pytest
 
+from tests.raw_http import until
+
 LONG = "a long walk through the garden " * 60
 
 
@@ -41,8 +43,7 @@ class Writers:
                 n += 1
 
     def until(self, count):
-        while len(self.acknowledged) < count:
-            time.sleep(0.005)
+        until(lambda: len(self.acknowledged) >= count)
 
     def join(self):
         for thread in self._threads:
@@ -51,7 +52,9 @@ class Writers:
 
 def replayed(server, ids):
     """The outcomes of sending these events once more."""
-    events = [{"user_id": "again", "content_id": "barn", "type": "view", "event_id": id} for id in ids]
+    events = [
+        {"user_id": f"u{id.partition('-')[0]}", "content_id": "barn", "type": "view", "event_id": id} for id in ids
+    ]
     return {result["status"] for result in server.client.post("/interactions", json=events).json()["results"]}
 
 
@@ -109,23 +112,23 @@ def test_a_stop_while_starting_exits_with_0(bundle_path, tmp_path):
 
 
 def test_a_server_that_was_suspended_goes_on_and_keeps_its_deadlines(start_server):
-    server = start_server(threads=1, cache_bytes=0, request_timeout_s=1, batch_timeout_s=1)
+    deadline_s = 5
+    server = start_server(threads=1, cache_bytes=0, request_timeout_s=1, batch_timeout_s=deadline_s)
     assert server.client.put("/content/barn", json={"text": "a barn"}).status_code == 200
     answers = []
 
     def ask(n):
         with httpx.Client(base_url=server.url, timeout=60) as client:
-            answers.append(client.post("/embed/batch", json={"items": [{"text": f"{n} {LONG}"}] * 60}))
+            answers.append(client.post("/embed/batch", json={"items": [{"text": f"{n} {LONG}"}] * 20}))
 
     waiting = [threading.Thread(target=ask, args=(n,)) for n in range(3)]
     writers = Writers(server.url)
     writers.until(20)
     for thread in waiting:
         thread.start()
-    while 'table="content"} 1' in (found := server.client.get("/metrics").text) and "vows_queue_tokens 0" in found:
-        pass
+    until(lambda: "vows_queue_tokens 0\n" not in server.client.get("/metrics").text)
     server.process.send_signal(signal.SIGSTOP)
-    time.sleep(1.5)
+    time.sleep(deadline_s + 0.5)
     assert server.process.poll() is None
     server.process.send_signal(signal.SIGCONT)
     for thread in waiting:
