@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import zip_longest
 
+from examples.wedding import experiment
 from examples.wedding.client import BATCH_ITEMS, Client, ServerError, own_server
 from examples.wedding.journeys import Item, Journey, in_style, load_catalogue, load_journeys, mean_place
 
@@ -118,9 +119,13 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m examples
         help="address of the server (default: %(default)s, from VOWS_HOST and VOWS_PORT)",
     )
     parser.add_argument("--key", default="", help="API key, where the server asks for one")
+    parser.add_argument("--no-experiments", action="store_true", help="leave out the experiments, which take a minute")
     options = parser.parse_args(arguments)
     try:
-        _run(Client(options.url, options.key), options.url)
+        client = Client(options.url, options.key)
+        catalogue = _run(client, options.url)
+        if not options.no_experiments:
+            _experiment(client, catalogue, options.url)
         sys.stdout.flush()
     except ServerError as error:
         print(f"demo: {error}", file=sys.stderr)
@@ -130,7 +135,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m examples
     return 0
 
 
-def _run(client: Client, url: str) -> None:
+def _run(client: Client, url: str) -> list[Item]:
     catalogue, journeys = load_catalogue(), load_journeys()
     client.check_ready()
     outcomes = load(client, catalogue, _progress_line(f"Loading {len(catalogue)} items into {url}"))
@@ -146,6 +151,13 @@ def _run(client: Client, url: str) -> None:
     )
     for journey in journeys:
         print(f"\n{'─' * min(width, 112)}\n{story(journey, stages[journey.user_id], catalogue, width)}")
+    return catalogue
+
+
+def _experiment(client: Client, catalogue: list[Item], url: str) -> None:
+    print(f"\nExperiments with simulated couples, decided by the server; see {url}/page/experiments.html")
+    for finished in experiment.run(client, catalogue):
+        print(f"  {finished}")
 
 
 def _progress_line(what: str) -> Callable[[int], None]:

@@ -125,6 +125,8 @@ async def put_experiment(state: State, request: Request, body: Definition) -> Ex
     """Create or change an experiment, and run it. Another set of arms, weights, metric, window, alpha or exploration
     begins a new period, and periods are never mixed; another coverage or minimal lift does not."""
     name = path_id(request)
+    if any(arm.model == "sequence" for arm in body.arms):
+        state.sequence.require()
     await state.experiments.define(name, body)
     return await _result(state, name)
 

@@ -178,6 +178,8 @@ class ExperimentServing:
                         trimmed = time.monotonic()
                 except StoreError as error:
                     log.error("experiments: %s", error)
+                except Exception:
+                    log.exception("this is a bug: outcomes were not counted; it is tried again")
                 await asyncio.sleep(TICK_S)
         finally:
             deciding.cancel()

@@ -39,27 +39,45 @@ async def rank_shown(
     resources: Resources, query: Query, candidates: Sequence[Candidate], *, top: int | None, explained: bool
 ) -> tuple[Ranking, ShownIn | None]:
     """As `rank`, where auto is the model in force for the user. Within an experiment the ranking is recorded before it
-    is returned. Raises as `rank`, and StoreError."""
-    assigned = None
-    if query.model == "auto" and query.user_id is not None and query.at_us is None:
-        assigned = resources.experiments.assign(query.user_id)
-        query = replace(query, model=resources.experiments.promoted or "auto")
-    if assigned is None or query.user_id is None:
+    is returned. Raises as `rank`, and StoreError.
+
+    Where the model in force has been uninstalled, the default ranks: in no experiment, and as a failure of its arm.
+    """
+    experiments = resources.experiments
+    if query.model != "auto" or query.user_id is None or query.at_us is not None:
         return await rank(resources, query, candidates, top=top, explained=explained), None
+    assigned = experiments.assign(query.user_id)
+    try:
+        if assigned is not None:
+            return await _rank_within(resources, assigned, query, candidates, top=top, explained=explained)
+        in_force = replace(query, model=experiments.promoted or "auto")
+        return await rank(resources, in_force, candidates, top=top, explained=explained), None
+    except NotInstalled:
+        return await rank(resources, query, candidates, top=top, explained=explained), None
+
+
+async def _rank_within(
+    resources: Resources,
+    assigned: Assigned,
+    query: Query,
+    candidates: Sequence[Candidate],
+    *,
+    top: int | None,
+    explained: bool,
+) -> tuple[Ranking, ShownIn]:
+    user_id = query.user_id
+    assert user_id is not None
     explore = _explored(assigned)
     started = time.monotonic()
     wanted = top if top is None or explore is None else max(top, explore.top)
-    ranking = await _counted(
-        resources,
-        assigned,
-        rank(resources, replace(query, model=assigned.arm.model), candidates, top=wanted, explained=explained),
-    )
+    query = replace(query, model=assigned.arm.model)
+    ranking = await _counted(resources, assigned, rank(resources, query, candidates, top=wanted, explained=explained))
     ids = [one if isinstance(one, str) else one.id for one in candidates]
     drawn = _draw(explore, assigned, [ranking.scores[n] or 0.0 for n in ranking.order])
     if drawn is not None:
         ranking = _reordered(ranking, drawn.order[:top].tolist())
     shown = list(zip((ids[n] for n in ranking.order), _propensities(drawn, len(ranking.order)), strict=True))
-    return ranking, await _expose(resources, assigned, query.user_id, shown, ranking.model_version, started)
+    return ranking, await _expose(resources, assigned, user_id, shown, ranking.model_version, started)
 
 
 async def recommend_shown(

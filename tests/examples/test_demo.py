@@ -125,7 +125,7 @@ def test_an_event_sent_again_changes_nothing(shared_client: Client, stages: dict
 def test_the_program_shows_the_same_picture_twice(shared_server_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     pictures = []
     for _ in range(2):
-        assert main(["--url", shared_server_url]) == 0
+        assert main(["--url", shared_server_url, "--no-experiments"]) == 0
         pictures.append(capsys.readouterr().out.split("\n", 1)[1])  # the first line counts created and unchanged items
     assert pictures[0] == pictures[1]
     for journey in JOURNEYS.values():

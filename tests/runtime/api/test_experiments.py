@@ -200,6 +200,14 @@ def test_a_definition_that_contradicts_itself_is_refused(client, change, field):
     assert response.json()["error"]["field"] == field
 
 
+def test_an_arm_of_a_model_that_is_not_installed_is_refused(start_server, bundle_path, tmp_path):
+    (tmp_path / "minilm").symlink_to(bundle_path)
+    server = start_server(models_dir=tmp_path)
+    body = {"arms": [TWO_ARMS[0], {"name": "treatment", "model": "sequence"}]}
+    response = server.client.put("/experiments/sequence", json=body)
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "no_sequence_model")
+
+
 def test_what_is_not_there_is_404(client):
     for method, path in [("GET", ""), ("POST", "/stop"), ("POST", "/promote"), ("POST", "/rollback")]:
         response = client.request(method, f"/experiments/nothing{path}")
