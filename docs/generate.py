@@ -5,7 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from runtime.api.pages import OPENAPI_FILE
+from docs.example_answers import write_answers
+from runtime.api.pages import ANSWERS_FILE, OPENAPI_FILE
 from runtime.app import ENDPOINTS
 from runtime.http.openapi import openapi_document
 from runtime.settings import settings_table
@@ -18,7 +19,8 @@ def main() -> None:
     OPENAPI_FILE.write_bytes(msgspec.json.format(document, indent=1) + b"\n")
     about = re.split(r"^\|", SETTINGS_FILE.read_text(encoding="utf-8"), maxsplit=1, flags=re.MULTILINE)[0]
     SETTINGS_FILE.write_text(about + settings_table(), encoding="utf-8")
-    print(f"wrote {OPENAPI_FILE} and {SETTINGS_FILE}")
+    write_answers(ANSWERS_FILE, msgspec.json.decode(document))
+    print(f"wrote {OPENAPI_FILE}, {ANSWERS_FILE} and {SETTINGS_FILE}")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ ALLOWED = {
 }
 TEXT = {".py", ".md", ".toml", ".txt", ".c", ".sh", ".js", ".css", ".html", ".json", ".ipynb", ".svg", ".yml", ""}
 DATA = re.compile(
-    r"requirements.*\.lock|runtime/bundles/.*|.*\.jsonl|.*/texts/.*|examples/wedding/.*\.json|training/results\.json"
+    r"requirements.*\.lock|runtime/bundles/.*|.*\.jsonl|.*/texts/.*|runtime/page/.*\.json|training/results\.json"
 )
 UNCLEAR_MODULES = {"util", "utils", "helper", "helpers", "common", "misc", "stuff", "lib", "shared"}
 

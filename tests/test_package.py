@@ -81,7 +81,7 @@ def test_the_wheel_holds_what_is_needed_and_nothing_made_here(wheel: Path) -> No
     names = set(zipfile.ZipFile(wheel).namelist())
     tracked = subprocess.run(["git", "ls-files", "runtime"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert set(tracked.stdout.split()) - names == set()
-    assert {"export/texts/held_out.txt", "examples/wedding/catalogue.json"} <= names
+    assert {"export/texts/held_out.txt", "runtime/page/wedding-catalogue.json"} <= names
     assert "runtime/bundles/minilm/model.u8.ort" not in names
     assert not any(name.startswith(("bench/", "tests/")) for name in names)
 

@@ -1,4 +1,4 @@
-"""The catalogue and the couples' journeys, as they lie in this folder."""
+"""The catalogue and the couples' journeys: the sample that the server's page loads."""
 
 import json
 from dataclasses import dataclass
@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parent
+import runtime
 
-Item = dict[str, Any]  # one element of catalogue.json: the body of PUT /content/{id}, with its id
+FOLDER = Path(runtime.__file__).parent / "page"
+
+Item = dict[str, Any]  # one element of the catalogue: the body of PUT /content/{id}, with its id
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,13 @@ class Journey:
         return [item["id"] for item in catalogue if item["id"] not in met]
 
 
-def load_catalogue(path: Path = FOLDER / "catalogue.json") -> list[Item]:
+def load_catalogue(path: Path = FOLDER / "wedding-catalogue.json") -> list[Item]:
     """The items of the catalogue, in file order."""
     items: list[Item] = json.loads(path.read_text(encoding="utf-8"))
     return items
 
 
-def load_journeys(path: Path = FOLDER / "journeys.json") -> list[Journey]:
+def load_journeys(path: Path = FOLDER / "wedding-journeys.json") -> list[Journey]:
     """The couples, in file order."""
     return [_journey(raw) for raw in json.loads(path.read_text(encoding="utf-8"))]
 

@@ -1,9 +1,7 @@
 """Pages for people, the same on every server: the one to try it on, and the documentation. Nothing of them is fetched
 from elsewhere, and a browser that shows them may fetch nothing from elsewhere."""
 
-from base64 import b64encode
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from runtime.http.docs_page import STYLE, docs_page
+from runtime.http.docs_page import docs_page
 from runtime.http.endpoint import Endpoint
 from runtime.http.errors import not_found
 from runtime.http.ids import path_id
@@ -22,38 +20,41 @@ from runtime.state import State
 
 FOLDER = Path(__file__).parents[1] / "page"
 OPENAPI_FILE = Path(__file__).with_name("openapi.json")
-KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+ANSWERS_FILE = Path(__file__).with_name("example_answers.json")  # see docs/example_answers.py
+KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".json": JSON}
 
-_COMMON = {
+# Ids that work in the examples of the documentation, by the first part of the path.
+EXAMPLE_IDS = {
+    "content": "hollow-oak-barn",
+    "user": "ada",
+    "interactions": "e-1",
+    "experiments": "first-trial",
+    "page": "page.css",
+}
+
+_HEADERS = {
     "cache-control": "no-cache",
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "cross-origin-opener-policy": "same-origin",
 }
-_POLICY = "default-src 'none'; {}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_PAGE = _COMMON | {
-    "content-security-policy": _POLICY.format("script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'")
-}
-_DOCS = _COMMON | {
-    "content-security-policy": _POLICY.format(
-        f"style-src 'sha256-{b64encode(sha256(STYLE.encode()).digest()).decode()}'"
-    )
-}
 
 
 @cache
-def _files() -> dict[str, tuple[bytes, str]]:
-    """Bytes and media type of the page's files, 60 KB in all, held once one of them was asked for."""
-    return {path.name: (path.read_bytes(), KINDS[path.suffix]) for path in FOLDER.iterdir() if path.suffix in KINDS}
+def _files() -> dict[str, Path]:
+    """The files of the pages by name: nothing else is served."""
+    return {path.name: path for path in FOLDER.iterdir() if path.suffix in KINDS}
 
 
 async def get_page(state: State, request: Request) -> Response:
-    """Embed a text, browse the catalogue, and see how a click changes a ranking."""
+    """Search and browse the catalogue, and see how a click changes a ranking."""
     return _response("index.html")
 
 
 async def get_page_file(state: State, request: Request) -> Response:
-    """Scripts and styles of the page at `/`."""
+    """The other pages, scripts, styles and sample data."""
     return _response(path_id(request))
 
 
@@ -63,7 +64,14 @@ async def get_openapi(state: State, request: Request) -> Response | dict[str, An
 
 
 async def get_docs(state: State, request: Request) -> HTMLResponse:
-    return HTMLResponse(docs_page(_decoded(_document(state))), headers=_DOCS)
+    """Every operation with its fields, an example answer, and a form that sends it to this server."""
+    page = docs_page(
+        _decoded(_document(state)),
+        base=str(request.base_url).rstrip("/"),
+        ids=EXAMPLE_IDS,
+        answers=msgspec.json.decode(ANSWERS_FILE.read_bytes()),
+    )
+    return HTMLResponse(page, headers=_HEADERS)
 
 
 def _document(state: State) -> bytes | dict[str, Any]:
@@ -87,10 +95,11 @@ def _decoded(document: bytes | dict[str, Any]) -> dict[str, Any]:
 
 
 def _response(name: str) -> Response:
-    found = _files().get(name)
-    if found is None:
+    """Read when it is asked for: a page of the system's cache costs this process nothing."""
+    path = _files().get(name)
+    if path is None:
         raise not_found("page", name)
-    return Response(found[0], headers=_PAGE, media_type=found[1])
+    return Response(path.read_bytes(), headers=_HEADERS, media_type=KINDS[path.suffix])
 
 
 ENDPOINTS: list[Endpoint[State]] = [

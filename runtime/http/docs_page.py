@@ -1,109 +1,211 @@
-"""The documentation page: one HTML document from the OpenAPI one, without scripts, fonts or anything to fetch."""
+"""The documentation page: one HTML document from the OpenAPI one. Its style and the script that sends its forms are files
+of the server's other pages; everything can be read without the script."""
 
 import json
 import re
+from collections.abc import Mapping
 from html import escape
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
-STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
-h1{margin-bottom:0}h2{margin-top:2.5rem;padding-top:.6rem;border-top:1px solid #ddd;font-size:1.1rem}
-code,pre{font:13px/1.45 ui-monospace,monospace}pre{background:#f6f6f4;padding:.8rem;border-radius:6px;
-white-space:pre-wrap;overflow-wrap:anywhere}
-table{border-collapse:collapse;width:100%;font-size:.9rem}td,th{text-align:left;padding:.25rem .6rem;
-border-bottom:1px solid #eee;vertical-align:top}.m{display:inline-block;min-width:5rem;font-weight:700;color:#7a3b69}
-nav a{display:block;text-decoration:none;color:inherit;padding:.1rem 0}nav a:hover{text-decoration:underline}
-.q{color:#666}h3{font-size:.9rem;margin:1rem 0 .2rem;color:#555}
-@media(prefers-color-scheme:dark){body{background:#1b1b1d;color:#ddd}pre{background:#28282b}
-h2{border-color:#444}td,th{border-color:#333}.m{color:#d79ac6}.q,h3{color:#999}}
+_LIMITS = {
+    "minItems": "at least",
+    "maxItems": "at most",
+    "maxLength": "up to",
+    "minimum": "≥",
+    "exclusiveMinimum": ">",
+    "maximum": "≤",
+}
+_INTRODUCTION = """
+<p>{about} Version {version}; the same as a document: <a href="openapi.json">openapi.json</a>. Examples are for
+<code class="base">{base}</code>; each can be sent from here.</p>
+<form id="key"><label for="key-text">API key, where the server asks for one; it stays in this tab</label>
+<input id="key-text" type="password" autocomplete="off"></form>
 """
 
 
-def docs_page(document: dict[str, Any]) -> str:
-    """HTML for an OpenAPI document as `openapi_document` makes it."""
-    operations = [
-        (method, path, operation) for path, item in document["paths"].items() for method, operation in item.items()
-    ]
-    nav = "".join(
-        f'<a href="#{escape(o["operationId"])}"><span class="m">{m.upper()}</span><code>{escape(p)}</code> '
-        f'<span class="q">{escape(o["summary"])}</span></a>'
-        for m, p, o in operations
-    )
+def docs_page(document: dict[str, Any], *, base: str, ids: Mapping[str, str], answers: Mapping[str, Any]) -> str:
+    """HTML for an OpenAPI document as `openapi_document` makes it.
+
+    `base`: the address of this server, as the reader reached it. `ids`: an example of the id in a path, by the path's
+    first part. `answers`: an example of a successful answer, by operation.
+    """
+    groups: dict[str, list[tuple[str, str, dict[str, Any]]]] = {}
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            tag = operation.get("tags", [_first_part(path) or "pages"])[0]
+            groups.setdefault(tag, []).append((method, path, operation))
     info, schemas = document["info"], document["components"]["schemas"]
-    body = "".join(_section(method, path, operation, schemas) for method, path, operation in operations)
-    types = "".join(f'<h2 id="{escape(n)}">{escape(n)}</h2>{_fields(s)}' for n, s in sorted(schemas.items()))
+    nav = "".join(
+        f"<h3>{escape(tag)}</h3>" + "".join(_link(method, path, operation) for method, path, operation in operations)
+        for tag, operations in groups.items()
+    )
+    writer = _Writer(base, ids, answers, schemas)
+    body = "".join(
+        f'<h2 id="tag-{escape(tag)}">{escape(tag)}</h2>' + "".join(writer.section(*operation) for operation in group)
+        for tag, group in groups.items()
+    )
+    types = "".join(
+        f'<section id="{escape(name)}"><h3>{escape(name)}</h3>{_fields(schema)}</section>'
+        for name, schema in sorted(schemas.items())
+    )
+    about = _INTRODUCTION.format(
+        about=escape(info["description"]), version=escape(info["version"]), base=escape(base)
+    )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(info['title'])}</title><style>{STYLE}</style>"
-        f"<h1>{escape(info['title'])}</h1><p>{escape(info['description'])} "
-        f'Version {escape(info["version"])}; the same as a document: <a href="/openapi.json">openapi.json</a>.</p>'
-        f"<nav>{nav}</nav>{body}<h1>Types</h1>{types}</html>"
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(info['title'])}: API</title>"
+        '<link rel="icon" href="page/icon.svg" type="image/svg+xml"><link rel="stylesheet" href="page/docs.css">'
+        '<script type="module" src="page/docs.js"></script>'
+        f'<header><a href=".">{escape(info["title"])}</a></header>'
+        f'<nav aria-label="Operations">{nav}</nav><main><h1>API</h1>{about}{body}<h2>Types</h2>{types}</main></html>'
     )
 
 
-def _section(method: str, path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> str:
-    parts = [
-        f'<h2 id="{escape(operation["operationId"])}"><span class="m">{method.upper()}</span>'
-        f"<code>{escape(path)}</code></h2><p>{escape(operation['summary'])}. "
-        f"{_prose(operation.get('description', ''))}</p>"
-    ]
-    if operation["x-needs"] in ("read", "write"):
-        parts.append(f'<p class="q">Where the server has keys: the scope <code>{operation["x-needs"]}</code>.</p>')
-    queries = [p for p in operation.get("parameters", ()) if p["in"] == "query"]
-    if queries:
-        rows = "".join(f"<tr><td><code>{escape(p['name'])}</code><td>{_type(p['schema'])}" for p in queries)
-        parts.append(f"<h3>Query</h3><table>{rows}</table>")
-    content = operation.get("requestBody", {}).get("content", {})
-    if content:
-        body = next(iter(content.values()))
-        parts.append(f"<h3>Body: {escape(', '.join(content))}</h3>{_expanded(body['schema'], schemas)}")
-    query = {p["name"]: p["example"] for p in queries if "example" in p}
-    address = f"{path}?{urlencode(query, doseq=True)}" if query else path
-    parts.append(f"<pre>{escape(_curl(method, address, content))}</pre>")
-    errors, shape = [], ""
-    for status, answer in operation["responses"].items():
-        if int(status) >= 400:
-            errors.append(f'<span title="{escape(answer["description"])}">{status}</span>')
-            shape = _type(answer["content"]["application/json"]["schema"])
-            continue
-        media = next(iter(answer.get("content", {}).values()), None)
-        shown = _expanded(media["schema"], schemas) if media else ""
-        parts.append(f"<h3>Answer: {status} {escape(answer['description'])}</h3>{shown}")
-    if errors:
-        parts.append(f'<p class="q">Errors: {", ".join(errors)}, as {shape}.</p>')
-    return "".join(parts)
+def _first_part(path: str) -> str:
+    return path.split("/")[1]
 
 
-def _curl(method: str, path: str, content: dict[str, Any]) -> str:
-    """A command that works, in as many lines as it needs."""
-    verb = f"-X {method.upper()} " if method not in ("get", "post") else ""
-    example = next((media["example"] for media in content.values() if "example" in media), None)
-    address = f"localhost:8080{path}"
-    line = f"curl {verb}{address}" if "?" not in path else f"curl {verb}'{address}'"
-    if example is None:
-        return line
-    data = json.dumps(example, ensure_ascii=False).replace("'", "'\\''")
-    return f"{line} \\\n  -H 'Content-Type: {next(iter(content))}' \\\n  -d '{data}'"
+def _link(method: str, path: str, operation: dict[str, Any]) -> str:
+    return (
+        f'<a href="#{escape(operation["operationId"])}" title="{escape(operation["summary"])}">'
+        f'<span class="m">{method.upper()}</span> <code>{escape(path)}</code></a>'
+    )
 
 
-def _expanded(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
-    """The fields of the struct that `schema` names, or the schema in words."""
-    if "$ref" in schema:
-        return _fields(schemas[schema["$ref"].rpartition("/")[2]])
-    return _type(schema)
+class _Writer:
+    """Writes operations, with examples for this server."""
+
+    def __init__(
+        self, base: str, ids: Mapping[str, str], answers: Mapping[str, Any], schemas: dict[str, dict[str, Any]]
+    ) -> None:
+        self._base, self._ids, self._answers, self._schemas = base, ids, answers, schemas
+
+    def section(self, method: str, path: str, operation: dict[str, Any]) -> str:
+        name = operation["operationId"]
+        parts = [
+            f'<section id="{escape(name)}"><h3><span class="m">{method.upper()}</span> <code>{escape(path)}</code></h3>'
+            f"<p>{escape(operation['summary'])}. {_prose(operation.get('description', ''))}</p>"
+        ]
+        if operation["x-needs"] not in ("open", "health"):
+            parts.append(f'<p class="q">Where the server has keys: the scope <code>{operation["x-needs"]}</code>.</p>')
+        queries = [one for one in operation.get("parameters", ()) if one["in"] == "query"]
+        if queries:
+            rows = "".join(_row(one["name"], one["schema"], one.get("required", False)) for one in queries)
+            parts.append(f"<h4>Query</h4>{_table(rows)}")
+        content = operation.get("requestBody", {}).get("content", {})
+        if content:
+            body = next(iter(content.values()))
+            parts.append(f"<h4>Body: {escape(', '.join(content))}</h4>{self._expanded(body['schema'])}")
+        address = path.replace("{id}", quote(self._id(path), safe=""))
+        query = {one["name"]: one["example"] for one in queries if "example" in one}
+        if query:
+            address += f"?{urlencode(query, doseq=True)}"
+        parts.append(f'<h4>Example</h4><pre tabindex="0">{self._curl(method, address, content)}</pre>')
+        parts.append(self._form(method, path, queries, content))
+        parts += self._responses(operation)
+        return "".join(parts) + "</section>"
+
+    def _id(self, path: str) -> str:
+        return self._ids.get(_first_part(path), "id")
+
+    def _curl(self, method: str, address: str, content: dict[str, Any]) -> str:
+        """A command that works, as HTML, in as many lines as it needs."""
+        verb = f"-X {method.upper()} " if method not in ("get", "post") else ""
+        mark = "'" if "?" in address else ""
+        line = f'curl {verb}{mark}<span class="base">{escape(self._base)}</span>{escape(address)}{mark}'
+        example = _example(content)
+        if example is None:
+            return line
+        data = json.dumps(example, ensure_ascii=False).replace("'", "'\\''")
+        return f"{line} \\\n  -H 'Content-Type: {next(iter(content))}' \\\n  -d '{escape(data)}'"
+
+    def _form(self, method: str, path: str, queries: list[dict[str, Any]], content: dict[str, Any]) -> str:
+        """Sends the request to this server: see page/docs.js."""
+        fields = []
+        if "{id}" in path:
+            fields.append(f'<label>id <input name="id" value="{escape(self._id(path))}" required></label>')
+        for one in queries:
+            value = one.get("example", "")
+            many = _many(one["schema"])
+            text = ",".join(value) if isinstance(value, list) else _plain(value)
+            about = "several between commas" if many else _plain(one["schema"].get("default") or "")
+            fields.append(
+                f"<label>{escape(one['name'])} <input name='{escape(one['name'])}' data-query='{'many' if many else 'one'}'"
+                f' value="{escape(text)}" placeholder="{escape(about)}"></label>'
+            )
+        media = next(iter(content), "")
+        if content:
+            body = json.dumps(_example(content) or {}, ensure_ascii=False, indent=1)
+            fields.append(f'<label class="body">body <textarea name="body" rows="6">{escape(body)}</textarea></label>')
+        return (
+            f'<details class="send"><summary>Send it to this server</summary><form data-method="{method.upper()}" '
+            f'data-path="{escape(path)}" data-media="{escape(media)}">{"".join(fields)}<button>Send</button></form>'
+            '<pre class="sent" tabindex="0" aria-live="polite" hidden></pre></details>'
+        )
+
+    def _responses(self, operation: dict[str, Any]) -> list[str]:
+        parts, errors, shape = [], [], ""
+        for status, answer in operation["responses"].items():
+            media = next(iter(answer.get("content", {}).values()), None)
+            if int(status) >= 400:
+                errors.append(f'<span title="{escape(answer["description"])}">{status}</span>')
+                shape = _type(media["schema"]) if media else shape
+                continue
+            shown = self._expanded(media["schema"]) if media else ""
+            parts.append(f"<h4>Answer: {status} {escape(answer['description'])}</h4>{shown}")
+            example = self._answers.get(operation["operationId"])
+            if example is not None:
+                text = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False, indent=1)
+                parts.append(
+                    '<details class="answer"><summary>Example, vectors and lists shortened</summary>'
+                    f'<pre tabindex="0">{escape(text)}</pre></details>'
+                )
+        if errors:
+            parts.append(f'<p class="q">Errors: {", ".join(errors)}{", as " + shape if shape else ""}.</p>')
+        return parts
+
+    def _expanded(self, schema: dict[str, Any]) -> str:
+        """The fields of the struct that `schema` names, or the schema in words."""
+        if "$ref" in schema:
+            return _fields(self._schemas[schema["$ref"].rpartition("/")[2]])
+        return f"<p>{_type(schema)}</p>"
+
+
+def _example(content: dict[str, Any]) -> Any:
+    return next((media["example"] for media in content.values() if "example" in media), None)
+
+
+def _many(schema: dict[str, Any]) -> bool:
+    return schema.get("type") == "array" or any(one.get("type") == "array" for one in schema.get("anyOf", ()))
 
 
 def _fields(schema: dict[str, Any]) -> str:
     about = f"<p>{_prose(schema['description'])}</p>" if "description" in schema else ""
     if "properties" not in schema:
-        return about + _type(schema)
+        return f"{about}<p>{_type(schema)}</p>"
     required = set(schema.get("required", ()))
-    rows = "".join(
-        f"<tr><td><code>{escape(name)}</code><td>{_type(kind)}<td>{'required' if name in required else ''}"
-        for name, kind in schema["properties"].items()
-    )
-    return f"{about}<table>{rows}</table>"
+    return about + _table("".join(_row(name, kind, name in required) for name, kind in schema["properties"].items()))
+
+
+def _table(rows: str) -> str:
+    return f"<table><tbody>{rows}</tbody></table>"
+
+
+def _row(name: str, schema: dict[str, Any], required: bool) -> str:
+    default = schema.get("default")
+    if required:
+        said = "required"
+    elif default in (None, [], {}, ""):
+        said = ""
+    else:
+        said = f"default <code>{escape(_plain(default))}</code>"
+    return f'<tr><th scope="row"><code>{escape(name)}</code></th><td>{_type(schema)}</td><td>{said}</td></tr>'
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _prose(text: str) -> str:
@@ -119,18 +221,9 @@ def _type(schema: dict[str, Any]) -> str:
         return " or ".join(_type(one) for one in schema["anyOf"])
     if "enum" in schema:
         return " | ".join(f"<code>{escape(json.dumps(one))}</code>" for one in schema["enum"])
-    kind: str = schema.get("type", "anything")
+    kind = schema.get("type", "anything")
+    kind = " or ".join(kind) if isinstance(kind, list) else str(kind)
     if kind == "array":
         kind = f"array of {_type(schema.get('items', {}))}"
-    limits = [
-        f"{name} {schema[key]}"
-        for key, name in (
-            ("minItems", "at least"),
-            ("maxItems", "at most"),
-            ("maxLength", "up to"),
-            ("minimum", "≥"),
-            ("maximum", "≤"),
-        )
-        if key in schema
-    ]
+    limits = [f"{name} {schema[key]}" for key, name in _LIMITS.items() if key in schema]
     return kind + (f' <span class="q">({", ".join(limits)})</span>' if limits else "")

@@ -1,14 +1,8 @@
 // The three pictures at the side: the plane of styles, memory against its line, the last requests.
 
-const NS = "http://www.w3.org/2000/svg";
+import { svg } from "./dom.js";
 
-/** An SVG element with attributes and children. */
-export function svg(name, attributes = {}, ...children) {
-  const element = document.createElementNS(NS, name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children);
-  return element;
-}
+export { svg };
 
 const says = (chart, text) => { chart.querySelector("title").textContent = text; };
 
@@ -61,6 +55,40 @@ export function stylePlot(chart, items, styles, project, colourOf, onPick) {
     top: (ids) => dots.forEach((dot, id) => { const on = ids.includes(id); dot.classList.toggle("top", on); dot.setAttribute("r", on ? 6.5 : 4.5); }),
     light: (id, on) => dots.get(id)?.classList.toggle("lit", on),
   };
+}
+
+/**
+ * Taste as a path over weeks, the last one in the middle. Distances are true: of each week to the one before it and to now,
+ * √(2 − 2 cos), so that each triangle of two neighbouring weeks and now is drawn as it is; it turns left all the way.
+ */
+export function weeksPlot(chart, weeks) {
+  while (chart.lastChild.nodeName !== "title") chart.lastChild.remove();
+  const known = weeks.filter((week) => week.to_now !== null), apart = (cos) => (cos > 1 - 1e-6 ? 0 : Math.sqrt(2 - 2 * cos));
+  const points = [];
+  let angle = Math.PI * 0.8;
+  for (let n = known.length - 1; n >= 0; n--) {
+    const radius = apart(known[n].to_now), next = points[0], later = known[n + 1];
+    if (next?.radius && radius && later.to_previous !== null) {
+      const cos = (radius ** 2 + next.radius ** 2 - apart(later.to_previous) ** 2) / (2 * radius * next.radius);
+      angle -= Math.acos(Math.max(-1, Math.min(1, cos)));
+    }
+    points.unshift({ radius, x: radius * Math.cos(angle), y: radius * Math.sin(angle), week: known[n] });
+  }
+  if (!points.length) return says(chart, "No history yet");
+  const most = Math.max(...points.map(({ radius }) => radius)) || 1;
+  const at = ({ x, y }) => [200 + (x / most) * 150, 100 - (y / most) * 84];
+  chart.append(svg("path", { class: "trail", d: "M" + points.map((point) => at(point).map((v) => v.toFixed(1)).join(" ")).join("L") }));
+  points.forEach((point, n) => {
+    const [cx, cy] = at(point), { ends_at, interactions, to_now } = point.week, last = n === points.length - 1;
+    const dot = svg("circle", { class: last ? "week-now" : "week", cx, cy, r: 3.5 + Math.min(6, Math.sqrt(interactions)) }, svg("title"));
+    dot.firstChild.textContent = `week to ${ends_at.slice(0, 10)}: ${interactions} interactions, cosine to now ${to_now.toFixed(2)}`;
+    chart.append(dot);
+    if (!last && n) return;
+    const label = svg("text", { class: "style", x: Math.max(40, Math.min(360, cx)), y: cy > 100 ? cy + 24 : cy - 14 });
+    label.textContent = last ? "now" : ends_at.slice(0, 10);
+    chart.append(label);
+  });
+  says(chart, `${points.length} weeks; the first has cosine ${known[0].to_now.toFixed(2)} to now`);
 }
 
 const MIB = 1 << 20, LIMIT_MIB = 256, TOP_MIB = 300;

@@ -1,117 +1,151 @@
-// The page: a feed in the order of a visitor's taste, and what a click does to it.
+// The feed: items in the order of a visitor's taste, of words or of another item, and what a click does to it.
 
-import { picture, palette } from "./art.js";
-import { latencyPlot, memoryPlot, stylePlot, svg } from "./charts.js";
-import { ask, onAnswer, vector } from "./server.js";
+import * as neutral from "./art.js";
+import { ACTIONS, glide, makeCard, showChances, showOn } from "./cards.js";
+import { itemsOf, loadItems, MOST_ITEMS } from "./catalogue.js";
+import { stylePlot, weeksPlot } from "./charts.js";
+import { showItem, showWhy } from "./details.js";
+import { $, button, counted, element, guard, say } from "./dom.js";
+import { become, frame, visitor } from "./frame.js";
+import { watchMachine } from "./machine.js";
+import { dressFor, loadSample, SAMPLES } from "./sample.js";
+import { ask, userPath, vector } from "./server.js";
 import { cosine, plane, styles } from "./space.js";
 
-const MOST_ITEMS = 400, CARDS = 24, INFO_EVERY_MS = 2000;
-const ICONS = {
-  view: "M2 12s4-7 10-7 10 7 10 7-4 7-10 7S2 12 2 12zm10 3a3 3 0 1 0 0-6 3 3 0 0 0 0 6z",
-  save: "M12 20 4 12a5 5 0 0 1 8-6 5 5 0 0 1 8 6z",
-  share: "M4 12v7h16v-7M12 15V4m0 0L8 8m4-4 4 4",
-  skip: "m6 6 12 12M18 6 6 18",
-};
-const DONE = { view: "Viewed", save: "Saved", share: "Shared", skip: "Skipped" };
+const CARDS = matchMedia("(max-width: 34rem)").matches ? 8 : 24;
+const SEARCH_AFTER_MS = 250, FOUND = 100;
 const SOURCES = {
   history: "in the order of what you did",
   preferences: "in the order of what you told at sign-up",
   popular: "nothing is known of you yet: in the order of what is popular",
 };
 
-const $ = (id) => document.getElementById(id);
-const element = (name, attributes = {}, ...children) => {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-};
-
-let items = [], named = [], plot = null, kind = "All", shown = CARDS, order = [], wishes = null;
-let user = sessionStorage.getItem("user") ?? `visitor-${Math.random().toString(36).slice(2, 8)}`;
+let items = [], named = [], plot = null, dress = neutral, info = null, user = visitor();
+let kind = "All", shown = CARDS, order = [];
 const cards = new Map(), did = new Map(), places = new Map();
 
-// --- what the server knows
+// --- the catalogue
 
 async function load() {
-  let next = 0;
-  while (next !== null && items.length < MOST_ITEMS) {
-    const page = await ask("GET", `content?limit=100&after=${next}&encoding_format=base64`);
-    items.push(...page.items.map((item) => ({
-      ...item,
-      tags: item.tags ?? [],
-      title: item.title ?? item.text?.slice(0, 60) ?? item.id,
-      kind: item.category ?? item.tags?.[0] ?? "",
-      vector: vector(item.embedding),
-    })));
-    next = page.next;
-  }
+  info = await ask("GET", "info", undefined, { quiet: true });
+  items = await loadItems();
   $("empty").hidden = items.length > 0;
-  if (!items.length) return;
+  if (!items.length) return offerSamples();
+  const sample = await dressFor(items);
+  if (sample) {
+    dress = sample;
+    $("ask").textContent = sample.title;
+    $("text").placeholder = sample.placeholder;
+    $("users").replaceChildren(...sample.users.map((value) => element("option", { value })));
+  }
   named = styles(items);
-  plot = stylePlot($("plot"), items, named, plane(items, named), (item) => `#${palette(item).far}`, open);
-  kinds();
-  await become(user);
+  plot = stylePlot($("plot"), items, named, plane(items, named), dress.colour, (item) => guard(() => open(item)));
+  showKinds();
+  await start(user);
 }
 
-async function become(id) {
-  user = id;
-  sessionStorage.setItem("user", user);
+function offerSamples() {
+  $("samples").replaceChildren(...SAMPLES.map((sample) => {
+    const load = button(`Load the ${sample.name} sample`, async () => {
+      load.disabled = true;
+      try {
+        await loadSample(sample, (done, all) => { load.textContent = `${done} of ${all} items`; });
+        location.reload();
+      } finally {
+        load.disabled = false;
+      }
+    });
+    return load;
+  }));
+}
+
+async function start(id) {
+  user = become(id);
   $("user").value = user;
   did.clear();
   places.clear();
   plot.forget();
-  cards.forEach((card) => card.remove());
-  cards.clear();
   await rank();
 }
 
-/** Ask for the order, and show it; `after` is what was just done, in words. */
+// --- orders
+
+/** Ask for the visitor's order, and show it; `after` is what was just done, in words. */
 async function rank(after = "") {
-  const path = `user/${encodeURIComponent(user)}/embedding`;
-  const [ranked, you] = await Promise.all([
+  const [ranked, you, style] = await Promise.all([
     ask("POST", "rank", { user_id: user, candidates: items.map((item) => item.id) }),
-    ask("GET", path),
+    ask("GET", userPath(user, "embedding")),
+    ask("GET", userPath(user, "style?weeks=12&top_k=3")),
   ]);
-  const byId = new Map(items.map((item) => [item.id, item]));
-  order = ranked.ranked.map(({ id, score }) => ({ item: byId.get(id), score }));
-  wishes = null;
-  $("feed-title").textContent = "For you";
-  $("source").textContent = SOURCES[ranked.source] ?? ranked.source;
-  const near = named.map((style) => [style.name, cosine(you.embedding, style.vector)]).sort((a, b) => b[1] - a[1]).slice(0, 3);
-  const nearest = near.map(([name]) => name).join(", ");
+  await showOrder(ranked.ranked, "For you", SOURCES[ranked.source] ?? ranked.source);
+  const near = named.map((one) => [one.name, cosine(you.embedding, one.vector)]).sort((a, b) => b[1] - a[1]).slice(0, 3);
+  const nearest = near.map(([name]) => name).join(", ") || "no tag that is frequent here";
   if (ranked.source === "popular") $("closest").textContent = "Save or share something, and see yourself move.";
-  else $("closest").replaceChildren("Closest to ", element("b", {}, nearest), ` · ${you.interaction_count} interactions`);
+  else $("closest").replaceChildren("Closest to ", element("b", {}, nearest), ` · ${counted(you.interaction_count, "interaction")}`);
   plot.moveTo(you.embedding, `Your taste is closest to ${nearest}`);
   plot.top(order.slice(0, 5).map(({ item }) => item.id));
-  show();
-  if (after) $("say").textContent = `${after}. First for you is now ${order[0].item.title}.`;
+  weeksPlot($("weeks-plot"), style.weeks);
+  const tags = (taste) => taste.tags.map(({ name }) => name).join(", ");
+  $("drift").textContent = style.now ? `${tags(style.then)} → ${tags(style.now)}` : "Each week's taste becomes a point.";
+  if (after) say(`${after}. First for you is now ${order[0].item.title}.`);
+}
+
+async function search(text) {
+  if (!text) return rank();
+  const [found, read] = await Promise.all([ask("POST", "search", { text, top_k: FOUND }),
+    ask("POST", "embed", { text, encoding_format: "base64" }, { quiet: true })]);
+  if ($("text").value.trim() !== text) return; // typed on since
+  await showOrder(found.results, "By your words", `${found.tokens} tokens, read in ${read.latency_ms.toFixed(1)} ms; the next click brings back your own order`);
+  plot.mark(vector(read.embedding));
+  say(`First for these words is ${order[0]?.item.title ?? "nothing"}.`);
+}
+
+async function like(item) {
+  const found = await ask("GET", `content/${encodeURIComponent(item.id)}/similar?top_k=${CARDS}`);
+  await showOrder(found.results, `Like ${item.title}`, "the closest first; the next click brings back your own order");
+  say(`Most like ${item.title} is ${order[0]?.item.title ?? "nothing"}.`);
+  scrollTo({ top: 0 });
 }
 
 async function interact(item, type) {
   const event = { user_id: user, content_id: item.id, type, event_id: crypto.randomUUID?.() ?? `${user}-${Date.now()}-${Math.random()}` };
   await ask("POST", "interactions", event);
   did.set(item.id, new Set([...(did.get(item.id) ?? []), type]));
-  await rank(`${DONE[type]} ${item.title}`);
+  $("text").value = "";
+  await rank(`${ACTIONS[type].done} ${item.title}`);
+}
+
+async function open(item) {
+  showItem(item, dress.picture(item, "detail"));
+  await interact(item, "view"); // opening counts
 }
 
 // --- the feed
 
-function show() {
+/** Show the items of `scores`, a list of {id, score}, best first. */
+async function showOrder(scores, title, source) {
+  const known = scores.filter(({ score }) => score !== null);
+  const byId = new Map((await itemsOf(known.map(({ id }) => id))).map((item) => [item.id, item]));
+  order = known.filter(({ id }) => byId.has(id)).map(({ id, score }) => ({ item: byId.get(id), score }));
+  if ($("feed-title").textContent !== title) {
+    places.clear();
+    shown = CARDS;
+  }
+  $("feed-title").textContent = title;
+  const all = info.stored.content > MOST_ITEMS && title === "For you" ? `, of the first ${MOST_ITEMS} of ${info.stored.content} items` : "";
+  $("source").textContent = source + all;
+  await show();
+}
+
+async function show() {
   const visible = order.filter(({ item }) => (kind === "All" || item.kind === kind) && !did.get(item.id)?.has("skip"));
   const before = new Map([...cards].map(([id, card]) => [id, card.getBoundingClientRect()]));
   const best = order[0]?.score ?? 1, least = order.at(-1)?.score ?? 0;
   const list = visible.slice(0, shown).map(({ item, score }, n) => {
-    const card = cards.get(item.id) ?? make(item);
-    const was = places.get(item.id);
+    if (!cards.has(item.id)) cards.set(item.id, makeCard(item, dress.picture(item, cards.size), on));
+    const was = places.get(item.id), card = cards.get(item.id);
     places.set(item.id, n + 1);
-    const moved = was ? was - n - 1 : 0;
-    const arrow = moved ? element("span", { class: moved > 0 ? "up" : "down" }, ` ${moved > 0 ? "▲" : "▼"}${Math.abs(moved)}`) : "";
-    card.querySelector(".place").replaceChildren(`${n + 1}`, arrow);
-    card.querySelector(".match i").style.transform = `scaleX(${0.04 + (0.96 * (score - least)) / (best - least || 1)})`;
-    card.querySelector(".match").title = `cosine ${score.toFixed(3)}`;
-    card.querySelectorAll(".acts button").forEach((button) =>
-      button.setAttribute("aria-pressed", did.get(item.id)?.has(button.dataset.type) ?? false));
+    showOn(card, { place: n + 1, moved: was ? was - n - 1 : 0, score, share: (score - least) / (best - least || 1), done: did.get(item.id) });
     return card;
   });
   const focused = document.activeElement;
@@ -119,141 +153,39 @@ function show() {
   if (focused?.isConnected && $("cards").contains(focused)) focused.focus({ preventScroll: true });
   $("more").hidden = visible.length <= shown;
   if (!matchMedia("(prefers-reduced-motion: reduce)").matches) list.forEach((card) => glide(card, before.get(card.dataset.id)));
+  if (!info.sequence || !list.length) return;
+  const { actions } = await ask("POST", userPath(user, "next-action"), { candidates: list.map((card) => card.dataset.id) });
+  actions.forEach((probabilities) => showChances(cards.get(probabilities.id), probabilities));
 }
 
-/** From where the card was to where it is. */
-function glide(card, from) {
-  const to = card.getBoundingClientRect();
-  const frames = from?.width
-    ? [{ transform: `translate(${from.x - to.x}px, ${from.y - to.y}px)` }, { transform: "none" }]
-    : [{ opacity: 0, transform: "translateY(12px)" }, { opacity: 1, transform: "none" }];
-  card.animate(frames, { duration: 550, easing: "cubic-bezier(.2,.8,.2,1)" });
-}
+const on = { open, act: interact, why: (item) => showWhy(user, item), like, light: (item, lit) => plot.light(item.id, lit) };
 
-function make(item) {
-  const art = svg("svg", { class: "art", viewBox: "0 0 320 220", preserveAspectRatio: "xMidYMid slice", "aria-hidden": "true" });
-  art.innerHTML = picture(item, cards.size);
-  const opener = element("button", { class: "open", "aria-label": `View ${item.title}` }, art,
-    element("span", { class: "words-of" }, element("h3", {}, item.title), element("p", { class: "vendor" }, item.vendor_name ?? "")));
-  opener.onclick = () => guard(() => open(item));
-  const acts = element("div", { class: "acts" }, ...Object.keys(ICONS).map((type) => {
-    const button = element("button", { "data-type": type, "aria-label": `${type} ${item.title}` },
-      svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: ICONS[type] })), type);
-    button.onclick = () => guard(() => interact(item, type));
-    return button;
-  }));
-  const card = element("li", { class: "card", "data-id": item.id }, opener, element("span", { class: "place" }),
-    element("p", { class: "tags" }, item.tags.slice(0, 4).join(" · ")), element("div", { class: "match" }, element("i")), acts);
-  card.onmouseenter = card.onfocusin = () => plot.light(item.id, true);
-  card.onmouseleave = card.onfocusout = () => plot.light(item.id, false);
-  cards.set(item.id, card);
-  return card;
-}
-
-function kinds() {
+function showKinds() {
   const counts = new Map();
   for (const item of items) counts.set(item.kind, (counts.get(item.kind) ?? 0) + 1);
   const names = [...counts].filter(([name]) => name).sort((a, b) => b[1] - a[1]).slice(0, 9).map(([name]) => name);
-  $("kinds").replaceChildren(...["All", ...names].map((name) => {
-    const button = element("button", { "aria-pressed": name === kind }, name);
-    button.onclick = () => {
-      kind = name;
-      shown = CARDS;
-      places.clear();
-      [...$("kinds").children].forEach((other) => other.setAttribute("aria-pressed", other === button));
-      show();
-    };
-    return button;
-  }));
-}
-
-/** The item in full; opening it counts as a view. */
-async function open(item) {
-  const art = svg("svg", { class: "art", viewBox: "0 0 320 220", "aria-hidden": "true" });
-  art.innerHTML = picture(item, "detail");
-  const close = element("button", { class: "close", "aria-label": "Close" }, "Close");
-  close.onclick = () => $("detail").close();
-  $("detail").replaceChildren(art, element("div", { class: "inner" },
-    element("h2", { id: "detail-title" }, item.title), element("p", { class: "vendor" }, item.vendor_name ?? ""),
-    element("p", {}, item.description ?? item.text ?? ""), element("ul", {}, ...item.tags.map((tag) => element("li", {}, tag)))), close);
-  $("detail").showModal();
-  await interact(item, "view");
-}
-
-// --- words
-
-async function read(text) {
-  const answer = await ask("POST", "embed", { text, encoding_format: "base64" });
-  const found = vector(answer.embedding);
-  strip(found);
-  wishes = items.map((item) => ({ item, score: cosine(found, item.vector) })).sort((a, b) => b.score - a.score);
-  $("reading").hidden = false;
-  const parts = [element("b", {}, "384 numbers"), ` from ${answer.tokens} tokens in ${answer.latency_ms.toFixed(1)} ms.`];
-  if (wishes.length) {
-    const use = element("button", { type: "button" }, "Order the feed by these words");
-    use.onclick = () => byWords(text);
-    parts.push(" Closest: ", element("b", {}, wishes[0].item.title), ` (${wishes[0].score.toFixed(2)})`, use);
-    plot.mark(found);
-  }
-  $("read").replaceChildren(...parts);
-}
-
-function byWords(text) {
-  order = wishes;
-  $("feed-title").textContent = "As you said";
-  $("source").textContent = `in the order of “${text}”; the next click brings back your own`;
-  shown = CARDS;
-  places.clear();
-  show();
-  $("feed").scrollIntoView({ block: "start" });
-}
-
-/** A vector as a strip of colour: rose below zero, gold above. */
-function strip(found) {
-  const context = $("strip").getContext("2d"), image = context.createImageData(found.length, 1);
-  const most = Math.max(...found.map(Math.abs));
-  found.forEach((x, n) => {
-    const [r, g, b] = x < 0 ? [143, 74, 91] : [201, 161, 91], strength = Math.sqrt(Math.abs(x) / most);
-    image.data.set([r, g, b].map((channel) => 250 + (channel - 250) * strength).concat(255), n * 4);
-  });
-  context.putImageData(image, 0, 0);
-}
-
-// --- the machine
-
-const memory = memoryPlot($("memory-plot")), latency = latencyPlot($("latency-plot"));
-onAnswer((answer) => {
-  $("last").textContent = answer.path.split("?")[0].split("/").at(-1);
-  $("latency").textContent = latency(answer);
-});
-
-async function look() {
-  if (document.hidden) return;
-  const info = await ask("GET", "info", undefined, { quiet: true });
-  $("memory").textContent = memory(info.memory);
-  const { model_version, encoding } = info.models[0];
-  $("model").textContent = `${model_version}, ${encoding} weights · ${info.stored.content} items, ${info.stored.interactions} interactions`;
+  const buttons = ["All", ...names].map((name) => button(name, () => {
+    kind = name;
+    shown = CARDS;
+    places.clear();
+    buttons.forEach((one) => one.setAttribute("aria-pressed", one.textContent === name));
+    return show();
+  }, { "aria-pressed": `${name === kind}` }));
+  $("kinds").replaceChildren(...buttons);
 }
 
 // --- beginning
 
-/** Run, and say what went wrong. */
-async function guard(act) {
-  try {
-    document.getElementById("fault")?.remove();
-    await act();
-  } catch (error) {
-    document.body.append(element("p", { id: "fault", role: "alert" }, error.message));
-  }
-}
-
-$("who").onsubmit = (event) => { event.preventDefault(); guard(() => become($("user").value.trim())); };
-$("forget").onclick = () => guard(async () => { await ask("DELETE", `user/${encodeURIComponent(user)}`); await become(user); });
-$("embed").onsubmit = (event) => { event.preventDefault(); const text = $("text").value.trim() || $("text").placeholder; guard(() => read(text)); };
-$("more").onclick = () => { shown += CARDS; show(); };
-$("detail").onclick = (event) => { if (event.target === $("detail")) $("detail").close(); };
+let typing = 0;
+frame("Feed");
+$("who").onsubmit = (event) => { event.preventDefault(); guard(() => start($("user").value.trim())); };
+$("forget").onclick = () => guard(async () => { await ask("DELETE", userPath(user)); await start(user); });
+$("search").onsubmit = (event) => { event.preventDefault(); clearTimeout(typing); guard(() => search($("text").value.trim())); };
+$("text").oninput = () => {
+  clearTimeout(typing);
+  typing = setTimeout(() => guard(() => search($("text").value.trim())), SEARCH_AFTER_MS);
+};
+$("more").onclick = () => { shown += CARDS; guard(show); };
 $("user").value = user;
-
 await guard(load);
-await guard(look);
-setInterval(() => look().catch(() => { $("memory").textContent = "the server does not answer"; }), INFO_EVERY_MS);
+watchMachine();

@@ -1,35 +1,48 @@
 // Requests to the server: JSON in and out, timed, with a key where one is asked for.
 
+export const ROOT = new URL("..", import.meta.url);
 let key = sessionStorage.getItem("key") ?? "";
 const heard = [];
 
-/** Calls `listener` with {path, ms, stages} after each request; stages are milliseconds from Server-Timing. */
+/** Calls `listener` with {method, url, body, withKey, ms, stages} after each request; stages are milliseconds. */
 export const onAnswer = (listener) => heard.push(listener);
 
-/** The decoded answer. Throws an Error with the server's message for anything but success. */
-export async function ask(method, path, body, { quiet = false } = {}) {
-  const headers = {};
+/** The decoded answer; with `lines`, an array of the JSON values on its lines. Throws an Error with the server's message
+ * for anything but success. A `quiet` request is not shown. */
+export async function ask(method, path, body, { quiet = false, lines = false } = {}) {
+  const headers = {}, url = new URL(path, ROOT).href;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (key) headers.Authorization = `Bearer ${key}`;
   const started = performance.now();
-  const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  const response = await fetch(url, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   const text = await response.text();
   const ms = performance.now() - started;
   if (response.status === 401) {
     key = await askForKey();
     sessionStorage.setItem("key", key);
-    return ask(method, path, body, { quiet });
+    return ask(method, path, body, { quiet, lines });
   }
-  const answer = text ? JSON.parse(text) : null;
-  if (!response.ok) throw new Error(answer?.error?.message ?? `the server answered ${response.status}`);
-  if (!quiet) heard.forEach((listener) => listener({ path, ms, stages: stagesOf(response) }));
-  return answer;
+  if (!response.ok) throw new Error(messageOf(text) ?? `the server answered ${response.status}`);
+  if (!quiet) heard.forEach((listener) => listener({ method, url, body, withKey: key !== "", ms, stages: stagesOf(response) }));
+  if (lines) return text.split("\n").filter(Boolean).map((line) => JSON.parse(line));
+  return text ? JSON.parse(text) : null;
 }
+
+/** The path of a user's resource. */
+export const userPath = (user, resource = "") => `user/${encodeURIComponent(user)}${resource && `/${resource}`}`;
 
 /** Float32Array of a vector in base64. */
 export function vector(base64) {
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   return new Float32Array(bytes.buffer);
+}
+
+function messageOf(text) {
+  try {
+    return JSON.parse(text).error.message;
+  } catch {
+    return undefined;
+  }
 }
 
 function stagesOf(response) {

@@ -2,12 +2,10 @@
 
 import http.server
 import json
-import shutil
 import threading
 
 import pytest
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WRITES = """
 async (url) => {
   const event = JSON.stringify({user_id: "victim", content_id: "barn", type: "share"});
@@ -58,20 +56,6 @@ def pages():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_address[1]
     server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright, see the test extra")
-    if CHROMIUM is None:
-        pytest.skip("needs a Chromium on the PATH: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP *.example 127.0.0.1"],
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,108 +1,39 @@
-"""The page at `/`, in a real browser. SCREENSHOTS=docs/images keeps what it looked like."""
+"""The page at `/`, in a real browser."""
 
-import os
 import re
-import shutil
-import time
-from pathlib import Path
 
 import pytest
 
-from examples.wedding.client import Client
-from examples.wedding.demo import load, play_all
-from examples.wedding.journeys import load_catalogue, load_journeys
 from runtime.api.pages import FOLDER
 from runtime.http.api_keys import entry, make_key
+from tests.browser.actions import act, become, keep, titles, until
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-KEPT = os.environ.get("SCREENSHOTS")
-WAIT_MS = 30_000
-DONE = {"save": "Saved", "share": "Shared", "skip": "Skipped"}
+PAGE_BYTES = 90_000  # markup, styles and scripts of all pages
+ACTIONS = ("view", "save", "share", "skip")
+SAMPLE_BYTES = 70_000  # loaded on a click, or with the sample's items
 
 
-def test_the_page_stays_small():
+def test_the_pages_stay_small_and_fetch_nothing_from_elsewhere():
     files = [path for path in FOLDER.iterdir() if path.is_file()]
+    sample = [path for path in files if path.name.startswith("wedding")]
     assert {"index.html", "page.js"} <= {path.name for path in files}
-    assert sum(path.stat().st_size for path in files) <= 60_000
+    assert sum(path.stat().st_size for path in set(files) - set(sample)) <= PAGE_BYTES
+    assert sum(path.stat().st_size for path in sample) <= SAMPLE_BYTES
     for path in files:
         text = path.read_text()
+        if path.suffix == ".json":
+            continue  # data: addresses in it are sent to the server, never fetched
         assert not re.search(r"https?://(?!www\.w3\.org/)", text), f"{path.name} names another host"
         assert not re.search(r"<style|style=|<script>|\son\w+=\"|eval\(", text), f"{path.name} needs a looser policy"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright, see the test extra")
-    if CHROMIUM is None:
-        pytest.skip("needs a Chromium on the PATH: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def shared_demo_server(start_server):
-    """A server with the catalogue of the demo, and its couples."""
-    server = start_server()
-    client, catalogue = Client(server.url), load_catalogue()
-    load(client, catalogue)
-    play_all(client, load_journeys(), catalogue)
-    return server
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens the page as a new visitor. At the end nothing may have gone wrong, or have been asked of another host."""
-    contexts, faults = [], []
-
-    def visit(server, **options):
-        context = browser.new_context(viewport={"width": 1400, "height": 1000}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(WAIT_MS)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
-        page.on("request", lambda request: request.url.startswith(server.url) or faults.append(request.url))
-        page.goto(f"{server.url}/")
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert [fault for fault in faults if "401" not in fault] == []
-
-
-def titles(page):
-    return page.locator(".card h3").all_inner_texts()
-
-
-def until(page, condition):
-    """Playwright's own way of waiting for a condition evaluates strings in the page, which its policy forbids."""
-    deadline = time.monotonic() + WAIT_MS / 1000
-    while not condition():
-        assert time.monotonic() < deadline
-        page.wait_for_timeout(50)
-
-
-def settle(page):
-    """Wait until no animation runs."""
-    until(page, lambda: page.evaluate("document.getAnimations().every((a) => a.playState !== 'running')"))
-
-
-def act(page, card, what):
-    """Click, and wait until the page has said so, which it does last, and the feed is in its new order."""
-    done = f"{DONE[what]} {card.locator('h3').inner_text()}"
-    card.locator(f"[data-type={what}]").click()
-    until(page, lambda: page.inner_text("#say").startswith(done))
-    settle(page)
-
-
-def keep(page, name):
-    if KEPT:
-        page.mouse.move(5, 500)
-        settle(page)
-        page.screenshot(path=Path(KEPT) / name, type="jpeg", quality=82)
+def test_only_the_sample_speaks_of_weddings():
+    for path in FOLDER.iterdir():
+        if path.is_file() and not path.name.startswith("wedding") and path.name != "sample.js":
+            found = re.search(
+                r"wedding|bride|groom|venue|couple|vows(?!-edge|\"|_)|barn", path.read_text(), re.IGNORECASE
+            )
+            assert found is None, f"{path.name}: {found[0]}"
 
 
 def test_clicks_move_the_ranking_and_the_plot(visit, shared_demo_server):
@@ -120,7 +51,7 @@ def test_clicks_move_the_ranking_and_the_plot(visit, shared_demo_server):
     assert page.locator(".card").first.locator("[data-type=save]").get_attribute("aria-pressed") == "true"
     assert saved in page.inner_text("#say")
     assert "rustic" in page.inner_text("#closest")
-    assert page.locator(".trail").get_attribute("d").count("L") == 1
+    assert page.locator("#plot .trail").get_attribute("d").count("L") == 1
     act(page, page.locator(".card").nth(2), "share")
     assert "2 interactions" in page.inner_text("#closest")
     skipped = titles(page)[1]
@@ -132,17 +63,76 @@ def test_clicks_move_the_ranking_and_the_plot(visit, shared_demo_server):
     keep(page, "page.jpg")
 
 
-def test_a_text_is_embedded_and_ranks_the_feed(visit, shared_demo_server):
+def test_the_feed_follows_the_words_while_they_are_typed(visit, shared_demo_server):
     page = visit(shared_demo_server)
     page.wait_for_selector(".card")
-    page.fill("#text", "a ballroom with chandeliers, black tie and champagne")
-    page.click("#embed button")
-    page.wait_for_selector("#reading:not([hidden])")
-    assert re.search(r"384 numbers from \d+ tokens in [\d.]+ ms", page.inner_text("#read"))
+    page.locator("#text").press_sequentially("a ballroom with chandeliers, black tie and champagne")
+    until(page, lambda: page.inner_text("#feed-title") == "By your words")
+    until(page, lambda: page.inner_text("#say").startswith("First for these words"))
+    until(page, lambda: "black tie" in page.locator(".card").first.inner_text())
+    assert re.search(r"\d+ tokens, read in [\d.]+ ms", page.inner_text("#source"))
     assert page.locator(".words").get_attribute("d").startswith("M")
-    page.click("#read button")
-    assert page.inner_text("#feed-title") == "As you said"
-    assert "black tie" in page.locator(".card").first.inner_text()
+    page.fill("#text", "")  # back to the own order
+    until(page, lambda: page.inner_text("#feed-title") == "For you")
+
+
+def test_a_card_says_why_it_is_there(visit, shared_demo_server):
+    page = visit(shared_demo_server)
+    page.wait_for_selector(".card")
+    page.locator(".card .why").first.click()
+    page.wait_for_selector("#why[open]")
+    assert "popular" in page.inner_text("#why")
+    page.keyboard.press("Escape")
+    become(page, "demo-hannah-joel")
+    until(page, lambda: "what you did" in page.inner_text("#source"))
+    page.locator(".card .why").first.click()
+    page.wait_for_selector("#why[open] td")
+    assert re.search(r"(Saved|Shared|Viewed) .+, \d+ days ago\s+\+0\.\d{3}", page.inner_text("#why"))
+
+
+def test_a_card_leads_to_what_is_like_it(visit, shared_demo_server):
+    page = visit(shared_demo_server)
+    page.wait_for_selector(".card")
+    card = page.locator(".card").nth(2)
+    item, title = card.get_attribute("data-id"), card.locator("h3").inner_text()
+    card.locator(".like").click()
+    until(page, lambda: page.inner_text("#feed-title") == f"Like {title}")
+    found = shared_demo_server.client.get(f"/content/{item}/similar?top_k=5").json()["results"]
+    shown = [card.get_attribute("data-id") for card in page.locator(".card").all()[:5]]
+    assert shown == [one["id"] for one in found]
+
+
+def test_a_card_has_the_probabilities_of_the_four_actions(visit, shared_demo_server):
+    page = visit(shared_demo_server)
+    become(page, "demo-hannah-joel")
+    until(
+        page, lambda: page.locator(".chance").first.inner_text() != "" and "what you did" in page.inner_text("#source")
+    )
+    card = page.locator(".card").first
+    until(page, lambda: abs(sum(chances(card)) - 100) <= 2)  # each is rounded
+    body = {"candidates": [card.get_attribute("data-id")]}
+    (found,) = shared_demo_server.client.post("/user/demo-hannah-joel/next-action", json=body).json()["actions"]
+    until(page, lambda: chances(card) == [pytest.approx(100 * found[what], abs=1) for what in ACTIONS])
+
+
+def chances(card):
+    return [int(re.match(r"\d+", text)[0]) for text in card.locator(".chance").all_inner_texts() if text]
+
+
+def test_taste_is_a_path_over_weeks(visit, shared_demo_server):
+    page = visit(shared_demo_server)
+    page.wait_for_selector(".card")
+    become(page, "demo-camille-andre")
+    until(page, lambda: page.locator("#weeks-plot circle").count() > 2)
+    style = shared_demo_server.client.get("/user/demo-camille-andre/style?weeks=12").json()
+    weeks = [week for week in style["weeks"] if week["to_now"] is not None]
+    assert page.locator("#weeks-plot circle").count() == len(weeks)
+    now = page.locator("#weeks-plot .week-now")
+    x, y = float(now.get_attribute("cx")), float(now.get_attribute("cy"))
+    first = page.locator("#weeks-plot circle").first  # as far from now as its cosine says, in the plot's scale
+    assert (x, y) == (200, 100)
+    assert (float(first.get_attribute("cx")), float(first.get_attribute("cy"))) != (x, y)
+    assert "→" in page.inner_text("#drift")
 
 
 def test_memory_and_latency_charts_show_the_limit(visit, shared_demo_server):
@@ -174,13 +164,11 @@ def test_an_item_opens_and_closes_by_keyboard_and_counts_as_a_view(visit, shared
 def test_switching_users_and_deleting_one(visit, shared_demo_server):
     page = visit(shared_demo_server, color_scheme="dark")
     page.wait_for_selector(".card")
-    page.fill("#user", "demo-hannah-joel")
-    page.click("#who button:not([type])")
+    become(page, "demo-hannah-joel")
     until(page, lambda: "what you did" in page.inner_text("#source"))
     assert "rustic" in page.inner_text("#closest")
     keep(page, "page-dark.jpg")
-    page.fill("#user", "to-be-forgotten")
-    page.click("#who button:not([type])")
+    become(page, "to-be-forgotten")
     until(page, lambda: "popular" in page.inner_text("#source"))
     act(page, page.locator(".card").nth(3), "save")
     page.click("#forget")
@@ -188,19 +176,18 @@ def test_switching_users_and_deleting_one(visit, shared_demo_server):
     assert shared_demo_server.client.get("/user/to-be-forgotten/embedding").json()["interaction_count"] == 0
 
 
-def test_the_page_fits_a_phone(visit, shared_demo_server):
-    page = visit(shared_demo_server, color_scheme="light", reduced_motion="reduce")
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_selector(".card")
+def test_the_first_card_is_seen_on_a_phone_without_scrolling(visit, shared_demo_server):
+    page = visit(shared_demo_server, size=(390, 844), color_scheme="light", reduced_motion="reduce")
+    until(page, lambda: page.locator(".chance").first.inner_text() != "")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    box = page.locator(".card").first.bounding_box()
+    assert box["y"] + box["height"] <= 844
     buttons = page.locator(".card").first.locator(".acts button").all()
-    assert len(buttons) == 4  # view, save, share, skip
+    assert len(buttons) == len(ACTIONS)
     for button in buttons:
         box = button.bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 390
-    page.locator("#feed").scroll_into_view_if_needed()
-    page.evaluate("document.getElementById('feed').scrollIntoView()")
     keep(page, "page-phone.jpg")
 
 
@@ -216,10 +203,34 @@ def test_every_control_has_an_accessible_name(visit, shared_demo_server):
     assert unnamed == []
 
 
-def test_an_empty_catalogue_says_what_to_do(visit, start_server):
-    page = visit(start_server())
+def test_an_empty_server_is_filled_with_a_sample_on_a_click(visit, start_server):
+    server = start_server()
+    page = visit(server)
     page.wait_for_selector("#empty:not([hidden])")
-    assert "make demo" in page.inner_text("#empty")
+    assert page.inner_text("#ask") == "Describe what you are looking for"
+    page.click("#samples button")
+    page.wait_for_selector(".card")
+    assert page.inner_text("#ask") == "Describe the day you dream of"
+    assert server.client.get("/info").json()["stored"]["content"] == 110
+    assert page.locator("#users option").count() == 6
+    for option in page.locator("#users option").all():  # each has a history or preferences
+        user = option.get_attribute("value")
+        assert server.client.get(f"/user/{user}/embedding").json()["source"] in ("history", "preferences")
+
+
+def test_another_catalogue_is_shown_in_its_own_words(visit, start_server):
+    server = start_server()
+    for n in range(12):
+        server.client.put(
+            f"/content/lamp-{n}", json={"title": f"Desk lamp {n}", "category": "lamps", "tags": ["brass"]}
+        )
+    page = visit(server)
+    page.wait_for_selector(".card")
+    text = page.inner_text("body")
+    assert page.inner_text("#ask") == "Describe what you are looking for"
+    assert "lamps" in page.inner_text("#kinds")
+    assert not re.search(r"wedding|bride|groom|couple", text, re.IGNORECASE)
+    assert page.locator(".card .art path").count() >= 12
 
 
 def test_a_server_with_keys_asks_for_one(visit, start_server):
@@ -265,9 +276,3 @@ def test_the_content_security_policy_is_strict(shared_demo_server):
 )
 def test_only_files_of_the_page_are_served(shared_server, name):
     assert shared_server.client.get(f"/page/{name}").status_code == 404
-
-
-def test_the_documentation_page_has_its_style(visit, shared_demo_server):
-    page = visit(shared_demo_server)
-    page.goto(f"{shared_demo_server.url}/docs")
-    assert page.evaluate("getComputedStyle(document.querySelector('pre')).borderRadius") == "6px"
