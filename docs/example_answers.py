@@ -22,11 +22,21 @@ START_S = 60
 OTHERS = [{"id": "grand-ballroom", "title": "Grand Ballroom", "category": "venue", "tags": ["classic", "rustic"]}]
 VISITS = [{"user_id": "ada", "content_id": "grand-ballroom", "type": "view", "event_id": "e-0"}]
 # What an operation's example rests on comes before it.
-ORDER = ("put_content", "post_interactions", "put", "post", "get", "patch", "delete_interaction", "delete_user", "delete")
+ORDER = (
+    "put_content",
+    "post_interactions",
+    "put",
+    "post",
+    "get",
+    "patch",
+    "delete_interaction",
+    "delete_user",
+    "delete",
+)
 
 
 def write_answers(file: Path, document: dict[str, Any]) -> None:
-    """Record the answers in `file`. One that has the fields that it had stays: times and sizes differ with every run."""
+    """Record the answers in `file`. One that has the fields that it had stays: times differ with every run."""
     before = json.loads(file.read_bytes()) if file.exists() else {}
     answers = {
         name: before[name] if name in before and _shape(before[name]) == _shape(answer) else answer

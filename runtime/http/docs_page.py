@@ -1,5 +1,5 @@
-"""The documentation page: one HTML document from the OpenAPI one. Its style and the script that sends its forms are files
-of the server's other pages; everything can be read without the script."""
+"""The documentation page: one HTML document from the OpenAPI one. Its style and the script that sends its forms are
+files of the server's other pages; everything can be read without the script."""
 
 import json
 import re
@@ -49,9 +49,7 @@ def docs_page(document: dict[str, Any], *, base: str, ids: Mapping[str, str], an
         f'<section id="{escape(name)}"><h3>{escape(name)}</h3>{_fields(schema)}</section>'
         for name, schema in sorted(schemas.items())
     )
-    about = _INTRODUCTION.format(
-        about=escape(info["description"]), version=escape(info["version"]), base=escape(base)
-    )
+    about = _INTRODUCTION.format(about=escape(info["description"]), version=escape(info["version"]), base=escape(base))
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         '<meta name="color-scheme" content="light dark">'
@@ -132,7 +130,8 @@ class _Writer:
             text = ",".join(value) if isinstance(value, list) else _plain(value)
             about = "several between commas" if many else _plain(one["schema"].get("default") or "")
             fields.append(
-                f"<label>{escape(one['name'])} <input name='{escape(one['name'])}' data-query='{'many' if many else 'one'}'"
+                f'<label>{escape(one["name"])} <input name="{escape(one["name"])}" '
+                f'data-query="{"many" if many else "one"}"'
                 f' value="{escape(text)}" placeholder="{escape(about)}"></label>'
             )
         media = next(iter(content), "")

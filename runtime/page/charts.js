@@ -2,8 +2,6 @@
 
 import { svg } from "./dom.js";
 
-export { svg };
-
 const says = (chart, text) => { chart.querySelector("title").textContent = text; };
 
 /** Where a point of the plane, −1 to 1, lies on the plot of 400 × 300. */

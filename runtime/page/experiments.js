@@ -1,6 +1,7 @@
 // Experiments: the interval of the lift over time, sample ratio, guardrails, the decision, and buttons.
 
-import { svg } from "./charts.js";
+import { svg } from "./dom.js";
+import { frame } from "./frame.js";
 import { ask } from "./server.js";
 
 const WIDTH = 640, HEIGHT = 200, LEFT = 52, CLIP = 3; // lifts beyond ±CLIP are drawn at the edge
@@ -73,7 +74,7 @@ function checks(found) {
 function buttons(found) {
   const act = (label, path) => {
     const button = element("button", label, { type: "button" });
-    button.onclick = () => change(`../experiments/${found.name}/${path}`, `${label}: ${found.name}`);
+    button.onclick = () => change(`experiments/${found.name}/${path}`, `${label}: ${found.name}`);
     return button;
   };
   const made = [];
@@ -105,8 +106,8 @@ async function change(path, says) {
 }
 
 async function show() {
-  const { model, experiments } = await ask("GET", "../experiments");
-  const found = await Promise.all(experiments.map(({ name }) => ask("GET", `../experiments/${name}`)));
+  const { model, experiments } = await ask("GET", "experiments");
+  const found = await Promise.all(experiments.map(({ name }) => ask("GET", `experiments/${name}`)));
   document.getElementById("in-force").textContent = `Users in no experiment get ${model ?? "the default model"}.`;
   document.getElementById("none").hidden = found.length > 0;
   if (!list.contains(document.activeElement)) list.replaceChildren(...found.reverse().map(panel)); // a button in use stays

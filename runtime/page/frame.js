@@ -5,7 +5,7 @@ import { inCurl, inPython, inTypeScript } from "./code.js";
 import { onAnswer, ROOT } from "./server.js";
 
 const PAGES = { Feed: ".", Compare: "page/compare.html", Events: "page/events.html", Models: "page/models.html",
-  API: "docs" };
+  Experiments: "page/experiments.html", API: "docs" };
 const LANGUAGES = { curl: inCurl, Python: inPython, TypeScript: inTypeScript };
 const MOST_REQUESTS = 8;
 
@@ -20,7 +20,7 @@ export function frame(current) {
     element("nav", { "aria-label": "Pages" }, ...links));
   const form = element("form", { method: "dialog" },
     element("h2", { id: "key-title" }, "This server asks for an API key"),
-    element("p", {}, "It stays in this tab. Clicking needs the scope ", element("code", {}, "write"), " beside ", element("code", {}, "read"), "."),
+    element("p", {}, "It stays in this tab. Clicking needs the scope write beside read, the buttons of experiments need admin."),
     element("label", { for: "key-text" }, "Key"),
     element("input", { id: "key-text", type: "password", autocomplete: "off", required: true }),
     element("button", {}, "Use it"));

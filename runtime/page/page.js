@@ -21,7 +21,7 @@ const SOURCES = {
 };
 
 let items = [], named = [], plot = null, dress = neutral, info = null, user = visitor();
-let kind = "All", shown = CARDS, order = [];
+let kind = "All", shown = CARDS, order = [], ranking = {}; // where an experiment runs, events name the ranking they answer
 const cards = new Map(), did = new Map(), places = new Map();
 
 // --- the catalogue
@@ -77,6 +77,7 @@ async function rank(after = "") {
     ask("GET", userPath(user, "embedding")),
     ask("GET", userPath(user, "style?weeks=12&top_k=3")),
   ]);
+  ranking = ranked.ranking_id ? { ranking_id: ranked.ranking_id } : {};
   await showOrder(ranked.ranked, "For you", SOURCES[ranked.source] ?? ranked.source);
   const near = named.map((one) => [one.name, cosine(you.embedding, one.vector)]).sort((a, b) => b[1] - a[1]).slice(0, 3);
   const nearest = near.map(([name]) => name).join(", ") || "no tag that is frequent here";
@@ -95,6 +96,7 @@ async function search(text) {
   const [found, read] = await Promise.all([ask("POST", "search", { text, top_k: FOUND }),
     ask("POST", "embed", { text, encoding_format: "base64" }, { quiet: true })]);
   if ($("text").value.trim() !== text) return; // typed on since
+  ranking = {};
   await showOrder(found.results, "By your words", `${found.tokens} tokens, read in ${read.latency_ms.toFixed(1)} ms; the next click brings back your own order`);
   plot.mark(vector(read.embedding));
   say(`First for these words is ${order[0]?.item.title ?? "nothing"}.`);
@@ -102,13 +104,14 @@ async function search(text) {
 
 async function like(item) {
   const found = await ask("GET", `content/${encodeURIComponent(item.id)}/similar?top_k=${CARDS}`);
+  ranking = {};
   await showOrder(found.results, `Like ${item.title}`, "the closest first; the next click brings back your own order");
   say(`Most like ${item.title} is ${order[0]?.item.title ?? "nothing"}.`);
   scrollTo({ top: 0 });
 }
 
 async function interact(item, type) {
-  const event = { user_id: user, content_id: item.id, type, event_id: crypto.randomUUID?.() ?? `${user}-${Date.now()}-${Math.random()}` };
+  const event = { ...ranking, user_id: user, content_id: item.id, type, event_id: crypto.randomUUID?.() ?? `${user}-${Date.now()}-${Math.random()}` };
   await ask("POST", "interactions", event);
   did.set(item.id, new Set([...(did.get(item.id) ?? []), type]));
   $("text").value = "";

@@ -12,6 +12,7 @@ READY = {
     "/page/compare.html": "[data-model] li",
     "/page/events.html": "#events tr",
     "/page/models.html": "[data-model]",
+    "/page/experiments.html": "#none:not([hidden])",
     "/docs": "h2",
 }
 
