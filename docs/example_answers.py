@@ -81,7 +81,16 @@ def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
             process.kill()
             raise SystemExit(f"the server did not start: {log.read_text()}")
         time.sleep(0.05)
+    while time.monotonic() < deadline and not _answers(found[1]):  # it is bound a moment before it is listened at
+        time.sleep(0.05)
     return process, found[1]
+
+
+def _answers(url: str) -> bool:
+    try:
+        return _send(f"{url}/readyz", "GET", None) is not None
+    except urllib.error.URLError:
+        return False
 
 
 def _address(path: str, operation: dict[str, Any]) -> str:

@@ -186,6 +186,7 @@ ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "PATCH", "/content/{id:path}", patch_content, "Hide an item, or show it again",
         request=ContentChange, response=ContentChanged, errors=(400, 404, 413, 415, 422, 503, 507),
+        example={"hidden": True},
     ),
     Endpoint(
         "DELETE", "/content/{id:path}", delete_content, "Remove an item", status=204, errors=(404, 422, 503),

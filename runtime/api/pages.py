@@ -30,6 +30,7 @@ EXAMPLE_IDS = {
     "interactions": "e-1",
     "experiments": "first-trial",
     "page": "page.css",
+    "v1": "sentence-bert-v1",
 }
 
 _HEADERS = {

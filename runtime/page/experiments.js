@@ -119,4 +119,5 @@ async function watch() {
   setTimeout(watch, EVERY_MS);
 }
 
+frame("Experiments");
 await watch();

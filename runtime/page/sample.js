@@ -21,6 +21,7 @@ export async function loadSample({ name }, progress) {
     accepted(await ask("POST", "content/batch", items.slice(done, done + BATCH)));
   }
   for (const { user_id, preferences, chapters } of journeys) {
+    await ask("DELETE", userPath(user_id)); // the same events at other times would be a conflict
     if (preferences) await ask("PUT", userPath(user_id, "preferences"), { preferences });
     const events = chapters.flatMap(({ events }) => events).map(({ days_ago, ...event }) =>
       ({ ...event, user_id, timestamp: new Date(Date.now() - days_ago * 86_400_000).toISOString() }));
