@@ -6,10 +6,11 @@ import random
 
 from bench.http_client import Connection, build_request
 from bench.server import serving
-from bench.suite import Case, Conditions, Metric, Samples, Suite, raw
+from bench.suite import Case, Conditions, Metric, Samples, Suite, percentile_difference, raw
 from bench.texts import TextSource, load_tokenizer
 
 CANDIDATES = (10, 100, 1_000)
+EXPERIMENT_CANDIDATES = 100
 ITEMS_A_REQUEST = 250
 TEXT_TOKENS = 12
 RANKS_A_ROUND = 3
@@ -35,6 +36,31 @@ def measure(conditions: Conditions, samples: Samples) -> None:
                     samples.add(f"rank_ms.{size}", elapsed_ms)
 
 
+def measure_experiment(conditions: Conditions, samples: Samples) -> None:
+    """The same ranking by a model that is named, and as an arm of a running experiment, in turns on one server."""
+    ids = [f"item-{n}" for n in range(EXPERIMENT_CANDIDATES)]
+    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    arms = [{"name": name, "model": "hybrid"} for name in ("control", "treatment")]
+    with serving(conditions) as server, server.connect() as connection:
+        load_catalogue(connection, ids, source)
+        events = [{"user_id": "ana", "content_id": content, "type": "save"} for content in ids[:5]]
+        connection.request_json(build_request("POST", "/interactions", events))
+        body = {"user_id": "ana", "candidates": ids}
+        named = build_request("POST", "/rank", {**body, "model": "hybrid"})
+        auto = build_request("POST", "/rank", body)
+        before_mib = server.memory().anonymous_mib
+        for running in (False, True):
+            if running:
+                connection.request_json(build_request("PUT", "/experiments/bench", {"arms": arms}))
+            for _ in range(conditions.rounds(full=300, quick=3)):
+                for name, request in (("named", named), ("auto", auto)):
+                    elapsed_ms, status = connection.timed(request)
+                    if status != 200:
+                        raise RuntimeError(f"/rank answered {status}")
+                    samples.add(f"{name}_ms.{'running' if running else 'none'}", elapsed_ms)
+        samples.add("experiment_mib", server.memory().anonymous_mib - before_mib)
+
+
 def load_catalogue(connection: Connection, ids: list[str], source: TextSource) -> None:
     """Store an item of `TEXT_TOKENS` tokens under each id. Raises RuntimeError when one is rejected."""
     for start in range(0, len(ids), ITEMS_A_REQUEST):
@@ -50,12 +76,21 @@ def load_catalogue(connection: Connection, ids: list[str], source: TextSource) -
 SUITE = Suite(
     name="rank",
     purpose="POST /rank with 10, 100 and 1,000 candidates given by id",
-    reading="Candidates given by id, the user by id.",
-    cases=(Case("one client", measure),),
-    metrics=tuple(
-        Metric(f"rank.{statistic}_ms.{size}", "one client", "ms", "higher", raw(f"rank_ms.{size}"),
-               "median" if statistic == "p50" else "p95")
-        for size in CANDIDATES
-        for statistic in ("p50", "p95")
+    reading="Candidates given by id, the user by id. `experiment`: medians of 100 candidates by the hybrid model, with "
+    "model=auto minus with the model named; `auto_added_ms` while no experiment runs, `experiment_added_ms` within "
+    "one, where the exposure is synced before the answer; MiB of anonymous memory after 300 rankings within it.",
+    cases=(Case("one client", measure), Case("experiment", measure_experiment)),
+    metrics=(
+        *(
+            Metric(f"rank.{statistic}_ms.{size}", "one client", "ms", "higher", raw(f"rank_ms.{size}"),
+                   "median" if statistic == "p50" else "p95")
+            for size in CANDIDATES
+            for statistic in ("p50", "p95")
+        ),
+        Metric("rank.auto_added_ms", "experiment", "ms", "higher",
+               percentile_difference("auto_ms.none", "named_ms.none", 50)),
+        Metric("rank.experiment_added_ms", "experiment", "ms", "higher",
+               percentile_difference("auto_ms.running", "named_ms.running", 50)),
+        Metric("rank.experiment_added_mib", "experiment", "MiB", "higher", raw("experiment_mib")),
     ),
 )  # fmt: skip
