@@ -8,6 +8,8 @@
 #
 # The bundles are those of the repository; --build-arg BUNDLES=exported makes them again with PyTorch.
 # --build-arg PIP_FLAGS=... goes to every pip install.
+# A tag moves: for a build that is the same tomorrow, pass the digest that `docker buildx imagetools inspect
+# python:3.11-slim` prints, as --build-arg PYTHON_IMAGE=python:3.11-slim@sha256:...
 ARG PYTHON_IMAGE=python:3.11-slim
 
 # --- the model bundles: of the repository, or made again -----------------------------------------

@@ -70,7 +70,8 @@ train: .venv/.train ## make the reference checkpoint again (an hour at most on t
 	@rm -rf checkpoints/reference && mkdir -p checkpoints && cp -r build/reference/best checkpoints/reference
 
 audit: .venv/.audit ## look up known vulnerabilities of what the server installs; asks the Python package index
-	@$(BIN)/python -m pip_audit --strict --disable-pip --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip_audit --strict --disable-pip --require-hashes -r requirements.lock \
+		|| { echo "Not audited, or something was found. Without the index (https://pypi.org) nothing can be said: no copy of its advisories is kept here" >&2; exit 1; }
 
 # tokenizers declares huggingface-hub, which only downloads from the hub need: the server never does, so neither it nor
 # what it brings are in its lock, which is installed with --no-deps. torch differs by index, so it is left out of what uv

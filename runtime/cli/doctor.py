@@ -48,6 +48,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     settings = yield from _memory(settings, workers)
     del models  # held until what the process holds was read
     yield _volume(settings)
+    yield _sqlite()
     yield _files(settings)
     yield _reach(settings)
 
@@ -139,6 +140,50 @@ def _volume(settings: Settings) -> Finding:
     return Finding("data", f"{settings.data_dir.absolute()}, {_mib(free)} free", "ok")
 
 
+def _sqlite() -> Finding:
+    from runtime.store.sqlite.version import bugs_of
+
+    found = bugs_of(sqlite3.sqlite_version_info)
+    bad = [bug.name for bug in found if bug.exposed]
+    if bad:
+        return Finding("SQLite", f"{sqlite3.sqlite_version} can corrupt the database ({', '.join(bad)}): use a newer "
+                       "Python or SQLite", "unsafe")  # fmt: skip
+    known = "; ".join(f"it has the {bug.name} bug, fixed in {'.'.join(map(str, bug.fixed))}, which cannot strike: "
+                      f"{bug.why_not}" for bug in found)  # fmt: skip
+    return Finding("SQLite", f"{sqlite3.sqlite_version}; {known or 'no known bug that corrupts'}", "ok")
+
+
+def check_database(settings: Settings) -> Iterator[Finding]:
+    """Read all of the database, also while a server uses it, and list what is damaged."""
+    from contextlib import closing
+
+    from runtime.store import StoreError
+    from runtime.store.sqlite.connection import DATABASE, open_reader
+    from runtime.store.sqlite.integrity import problems
+
+    file = settings.data_dir / DATABASE
+    if not file.is_file():
+        yield Finding("database", f"there is none at {file}: set VOWS_DATA_DIR to the folder the server uses", "unsafe")
+        return
+    found = 0
+    try:
+        with closing(open_reader(file)) as connection:
+            for problem in problems(connection):
+                found += 1
+                yield Finding("damaged", problem, "unsafe")
+    except StoreError as error:
+        yield Finding("damaged", str(error), "unsafe")
+        return
+    if found:
+        yield Finding(
+            "remedy",
+            "stop the server and restore a backup: `vows-edge restore FILE --replace`. Without one: store damaged "
+            "items and preferences again, take damaged events back; vectors follow from the log",
+        )
+    else:
+        yield Finding("database", f"{file}, {_mib(file.stat().st_size)}: whole", "ok")
+
+
 def _files(settings: Settings) -> Finding:
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     connections = MAX_CONNECTIONS if settings.max_connections == AUTO else settings.max_connections
@@ -169,7 +214,8 @@ def report(findings: Iterator[Finding], say: Callable[[str], None]) -> int:
         say(f"{finding.verdict:6}  {finding.name:18}  {finding.found}")
         if finding.verdict == "unsafe":
             unsafe.append(finding.name)
-    say(f"\nThis machine is not safe: {', '.join(unsafe)}." if unsafe else "\nThis machine is safe.")
+    names = ", ".join(dict.fromkeys(unsafe))
+    say(f"\nThis machine is not safe: {names}." if unsafe else "\nThis machine is safe.")
     return 1 if unsafe else 0
 
 
@@ -181,6 +227,11 @@ def add_command(commands: Any) -> None:
         "the model that it gets, the limits found, the memory that the server can come to hold, the volume and who can "
         "reach the port. Exit status 0: safe to serve here; 1: not, and why.",
     )
+    parser.add_argument(
+        "--check-database",
+        action="store_true",
+        help="instead, read the whole database and list what is damaged; a server may be using it",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -189,4 +240,6 @@ def _run(options: argparse.Namespace) -> int:
         settings = Settings.from_environment()
     except SettingsError as error:
         return report(iter([Finding("settings", str(error), "unsafe")]), print)
+    if options.check_database:
+        return report(check_database(settings), print)
     return report(examine(settings), print)

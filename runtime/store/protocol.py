@@ -120,7 +120,8 @@ class Store(Protocol):
         ...
 
     async def rebuild_user(self, user_id: str) -> UserState | None:
-        """Compute the user's sums from the log again, store them, and return the state; None for an unknown user."""
+        """Compute the user's sums from the log again, store them if that is possible (a full disk keeps nobody from
+        reading), and return the state; None for an unknown user."""
         ...
 
     async def delete_user(self, user_id: str) -> DeletedUser:

@@ -80,6 +80,10 @@ def test_writes_are_refused_with_advice_reads_go_on_and_nothing_acknowledged_is_
 ):
     acknowledged = [f"before-{n}" for n in range(20)]
     assert all(store(fragile, id).json()["stored"] == 1 for id in acknowledged)
+    liked = {"user_id": "bob", "content_id": "yacht", "type": "save", "event_id": "bob"}
+    for text in ("a yacht", "a blue yacht"):
+        assert fragile.client.put("/content/yacht", json={"text": text}).status_code == 200
+        assert fragile.client.post("/interactions", json=liked).status_code == 200
     told("errno", number)
     for path, body in (("/interactions", event("refused")), ("/content/batch", [{"id": "hall", "text": "a hall"}])):
         answer = fragile.client.post(path, json=body)
@@ -89,6 +93,7 @@ def test_writes_are_refused_with_advice_reads_go_on_and_nothing_acknowledged_is_
     assert fragile.client.get("/content/barn").status_code == 200
     assert fragile.client.get("/user/ada/embedding").json()["interaction_count"] == 20
     assert fragile.client.get("/content/hall").status_code == 404
+    assert fragile.client.get("/user/bob/embedding").json()["source"] == "history"  # stale, and computed
     ranked = fragile.client.post("/rank", json={"user_id": "ada", "candidates": ["barn", "hall"]}).json()
     assert ranked["unknown"] == ["hall"]
     told("errno", 0)

@@ -175,12 +175,6 @@ def row_checksums(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO totals VALUES ('commits', 0)")
 
 
-def tombstones(connection: sqlite3.Connection) -> None:
-    """Hashes of the ids of events that were taken back, or whose user was deleted: a late retry stores none again."""
-    connection.execute("CREATE TABLE tombstones (hash BLOB PRIMARY KEY, until_us INTEGER NOT NULL) WITHOUT ROWID")
-    connection.execute("CREATE INDEX tombstones_until ON tombstones (until_us)")
-
-
 MIGRATIONS: tuple[Migration, ...] = (
     first_tables,
     hidden_content,
@@ -189,7 +183,6 @@ MIGRATIONS: tuple[Migration, ...] = (
     experiments,
     own_types,
     row_checksums,
-    tombstones,
 )
 
 

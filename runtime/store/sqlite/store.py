@@ -5,7 +5,7 @@ import sqlite3
 import time
 from asyncio import sleep, timeout, to_thread, wrap_future
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from runtime.personalization import popularity
 from runtime.personalization.actions import DECAY_PER_DAY
-from runtime.store.errors import StoreClosed, StoreCorrupt, StoreIOError
+from runtime.store.errors import StoreBusy, StoreClosed, StoreCorrupt, StoreFull, StoreIOError
 from runtime.store.experiment_records import (
     ArmBucket,
     ExperimentChange,
@@ -199,17 +199,15 @@ class SqliteStore(Store):
         )
 
     async def rebuild_user(self, user_id: str) -> UserState | None:
-        now_us = _now_us()
-        return await self._write(
-            lambda connection: users.rebuild(
-                connection,
-                user_id,
-                dimensions=self.dimensions,
-                decay_per_day=self._decay_per_day,
-                now_us=now_us,
-            ),
-            bytes=_ROW_BYTES,
-        )
+        options = {"dimensions": self.dimensions, "decay_per_day": self._decay_per_day, "now_us": _now_us()}
+        try:
+            return await self._write(
+                lambda connection: users.rebuild(connection, user_id, **options),  # type: ignore[arg-type]
+                bytes=_ROW_BYTES,
+            )
+        except (StoreBusy, StoreFull, StoreIOError):  # it is a read for whoever requested it: nothing has to be stored
+            with closing(open_reader(self.path)) as connection:
+                return await to_thread(users.computed, connection, user_id, **options)  # type: ignore[arg-type]
 
     async def delete_user(self, user_id: str) -> DeletedUser:
         now_us = _now_us()

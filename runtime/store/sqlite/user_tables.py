@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from runtime.personalization import popularity, user_vector
 from runtime.personalization.actions import STRENGTHS, TYPES
+from runtime.personalization.user_vector import Sums
 from runtime.store.errors import StoreCorrupt
 from runtime.store.records import DeletedUser, Preferences, UserPreferences, UserState
 from runtime.store.sqlite import experiment_tables, scrub, totals
@@ -60,20 +61,36 @@ def rebuild(
     row = connection.execute("SELECT key FROM users WHERE id = ?", (user_id,)).fetchone()
     if row is None:
         return None
-    (key,) = row
+    store_sums(connection, row[0], _from_log(connection, row[0], decay_per_day, now_us))
+    connection.execute("UPDATE users SET stale = 0 WHERE key = ?", row)
+    return get(connection, user_id, dimensions, now_us)
+
+
+def computed(
+    connection: sqlite3.Connection, user_id: str, *, dimensions: int, decay_per_day: float, now_us: int
+) -> UserState | None:
+    """As `rebuild`, and nothing is stored."""
+    row = connection.execute(
+        "SELECT key, interaction_count, last_updated_us FROM users WHERE id = ?", (user_id,)
+    ).fetchone()
+    if row is None:
+        return None
+    key, count, last_updated_us = row
+    sums = _from_log(connection, key, decay_per_day, now_us)
+    return UserState(interaction_count=count, last_updated_us=last_updated_us, sums=sums, stale=False)
+
+
+def _from_log(connection: sqlite3.Connection, key: int, decay_per_day: float, now_us: int) -> Sums | None:
     events = _history(connection, key)
     contents, rows = np.unique(events[:, 0], return_inverse=True)
     ahead = events[:, 2] > now_us + MOST_AHEAD_US
-    sums = user_vector.from_log(
+    return user_vector.from_log(
         np.where(events[:, 3] < 0, _STRENGTH_OF_CODE[events[:, 1]], events[:, 3]),
         np.where(ahead, now_us, events[:, 2]),
         rows,
         _embeddings(connection, contents),
         decay_per_day=decay_per_day,
     )
-    store_sums(connection, key, sums)
-    connection.execute("UPDATE users SET stale = 0 WHERE key = ?", (key,))
-    return get(connection, user_id, dimensions, now_us)
 
 
 def delete(connection: sqlite3.Connection, user_id: str, now_us: int) -> DeletedUser:

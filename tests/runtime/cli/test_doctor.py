@@ -5,7 +5,14 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from bench.blocking_store import BlockingStore
+from runtime.cli.main import main
+from runtime.store import Preferences
+from runtime.store.sqlite.store import SqliteStore
+from runtime.store.sqlite.version import bugs_of
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +81,32 @@ def test_what_is_not_safe_is_named_and_fails(doctor, settings, finding, says):
     assert result.returncode == 1
     assert re.search(rf"^unsafe  {finding} .*{re.escape(says)}", result.stdout, re.MULTILINE)
     assert f"This machine is not safe: {finding}" in result.stdout
+
+
+def test_known_bugs_of_sqlite_by_version():
+    names = {version: [bug.name for bug in bugs_of(version)] for version in (
+        (3, 6, 23), (3, 7, 0), (3, 40, 1), (3, 44, 5), (3, 44, 6), (3, 45, 0), (3, 50, 6), (3, 50, 7), (3, 51, 2),
+        (3, 51, 3), (3, 53, 0),
+    )}  # fmt: skip
+    assert [version for version, bugs in names.items() if bugs == ["WAL-reset"]] == [
+        (3, 7, 0), (3, 40, 1), (3, 44, 5), (3, 45, 0), (3, 50, 6), (3, 51, 2),
+    ]  # fmt: skip
+
+
+def test_check_database_lists_what_is_damaged(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VOWS_DATA_DIR", str(tmp_path))
+    assert main(["doctor", "--check-database"]) == 1
+    assert "there is none at" in capsys.readouterr().out
+    store = BlockingStore(SqliteStore(tmp_path))
+    store.put_preferences(
+        "ann", Preferences(preferences=["x"], embedding=np.ones(384, np.float32), model_version="v", bundle_digest="d")
+    )
+    assert main(["doctor", "--check-database"]) == 0  # also while it is used
+    assert "whole" in capsys.readouterr().out
+    statement = "UPDATE preferences SET preferences = '[\"y\"]'"
+    store.writer.submit(lambda connection: connection.execute(statement), bytes=1).result()
+    store.close()
+    assert main(["doctor", "--check-database"]) == 1
+    out = capsys.readouterr().out
+    assert "preferences of 'ann'" in out
+    assert "vows-edge restore FILE --replace" in out
