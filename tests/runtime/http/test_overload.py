@@ -80,8 +80,7 @@ def test_a_text_goes_before_a_batch_that_came_first(start_server):
 
     batch = threading.Thread(target=ask, args=("batch", "/embed/batch", {"items": [{"text": LONG}] * 64}))
     batch.start()
-    while tokens_waiting(server) == 0:
-        time.sleep(0.005)
+    until(lambda: tokens_waiting(server) > 0)
     ask("text", "/embed", {"text": "in a hurry"})
     assert batch.is_alive(), "the text waited for the whole batch"
     batch.join()

@@ -22,8 +22,9 @@ def through(proxy, database):
 
 
 async def until_back(store):
-    while store.unavailable() is not None:
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(60):
+        while store.unavailable() is not None:
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("network", ["refused", "silent"])

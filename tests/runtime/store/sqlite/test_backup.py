@@ -4,7 +4,6 @@ import os
 import random
 import sqlite3
 import threading
-import time
 
 import pytest
 
@@ -15,6 +14,7 @@ from runtime.store.sqlite import store as sqlite
 from runtime.store.sqlite.backup import back_up, restore
 from runtime.store.sqlite.backup_seal import take_off
 from runtime.store.sqlite.connection import DATABASE
+from tests.raw_http import until
 
 
 @pytest.fixture
@@ -49,8 +49,7 @@ def test_a_copy_made_under_writes_has_everything_acknowledged_before_and_goes_ba
 
     writer = threading.Thread(target=write)
     writer.start()
-    while len(acknowledged) < 40:
-        time.sleep(0.001)
+    until(lambda: len(acknowledged) >= 40)
     before = list(acknowledged)
     copy = back_up(data_dir / DATABASE, tmp_path / "copy")
     stop.set()
@@ -66,7 +65,7 @@ def test_a_copy_made_under_writes_has_everything_acknowledged_before_and_goes_ba
     back = BlockingStore(sqlite.SqliteStore(tmp_path / "elsewhere", dimensions=4))
     assert [entry.event_id for entry in back.log(limit=100_000)[0]] == copied
     assert back.check() == []
-    assert back.add_interactions([event("new"), event("3")]) == ["stored", "duplicate"]
+    assert back.add_interactions([event("new"), event("3", user="user-0")]) == ["stored", "duplicate"]
     back.close()
 
 
