@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from bench.blocking_store import BlockingStore
-from runtime.store import SchemaTooNew, StoreCorrupt, StoreError, StoreIOError, StoreLocked
+from runtime.store import ExperimentChange, Exposure, SchemaTooNew, StoreCorrupt, StoreError, StoreIOError, StoreLocked
 from runtime.store.sqlite import migrations
 from runtime.store.sqlite import store as sqlite
 from runtime.store.sqlite.backup import back_up, restore
@@ -67,6 +67,35 @@ def test_a_copy_made_under_writes_has_everything_acknowledged_before_and_goes_ba
     assert back.check() == []
     assert back.add_interactions([event("new"), event("3", user="user-0")]) == ["stored", "duplicate"]
     back.close()
+
+
+def test_a_copy_has_the_experiments(filled, open_store, data_dir, tmp_path):
+    change = ExperimentChange(experiment="feed", kind="defined", period=1, details=b"{}", time_us=1)
+    filled.change_experiment(change)
+    filled.add_exposures(
+        [
+            Exposure(
+                ranking_id="r-1",
+                user_id="ann",
+                experiment="feed",
+                period=1,
+                arm="control",
+                model_version="simple-v1",
+                time_us=1,
+                items=b'[["barn",1.0]]',
+                closes_us=2,
+                bucket_us=1,
+            )
+        ]
+    )
+    assert back_up(data_dir / DATABASE, tmp_path / "copy").rows.exposures == 1
+    filled.close_windows(5)
+    filled.close()
+    restore(tmp_path / "copy", data_dir, replace=True)
+    store = open_store()
+    assert [one.ranking_id for one in store.exposures()] == ["r-1"]
+    assert [one.kind for one in store.experiment_changes()] == ["defined"]
+    assert store.close_windows(5) == 1  # it was open when the copy was made
 
 
 def test_a_copy_has_no_bytes_of_who_was_deleted_before(filled, event, data_dir, tmp_path):
