@@ -26,6 +26,7 @@ RESERVE_BYTES = 20 * MiB
 # What has no setting and no module of its own. Measured by `python -m bench.memory_parts` with the name in brackets.
 CONNECTION_BYTES = 76 * 1024 + WRITE_BUFFER_BYTES  # 14.3 MiB for 190, each with 64 KiB read ahead [connections]
 DECODE_BYTES = 16 * MiB  # one body is decoded at a time: at most 15.2 MiB, for 400,000 numbers [decoding]
+DATABASE_CONNECTION_BYTES = 2 * MiB  # 6.3 MiB for 4 after pages of items, vectors and histories
 _HISTORY_BYTES = 8 * MiB  # 7.5 MiB beside its answer, to explain a ranking of 2,000 [history]
 _STORE_BYTES = 12 * MiB  # what may be queued (8 MiB) and be in a commit (2 MiB), and two page caches of 1 MiB [store]
 
@@ -128,6 +129,10 @@ def size_for_what_fits(settings: Settings, available: int | None, held: Held) ->
     return size(settings, available, replace(held, items=few))
 
 
+def _postgres_bytes(settings: Settings) -> int:
+    return (settings.database_connections + 1) * DATABASE_CONNECTION_BYTES if settings.database_url else 0
+
+
 def _range(name: str, settings: Settings, held: Held) -> Range:
     """The range of a setting, none of it below what has to fit: the largest body, the stored items."""
     least = {
@@ -155,6 +160,7 @@ def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
         "scratch of the tokenizer": tokenizer.SCRATCH_BYTES,
         "scratch of the text encoder (VOWS_THREADS)": held.scratches * text_encoder.SCRATCH_BYTES,
         "store": _STORE_BYTES,
+        "connections to Postgres (VOWS_DATABASE_CONNECTIONS)": _postgres_bytes(settings),
         "cache (VOWS_CACHE_BYTES)": settings.cache_bytes,
         "queue (VOWS_QUEUE_TOKENS)": settings.queue_tokens * TOKEN_BYTES,
         "rate limit (VOWS_RATE_PER_S)": CLIENTS * CLIENT_BYTES if settings.rate_per_s else 0,
