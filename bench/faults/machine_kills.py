@@ -140,10 +140,11 @@ async def _stored(url: str) -> tuple[list[str], list[str]]:
 
     store = await open_store(url)
     try:
-        stored, after = [], 0
-        while page := await store.log(after=after):
+        stored: list[str] = []
+        after: int | None = 0
+        while after is not None:
+            page, after = await store.log(after=after)
             stored += [event.event_id for event in page]
-            after = page[-1].sequence
         return stored, await store.check()
     finally:
         await store.close()

@@ -170,7 +170,7 @@ def test_a_reader_who_continues_after_the_last_sequence_misses_nothing(database,
             nonlocal after
             while True:
                 last = not writing
-                while page := await reader.log(after=after, limit=10):
+                while page := (await reader.log(after=after, limit=10))[0]:
                     seen.extend(entry.event_id for entry in page)
                     after = page[-1].sequence
                 if last:
