@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import charts
+from bench import charts, experiment_charts
 from bench.case_result import CaseResult
 from bench.history import Run
 from bench.peer_charts import latency_of_peers, memory_of_peers
@@ -138,6 +138,10 @@ def _charts(name: str, run: Run, folder: Path) -> list[tuple[str, Path]]:
             path = folder / "flatness.svg"
             charts.memory_over_requests(result, path)
             drawn.append(("Anonymous memory over mixed requests", path))
+    if name == "experiments" and (result := cases.get("power")) and result.series.get("ours.curve.10"):
+        path = folder / "experiment-power.svg"
+        experiment_charts.power(result, path)
+        drawn.append(("Power of always-valid intervals beside a fixed-horizon test", path))
     if name == "peers" and (result := cases.get(SPEED)) and result.series.get("roofline_ms.16"):
         for title, file, draw_chart in (
             ("Time of one text by engine and length, over the fp32 roofline", "peers-latency.svg", latency_of_peers),
