@@ -63,7 +63,7 @@ class Remote:
         self._sleep = sleep
 
     def call(self, method: str, path: str, body: object = None) -> bytes:
-        """The body of a 2xx answer; asked again, after what Retry-After says, while the server is busy."""
+        """The body of a 2xx response; sent again, after what Retry-After says, while the server is busy."""
         payload = None if body is None else msgspec.json.encode(body)
         headers = self._headers | ({} if payload is None else {"content-type": "application/json"})
         for left in reversed(range(MAX_TRIES)):

@@ -32,7 +32,7 @@ def action_loss(logits: Tensor, action: Tensor, weights: tuple[float, ...]) -> T
 
 
 def item_loss(
-    users: Tensor, targets: Tensor, weights: Tensor, items: Tensor, scale: Tensor, negatives: Tensor | None
+    users: Tensor, targets: Tensor, weights: Tensor, items: Tensor, scale: Tensor, *, negatives: Tensor | None
 ) -> Tensor:
     """Weighted mean cross entropy of the next item: users (N, D), targets and weights (N,), items (I, D).
 

@@ -68,7 +68,7 @@ def losses(model: SequenceModel, batch: ScoredBatch, recipe: Recipe) -> tuple[di
     weights = torch.tensor(recipe.loss.item)[action]
     parts = {
         "action": action_loss(logits, action, recipe.loss.action),
-        "item": item_loss(users, batch.item[batch.scored], weights, items, scale, batch.negatives),
+        "item": item_loss(users, batch.item[batch.scored], weights, items, scale, negatives=batch.negatives),
         "contrastive": contrastive_loss(anchors, batch.engaged, batch.skipped, items, scale),
     }
     wanted = parts["item"] + recipe.loss.contrastive * parts["contrastive"]

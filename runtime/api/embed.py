@@ -22,7 +22,7 @@ from runtime.state import State
 
 MAX_BATCH = 256
 
-# Held for each item of a batch until it is answered: the vector, its counts, what was decoded for it.
+# Held for each item of a batch until the response is sent: the vector, its counts, what was decoded for it.
 _ITEM_BYTES = 2_048
 # As JSON an item is held twice, encoded and in the piece that is sent, for the items of one piece.
 AT_ONCE = 16

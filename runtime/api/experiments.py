@@ -132,7 +132,7 @@ async def put_experiment(state: State, request: Request, body: Definition) -> Ex
 
 
 async def get_experiment(state: State, request: Request) -> ExperimentResult:
-    """What it has found so far, at any time: its intervals hold at every moment at once."""
+    """What it has found so far, at any time: its intervals hold at every time at once."""
     return await _result(state, path_id(request))
 
 

@@ -251,7 +251,7 @@ async def get_metrics(state: State, request: Request) -> PlainTextResponse:
 def _free_bytes(state: State) -> float:
     try:
         found = os.statvfs(state.settings.data_dir)
-    except OSError:  # the volume is gone, which is worth a metric and no more
+    except OSError:  # the volume is missing, which is worth a metric and no more
         return math.nan
     return found.f_bavail * found.f_frsize
 

@@ -76,7 +76,7 @@ async def get_docs(state: State, request: Request) -> HTMLResponse:
 
 
 def _document(state: State) -> bytes | dict[str, Any]:
-    """Read when it is asked for: a page of the system's cache costs this process nothing."""
+    """Read at each request: a page of the system's cache costs this process nothing."""
     content, settings = OPENAPI_FILE.read_bytes(), state.settings
     if settings.event_types:
         document = _decoded(content)

@@ -88,7 +88,7 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class RankResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     """`scores` in the order of the candidates, `ranked` best first (ties keep the candidates' order). `explanations`,
-    where asked for, in the order of `ranked`; none where the vector comes from no interactions (see `source`).
+    where requested, in the order of `ranked`; none where the vector comes from no interactions (see `source`).
 
     `fallback`: why the simple model was used although sequence was requested; `model_version` names the one used.
     `ranking_id`, `experiment`, `arm`: where the user takes part in an experiment; send the first with interactions.

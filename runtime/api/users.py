@@ -21,7 +21,7 @@ Device = Annotated[str, Meta(max_length=64)]
 
 
 class PreferencesRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Preferences stated at onboarding, in free text. What the answers say beside them is ignored; a `user_id` is the
+    """Preferences given at onboarding, in free text. What the answers say beside them is ignored; a `user_id` is the
     one in the path."""
 
     preferences: Annotated[list[Annotated[str, Meta(min_length=1, max_length=500)]], Meta(min_length=1, max_length=64)]

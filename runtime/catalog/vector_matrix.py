@@ -168,7 +168,7 @@ class _Int8Scan:
             return np.empty(0, np.float32)
         rows = self._rows[start:stop]
         # At most 384 · 127², which float32 holds exactly. Not with `out`: each such call takes one reference to None
-        # too many (simsimd 6.5.16), and Python before 3.12 ends when the last is gone.
+        # too many (simsimd 6.5.16), and Python before 3.12 crashes when the last is released.
         scores = np.array(simsimd.dot(rows, self._coarse, out_dtype="float32"))
         scores *= self._coarse_scale
         scores += np.asarray(simsimd.dot(rows, self._fine, out_dtype="float32")) * self._fine_scale

@@ -32,7 +32,7 @@ def _run(options: argparse.Namespace) -> int:
         logging.getLogger("vows").warning("%s", notice)
     one_heap()
     gc.disable()  # until all is loaded: none of it is garbage, and looking for some takes a twentieth of the start
-    from runtime.app import serve  # after the settings, so that a bad one is told at once
+    from runtime.app import serve  # after the settings, so that a bad one is reported at once
     from runtime.http.server import StartError
 
     try:

@@ -193,7 +193,7 @@ def lift(control: ArmCounts, treatment: ArmCounts, metric: Metric) -> float | No
 
 
 def interval_of_lift(control: ArmCounts, treatment: ArmCounts, weight: float, metric: Metric, alpha: float) -> Interval:
-    """Where the lift is, at every moment at once, with probability 1 − alpha."""
+    """Where the lift is, at every time at once, with probability 1 − alpha."""
     if metric == "engaged":
         return lift_interval(control.engaged, treatment.engaged, weight, alpha)
     if min(control.closed, treatment.closed) < LEAST_USERS:

@@ -1,5 +1,5 @@
 """Rankings drawn at random, and the exact probability of each item at its position, so that other rankings can be
-judged by what these were answered with.
+judged by the interactions that followed.
 
 A propensity is conditional: the probability of the item at its position, given those before it. Their product is the
 probability of the list.

@@ -1,4 +1,4 @@
-"""What another ranking would have got, estimated from rankings that were shown and what they were answered with.
+"""What another ranking would have got, estimated from rankings that were shown and the interactions that followed.
 
 Importance weights (Horvitz and Thompson), self-normalised ones (Swaminathan and Joachims 2015) and the doubly robust
 estimate (Dudík, Langford, Li, arXiv 1103.4601). For a ranking the weight of a position is the product over it and the

@@ -1,4 +1,4 @@
-"""Intervals that hold at every moment at once: looking after each user does not raise their error.
+"""Intervals that hold at every time at once: looking after each user does not raise their error.
 
 Two mixtures (Howard, Ramdas, McAuliffe, Sekhon, arXiv 1810.08240). The beta mixture is exact for events of known
 probability; the normal mixture holds for means of many users. docs/decisions/017 has measured coverage and width.

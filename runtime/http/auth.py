@@ -13,7 +13,7 @@ from runtime.http.rate_limit import TokenBuckets
 # health: never refused; open: pages that are the same on every server; the others are scopes of a key.
 Access = Literal["health", "open", "read", "write", "admin"]
 
-ANYONE = "anyone"  # in logs and metrics, where no key was asked for
+ANYONE = "anyone"  # in logs and metrics, where no key is required
 
 
 class Gate:

@@ -121,7 +121,7 @@ class Connections:
         connection.transport.abort()
 
     def make_memory(self, now: float) -> bool:
-        """Drop the connection whose client is furthest behind, to have what its request holds. Often asked in vain."""
+        """Drop the connection of the client furthest behind, to free what its request holds. False if none is late."""
         if now - self._pressed_at < _PRESSURE_EVERY_S:
             return False
         self._pressed_at = now
@@ -145,7 +145,7 @@ class Connections:
         """Drop the oldest that has no request: new ones may fill a quarter, else those with an answer before go first.
 
         A flood of connections that send nothing then only replaces itself, and cannot close those of proven clients;
-        and many proven ones that idle cannot keep a new client from having its moment.
+        and many proven ones that idle cannot keep a new client from its first request.
         """
         group = self._new if len(self._new) > max(1, self.limits.max_connections // 4) else self._idle
         group = self._ending or group or self._new

@@ -13,7 +13,7 @@ from runtime.http.surrogates import first_half
 
 MAX_STRINGS = 100_000  # in a body, names included
 
-# Larger documents are not gone through a second time to explain what is wrong with them.
+# Larger documents are not parsed a second time to explain what is wrong with them.
 _EXPLAINED_BYTES = 256 * 1024
 _EXPLAINED_TOKENS = 100_000
 
@@ -98,7 +98,7 @@ def _malformed(error: Exception, content: bytes, prefix: str) -> ApiError:
 
 
 def path_at(content: bytes, position: int, prefix: str = "$") -> str:
-    """The JSON path of the value at a position, as far as it can be told: `$.items[3].text`."""
+    """The JSON path of the value at a position, as far as it is known: `$.items[3].text`."""
     frames: list[int | str | None] = []  # an index, or a name
     name = None
     for count, match in enumerate(_TOKEN.finditer(content, 0, position)):

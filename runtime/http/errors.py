@@ -95,7 +95,7 @@ def invalid(message: str, field: str | None = None) -> ApiError:
     return ApiError(422, "invalid_request", message, field=field)
 
 
-MAX_FAULTS = 10  # told in one message
+MAX_FAULTS = 10  # listed in one message
 
 _PATH = re.compile(r" - at `(?:key in )?(\$[^`]*)`$")
 

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import socket
 
-# A client whose machine is gone says nothing: the kernel asks for it, and gives up after a minute and a half.
+# A client whose machine went down sends nothing: the kernel probes it, and gives up after a minute and a half.
 KEEPALIVE_IDLE_S, KEEPALIVE_EVERY_S, KEEPALIVE_PROBES = 60, 10, 3
 # What the kernel may hold of one connection in each direction; it would take megabytes from, and for, a slow client.
 # At 50 ms to the client this carries more than a megabyte a second.

@@ -9,7 +9,7 @@ CLIENT_BYTES = 320  # measured: an address, its bucket, and their entry
 class TokenBuckets:
     """Each client may make `burst` requests at once and `per_s` a second in the long run.
 
-    Holds the `clients` that asked last. One that is forgotten starts with a full bucket again, which can only be in its
+    Holds the `clients` that called last. One that was evicted starts with a full bucket again, which can only be in its
     favour. No clock of its own: `now` is in seconds, any origin.
     """
 

@@ -113,7 +113,7 @@ class Bundle:
         cache: Path | None = None,
         copies: Path | None = None,
     ) -> "Bundle":
-        """Read the bundle at `path` and verify what is read from it; an encoding when it is asked for, since a server
+        """Read the bundle at `path` and verify what is read from it; an encoding when it is loaded, since a server
         opens one of them, and reading another takes longer than opening it.
 
         copies: where a server keeps copies of files that could be overwritten while it reads them.

@@ -127,7 +127,7 @@ class Scheduler:
             self._measured = self._measured[0] * kept + job.tokens, self._measured[1] * kept + seconds
 
     def drop(self, job: Job) -> bool:
-        """Forget a waiting job (its client left). True if it was waiting; a running or ended job is left alone."""
+        """Drop a waiting job (its client left). True if it was waiting; a running or ended job is left alone."""
         if job.state != "waiting":
             return False
         job.state = "dropped"

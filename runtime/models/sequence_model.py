@@ -68,7 +68,7 @@ class History:
 
 
 class UserNow(NamedTuple):
-    """`vector`: unit float32 [128] of what the user wants at the moment asked. The rest is what `actions` needs."""
+    """`vector`: unit float32 [128] of what the user wants at the requested time. The rest is what `actions` needs."""
 
     vector: Floats
     hidden: Floats

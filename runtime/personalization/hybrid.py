@@ -37,7 +37,7 @@ class Ranker:
         return cls(version, np.array([weights.get(name, 0.0) for name in NAMES], np.float32))
 
     def scores(self, features: Features) -> NDArray[np.float32]:
-        """float32 [n]: higher is better, comparable within one user and moment.
+        """float32 [n]: higher is better, comparable within one user and query context.
 
         A candidate's score depends on its features alone: see `cosine_scores` for why this is no matrix product.
         """

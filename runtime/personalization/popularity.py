@@ -1,7 +1,7 @@
 """How often everybody engaged with an item lately: exponentially decayed counts, one a half-life.
 
 A count is Σ 2^(−ageᵢ / half-life) over the item's engaged events (views, saves, shares; skips count nothing). What is
-kept is its logarithm at a fixed origin, log Σ exp(tᵢ / τ) with τ = half-life / ln 2: the moment of reading cancels out,
+kept is its logarithm at a fixed origin, log Σ exp(tᵢ / τ) with τ = half-life / ln 2: the time of reading cancels out,
 so a new event costs the same whatever happened before, events may arrive in any order, and nothing has to be decayed
 while nothing happens. The float64 logarithm neither overflows nor loses an hour's half-life after decades.
 

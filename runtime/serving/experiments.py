@@ -35,7 +35,7 @@ class UnknownExperiment(LookupError):
 
 
 class ExperimentConflict(Exception):
-    """What was asked for does not apply to the experiment's state, or to others that run."""
+    """The requested change does not apply to the experiment's state, or to others that run."""
 
 
 class Assigned(NamedTuple):
@@ -83,8 +83,8 @@ class ExperimentServing:
     async def expose(
         self, assigned: Assigned, user_id: str, shown: Sequence[tuple[str, float]], *, model_version: str, ms: float
     ) -> None:
-        """Record a ranking before it is answered. shown: ids and propensities, best first; the first MAX_POSITIONS are
-        kept. Raises StoreError."""
+        """Record a ranking before the response is sent. shown: ids and propensities, best first; the first
+        MAX_POSITIONS are kept. Raises StoreError."""
         experiment, definition = assigned.experiment, assigned.experiment.definition
         now_us, limit = _now_us(), definition.guardrails.p95_ms
         await self._store.add_exposures(

@@ -80,7 +80,7 @@ async def _preferences(resources: Resources) -> int:
 
 
 def _text(item: StoredContent) -> str | None:
-    """What the model reads of an item; None, and a line in the log, where that cannot be told."""
+    """What the model reads of an item; None, and a line in the log, where it is unknown."""
     try:
         text, _ = embedding_text(_decode(item.fields))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""What is stored about a user beside their events: onboarding preferences; and forgetting all of it."""
+"""What is stored about a user beside their events: onboarding preferences; and the deletion of all of it."""
 
 from asyncio import shield
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class BlankPreferences(ValueError):
 async def set_preferences(
     resources: Resources, user_id: str, preferences: Sequence[str], disconnected: Disconnected
 ) -> EmbeddedText:
-    """Embed the preferences as one text and store them. The cache forgets the ones they replace.
+    """Embed the preferences as one text and store them. Those that they replace are evicted from the cache.
 
     Raises BlankPreferences, QueueFull, DeadlineExceeded, ClientDisconnected, ModelFailed or StoreError.
     """

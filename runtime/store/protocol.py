@@ -83,7 +83,7 @@ class Store(Protocol):
 
     async def replace_vectors(self, vectors: Sequence[NewVector]) -> list[bool]:
         """Give items new vectors, all or none, and nothing else: False for one whose fields are no longer those that
-        the vector was made from, or that is gone. Never creates an item; times and `hidden` stay as they are.
+        the vector was made from, or that was deleted. Never creates an item; times and `hidden` stay as they are.
 
         Users become stale and ValueError is raised as by put_content.
         """
@@ -115,8 +115,8 @@ class Store(Protocol):
         ...
 
     async def replace_preference_vector(self, user_id: str, preferences: Preferences) -> bool:
-        """Give a user's preferences a new vector, and nothing else: False where they are no longer these, or gone.
-        Never creates a user. Raises ValueError as put_content does."""
+        """Give a user's preferences a new vector, and nothing else: False where they are no longer these, or were
+        deleted. Never creates a user. Raises ValueError as put_content does."""
         ...
 
     async def rebuild_user(self, user_id: str) -> UserState | None:

@@ -53,8 +53,8 @@ class LineHandler(logging.Handler):
     """Lines to a file descriptor. A line that its reader has no room for is dropped and counted: a log must neither
     fail a request nor make it wait.
 
-    The descriptor stays as it is (O_NONBLOCK would be set for whoever shares it, such as a shell). It is asked whether
-    it takes PIPE_BUF bytes, which a pipe, a socket and a terminal then do at once, and is given no more at a time.
+    The descriptor stays as it is (O_NONBLOCK would be set for whoever shares it, such as a shell). Each write asks
+    whether it takes PIPE_BUF bytes, which a pipe, a socket and a terminal then do at once, and gets no more at a time.
     """
 
     def __init__(self, descriptor: int, formatter: logging.Formatter, *, text: bool = False) -> None:

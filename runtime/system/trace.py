@@ -17,7 +17,7 @@ class Trace:
 
     request_id: the client's, or one that is unique over restarts. traceparent: W3C trace context, None without a valid
     one. endpoint: "POST /embed" with the names of parameters, never their values; None where nothing is served.
-    client: the name of the key. code, reason: of the error that was answered. seconds: time by stage.
+    client: the name of the key. code, reason: of the error that was returned. seconds: time by stage.
     """
 
     __slots__ = ("client", "code", "endpoint", "reason", "request_id", "seconds", "traceparent")

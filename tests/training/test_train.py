@@ -141,8 +141,8 @@ def test_sampling_every_item_equals_the_full_softmax() -> None:
     torch.manual_seed(0)
     users, items = torch.randn(6, 8), torch.randn(10, 8)
     targets, weights, scale = torch.arange(6), torch.tensor([1.0, 0, 1, 2, 1, 1]), torch.tensor(3.0, requires_grad=True)
-    full = item_loss(users, targets, weights, items, scale, None)
-    sampled = item_loss(users, targets, weights, items, scale, torch.arange(10))
+    full = item_loss(users, targets, weights, items, scale, negatives=None)
+    sampled = item_loss(users, targets, weights, items, scale, negatives=torch.arange(10))
     torch.testing.assert_close(full, sampled)
     gradients = [torch.autograd.grad(loss, scale)[0] for loss in (full, sampled)]
     torch.testing.assert_close(*gradients)  # also where a target is drawn as a negative
