@@ -65,7 +65,7 @@ def encoder(bundle_path: Path) -> TextEncoder:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a checkpoint: a sequence model of four narrow layers, trained for two epochs on a small world."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: make install")
 

@@ -16,9 +16,9 @@ from runtime.personalization.sequence_features import DAYS_TO_EVENT_KEY
 
 
 @pytest.fixture(scope="module")
-def models(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(shared_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    assert main(["sequence", "--checkpoint", str(trained), "--out", str(folder / "sequence")]) == 0
+    assert main(["sequence", "--checkpoint", str(shared_checkpoint), "--out", str(folder / "sequence")]) == 0
     return folder
 
 
@@ -28,16 +28,16 @@ def model(models: Path) -> SequenceModel:
 
 
 @pytest.mark.parametrize("events", LENGTHS)
-def test_every_history_length_agrees_with_pytorch(trained: Path, model: SequenceModel, events: int) -> None:
-    checkpoint = _load(trained)
+def test_every_history_length_agrees_with_pytorch(shared_checkpoint: Path, model: SequenceModel, events: int) -> None:
+    checkpoint = _load(shared_checkpoint)
     sample = Sample.of(checkpoint)
     found = length_agreement(TorchModel(checkpoint, sample), model, sample, events)
     assert found.user_cosine_min > 0.99999
     assert found.probability_difference < 1e-4
 
 
-def test_held_out_histories_agree_with_pytorch(trained: Path, model: SequenceModel, models: Path) -> None:
-    checkpoint = _load(trained)
+def test_held_out_histories_agree_with_pytorch(shared_checkpoint: Path, model: SequenceModel, models: Path) -> None:
+    checkpoint = _load(shared_checkpoint)
     sample = Sample.of(checkpoint)
     found = held_out_agreement(TorchModel(checkpoint, sample), model, sample)
     assert found.histories > 50
@@ -49,10 +49,10 @@ def test_held_out_histories_agree_with_pytorch(trained: Path, model: SequenceMod
     assert manifest["quality"]["validation"]["events"] > 0
 
 
-def test_a_missed_gate_writes_nothing(trained: Path, tmp_path: Path) -> None:
+def test_a_missed_gate_writes_nothing(shared_checkpoint: Path, tmp_path: Path) -> None:
     impossible = SequenceGate(min_user_cosine_p5=1.1, max_probability_difference=-1.0, max_ndcg_loss=-1.0)
     with pytest.raises(GateError, match="cosine to PyTorch") as refusal:
-        export_sequence(trained, tmp_path / "sequence", impossible)
+        export_sequence(shared_checkpoint, tmp_path / "sequence", impossible)
     assert "probabilities differ" in str(refusal.value)
     assert "NDCG@10" in str(refusal.value)
     assert list(tmp_path.iterdir()) == []
@@ -63,16 +63,16 @@ def test_a_folder_without_a_checkpoint_is_an_error(tmp_path: Path, capsys: pytes
     assert "is not a checkpoint" in capsys.readouterr().err
 
 
-def test_the_same_checkpoint_gives_the_same_bytes(trained: Path, models: Path, tmp_path: Path) -> None:
-    again = export_sequence(trained, tmp_path / "again")
+def test_the_same_checkpoint_gives_the_same_bytes(shared_checkpoint: Path, models: Path, tmp_path: Path) -> None:
+    again = export_sequence(shared_checkpoint, tmp_path / "again")
     for file in (models / "sequence").iterdir():
         assert (again / file.name).read_bytes() == file.read_bytes(), file.name
 
 
 def test_the_bundle_says_where_the_server_finds_the_days_to_the_event(
-    trained: Path, model: SequenceModel, tmp_path: Path
+    shared_checkpoint: Path, model: SequenceModel, tmp_path: Path
 ) -> None:
-    checkpoint = _load(trained)
+    checkpoint = _load(shared_checkpoint)
     assert model.days_to_event_key == DAYS_TO_EVENT_KEY
     checkpoint.data["days_to_event_key"] = "days_to_launch"
     checkpoint.save(tmp_path / "checkpoint")
@@ -81,8 +81,10 @@ def test_the_bundle_says_where_the_server_finds_the_days_to_the_event(
     assert exported.days_to_event_key == "days_to_launch"
 
 
-def test_a_known_item_is_more_than_its_text_and_another_text_is_a_new_item(trained: Path, model: SequenceModel) -> None:
-    sample = Sample.of(_load(trained))
+def test_a_known_item_is_more_than_its_text_and_another_text_is_a_new_item(
+    shared_checkpoint: Path, model: SequenceModel
+) -> None:
+    sample = Sample.of(_load(shared_checkpoint))
     learned = model.learned(sample.ids, sample.metadata)
     assert (np.abs(learned - sample.metadata).max(axis=1) > 1e-4).all()
     np.testing.assert_allclose(np.linalg.norm(learned, axis=1), 1, atol=1e-6)

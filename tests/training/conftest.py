@@ -24,5 +24,5 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture
-def checkpoint(trained: Path) -> Checkpoint:
-    return Checkpoint.load(trained)
+def checkpoint(shared_checkpoint: Path) -> Checkpoint:
+    return Checkpoint.load(shared_checkpoint)

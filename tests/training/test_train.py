@@ -43,7 +43,7 @@ def curve(checkpoint: Checkpoint) -> list[dict[str, object]]:
 
 
 def test_a_killed_run_resumes_to_the_identical_result(
-    world: tuple[Dataset, Dataset], recipe: Recipe, trained: Path, tmp_path: Path
+    world: tuple[Dataset, Dataset], recipe: Recipe, shared_checkpoint: Path, tmp_path: Path
 ) -> None:
     process = subprocess.Popen([sys.executable, "-c", KILLED.format(root=str(ROOT)), str(tmp_path)], cwd=ROOT)
     deadline = time.monotonic() + 120
@@ -55,7 +55,7 @@ def test_a_killed_run_resumes_to_the_identical_result(
     process.wait()
     torch.set_num_threads(1)
     resumed = train(*world, recipe, tmp_path, progress=False)
-    whole = Checkpoint.load(trained)
+    whole = Checkpoint.load(shared_checkpoint)
     assert curve(resumed) == curve(whole)
     for name, tensor in whole.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], tensor, rtol=0, atol=0)
@@ -82,16 +82,18 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(world: tuple[Dataset, D
 
 
 def test_training_learns_the_order_of_the_small_world(
-    trained: Path, world: tuple[Dataset, Dataset], recipe: Recipe
+    shared_checkpoint: Path, world: tuple[Dataset, Dataset], recipe: Recipe
 ) -> None:
-    metrics = json.loads((trained / "metrics.json").read_text())
+    metrics = json.loads((shared_checkpoint / "metrics.json").read_text())
     assert metrics[-1]["validation"]["loss"] < metrics[0]["validation"]["loss"]
     assert metrics[-1]["validation"]["accuracy"] > 0.6
 
 
-def test_a_checkpoint_is_read_and_written_unchanged(trained: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_a_checkpoint_is_read_and_written_unchanged(
+    shared_checkpoint: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
     checkpoint.save(tmp_path / "again")
-    for file in trained.iterdir():
+    for file in shared_checkpoint.iterdir():
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes(), file.name
     (tmp_path / "again" / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(TrainingError, match="not a checkpoint"):

@@ -28,10 +28,10 @@ TEXTS = {f"seq-{n}": text for n, text in enumerate((
 
 
 @pytest.fixture(scope="module")
-def models(bundle_path: Path, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(bundle_path: Path, shared_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     (folder / "minilm").symlink_to(bundle_path.resolve())
-    export_sequence(trained, folder / "sequence")
+    export_sequence(shared_checkpoint, folder / "sequence")
     return folder
 
 
@@ -243,12 +243,12 @@ def test_odd_contexts_and_devices_are_no_errors(shared_sequence_server: Server) 
 
 
 def test_a_bundle_is_switched_without_dropping_a_request_and_back(
-    start_server: Callable[..., Server], models: Path, trained: Path, bundle_path: Path, tmp_path: Path
+    start_server: Callable[..., Server], models: Path, shared_checkpoint: Path, bundle_path: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "models"
     folder.mkdir()
     (folder / "minilm").symlink_to(bundle_path.resolve())
-    first = export_sequence(trained, folder / "sequences" / "first")
+    first = export_sequence(shared_checkpoint, folder / "sequences" / "first")
     install(folder, first)
     other = _other_bundle(first)
     server = start_server(models_dir=folder)

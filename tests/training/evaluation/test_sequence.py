@@ -32,12 +32,12 @@ def _prefixes(dataset: Dataset, draw: np.random.Generator, n: int = 40) -> Histo
     return Histories(dataset.events, starts, ends, users.astype(np.int32), dataset.events)
 
 
-def test_it_implements_the_protocols(shared_recommender: SequenceRecommender, trained: Path) -> None:
+def test_it_implements_the_protocols(shared_recommender: SequenceRecommender, shared_checkpoint: Path) -> None:
     for protocol in (PredictsActions, HasUserVectors):
         assert isinstance(shared_recommender, protocol)
     named: Recommender = recommender("tiny", seed=3)
     assert "tiny" in named.name
-    assert recommender(str(trained), seed=4)._recipe.seed == 4
+    assert recommender(str(shared_checkpoint), seed=4)._recipe.seed == 4
 
 
 def test_a_batch_of_prefixes_gives_the_same_as_each_alone(
@@ -102,9 +102,9 @@ def test_it_computes_what_the_exported_bundle_does(
 
 
 def test_fine_tuning_a_checkpoint(
-    world: tuple[Dataset, Dataset], recipe: Recipe, trained: Path, tmp_path: Path
+    world: tuple[Dataset, Dataset], recipe: Recipe, shared_checkpoint: Path, tmp_path: Path
 ) -> None:
-    warm = SequenceRecommender(recipe, start=Checkpoint.load(trained), out=tmp_path)
+    warm = SequenceRecommender(recipe, start=Checkpoint.load(shared_checkpoint), out=tmp_path)
     warm.fit(*world)
     assert warm.checkpoint is not None
     assert warm.checkpoint.metrics[0]["step"] == 0
