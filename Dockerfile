@@ -38,15 +38,15 @@ RUN if [ "${BUNDLES}" = exported ]; then rm -r runtime/bundles \
     && /opt/export/bin/python -m export minilm \
     && /opt/export/bin/python -m export sequence --out runtime/bundles/sequence; fi
 
-# --- the runtime's packages ----------------------------------------------------------------------
+# --- the runtime's packages, with asyncpg, which is loaded only where VOWS_DATABASE_URL is set ----
 FROM ${PYTHON_IMAGE} AS packages
 ARG PIP_FLAGS=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
-COPY requirements.lock ./
+COPY requirements-postgres.lock ./
 RUN python -m venv --without-pip /opt/vows \
-    && pip --python /opt/vows/bin/python install ${PIP_FLAGS} --no-compile --no-deps --require-hashes -r requirements.lock
+    && pip --python /opt/vows/bin/python install ${PIP_FLAGS} --no-compile --no-deps --require-hashes -r requirements-postgres.lock
 # What is never loaded to serve goes: onnxruntime's second copy of itself for C programs, its tools for making models
 # and what only these import; parts of numpy that load on first use, and here never; tests, headers, Fortran, typing
 # stubs; debug symbols of uvloop and httptools.

@@ -78,12 +78,14 @@ audit: .venv/.audit ## look up known vulnerabilities of what the server installs
 # resolves, while what it depends on is put in.
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-emit-index-url \
 	--no-emit-find-links --no-header
-lock: .venv/.test ## write requirements.lock and requirements-dev.lock from pyproject.toml
+lock: .venv/.test ## write the requirements*.lock files from pyproject.toml
 	@mkdir -p build
 	@echo "huggingface-hub; python_version < '3'" > build/without-hub.txt
 	@echo "torch; python_version < '3'" > build/without-torch.txt
 	@printf '%s\n' filelock fsspec jinja2 networkx sympy > build/of-torch.in
 	$(COMPILE) --generate-hashes --overrides build/without-hub.txt -o requirements.lock
+	$(COMPILE) --generate-hashes --extra postgres --constraints requirements.lock --overrides build/without-hub.txt \
+		-o requirements-postgres.lock
 	$(COMPILE) --all-extras --no-annotate --constraints requirements.lock --overrides build/without-torch.txt \
 		--no-emit-package vows-edge --no-emit-package pip build/of-torch.in -o requirements-dev.lock
 	@echo "$(TORCH)" >> requirements-dev.lock

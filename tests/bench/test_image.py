@@ -57,7 +57,9 @@ def test_the_last_stage_installs_nothing_and_runs_unprivileged():
     assert re.search(r'^CMD \["python", "-m", "runtime"\]$', FINAL_STAGE, re.MULTILINE)
 
 
-@pytest.mark.parametrize("file", ["Dockerfile", "fly.toml", "requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize(
+    "file", ["Dockerfile", "fly.toml", "requirements.lock", "requirements-postgres.lock", "requirements-dev.lock"]
+)
 def test_no_package_host_is_named(file):
     assert not re.search(r"https?://(?!127\.0\.0\.1)", (ROOT / file).read_text())
 
