@@ -72,11 +72,13 @@ async function start(id) {
 
 /** Ask for the visitor's order, and show it; `after` is what was just done, in words. */
 async function rank(after = "") {
+  const asked = user;
   const [ranked, you, style] = await Promise.all([
     ask("POST", "rank", { user_id: user, candidates: items.map((item) => item.id) }),
     ask("GET", userPath(user, "embedding")),
     ask("GET", userPath(user, "style?weeks=12&top_k=3")),
   ]);
+  if (asked !== user) return; // another visitor since
   ranking = ranked.ranking_id ? { ranking_id: ranked.ranking_id } : {};
   await showOrder(ranked.ranked, "For you", SOURCES[ranked.source] ?? ranked.source);
   const near = named.map((one) => [one.name, cosine(you.embedding, one.vector)]).sort((a, b) => b[1] - a[1]).slice(0, 3);
@@ -157,7 +159,9 @@ async function show() {
   $("more").hidden = visible.length <= shown;
   if (!matchMedia("(prefers-reduced-motion: reduce)").matches) list.forEach((card) => glide(card, before.get(card.dataset.id)));
   if (!info.sequence || !list.length) return;
-  const { actions } = await ask("POST", userPath(user, "next-action"), { candidates: list.map((card) => card.dataset.id) });
+  const asked = user;
+  const { actions } = await ask("POST", userPath(asked, "next-action"), { candidates: list.map((card) => card.dataset.id) });
+  if (asked !== user) return;
   actions.forEach((probabilities) => showChances(cards.get(probabilities.id), probabilities));
 }
 
