@@ -199,7 +199,7 @@ def test_old_exposures_are_trimmed_by_age_and_by_bytes(store, event):
     assert (store.counts().exposures, store.counts().exposure_bytes) == (5, bytes_held // 2)
     assert store.trim_exposures(0, 0, limit=2) == 2
     assert summed(store)["control"]["users"] == 10
-    assert store.log()[0].ranking_id is None
+    assert store.log()[0][0].ranking_id is None
 
 
 def test_a_deleted_user_leaves_counts_alone(store, event):
