@@ -29,28 +29,29 @@ MOST_RESCORED = 1_024
 
 
 class BinaryMatrix:
-    """See `Matrix`. All is in files that are mapped: of a row 52 bytes are read by every scan, 1,536 where it is among
-    the best."""
+    """See `Matrix`. Of a row 52 bytes are in memory and 1,536 in a file that is mapped: read where it is among the best.
+
+    The codes are not in a mapped file: with a million, in a hard limit of 256 MiB, the system gave their pages to other
+    files, and a search read them from the disk again (200 ms of work instead of 25).
+    """
 
     def __init__(self, rows: int, dimensions: int, folder: Path | None = None) -> None:
         """dimensions: a multiple of 8. folder: of the files; None takes the system's for temporary files."""
         self.row_bytes = dimensions // 8 + 4
         self._rotation = _rotation(dimensions)
-        self._codes = MappedArray(folder, rows, (dimensions // 8,), np.uint8)
-        self._factors = MappedArray(folder, rows, (), np.float32)
+        self._codes = np.empty((rows, dimensions // 8), np.uint8)
+        self._factors = np.empty(rows, np.float32)
         self._vectors = MappedArray(folder, rows, (dimensions,), np.float32)
         self._vectors.read_at_random()
 
     def reserve(self, rows: int) -> None:
-        for array in (self._codes, self._factors, self._vectors):
-            array.reserve(rows)
+        self._vectors.reserve(rows)
 
     def set(self, row: int, vector: NDArray[np.float32]) -> None:
-        self.reserve(row + 1)
         rotated = self._rotation @ vector
         self._vectors.write(row, vector)
-        self._codes.rows[row] = np.packbits(rotated > 0)
-        self._factors.rows[row] = 1 / max(float(np.abs(rotated).sum()), 1.0)  # of a unit vector it is 1 or more
+        self._codes[row] = np.packbits(rotated > 0)
+        self._factors[row] = 1 / max(float(np.abs(rotated).sum()), 1.0)  # of a unit vector it is 1 or more
 
     def row(self, row: int) -> NDArray[np.float32]:
         held: NDArray[np.float32] = self._vectors.rows[row]
@@ -65,7 +66,7 @@ class BinaryMatrix:
         return True
 
     def scan(self, query: NDArray[np.float32]) -> "BinaryScan":
-        return BinaryScan(self._codes.rows, self._factors.rows, self._rotation @ query)
+        return BinaryScan(self._codes, self._factors, self._rotation @ query)
 
 
 class BinaryScan:
