@@ -29,7 +29,7 @@ MOST_RESCORED = 1_024
 
 
 class BinaryMatrix:
-    """See `Matrix`. Of a row 52 bytes are in memory and 1,536 in a file that is mapped: read where it is among the best.
+    """See `Matrix`. Of a row 52 bytes are in memory, and 1,536 in a mapped file, read where it is among the best.
 
     The codes are not in a mapped file: with a million, in a hard limit of 256 MiB, the system gave their pages to other
     files, and a search read them from the disk again (200 ms of work instead of 25).

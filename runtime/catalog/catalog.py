@@ -56,6 +56,7 @@ class Catalog:
         self._labels = LabelIndex(self.capacity, LABELS_PER_ITEM * self.capacity, arrays)
         self._all_counts = arrays.new(self.capacity, (len(popularity.HALF_LIVES_HOURS),), np.float64)
         self._counts = self._all_counts.rows  # set as rows are given to items
+        self._met = np.zeros(self.capacity, np.bool_)  # by row: whether it has counts
         self._version = np.zeros(self.capacity, np.uint32)
         self._held = np.zeros(self.capacity, np.bool_)  # by row: whether an item is there
         self._free = array("i")
@@ -130,6 +131,7 @@ class Catalog:
             self._held[row] = True
             self._counts[row] = -np.inf
             self._waiting.discard(id)
+            self._met[row] = False
         else:
             self._sum -= self._matrix.row(row)
         self._labels.set(row, labels)
@@ -215,18 +217,23 @@ class Catalog:
         """The rows of the n items with the highest count by one of the half-lives, of equals the earlier row first;
         fewer where fewer have one."""
         counts = self._counts[: self.rows, half_life]
-        rows = np.flatnonzero(self._held[: self.rows])
+        rows = np.flatnonzero(self._held[: self.rows] & self._met[: self.rows])
         rows = rows[counts[rows] > -np.inf]
         if len(rows) > n:
             least = np.partition(counts[rows], len(rows) - n)[len(rows) - n]
             rows = rows[counts[rows] >= least]
         return rows[np.argsort(-counts[rows], kind="stable")[:n]]
 
+    def is_met(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """Which of these rows have counts, a copy."""
+        return self._met[start:stop].copy()
+
     def set_counts(self, ids: Sequence[str], counts: Mapping[str, popularity.Counts]) -> None:
         """Those of `ids` that are here get their counts, or none."""
         for id, row in zip(ids, self._ids.rows(ids).tolist(), strict=True):
             if row >= 0:
                 self._counts[row] = counts.get(id, -np.inf)
+                self._met[row] = id in counts
 
     def ids_or_none(self, rows: NDArray[np.integer]) -> list[str | None]:
         """The id of each row, None for a free one."""

@@ -171,3 +171,21 @@ def test_a_search_can_be_personal(client):
     assert found(user_id="ann", personalization=1, top_k=1) == ["farm"]
     refused = client.post("/search", json={"text": "barn", "user_id": "ann", "personalization": 2})
     assert (refused.status_code, refused.json()["error"]["field"]) == (422, "$.personalization")
+
+
+@pytest.mark.parametrize("format", ["int8", "disk"])
+def test_the_whole_catalogue_is_ranked_like_candidates_in_every_format(start_server, format):
+    """Of most items nothing is known but their text; those are scored in another way during the scan."""
+    client = start_server(catalog_vectors=format).client
+    items = {f"item-{n}": f"venue number {n} with a view" for n in range(40)} | ITEMS
+    client.post("/content/batch", json=[{"id": id, "text": text} for id, text in items.items()])
+    for user, content, type in (("ann", "yacht", "save"), ("bob", "barn", "view"), ("bob", "item-7", "skip")):
+        act(client, user, content, type)
+    for user in ("ann", "bob", "nobody"):
+        ranked = rank(client, user, candidates=list(items))["ranked"]
+        found = client.get(f"/user/{user}/recommendations", params={"top_k": 44, "exclude": ""}).json()["results"]
+        left_out = {one["id"] for one in ranked} - {one["id"] for one in found}
+        assert [one["id"] for one in found] == [one["id"] for one in ranked if one["id"] not in left_out]
+        assert len(left_out) <= 1
+        expected = [one["score"] for one in ranked if one["id"] not in left_out]
+        assert [one["score"] for one in found] == pytest.approx(expected, rel=1e-3, abs=1e-3)  # a moment later
