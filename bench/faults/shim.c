@@ -59,6 +59,34 @@ static int counted(void) {
     return 0;
 }
 
+/* FAULTS_RECORD names a file that gets every completed write, sync and truncation of the database's files, and the notes
+   of the program: kind, offset, size, length of the name, name, data. bench/faults/power_cuts.py plays them back. */
+static void record(char kind, int fd, const char *name, long offset, long size, const void *data) {
+    static int out = -2;
+    char link[64], path[4096];
+    if (out == -2) {
+        const char *file = getenv("FAULTS_RECORD");
+        out = file ? syscall(SYS_openat, AT_FDCWD, file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
+    }
+    if (out < 0) return;
+    if (!name) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(link, path, sizeof path - 1);
+        if (n < 0) return;
+        path[n] = 0;
+        name = strrchr(path, '/') + 1;
+        if (!strncmp(name, "vows.db-shm", 11)) return;
+    }
+    int before = errno;
+    long head[4] = {kind, offset, size, (long)strlen(name)};
+    syscall(SYS_write, out, head, sizeof head);
+    syscall(SYS_write, out, name, strlen(name));
+    if (data) syscall(SYS_write, out, data, size);
+    errno = before;
+}
+
+void faults_note(long number) { record('A', -1, "", number, 0, NULL); }
+
 static int fails(int fd) { return ours(fd) && counted(); }
 
 static void tell(int fd, const char *letter) {
@@ -77,7 +105,7 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
     int name(int fd) { \
         if (fails(fd)) return -1; \
         int result = REAL(name)(fd); \
-        if (result == 0) tell(fd, "S"); \
+        if (result == 0) { tell(fd, "S"); if (ours(fd)) record('S', fd, NULL, 0, 0, NULL); } \
         return result; \
     }
 SYNC(fsync)
@@ -87,7 +115,7 @@ SYNC(fdatasync)
     ssize_t name(int fd, const void *data, size_t n, offset_type offset) { \
         if (fails(fd)) return -1; \
         ssize_t result = REAL(name)(fd, data, n, offset); \
-        if (result >= 0) tell(fd, "W"); \
+        if (result >= 0) { tell(fd, "W"); if (ours(fd)) record('W', fd, NULL, offset, result, data); } \
         return result; \
     }
 PWRITE(pwrite, off_t)
@@ -100,8 +128,20 @@ ssize_t write(int fd, const void *data, size_t n) {
     return result;
 }
 
-int ftruncate(int fd, off_t size) { return fails(fd) ? -1 : REAL(ftruncate)(fd, size); }
-int ftruncate64(int fd, off64_t size) { return fails(fd) ? -1 : REAL(ftruncate64)(fd, size); }
+#define TRUNCATE(name, offset_type) \
+    int name(int fd, offset_type size) { \
+        if (fails(fd)) return -1; \
+        int result = REAL(name)(fd, size); \
+        if (result == 0 && ours(fd)) record('T', fd, NULL, size, 0, NULL); \
+        return result; \
+    }
+TRUNCATE(ftruncate, off_t)
+TRUNCATE(ftruncate64, off64_t)
+int unlink(const char *path) {
+    int result = REAL(unlink)(path);
+    if (result == 0 && is_ours(path)) record('U', -1, strrchr(path, '/') + 1, 0, 0, NULL);
+    return result;
+}
 int rename(const char *from, const char *to) {
     return (is_ours(from) || is_ours(to)) && counted() ? -1 : REAL(rename)(from, to);
 }

@@ -17,6 +17,7 @@ import numpy as np
 
 from bench.blocking_store import BlockingStore
 from runtime.store import ContentItem, Interaction, StoreError
+from runtime.store.sqlite import connection
 from runtime.store.sqlite.backup import back_up, restore
 from runtime.store.sqlite.connection import DATABASE
 from runtime.store.sqlite.store import SqliteStore
@@ -81,6 +82,30 @@ async def _trace_acknowledgements(store: SqliteStore) -> None:
     await asyncio.gather(*(store.add_interactions([event(str(n))]) for n in range(100, 300)))
     os.write(2, b"B")
     library.faults_trace(0)
+    await store.close()
+
+
+def note_acknowledgements(folder: Path) -> None:
+    """The preloaded library records what the store asks of the system, and each event's id once it is acknowledged."""
+    asyncio.run(_note_acknowledgements(SqliteStore(folder, dimensions=4)))
+
+
+def note_acknowledgements_without_syncs(folder: Path) -> None:
+    """The same with synchronous=NORMAL, which acknowledges what no sync has followed: a power cut has to lose it."""
+    vars(connection)["_WRITER_PRAGMAS"]["synchronous"] = ("NORMAL", 1)
+    note_acknowledgements(folder)
+
+
+async def _note_acknowledgements(store: SqliteStore) -> None:
+    library = ctypes.CDLL(None)
+    await store.put_content([item("barn")])
+    for n in range(1, 121):
+        if n % 30 == 0:  # pages enough for a checkpoint now and then
+            await store.put_content([item(f"item-{n}-{i}", i) for i in range(200)])
+        if n % 50 == 0:
+            await store.delete_user("bob")
+        await store.add_interactions([event(str(n), "bob" if n % 7 == 0 else "ann")])
+        library.faults_note(ctypes.c_long(n))
     await store.close()
 
 
@@ -230,6 +255,8 @@ PROGRAMS: dict[str, Callable[[Path], None]] = {
     for program in (
         acknowledge_for_ever,
         trace_acknowledgements,
+        note_acknowledgements,
+        note_acknowledgements_without_syncs,
         fail_each_call_of_writes,
         fail_each_call_of_copies,
     )
