@@ -24,6 +24,7 @@ from bench.closed_loop import closed_loop
 from bench.faults import experiment_kills, hostile, shim
 from bench.faults.kills import kill_repeatedly
 from bench.faults.model_runs import fail_each_run
+from bench.faults.power_cuts import cut_power
 from bench.http_client import build_request
 from bench.machine import ROOT
 from bench.server import Server, serving
@@ -38,6 +39,7 @@ HOSTILE_MIB = (256, 192)
 CATALOGUE = 60
 READ_EVERY_S = 5.0
 STOPS = 10
+POWER_CUTS = 1_000
 
 
 def measure_kills(conditions: Conditions, samples: Samples) -> None:
@@ -75,6 +77,18 @@ def measure_calls(conditions: Conditions, samples: Samples) -> None:
             samples.add("storage_faults", int(done.stdout))
             samples.note(program, int(done.stdout))
     samples.add("model_faults", fail_each_run(conditions))
+
+
+def measure_power_cuts(conditions: Conditions, samples: Samples) -> None:
+    """Power cuts of a store by playing back what it wrote: unsynced writes are dropped, torn and reordered."""
+    cuts = conditions.rounds(full=POWER_CUTS, quick=20)
+    with tempfile.TemporaryDirectory(prefix="vows-cuts-") as name:
+        found = cut_power(Path(name), cuts, conditions.seed)
+        mutant = cut_power(Path(name), cuts, conditions.seed, "note_acknowledgements_without_syncs")
+    samples.add("power_cuts", found.cuts)
+    samples.add("power_cuts_lost", found.lost + found.broken)
+    samples.add("power_cuts_lost_without_sync", mutant.lost)
+    samples.note("first_lost", found.first)
 
 
 def measure_stops(conditions: Conditions, samples: Samples) -> None:
@@ -245,11 +259,14 @@ SUITE = Suite(
     f"answers without using them, {hostile.CONNECTIONS} of each of {len(hostile.KINDS)} kinds in turn and then of all, "
     "under hard limits of 256 and 192 MiB; an honest client makes a connection and asks for a vector every 20 ms. "
     "`soak`: mixed traffic; growth is the last quarter's median of "
-    "anonymous memory minus the second quarter's. `stop`: SIGTERM under load.",
+    "anonymous memory minus the second quarter's. `stop`: SIGTERM under load. `power_cuts`: what a store wrote is played back up to a moment, unsynced writes "
+    "dropped, torn and reordered; `lost` had less than was acknowledged or were damaged, and with synchronous=NORMAL "
+    "some have to.",
     cases=(
         Case("kills", measure_kills, limit_s=3600),
         Case("experiment kills", measure_experiment_kills, limit_s=3600),
         Case("calls", measure_calls, limit_s=900),
+        Case("power_cuts", measure_power_cuts, limit_s=1800),
         Case("stop", measure_stops),
         Case("overload", measure_overload),
         Case("hostile", measure_hostile, limit_s=1800),
@@ -267,6 +284,11 @@ SUITE = Suite(
         ),
         Metric("faults.storage_faults", "calls", "faults", "lower", lambda s: [sum(s.get("storage_faults", ()))]),
         Metric("faults.model_faults", "calls", "faults", "lower", raw("model_faults")),
+        Metric("faults.power_cuts", "power_cuts", "cuts", "lower", raw("power_cuts")),
+        Metric("faults.power_cuts_lost", "power_cuts", "cuts", "higher", raw("power_cuts_lost")),
+        Metric(
+            "faults.power_cuts_lost_without_sync", "power_cuts", "cuts", "lower", raw("power_cuts_lost_without_sync")
+        ),
         Metric("faults.stop_s", "stop", "s", "higher", raw("stop_s"), "max"),
         Metric("faults.stop_status", "stop", "status", "higher", raw("exit_status"), "max"),
         Metric("faults.overload_valid_status_share", "overload", "share", "lower", share("valid_status", "answers")),
