@@ -87,7 +87,7 @@ def measure_power_cuts(conditions: Conditions, samples: Samples) -> None:
         mutant = cut_power(Path(name), cuts, conditions.seed, "note_acknowledgements_without_syncs")
     samples.add("power_cuts", found.cuts)
     samples.add("power_cuts_lost", found.lost + found.broken)
-    samples.add("power_cuts_lost_without_sync", mutant.lost)
+    samples.add("lost_without_sync", mutant.lost)
     samples.note("first_lost", found.first)
 
 
@@ -259,8 +259,8 @@ SUITE = Suite(
     f"answers without using them, {hostile.CONNECTIONS} of each of {len(hostile.KINDS)} kinds in turn and then of all, "
     "under hard limits of 256 and 192 MiB; an honest client makes a connection and asks for a vector every 20 ms. "
     "`soak`: mixed traffic; growth is the last quarter's median of "
-    "anonymous memory minus the second quarter's. `stop`: SIGTERM under load. `power_cuts`: what a store wrote is played back up to a moment, unsynced writes "
-    "dropped, torn and reordered; `lost` had less than was acknowledged or were damaged, and with synchronous=NORMAL "
+    "anonymous memory minus the second quarter's. `stop`: SIGTERM under load. `power_cuts`: what a store wrote is "
+    "played back up to a moment, unsynced writes dropped, torn and reordered; `lost` had less than was acknowledged or were damaged, and with synchronous=NORMAL "
     "some have to.",
     cases=(
         Case("kills", measure_kills, limit_s=3600),
