@@ -260,8 +260,8 @@ SUITE = Suite(
     "under hard limits of 256 and 192 MiB; an honest client makes a connection and asks for a vector every 20 ms. "
     "`soak`: mixed traffic; growth is the last quarter's median of "
     "anonymous memory minus the second quarter's. `stop`: SIGTERM under load. `power_cuts`: what a store wrote is "
-    "played back up to a moment, unsynced writes dropped, torn and reordered; `lost` had less than was acknowledged or were damaged, and with synchronous=NORMAL "
-    "some have to.",
+    "played back up to a moment, unsynced writes dropped, torn and reordered; `lost` had less than was acknowledged "
+    "or were damaged, and with synchronous=NORMAL some have to.",
     cases=(
         Case("kills", measure_kills, limit_s=3600),
         Case("experiment kills", measure_experiment_kills, limit_s=3600),
