@@ -40,6 +40,20 @@ build/clients/node/.installed: tests/clients/node/package-lock.json
 	@if command -v npm >/dev/null; then cd $(@D) && npm ci --silent --no-audit --no-fund; else echo "npm is not here: no Node.js clients"; fi
 	@touch $@
 
+# Linters and client generators for the OpenAPI document; without them the tests in tests/openapi are skipped.
+.PHONY: generators
+generators: build/openapi/python/.installed build/openapi/node/.installed ## install the OpenAPI tools of tests/openapi
+
+build/openapi/python/.installed: tests/openapi/python/requirements.lock
+	@$(PYTHON) -m venv build/openapi/python
+	@build/openapi/python/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
+build/openapi/node/.installed: tests/openapi/node/package-lock.json
+	@mkdir -p $(@D) && cp tests/openapi/node/package.json tests/openapi/node/package-lock.json $(@D)/
+	@if command -v npm >/dev/null; then cd $(@D) && npm ci --silent --no-audit --no-fund; else echo "npm is not here: no OpenAPI tools of Node.js"; fi
+	@touch $@
+
 check: .venv/.test ## lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -91,7 +105,10 @@ lock: .venv/.test ## write the requirements*.lock files from pyproject.toml
 	@echo "$(TORCH)" >> requirements-dev.lock
 	$(subst pyproject.toml,tests/clients/python/requirements.in,$(COMPILE)) --generate-hashes --no-annotate \
 		-o tests/clients/python/requirements.lock
-	cd tests/clients/node && npm install --package-lock-only --omit-lockfile-registry-resolved --silent --no-audit --no-fund
+	$(subst pyproject.toml,tests/openapi/python/requirements.in,$(COMPILE)) --generate-hashes --no-annotate \
+		-o tests/openapi/python/requirements.lock
+	for folder in clients openapi; do (cd tests/$$folder/node && npm install --package-lock-only \
+		--omit-lockfile-registry-resolved --silent --no-audit --no-fund); done
 
 clean: ## remove what was installed and built, but neither data/ nor models/
 	rm -rf .venv build *.egg-info

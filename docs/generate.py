@@ -7,6 +7,7 @@ import msgspec
 
 from docs.example_answers import write_answers
 from runtime.api.pages import ANSWERS_FILE, OPENAPI_FILE
+from runtime.api.tags import TAGS
 from runtime.app import ENDPOINTS
 from runtime.http.openapi import openapi_document
 from runtime.settings import settings_table
@@ -15,7 +16,7 @@ SETTINGS_FILE = Path(__file__).with_name("settings.md")
 
 
 def main() -> None:
-    document = msgspec.json.encode(openapi_document(ENDPOINTS))
+    document = msgspec.json.encode(openapi_document(ENDPOINTS, TAGS))
     OPENAPI_FILE.write_bytes(msgspec.json.format(document, indent=1) + b"\n")
     about = re.split(r"^\|", SETTINGS_FILE.read_text(encoding="utf-8"), maxsplit=1, flags=re.MULTILINE)[0]
     SETTINGS_FILE.write_text(about + settings_table(), encoding="utf-8")

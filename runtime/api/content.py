@@ -10,6 +10,7 @@ from starlette.responses import Response
 from runtime.catalog.item_fields import Content, ignored_fields
 from runtime.http.batch import Reader
 from runtime.http.endpoint import Endpoint
+from runtime.http.enumeration import one_of
 from runtime.http.errors import invalid, not_found
 from runtime.http.ids import Id, check_id, path_id
 from runtime.http.lenient import NOT_GIVEN, ReadOnly
@@ -50,7 +51,7 @@ class ContentStored(msgspec.Struct, frozen=True):
     `unknown_tokens` and `truncated` as in /embed."""
 
     id: str
-    status: str
+    status: Annotated[str, one_of("created", "replaced", "unchanged")]
     tokens: int
     unknown_tokens: int
     truncated: bool

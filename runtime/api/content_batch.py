@@ -9,6 +9,7 @@ from starlette.requests import Request
 from runtime.api.content import EXAMPLE, READER, IdentifiedContent
 from runtime.api.content_stream import STREAM_BYTES, ContentProgress, stream_content
 from runtime.http.endpoint import Endpoint
+from runtime.http.enumeration import one_of
 from runtime.http.errors import ApiError, Error
 from runtime.http.media import JSON, NDJSON, media_type
 from runtime.serving.content import NewItem, store_items
@@ -22,7 +23,7 @@ class ContentOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """`status`: created, replaced, unchanged, or rejected with an `error`. `id` is null where it could not be read."""
 
     id: str | None
-    status: str
+    status: Annotated[str, one_of("created", "replaced", "unchanged", "rejected")]
     error: Error | None = None
 
 

@@ -44,7 +44,7 @@ class EmbedRequest(EmbedContent, frozen=True, kw_only=True):
     encoding_format: EncodingFormat = "float"
 
 
-class Embedding(msgspec.Struct, frozen=True):
+class ContentEmbedding(msgspec.Struct, frozen=True):
     """`embedding`: 384 numbers of unit length, or base64. `tokens` counts the whole text, [CLS] and [SEP] included; the
     model reads the first 256, and `truncated` says that there were more. `unknown_tokens` of `tokens` stand for words
     that the model cannot tell apart (emoji, many scripts, words over 100 characters). `used` and `ignored` name the
@@ -58,7 +58,7 @@ class Embedding(msgspec.Struct, frozen=True):
     ignored: list[str]
 
 
-class EmbedResponse(Embedding, frozen=True):
+class EmbedResponse(ContentEmbedding, frozen=True):
     model_version: str
     latency_ms: float
 
@@ -71,7 +71,7 @@ class EmbedBatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 class EmbedBatchResponse(msgspec.Struct, frozen=True):
     """One result an item, in order."""
 
-    results: list[Embedding]
+    results: list[ContentEmbedding]
     model_version: str
     latency_ms: float
 
@@ -105,7 +105,7 @@ async def post_embed_batch(state: State, request: Request, body: EmbedBatchReque
     if request.headers.get("accept") == OCTETS:
         return _octets(embedded, version)
     results = (
-        Embedding(
+        ContentEmbedding(
             embedding=encoded(one.vector, body.encoding_format),
             tokens=one.tokens,
             unknown_tokens=one.unknown,

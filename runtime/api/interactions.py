@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from runtime.http.batch import Reader
 from runtime.http.endpoint import Endpoint
+from runtime.http.enumeration import one_of
 from runtime.http.errors import ApiError, Error, invalid, not_found
 from runtime.http.ids import Id, check_id, path_id
 from runtime.http.lenient import NOT_GIVEN, ReadOnly
@@ -53,7 +54,7 @@ class InteractionOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """`status`: stored, duplicate (the same event was stored before; nothing changed), or rejected with an `error`."""
 
     event_id: str | None
-    status: str
+    status: Annotated[str, one_of("stored", "duplicate", "rejected")]
     error: Error | None = None
 
 

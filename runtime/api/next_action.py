@@ -9,6 +9,7 @@ from starlette.requests import Request
 from runtime.api.rank import Candidate, candidate_ids, checked
 from runtime.api.users import Device
 from runtime.http.endpoint import Endpoint
+from runtime.http.enumeration import one_of
 from runtime.http.ids import Id, path_id
 from runtime.serving.next_action import next_actions
 from runtime.state import State
@@ -38,7 +39,7 @@ class NextActionResponse(msgspec.Struct, frozen=True):
     event yet), or none (average over all users)."""
 
     model_version: str
-    source: str
+    source: Annotated[str, one_of("history", "preferences", "none")]
     events: int
     actions: list[ActionProbabilities]
     unknown: list[str]

@@ -14,7 +14,7 @@ from runtime.http.endpoint import Endpoint
 from runtime.http.errors import not_found
 from runtime.http.ids import path_id
 from runtime.http.media import JSON
-from runtime.http.security_schemes import guarded
+from runtime.http.security_schemes import with_keys
 from runtime.personalization.actions import event_types
 from runtime.state import State
 
@@ -83,9 +83,7 @@ def _document(state: State) -> bytes | dict[str, Any]:
         types = document["components"]["schemas"]["InteractionRequest"]["properties"]["type"]
         types["enum"] = list(event_types(settings.event_types))
         content = msgspec.json.encode(document)
-    if not settings.api_keys and not settings.rate_per_s:
-        return content
-    return guarded(_decoded(content), keys=bool(settings.api_keys), limited=settings.rate_per_s > 0)
+    return with_keys(_decoded(content)) if settings.api_keys else content
 
 
 def _decoded(document: bytes | dict[str, Any]) -> dict[str, Any]:
@@ -103,9 +101,16 @@ def _response(name: str) -> Response:
     return Response(path.read_bytes(), headers=_HEADERS, media_type=KINDS[path.suffix])
 
 
+_HTML = "text/html"
+
 ENDPOINTS: list[Endpoint[State]] = [
-    Endpoint("GET", "/", get_page, "Demo page", access="open"),
-    Endpoint("GET", "/page/{id}", get_page_file, "A file of the demo page", errors=(404, 422), access="open"),
-    Endpoint("GET", "/openapi.json", get_openapi, "This API as an OpenAPI document", access="open"),
-    Endpoint("GET", "/docs", get_docs, "API reference as a page", access="open"),
-]
+    Endpoint("GET", "/", get_page, "Demo page", response=str, response_media=_HTML, access="open"),
+    Endpoint(
+        "GET", "/page/{id}", get_page_file, "A file of the demo page",
+        response=str, response_media="text/plain", errors=(404, 422), access="open",
+    ),
+    Endpoint(
+        "GET", "/openapi.json", get_openapi, "This API as an OpenAPI document", response=dict[str, Any], access="open",
+    ),
+    Endpoint("GET", "/docs", get_docs, "API reference as a page", response=str, response_media=_HTML, access="open"),
+]  # fmt: skip

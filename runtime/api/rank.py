@@ -58,7 +58,7 @@ class RankQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     explain: bool = False
 
 
-class Score(msgspec.Struct, frozen=True):
+class CandidateScore(msgspec.Struct, frozen=True):
     """`score`: higher is better; a cosine, but by the hybrid model a sum of weighted features that can have any size.
     null for an id that is not stored."""
 
@@ -96,8 +96,8 @@ class RankResponse(msgspec.Struct, frozen=True, omit_defaults=True):
 
     model_version: str
     source: str
-    scores: list[Score]
-    ranked: list[Score]
+    scores: list[CandidateScore]
+    ranked: list[CandidateScore]
     unknown: list[str]
     explanations: list[Explanation] | None = None
     fallback: str | None = None
@@ -131,7 +131,7 @@ async def post_rank(state: State, request: Request, body: RankRequest, query: Ra
         state, ranking_query, checked(body.candidates), top=body.top_k, explained=query.explain
     )
     ids = candidate_ids(body.candidates)
-    scores = list(map(Score, ids, ranking.scores))
+    scores = list(map(CandidateScore, ids, ranking.scores))
     best_first = [scores[position] for position in ranking.order]
     explanations = None
     if ranking.explanations is not None:

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from runtime.api.at import At, as_of
 from runtime.catalog.item_fields import LongText, ShortText, Tag, labels
 from runtime.http.endpoint import Endpoint
+from runtime.http.enumeration import one_of
 from runtime.http.errors import invalid, not_found
 from runtime.http.ids import Id, check_id, path_id
 from runtime.personalization.actions import InteractionType
@@ -92,7 +93,7 @@ class Result(msgspec.Struct, frozen=True):
     score: float
 
 
-class Results(msgspec.Struct, frozen=True):
+class ResultPage(msgspec.Struct, frozen=True):
     """`results`, best first; `matched` counts the items that passed the filters, those of other pages included."""
 
     results: list[Result]
@@ -100,7 +101,7 @@ class Results(msgspec.Struct, frozen=True):
     model_version: str
 
 
-class SearchResults(Results, frozen=True):
+class SearchResults(ResultPage, frozen=True):
     """As other results; `tokens` counts the whole text, `unknown_tokens` those for words that the model cannot tell
     apart, and `truncated` says that it did not read all of it."""
 
@@ -109,11 +110,11 @@ class SearchResults(Results, frozen=True):
     truncated: bool
 
 
-class Recommendations(Results, frozen=True, omit_defaults=True):
+class Recommendations(ResultPage, frozen=True, omit_defaults=True):
     """As other results; `source` says what the user's vector is made of: history, preferences or popular. `ranking_id`,
     `experiment` and `arm` are as in /rank."""
 
-    source: str
+    source: Annotated[str, one_of("history", "preferences", "popular")]
     ranking_id: str | None = None
     experiment: str | None = None
     arm: str | None = None
@@ -140,14 +141,14 @@ async def post_search(state: State, request: Request, body: SearchRequest) -> Se
     return SearchResults(_results(found), found.matched, version, read.tokens, read.unknown, read.truncated)
 
 
-async def get_similar(state: State, request: Request, query: SimilarQuery) -> Results:
+async def get_similar(state: State, request: Request, query: SimilarQuery) -> ResultPage:
     """The items closest to a stored one, itself left out. An id that itself ends in "/similar" is read from
     /content/{id} with that slash as %2F."""
     id = path_id(request)
     found = await similar_items(state, id, query.top_k, among=_of_query(query))
     if found is None:
         raise not_found("content", id)
-    return Results(_results(found), found.matched, state.embedder.encoder.model_version)
+    return ResultPage(_results(found), found.matched, state.embedder.encoder.model_version)
 
 
 async def get_recommendations(state: State, request: Request, query: RecommendationsQuery) -> Recommendations:
@@ -212,7 +213,8 @@ ENDPOINTS: list[Endpoint[State]] = [
     ),
     Endpoint(
         "GET", "/content/{id:path}/similar", get_similar, "Items similar to a stored one",
-        query=SimilarQuery, response=Results, errors=(400, 404, 422, 503), example={"top_k": 3, "category": "venue"},
+        query=SimilarQuery, response=ResultPage, errors=(400, 404, 422, 503),
+        example={"top_k": 3, "category": ["venue"]},
     ),
     Endpoint(
         "GET", "/user/{id:path}/recommendations", get_recommendations, "Recommend items to a user",

@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from runtime.api.content import same_id, utc
 from runtime.http.endpoint import Endpoint
+from runtime.http.enumeration import one_of
 from runtime.http.errors import ApiError
 from runtime.http.ids import Id, path_id
 from runtime.http.lenient import NOT_GIVEN, ReadOnly
@@ -67,7 +68,7 @@ class UserEmbedding(msgspec.Struct, frozen=True, omit_defaults=True):
     interaction_count: int
     last_updated: datetime | None
     model_version: str
-    source: str
+    source: Annotated[str, one_of("history", "preferences", "popular")]
     fallback: str | None = None
 
 

@@ -193,7 +193,7 @@ def _table(rows: str) -> str:
 
 
 def _row(name: str, schema: dict[str, Any], required: bool) -> str:
-    default = schema.get("default")
+    default = schema.get("default", schema.get("x-default"))
     if required:
         said = "required"
     elif default in (None, [], {}, ""):

@@ -1,28 +1,30 @@
-"""What keys and rates add to the OpenAPI document: how a key is sent, and who is refused how."""
+"""How keys are sent and who is refused how, in the OpenAPI document."""
 
-from http import HTTPStatus
+from collections.abc import Sequence
 from typing import Any
 
-from runtime.http.media import JSON
-
-_SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer"},
-    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer KEY"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "X-API-Key: KEY"},
 }
 
+_OPEN = ("health", "open")
 
-def guarded(document: dict[str, Any], *, keys: bool, limited: bool) -> dict[str, Any]:
-    """The document of a server that asks for keys, or that tells callers to come back later; `document` is changed."""
-    for path, item in document["paths"].items():
-        error = "OpenAIErrorBody" if path.startswith("/v1/") else "ErrorBody"
-        content = {JSON: {"schema": {"$ref": f"#/components/schemas/{error}"}}}
+
+def security(needs: str) -> list[dict[str, list[str]]]:
+    """The ways to be let in: none is needed for what is open; elsewhere a key, or nothing where a server has none."""
+    keys: list[dict[str, list[str]]] = [{scheme: []} for scheme in SCHEMES]
+    return [] if needs in _OPEN else [{}, *keys]
+
+
+def refusals(needs: str) -> Sequence[int]:
+    """The statuses of who may not call, and of who calls too often."""
+    return () if needs == "health" else (429,) if needs in _OPEN else (401, 403, 429)
+
+
+def with_keys(document: dict[str, Any]) -> dict[str, Any]:
+    """The document of a server that asks for keys; `document` is changed."""
+    for item in document["paths"].values():
         for operation in item.values():
-            statuses = [] if operation["x-needs"] == "health" or not limited else [429]
-            if keys and operation["x-needs"] in ("read", "write", "admin"):
-                operation["security"] = [{scheme: []} for scheme in _SCHEMES]
-                statuses += [401, 403]
-            for status in statuses:
-                operation["responses"][str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
-    if keys:
-        document["components"]["securitySchemes"] = _SCHEMES
+            operation["security"] = [way for way in operation["security"] if way]
     return document

@@ -7,6 +7,7 @@ import sys
 import msgspec
 
 from runtime.api.pages import OPENAPI_FILE
+from runtime.api.tags import TAGS
 from runtime.app import ENDPOINTS
 from runtime.http.openapi import openapi_document
 
@@ -42,7 +43,7 @@ def test_every_endpoint_is_documented(shared_server):
 
 
 def test_the_document_is_the_one_that_the_code_makes():
-    made = msgspec.json.encode(openapi_document(ENDPOINTS))
+    made = msgspec.json.encode(openapi_document(ENDPOINTS, TAGS))
     assert msgspec.json.decode(OPENAPI_FILE.read_bytes()) == msgspec.json.decode(made), "run `make docs`"
 
 
@@ -84,6 +85,7 @@ PROBE = f"""
 import asyncio, sys
 from pathlib import Path
 import httpx
+from runtime.api.tags import TAGS
 from runtime.app import create_app
 from runtime.settings import Settings
 
