@@ -143,6 +143,7 @@ def encoded(vector: Vector, encoding_format: EncodingFormat) -> Any:
 
 def _octets(embedded: list[EmbeddedText], version: str) -> Response:
     headers = {
+        "content-length": str(sum(one.vector.nbytes for one in embedded)),
         "x-model-version": version,
         "x-tokens": ",".join(str(one.tokens) for one in embedded),
         "x-unknown-tokens": ",".join(str(one.unknown) for one in embedded),

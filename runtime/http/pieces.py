@@ -28,17 +28,25 @@ class Pieces(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def list_in_pieces(answer: msgspec.Struct, name: str, items: Iterator[Any], *, at_once: int) -> Pieces:
-    """The JSON of `answer`, whose list `name` is empty, with `items` in it; they are made as they are sent."""
+def list_in_pieces(answer: msgspec.Struct, name: str, items: Iterator[Any], *, at_once: int) -> Response:
+    """The JSON of `answer`, whose list `name` is empty, with `items` in it; they are made as they are sent.
+
+    Up to `at_once` items are sent whole, with a content-length; more of them chunked.
+    """
     head, empty, tail = _encode(answer).partition(b'"%b":[]' % name.encode())
     if not empty:
         raise ValueError(f"this is a bug: {name} of the answer is not an empty list")
+    first = list(islice(items, at_once))
+    beginning = head + empty[:-1] + b",".join(map(_encode, first))
+    following = list(islice(items, at_once))
+    if not following:
+        return Response(beginning + b"]" + tail, media_type="application/json")
 
-    def pieces() -> Iterator[bytes]:
-        before = head + empty[:-1]
-        while some := list(islice(items, at_once)):
-            yield before + b",".join(map(_encode, some))
-            before = b","
-        yield (before if before != b"," else b"") + b"]" + tail
+    def pieces(some: list[Any]) -> Iterator[bytes]:
+        yield beginning
+        while some:
+            yield b"," + b",".join(map(_encode, some))
+            some = list(islice(items, at_once))
+        yield b"]" + tail
 
-    return Pieces(pieces(), media_type="application/json")
+    return Pieces(pieces(following), media_type="application/json")
