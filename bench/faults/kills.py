@@ -85,12 +85,12 @@ def _write_until_killed(server: Server, name: str, doubtful: list[str], ledger: 
     try:
         with server.connect() as connection:
             for start in range(0, len(doubtful), 50):
-                _store(connection, doubtful[start : start + 50], ledger, draw)
+                _store(connection, doubtful[start : start + 50], ledger)
             n = 0
             while True:
                 ids = [f"{name}-{n + i}" for i in range(draw.choice((1, 1, 1, 5, 20)))]
                 n += len(ids)
-                _store(connection, ids, ledger, draw)
+                _store(connection, ids, ledger)
                 if draw.random() < 0.03:
                     content = {"text": f"a barn with {draw.randrange(100)} doors"}
                     connection.send(build_request("PUT", f"/content/item-{draw.randrange(CONTENTS)}", content))
@@ -100,16 +100,19 @@ def _write_until_killed(server: Server, name: str, doubtful: list[str], ledger: 
         return
 
 
-def _store(connection: Connection, ids: list[str], ledger: Ledger, draw: random.Random) -> None:
-    events = [
-        {
-            "event_id": id,
-            "user_id": f"user-{draw.randrange(USERS)}",
-            "content_id": f"item-{draw.randrange(CONTENTS)}",
-            "type": draw.choice(KINDS),
-        }
-        for id in ids
-    ]
+def _event(id: str) -> dict[str, str]:
+    """The event of that id, the same whenever it is sent again."""
+    draw = random.Random(id)
+    return {
+        "event_id": id,
+        "user_id": f"user-{draw.randrange(USERS)}",
+        "content_id": f"item-{draw.randrange(CONTENTS)}",
+        "type": draw.choice(KINDS),
+    }
+
+
+def _store(connection: Connection, ids: list[str], ledger: Ledger) -> None:
+    events = [_event(id) for id in ids]
     ledger.sent.update(ids)
     answer = connection.request_json(build_request("POST", "/interactions", events))
     outcomes = {result["event_id"] for result in answer["results"] if result["status"] in ("stored", "duplicate")}
@@ -127,8 +130,7 @@ def _create_and_delete_user(connection: Connection, user: str, ledger: Ledger) -
 
 def _send_again(server: Server, ledger: Ledger) -> None:
     """What is still in doubt once more: after this every event sent was acknowledged."""
-    draw = random.Random(0)
     doubtful = sorted(ledger.in_doubt)
     with server.connect() as connection:
         for start in range(0, len(doubtful), 50):
-            _store(connection, doubtful[start : start + 50], ledger, draw)
+            _store(connection, doubtful[start : start + 50], ledger)
