@@ -1,5 +1,6 @@
 """Several servers on one Postgres: each serves the same data, and Postgres may go away and come back."""
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from bench.postgres import PostgresServer
+from runtime.cli.main import main
 from tests.conftest import Server
 
 pytest.importorskip("asyncpg", reason="asyncpg is not installed: pip install 'vows-edge[postgres]'")
@@ -100,3 +102,39 @@ def test_without_postgres_texts_are_served_users_are_refused_and_it_comes_back(
     assert client.get("/user/ann/embedding").json()["interaction_count"] == 1
     assert client.post("/interactions", json=event).status_code == 200
     assert client.put("/content/tent", json={"text": "a tent"}).status_code in (200, 201)
+
+
+@pytest.mark.slow
+def test_import_moves_to_postgres_and_back_while_both_serve(
+    machines: list[Server], postgres_server: PostgresServer, start_server: Callable[..., Server]
+) -> None:
+    alone, back = start_server(), start_server()
+    shared = start_server(database_url=postgres_server.create_database(f"moved-{uuid.uuid4().hex[:8]}"), threads=1)
+    alone.client.post(
+        "/content/batch", json=[{"id": f"item-{n}", "text": f"a hall with {n} windows"} for n in range(30)]
+    )
+    events = [
+        {"event_id": f"m-{n}", "user_id": f"user-{n % 4}", "content_id": f"item-{n % 30}", "type": "save",
+         "timestamp": f"2026-01-{1 + n % 28:02}T00:00:00Z"}
+        for n in range(90)
+    ]  # fmt: skip
+    alone.client.post("/interactions", json=events[:80])
+    assert main(["import", "--from", alone.url, "--to", shared.url]) == 0
+    alone.client.post("/interactions", json=events[80:])  # by clients that were not switched yet
+    assert main(["import", "--from", alone.url, "--to", shared.url]) == 0
+    assert main(["import", "--from", shared.url, "--to", back.url]) == 0
+    exported = [
+        [(one["event_id"], one["user_id"], one["content_id"], one["type"]) for one in _log(server)]
+        for server in (alone, shared, back)
+    ]
+    assert exported[0] == exported[1] == exported[2]
+    for user in range(4):
+        vectors = [
+            server.client.get(f"/user/user-{user}/embedding").json()["embedding"] for server in (alone, shared, back)
+        ]
+        assert vectors[0] == pytest.approx(vectors[1], abs=1e-6)
+        assert vectors[0] == pytest.approx(vectors[2], abs=1e-6)
+
+
+def _log(server: Server) -> list[dict]:
+    return [json.loads(line) for line in server.client.get("/events/export").text.splitlines()]
