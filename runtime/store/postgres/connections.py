@@ -206,7 +206,8 @@ class Connections:
             connection.terminate()
             self._open.discard(connection)
         if lost or isinstance(error, StoreUnreachable):
-            self._lost(str(error) or type(error).__name__)
+            cause = error if lost else error.__cause__  # of a connection that could not be made
+            self._lost(str(cause) or type(cause).__name__)
         if isinstance(error, StoreError) or not isinstance(error, (*_LOST, asyncpg.PostgresError)):
             return None
         return self._translated(error, doing)

@@ -1,0 +1,62 @@
+"""asyncpg is loaded where it is configured and only there; what Postgres cannot do yet is said."""
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from runtime.store import ExperimentChange, StoreError
+from runtime.store.postgres.store import open_store
+from tests.conftest import ROOT
+
+_OPEN = """
+import asyncio, sys
+import runtime.app
+from runtime.settings import Settings
+assert "asyncpg" not in sys.modules
+sys.modules["asyncpg"] = None  # as if it were not installed
+try:
+    asyncio.run(runtime.app.open_store(Settings(database_url="postgresql://localhost/vows")))
+except runtime.app.StoreError as error:
+    print(error)
+"""
+
+
+def test_asyncpg_is_loaded_only_for_postgres_and_its_absence_is_one_line():
+    done = subprocess.run([sys.executable, "-c", _OPEN], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == 'VOWS_DATABASE_URL needs asyncpg: pip install "vows-edge[postgres]"\n'
+
+
+def test_experiments_are_refused_and_none_are_read(database):
+    async def scenario():
+        store = await open_store(database, dimensions=4)
+        change = ExperimentChange(experiment="feed", kind="defined", period=1, details=b"{}", time_us=1)
+        with pytest.raises(StoreError, match="not available on Postgres yet"):
+            await store.change_experiment(change)
+        found = await store.experiment_changes()
+        await store.close()
+        return found
+
+    assert asyncio.run(scenario()) == []
+
+
+@pytest.mark.parametrize("ahead_us", [-3_600_000_000, 3_600_000_000])
+def test_machines_whose_clocks_differ_keep_one_order(database, item, event, ahead_us):
+    async def scenario():
+        right = await open_store(database, dimensions=4, clock_us=lambda: 10_000_000_000)
+        wrong = await open_store(database, dimensions=4, clock_us=lambda: 10_000_000_000 + ahead_us)
+        await right.put_content([item("barn")])
+        for n, store in enumerate([right, wrong] * 3):
+            await store.put_content([item("barn", fields=b"%d" % n)])
+            await store.add_interactions([event(str(n))])
+        page, _ = await right.log()
+        state, content = await right.get_user("ann"), await right.get_content("barn")
+        await right.close()
+        await wrong.close()
+        return [entry.event_id for entry in page], state.last_updated_us, content
+
+    logged, last_updated_us, content = asyncio.run(scenario())
+    assert logged == [str(n) for n in range(6)]
+    assert last_updated_us == content.updated_us == 10_000_000_000 + max(0, ahead_us)
+    assert content.fields == b"5"
