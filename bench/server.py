@@ -153,9 +153,12 @@ def text_encoder_alone(conditions: Conditions) -> Iterator[Conditions]:
 
 @contextmanager
 def serving(
-    conditions: Conditions, group: MemoryGroup | None = None, settings: Mapping[str, str] | None = None
+    conditions: Conditions,
+    group: MemoryGroup | None = None,
+    settings: Mapping[str, str] | None = None,
+    ready_s: float = READY_S,
 ) -> Iterator[Server]:
-    """A server that has said it is ready. Raises ServerError when it does not."""
+    """A server that has said it is ready. Raises ServerError when it does not within `ready_s`."""
     with launched(conditions, group, settings) as server:
-        server.first_answer(build_request("GET", "/readyz"))
+        server.first_answer(build_request("GET", "/readyz"), ready_s)
         yield server
