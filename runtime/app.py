@@ -42,6 +42,7 @@ from runtime.http.body import BodyBudget
 from runtime.http.connections import ConnectionLimits, Connections
 from runtime.http.endpoint import routes
 from runtime.http.errors import ApiError
+from runtime.http.metrics_port import serve_metrics
 from runtime.http.origins import Origins
 from runtime.http.paths import TrailingSlash
 from runtime.http.rate_limit import TokenBuckets
@@ -105,6 +106,14 @@ async def create_app(settings: Settings) -> Starlette:
     store, feed = await open_store(settings)
     state = await build_state(settings, store, alone=feed is None)
 
+    metrics = None
+    if settings.metrics_port:
+        try:
+            metrics = await serve_metrics(settings.host, settings.metrics_port, lambda: ops.metrics_text(state))
+        except OSError as error:
+            await _stop(state, [])
+            raise OSError(f"VOWS_METRICS_PORT={settings.metrics_port}: {error}") from error
+
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         work = [reembed(state), state.sequence.watch(), state.ranker.watch(), state.experiments.watch()]
@@ -114,6 +123,8 @@ async def create_app(settings: Settings) -> Starlette:
         try:
             yield
         finally:
+            if metrics is not None:
+                metrics.close()
             await _stop(state, background)
 
     # /content/{id}/similar before /content/{id}: the first that matches answers.

@@ -43,6 +43,13 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "address", "Address to listen on.")
     port: int = _setting(8080, "port", "Port to listen on; 0 takes a free one.", low=0, high=65535)
+    metrics_port: int = _setting(
+        0,
+        "port",
+        "Another port, which serves /metrics alone and asks for no key: keep it private. 0: none.",
+        low=0,
+        high=65535,
+    )
     data_dir: Path = _setting(Path("data"), "folder", "Folder of the database; created if it does not exist.")
     database_url: str = _setting(
         "",

@@ -167,6 +167,11 @@ async def stored_counts(state: State) -> dict[str, int]:
 
 async def get_metrics(state: State, request: Request) -> PlainTextResponse:
     """For Prometheus: requests, latencies, rejections, stages, cache, queue, memory, disk, rows stored, versions."""
+    return PlainTextResponse(await metrics_text(state), media_type="text/plain; version=0.0.4")
+
+
+async def metrics_text(state: State) -> bytes:
+    """All metrics in the text format of Prometheus."""
     cache, memory, manifest = state.embedder.cache, process_memory(), state.embedder.encoder.bundle.manifest
     version = {"model_version": manifest.model_version, "bundle": state.embedder.encoder.bundle.digest[:12]}
     singles = [
@@ -245,7 +250,7 @@ async def get_metrics(state: State, request: Request) -> PlainTextResponse:
     schema = "unknown" if unavailable else (await state.store.schema())[-1]
     data = {"schema": schema, "decay_per_day": repr(state.settings.decay_per_day)}
     lines += family("vows_data_info", "gauge", "The database's last migration, and λ of its sums.", [("", data, 1)])
-    return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+    return ("\n".join(lines) + "\n").encode()
 
 
 def _free_bytes(state: State) -> float:
