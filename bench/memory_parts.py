@@ -28,7 +28,7 @@ import numpy as np
 from bench.http_client import HOST, Connection, build_request
 from bench.process_memory import MiB, parse_kilobytes
 from bench.runner import default_conditions
-from bench.server import Server, serving
+from bench.server import TRAINED_ITEM, Server, serving
 from bench.suite import Conditions
 from runtime.catalog.catalog import Catalog
 from runtime.catalog.formats import FORMATS, row_bytes
@@ -277,6 +277,7 @@ def _random_vectors(count: int) -> list[list[float]]:
 
 
 def _catalogue(connection: Connection, items: int) -> None:
+    connection.request_json(build_request("POST", "/content/batch", [TRAINED_ITEM]))
     for start in range(0, items, 500):
         some = [
             {"id": f"item-{n}", "text": f"barn {n}", "tags": ["a", "b"]} for n in range(start, min(items, start + 500))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.http_client import Connection, build_request
 from bench.process_memory import ProcessMemory
-from bench.server import serving
+from bench.server import TRAINED_ITEM, serving
 from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite, raw, share
 from bench.suites.rank import load_catalogue
 from bench.texts import TextSource, load_tokenizer
@@ -111,7 +111,7 @@ def measure_change(conditions: Conditions, samples: Samples) -> None:
     ids = [f"item-{n}" for n in range(500)]
     source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
     with serving(conditions) as server, server.connect() as connection:
-        load_catalogue(connection, ids, source)
+        load_catalogue(connection, [*ids, TRAINED_ITEM["id"]], source)
         past = [{"user_id": "ana", "content_id": draw.choice(ids), "type": draw.choice(_KINDS)} for _ in range(EVENTS)]
         connection.request_json(build_request("POST", "/interactions", past))
         body = {"user_id": "ana", "candidates": ids[:CANDIDATES], "model": "sequence"}

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.http_client import build_request
-from bench.server import ServerError
+from bench.server import TRAINED_ITEM, ServerError
 from bench.suite import Case, Conditions, Metric, Samples, Suite, raw, share
 from bench.texts import TextSource, load_tokenizer
 from bench.traffic import CheckedRequest, MixedTraffic
@@ -87,6 +87,7 @@ def demo_requests() -> Iterator[CheckedRequest]:
     catalogue, now = load_catalogue(), datetime.now(UTC)
     for start in range(0, len(catalogue), CATALOGUE_ITEMS):
         yield _checked("catalogue", "POST", "/content/batch", catalogue[start : start + CATALOGUE_ITEMS])
+    yield _checked("catalogue", "POST", "/content/batch", [TRAINED_ITEM])
     for journey in load_journeys():
         if journey.preferences:
             preferences = {"preferences": list(journey.preferences)}

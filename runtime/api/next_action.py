@@ -34,15 +34,17 @@ class ActionProbabilities(msgspec.Struct, frozen=True):
     skip: float | None
 
 
-class NextActionResponse(msgspec.Struct, frozen=True):
+class NextActionResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     """`events`: how many of the user's newest events were read. `source`: history, preferences (no
-    event yet), or none (average over all users)."""
+    event yet), or none (average over all users). `fallback`: why the answer is how often the user did each action, the
+    same for every candidate; `model_version` names what answered."""
 
     model_version: str
     source: Annotated[str, one_of("history", "preferences", "none")]
     events: int
     actions: list[ActionProbabilities]
     unknown: list[str]
+    fallback: str | None = None
 
 
 async def post_next_action(state: State, request: Request, body: NextActionRequest) -> NextActionResponse:
@@ -52,7 +54,7 @@ async def post_next_action(state: State, request: Request, body: NextActionReque
         ActionProbabilities(id, **probabilities) if probabilities else ActionProbabilities(id, None, None, None, None)
         for id, probabilities in zip(candidate_ids(body.candidates), found.probabilities, strict=True)
     ]
-    return NextActionResponse(found.model_version, found.source, found.events, actions, found.unknown)
+    return NextActionResponse(found.model_version, found.source, found.events, actions, found.unknown, found.fallback)
 
 
 ENDPOINTS: list[Endpoint[State]] = [

@@ -48,7 +48,10 @@ class ModelInfo(msgspec.Struct, frozen=True):
 
 
 class SequenceInfo(msgspec.Struct, frozen=True):
-    """`item_vectors`: how many items have the model's vector; the others get theirs when they are ranked."""
+    """`item_vectors`: how many items have the model's vector; the others get theirs when they are ranked.
+
+    `trained_items`: how many items the model was trained on. `known_items`: how many of them are in this catalogue;
+    with none, the simple model answers in its place."""
 
     model_version: str
     bundle_sha256: str
@@ -59,6 +62,8 @@ class SequenceInfo(msgspec.Struct, frozen=True):
     max_events: int
     min_events: int
     item_vectors: int
+    trained_items: int
+    known_items: int
 
 
 class MachineInfo(msgspec.Struct, frozen=True):
@@ -154,6 +159,8 @@ def _sequence(state: State) -> SequenceInfo | None:
         max_events=model.max_events,
         min_events=model.min_events,
         item_vectors=state.sequence.item_vectors,
+        trained_items=model.trained_items,
+        known_items=state.sequence.known_items,
     )
 
 

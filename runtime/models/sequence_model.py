@@ -87,14 +87,24 @@ class IdTable:
         table, self._codes, self._basis = (np.load(bundle.file(name), mmap_mode="r") for name in ID_TABLE)
         self._hashes, self._signatures = table[0], table[1]  # uint64 [items] each, ascending hashes
 
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def places(self, ids: Sequence[str]) -> NDArray[np.intp]:
+        """The row of each id in the table, [k]; −1 for one that was not in training."""
+        if not len(self._hashes) or not len(ids):
+            return np.full(len(ids), -1, np.intp)
+        hashes = np.array([id_hash(id) for id in ids], np.uint64)
+        rows = np.searchsorted(self._hashes, hashes).clip(max=len(self._hashes) - 1)
+        return np.where(self._hashes[rows] == hashes, rows, -1)
+
     def learned(self, ids: Sequence[str], metadata: Floats) -> Floats:
         """The learned content vectors, unit float32 [k, 384], of items with these metadata vectors."""
         if not len(self._hashes) or not len(ids):
             return metadata
-        hashes = np.array([id_hash(id) for id in ids], np.uint64)
-        rows = np.searchsorted(self._hashes, hashes).clip(max=len(self._hashes) - 1)
+        rows = self.places(ids)
         apart = np.bitwise_count(self._signatures[rows] ^ signatures(metadata))
-        known = np.flatnonzero((self._hashes[rows] == hashes) & (apart <= SIGNATURE_TOLERANCE))
+        known = np.flatnonzero((rows >= 0) & (apart <= SIGNATURE_TOLERANCE))
         if not len(known):
             return metadata
         learned = metadata.copy()
@@ -133,6 +143,15 @@ class SequenceModel:
     def learned(self, ids: Sequence[str], metadata: Floats) -> Floats:
         """The learned content vectors, unit float32 [k, 384]: metadata, blended with what training saw of the id."""
         return self._ids.learned(ids, metadata)
+
+    @property
+    def trained_items(self) -> int:
+        """How many items of the training log the model knows by their id."""
+        return len(self._ids)
+
+    def places(self, ids: Sequence[str]) -> NDArray[np.intp]:
+        """See `IdTable.places`: which of `trained_items` each id is, −1 for none of them."""
+        return self._ids.places(ids)
 
     def items(self, learned: Floats) -> Floats:
         """Unit item vectors float32 [k, 128] of learned content vectors [k, 384]."""

@@ -227,6 +227,7 @@ async def _hide(resources: Resources, id: str, hidden: bool) -> bool:
                 await resources.popularity.refresh([id])
             if not had_room and resources.catalog.holds(id):
                 resources.catalog.found_room()
+    await resources.sequence.fill([] if hidden else [id])
     return True
 
 

@@ -144,6 +144,8 @@ async def _by_sequence(
         vector, source = unit_vector_of(query.embedding, served.model.dimensions), "embedding"
     else:
         assert query.user_id is not None
+        if (foreign := resources.sequence.require().known.fallback) is not None:
+            return None, foreign
         user = await sequence_user(resources, query.user_id, query.device)
         if user.fallback is not None:
             return None, user.fallback

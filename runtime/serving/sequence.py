@@ -21,6 +21,7 @@ from runtime.personalization.ranking import cosine_scores
 from runtime.personalization.sequence_features import device_code
 from runtime.serving import sequence_items
 from runtime.serving.candidates import Candidates
+from runtime.serving.known_items import KnownItems
 from runtime.serving.sequence_bundle import SequenceBundle
 from runtime.serving.sequence_history import model_history
 from runtime.serving.sequence_items import Served
@@ -31,6 +32,7 @@ from runtime.store import UserHistory
 log = logging.getLogger("vows")
 
 LOOK_EVERY_S = 2.0  # at the folder, for another bundle
+ITEMS_LOOKED_AT_ONCE = 1_024  # for whether the model knows them: about a millisecond
 
 Vector = NDArray[np.float32]
 
@@ -90,6 +92,11 @@ class SequenceServing:
         """Items of the catalogue that have their vector."""
         return 0 if self.served is None else sequence_items.count(self._catalog, self.served)
 
+    @property
+    def known_items(self) -> int:
+        """Items of the catalogue that the model was trained on."""
+        return 0 if self.served is None else self.served.known.count()
+
     async def history(self, served: Served, stored: UserHistory) -> History:
         """The events of a stored history whose content is in the catalogue, with their vectors. Raises QueueFull."""
         return await model_history(self._thread, self._catalog, served, stored)
@@ -116,10 +123,11 @@ class SequenceServing:
     async def fill(self, ids: Sequence[str]) -> None:
         """Compute the vectors that these items lack. What cannot be computed now is computed when it is ranked."""
         if self.served is not None:
+            self.served.known.look_at(ids)
             await sequence_items.fill(self._thread, self._catalog, self.served, ids)
 
     async def watch(self) -> None:
-        """Until cancelled: complete the item vectors, and take over another bundle when one appears. Survives every
+        """Until cancelled: complete what is known of items, and take over another bundle when one appears. Survives every
         bundle, and says what it refused."""
         switched = True
         while True:
@@ -137,7 +145,12 @@ class SequenceServing:
         self._thread.close()
 
     async def _fill_all(self) -> None:
-        """As many as are kept."""
+        """Count the known items, and compute as many vectors as are kept."""
+        if (served := self.served) is not None:
+            for ids in self._catalog.pages(ITEMS_LOOKED_AT_ONCE):
+                served.known.look_at(ids)
+                await asyncio.sleep(0)
+            served.known.complete = True
         left = 0 if self.served is None else self.served.items.capacity
         for ids in self._catalog.pages(sequence_items.ITEMS_AT_ONCE):
             if left <= 0:
@@ -163,4 +176,6 @@ class SequenceServing:
         return True
 
     def _beside_catalog(self, model: SequenceModel) -> Served:
-        return Served(model, ItemVectors(self._catalog.kept_item_vectors, model.dimensions))
+        return Served(
+            model, ItemVectors(self._catalog.kept_item_vectors, model.dimensions), KnownItems(model, self._catalog)
+        )

@@ -13,6 +13,7 @@ from runtime.models.scheduler import QueueFull
 from runtime.models.sequence_model import SequenceModel
 from runtime.models.worker_pool import DeadlineExceeded
 from runtime.serving.candidates import Candidates
+from runtime.serving.known_items import KnownItems
 from runtime.serving.sequence_thread import SequenceThread
 
 ITEMS_AT_ONCE = 256  # about two milliseconds, so that a request never waits long behind a refill
@@ -22,10 +23,11 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Served:
-    """A model and its item vectors."""
+    """A model, its item vectors, and which items of the catalogue it was trained on."""
 
     model: SequenceModel
     items: ItemVectors
+    known: KnownItems
 
 
 async def vectors(thread: SequenceThread, catalog: Catalog, served: Served, candidates: Candidates) -> Vector:

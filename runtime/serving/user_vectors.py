@@ -62,12 +62,13 @@ class CurrentVector(NamedTuple):
 async def current_vector(
     resources: Resources, user_id: str, *, model: Model, device: str | None = None
 ) -> CurrentVector:
-    """The user's vector by a model, or by the simple one where the sequence model has too little to read.
+    """The user's vector by a model, or by the simple one where the sequence model has too little to read or knows
+    no item of the catalogue.
 
     Raises NoContent, NotInstalled, QueueFull or StoreError.
     """
     fallback = None
-    if model == "sequence":
+    if model == "sequence" and (fallback := resources.sequence.require().known.fallback) is None:
         found = await sequence_user(resources, user_id, device)
         if found.fallback is None:
             user = await resources.store.get_user(user_id)

@@ -8,7 +8,7 @@ import pytest
 from bench.cgroup import MemoryGroup, forget_cached, memory_limit
 from bench.http_client import build_request
 from bench.runner import default_conditions
-from bench.server import serving
+from bench.server import TRAINED_ITEM, serving
 from bench.suite import NotMeasured
 from bench.suites.memory import imported_folders
 from bench.texts import TextSource, load_tokenizer
@@ -67,7 +67,7 @@ def test_both_models_start_and_serve_with_the_defaults(bundle_path, group):
         wrong = [one.name for one in mixed if connection.send(one.request)[0] not in one.expected]
         assert wrong == []
         content = [{"id": id, "text": f"a barn, number {id}"} for id in ITEMS]
-        connection.request_json(build_request("POST", "/content/batch", content))
+        connection.request_json(build_request("POST", "/content/batch", [TRAINED_ITEM, *content]))
         events = [{"user_id": USER, "content_id": id, "type": "save"} for id in ITEMS]
         connection.request_json(build_request("POST", "/interactions", events))
         for model in ("simple", "sequence"):

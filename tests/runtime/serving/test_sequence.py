@@ -25,6 +25,7 @@ TEXTS = {f"seq-{n}": text for n, text in enumerate((
     "a rustic barn with hay bales", "a ballroom with chandeliers", "a yacht at sea", "wildflower bouquets",
     "a black-tie band", "a lace dress", "a vegan wedding cake", "letterpress invitations",
 ))}  # fmt: skip
+TRAINED = "item-0"  # of the world that the model of these tests was trained on
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +49,8 @@ def model(models: Path) -> SequenceModel:
 
 
 def _store_catalogue(server: Server) -> None:
-    stored = server.client.post("/content/batch", json=[{"id": id, "text": text} for id, text in TEXTS.items()])
-    assert stored.json()["stored"] == len(TEXTS)
+    items = [{"id": id, "text": text} for id, text in {**TEXTS, TRAINED: "an item of the training log"}.items()]
+    assert server.client.post("/content/batch", json=items).json()["stored"] == len(items)
 
 
 def _act(server: Server, user: str, *acts: tuple[str, str], **more: object) -> None:
@@ -187,6 +188,41 @@ def test_who_is_too_new_gets_the_cold_start_and_is_told(shared_sequence_server: 
     )
 
 
+def test_a_model_that_knows_no_item_of_the_catalogue_leaves_the_answer_to_others_and_says_so(
+    start_server: Callable[..., Server], models: Path
+) -> None:
+    server = start_server(models_dir=models)
+    server.client.post("/content/batch", json=[{"id": id, "text": text} for id, text in TEXTS.items()])
+    _act(server, "ada", *HISTORY)
+    body = {"user_id": "ada", "candidates": list(TEXTS)}
+
+    def known() -> tuple[int, int]:
+        info = server.client.get("/info").json()["sequence"]
+        return info["known_items"], info["trained_items"]
+
+    simple = _answer(server, "/rank", **body, model="simple")
+    ranking = _answer(server, "/rank", **body, model="sequence")
+    assert (ranking["model_version"], ranking["scores"]) == ("simple-v1", simple["scores"])
+    assert f"knows none of the {len(TEXTS)} items" in ranking["fallback"]
+    assert server.client.get("/user/ada/embedding", params={"model": "sequence"}).json()["model_version"] == "simple-v1"
+    actions = _answer(server, "/user/ada/next-action", candidates=["seq-1", "nowhere"])
+    assert (actions["model_version"], actions["events"], actions["source"]) == ("action-rates-v1", 4, "history")
+    assert actions["fallback"] == ranking["fallback"]
+    assert actions["actions"][0] == {"id": "seq-1", "view": 0.25, "save": 0.25, "share": 0.25, "skip": 0.25}
+    assert actions["actions"][1]["view"] is None
+    assert known()[0] == 0 < known()[1]
+
+    server.client.put(f"/content/{TRAINED}", json={"text": "an item of the training log"})
+    assert known()[0] == 1
+    assert _answer(server, "/rank", **body, model="sequence")["model_version"] == "sequence-v1"
+    assert "fallback" not in _answer(server, "/user/ada/next-action", candidates=["seq-1"])
+    for hidden, count in ((True, 0), (False, 1)):
+        server.client.patch(f"/content/{TRAINED}", json={"hidden": hidden})
+        assert known()[0] == count
+    server.client.delete(f"/content/{TRAINED}")
+    assert known()[0] == 0
+
+
 def test_an_event_changes_the_next_ranking_and_a_skip_counts(shared_sequence_server: Server) -> None:
     _act(shared_sequence_server, "moving", *HISTORY)
     before = _answer(shared_sequence_server, "/rank", user_id="moving", candidates=list(TEXTS), model="sequence")[
@@ -224,7 +260,7 @@ def test_item_vectors_follow_the_content(shared_sequence_server: Server) -> None
     shared_sequence_server.client.delete("/content/seq-edit")
     assert score("seq-edit") is None
     info = shared_sequence_server.client.get("/info").json()["sequence"]
-    assert info["item_vectors"] == len(TEXTS)
+    assert info["item_vectors"] == len(TEXTS) + 1
     before = _answer(shared_sequence_server, "/user/editor/next-action", candidates=["seq-0"])["events"]
     shared_sequence_server.client.delete("/content/seq-7")
     assert _answer(shared_sequence_server, "/user/editor/next-action", candidates=["seq-0"])["events"] == before - 1
