@@ -8,8 +8,9 @@ from runtime.cli.extras import run_module
 
 DESCRIPTION = """\
 From interactions to a checkpoint and a report: data describes data sets, simulate simulates a world, train makes a
-checkpoint, tune selects a recipe, ablate measures the effect of the model's parts, incremental that of fine-tuning an
-earlier checkpoint, and evaluate compares models under one protocol and writes results and report."""
+checkpoint, train ranker the hybrid ranker of a log, tune selects a recipe, ablate measures the effect of the model's
+parts, incremental that of fine-tuning an earlier checkpoint, and evaluate judges on a log of your own, or compares
+models under one protocol and writes results and report."""
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m training") -> int:
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
     from training.evaluation import command as evaluation
     from training.experiments import ablations, incremental, tuning
     from training.ranker import command as ranker
+    from training.ranker import verdict
     from training.simulator import command as simulator
 
     data.add_command(commands)
@@ -37,8 +39,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
     tuning.add_command(commands)
     ablations.add_command(commands)
     incremental.add_command(commands)
-    evaluation.add_command(commands)
-    options = parser.parse_args(arguments)
+    evaluation.add_command(commands, verdict.add_options, verdict.print_verdict)
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    if " ".join(typed[:2]) == ranker.NAME:
+        typed[:2] = [ranker.NAME]
+    options = parser.parse_args(typed)
     try:
         status: int = options.run(options)
     except (BundleError, DataError, FileNotFoundError, StoreError, TrainingError) as error:

@@ -1,6 +1,7 @@
 """`vows-edge train`: a checkpoint from simulated worlds, a public data set, or your own log."""
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from training.card import checkpoint_card
 from training.checkpoint import BEST, Checkpoint
 from training.data import public
-from training.data.command import add_sources, load_own
-from training.data.events import Dataset
+from training.data.command import FEWEST_EVENTS, add_sources, load_own
+from training.data.events import SKIP, Dataset
 from training.data.split import Split, by_time
 from training.errors import TrainingError
 from training.recipes import RECIPES, Recipe
@@ -28,6 +29,7 @@ the same command is given again. The best weights so far are always in OUT/best.
   vows-edge train --out checkpoints/mine --events data          your server's log
   vows-edge train --out checkpoints/next --events data --from checkpoints/mine/best --since 2026-05-01
                                                                          fine-tuned from an earlier checkpoint
+  vows-edge train ranker --events data --out models/rankers/mine        the hybrid ranker, in minutes: see its --help
   vows-edge train --out checkpoints/reference                   the simulated worlds of the reference"""
 
 RECIPE_COSTS = "\n".join(f"{name}: {make.__doc__}" for name, make in RECIPES.items())
@@ -113,6 +115,12 @@ def push(folder: Path, repository: str) -> str:
 
 def _split(options: argparse.Namespace) -> Split:
     own = load_own(options)
+    if own is not None and (engaged := int((own.events.action != SKIP).sum())) < FEWEST_EVENTS:
+        print(
+            f"warning: {own.name} has {engaged:,} engaged events; with fewer than {FEWEST_EVENTS:,} a trained model "
+            "follows chance, and `vows-edge evaluate` cannot tell whether it is better",
+            file=sys.stderr,
+        )
     if own is None and options.public_set is None:
         return multi_world(options.worlds, replace(Parameters(), users=options.users))
     return by_time(own if own is not None else public.load(options.public_set, options.data_dir))

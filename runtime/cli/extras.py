@@ -30,14 +30,14 @@ COMMANDS = {
         needs=("flatbuffers", "onnx", "optimum", "safetensors", "torch", "transformers"),
     ),
     "train": ExtraCommand(
-        "train the sequence model on a log, a data set or simulated users",
+        "train the sequence model on a log, a data set or simulated users; train ranker: the hybrid ranker of a log",
         "training.__main__",
         ("train",),
         extra="train",
         needs=("pyarrow", "safetensors", "scipy", "sklearn", "threadpoolctl", "torch", "tqdm"),
     ),
     "evaluate": ExtraCommand(
-        "compare recommenders offline under one protocol",
+        "judge on your own log what ranks better, or compare recommenders under one protocol",
         "training.__main__",
         ("evaluate",),
         extra="train",

@@ -22,7 +22,7 @@ def add_command(commands: Any) -> None:
         "folder",
         type=Path,
         metavar="FOLDER",
-        help="what `vows-edge export sequence` or `python -m training ranker` wrote",
+        help="what `vows-edge export sequence` or `vows-edge train ranker` wrote",
     )
     install.set_defaults(act=_install)
     back = actions.add_parser("back", help="serve the bundle before the current one again")

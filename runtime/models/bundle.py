@@ -29,9 +29,7 @@ _HASH_CHUNK_BYTES = 1 << 20
 _MANIFEST_BYTES = 1 << 20  # the largest that is read; with its list of flips a real one has 100 KB
 _COMMAND = {"text-encoder": "minilm", "sequence": "sequence"}
 _REQUIRED = {"text-encoder": {TOKENIZER}, "sequence": {GOLDEN, *ID_TABLE}, "ranker": {RANKER}}
-_MADE_BY = {kind: f"vows-edge export {name}" for kind, name in _COMMAND.items()} | {
-    "ranker": "python -m training ranker"
-}
+_MADE_BY = {kind: f"vows-edge export {name}" for kind, name in _COMMAND.items()} | {"ranker": "vows-edge train ranker"}
 
 
 class BundleError(Exception):

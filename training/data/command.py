@@ -14,6 +14,9 @@ from training.data.event_log import read_event_log
 from training.data.events import ACTIONS, SKIP, Dataset
 from training.data.files import DataError, read_files
 
+# Engaged events of a log. With fewer, weights follow from chance: the prior is better. Measured on parts of Deskdrop's.
+FEWEST_EVENTS = 2_000
+
 DATA_VARIABLE = "VOWS_TRAINING_DATA"
 DESCRIPTION = f"""\
 Print a card of each data set: size, span, actions, repeats, ties, licence, mapping and limits. Without names, every

@@ -3,7 +3,9 @@
 import argparse
 import importlib
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from training.data import public
@@ -23,8 +25,15 @@ HELD_OUT_SEEDS = (1001, 1002, 1003)
 ORDER_STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 DESCRIPTION = f"""\
-Fit, tune and compare models. Each data set is one row of the results file; measuring it again replaces the row, so a
-long evaluation can be done in pieces. The report and the model card are written from the results file alone.
+With --events: judge on your own log what is and could be served, in one sentence; nothing is written.
+
+  vows-edge evaluate --events data                a trained ranker, and how to install it if it is better
+  vows-edge evaluate --events data --model checkpoints/mine/best
+                                                           the sequence model of a checkpoint, too
+
+With sets, --recommender or --sequence: fit, tune and compare models. Each data set is one row of the results file;
+measuring it again replaces the row, so a long evaluation can be done in pieces. The report and the model card are
+written from the results file alone.
 
   vows-edge evaluate deskdrop ml-100k             real data, global time split, baselines alone
   vows-edge evaluate deskdrop --sequence          also the sequence model, with the recipe named like the set:
@@ -38,7 +47,12 @@ training.ranker.recommender:untrained=; the function is called with the argument
 {{order_strength}} and {{seed}} in the argument are replaced, so each world can have its own checkpoint."""
 
 
-def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    add_verdict_options: Callable[[argparse.ArgumentParser], None],
+    print_verdict: Callable[[Dataset, argparse.Namespace], int],
+) -> None:
+    """print_verdict: what --events alone does; it comes from a layer above this one."""
     parser = commands.add_parser(
         "evaluate",
         help="compare models and write results, report and model card",
@@ -47,6 +61,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"simulated, {', '.join(public.NAMES)}")
     add_sources(parser)
+    add_verdict_options(parser)
     parser.add_argument("--protocol", choices=("time", "last"), default="time", help="default: %(default)s")
     parser.add_argument("--recommender", action="append", default=[], metavar="MODULE:FUNCTION=ARGUMENT")
     parser.add_argument(
@@ -76,18 +91,24 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="whose training curve the report shows (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--report-only", action="store_true", help="write the report from the results file")
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=partial(_run, print_verdict))
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(print_verdict: Callable[[Dataset, argparse.Namespace], int], options: argparse.Namespace) -> int:
+    own = load_own(options)
+    compared = options.sets or options.recommender or options.sequence or options.report_only
+    if own is not None and not compared:
+        return print_verdict(own, options)
+    if options.model is not None or options.json:
+        raise DataError("--model and --json belong to the verdict on a log: give --events, and nothing to compare")
     found = results.read(options.results) if options.results.exists() else results.Results()
     if not options.report_only:
-        if not options.sets and options.events is None:
+        if not options.sets and own is None:
             print("training: name a set, give --events, or ask for --report-only", file=sys.stderr)
             return 2
         factories = [factory(text) for text in options.recommender]
         budget = replace(QueryBudget(), ranking=options.rankings, actions=options.actions)
-        if (own := load_own(options)) is not None:
+        if own is not None:
             found = _saved(found, _real(own, options, factories, budget), options.results)
         for name in options.sets:
             if name != "simulated":

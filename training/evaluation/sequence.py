@@ -219,6 +219,21 @@ class _Prefix:
     event_us: NDArray[np.float64]
 
 
+class GivenCheckpoint(SequenceRecommender):
+    """A checkpoint as it is, as the server has it: nothing is trained."""
+
+    def __init__(self, checkpoint: Checkpoint, *, name: str) -> None:
+        super().__init__(checkpoint.recipe, name=name)
+        self.checkpoint = checkpoint
+
+    def fit(self, train: Dataset, validation: Dataset) -> None:
+        assert self.checkpoint is not None
+        nothing = train.with_events(train.events.take(slice(0, 0)))  # ids weigh as they do in the checkpoint
+        model, _ = with_items_of(self.checkpoint, nothing)
+        self._final = model.eval()
+        self._use(self._final, train)
+
+
 def recommender(checkpoint: str, seed: int = 0) -> SequenceRecommender:
     """For `evaluate --recommender training.evaluation.sequence:recommender=checkpoints/reference`: the recipe of a
     checkpoint, or one of RECIPES, trained on each data set from random weights."""

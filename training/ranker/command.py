@@ -1,11 +1,11 @@
-"""`python -m training ranker`: the hybrid ranker of your own log, as a bundle to serve."""
+"""`vows-edge train ranker`: the hybrid ranker of your own log, as a bundle to serve."""
 
 import argparse
 import time
 from pathlib import Path
 
 from training.data import public
-from training.data.command import add_sources, load_own
+from training.data.command import FEWEST_EVENTS, add_sources, load_own
 from training.data.events import SKIP, Dataset
 from training.data.split import joined, periods
 from training.errors import TrainingError
@@ -16,23 +16,22 @@ from training.evaluation.ranking import rank_targets
 from training.ranker.bundle import write_bundle
 from training.ranker.recommender import Hybrid, Prior
 
-# Below this the weights follow from chance: the prior is better. Measured on parts of Deskdrop's log.
-FEWEST_EVENTS = 2_000
 _CHECKED_QUERIES = 1_000
 
+NAME = "train ranker"  # two words of the command line, see `training.__main__`
 DESCRIPTION = f"""\
 Fit the weights of the hybrid ranker to the newest tenth of a log and count neighbours in all of it. Takes minutes for a
 million events. A log of fewer than {FEWEST_EVENTS:,} engaged events is refused: without a bundle the server ranks with
 weights that were chosen on public logs.
 
-  python -m training ranker --events data --out models/rankers/mine
+  vows-edge train ranker --events data --out models/rankers/mine
   vows-edge models install models/rankers/mine"""
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
-        "ranker",
-        help="train the hybrid ranker",
+        NAME,
+        help="train the hybrid ranker of a log",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,0 +1,211 @@
+"""One sentence for the owner of a log: what ranks better on it than the server does untrained, and how to install it.
+
+Everything that is or could be served predicts the engaged events of the newest fifth of the log, each from what was
+known before it. What is fitted is fitted to the four fifths before; a checkpoint is judged as it is.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import NormalDist
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.personalization.hybrid import Ranker
+from training.checkpoint import Checkpoint
+from training.data.command import FEWEST_EVENTS
+from training.data.events import SKIP, Dataset
+from training.data.split import Split, by_time
+from training.evaluation import metrics
+from training.evaluation.baselines.popularity import FreshPopularity
+from training.evaluation.bootstrap import Interval, mean_interval, paired_interval
+from training.evaluation.protocol import Recommender
+from training.evaluation.queries import Queries, sample_queries
+from training.evaluation.ranking import rank_targets
+from training.evaluation.sequence import GivenCheckpoint
+from training.ranker.recommender import Hybrid, Prior
+
+FEWEST_USERS = 50  # with a query: the interval resamples users, and of fewer it says little
+MOST_QUERIES, MOST_PER_USER = 4_000, 10
+SERVED, FITTED, SIMPLE, SEQUENCE = "hybrid, untrained", "hybrid, fitted", "simple", "sequence"
+
+Outcome = Literal["better", "no_difference", "worse", "too_little_data"]
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """NDCG@10 of one recommender, and its difference to the untrained hybrid: value, low and high."""
+
+    name: str
+    ndcg_10: Interval
+    difference: Interval | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """install: commands, in their order. notes: what limits the verdict."""
+
+    outcome: Outcome
+    sentence: str
+    log: str
+    engaged_events: int
+    queries: int = 0
+    users: int = 0
+    rows: list[Row] = []
+    install: list[str] = []
+    notes: list[str] = []
+
+
+class Simple(Prior):
+    """The simple model by the ranking features that the hybrid has, alone."""
+
+    name = SIMPLE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ranker = Ranker.of(SIMPLE, {"simple": 1.0})
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, metavar="CHECKPOINT", help="with --events: a checkpoint to judge, too")
+    parser.add_argument("--json", action="store_true", help="with --events: the verdict as JSON")
+
+
+def print_verdict(data: Dataset, options: argparse.Namespace) -> int:
+    """Exit status 0, whatever the verdict is."""
+    found = verdict(data, options.events, options.model)
+    print(as_json(found) if options.json else as_text(found))
+    return 0
+
+
+def verdict(data: Dataset, events: Path, model: Path | None = None) -> Verdict:
+    """events: where the log is, for the commands. model: a checkpoint of the sequence model.
+
+    Raises TrainingError for a folder that is no checkpoint.
+    """
+    checkpoint = None if model is None else Checkpoint.load(model)
+    engaged = int((data.events.action != SKIP).sum())
+    if engaged < FEWEST_EVENTS:
+        return _too_little(data, engaged, f"{engaged:,} engaged events, at least {FEWEST_EVENTS:,} are needed")
+    split = by_time(data)
+    queries = sample_queries(
+        data.events, split.test, per_user=MOST_PER_USER, at_most=MOST_QUERIES, engaged_only=True,
+        source_order_breaks_ties=False,
+    )  # fmt: skip
+    users = len(np.unique(queries.user))
+    if users < FEWEST_USERS:
+        found = f"{users:,} users in its newest fifth, at least {FEWEST_USERS:,} are needed"
+        return _too_little(data, engaged, found)
+    found_ndcg = {one.name: _ndcg(one, data, split, queries) for one in _recommenders(checkpoint)}
+    rows = _rows(found_ndcg, queries.user)
+    outcome, sentence, install = _judged(rows, events, model)
+    return Verdict(
+        outcome=outcome, sentence=sentence, log=data.name, engaged_events=engaged, queries=len(queries), users=users,
+        rows=rows, install=install, notes=_notes(checkpoint, split),
+    )  # fmt: skip
+
+
+def _recommenders(checkpoint: Checkpoint | None) -> list[Recommender]:
+    served, fitted = Prior(), Hybrid()
+    served.name, fitted.name = SERVED, FITTED
+    found: list[Recommender] = [served, fitted, Simple(), FreshPopularity()]
+    if checkpoint is not None:
+        found.append(GivenCheckpoint(checkpoint, name=SEQUENCE))
+    return found
+
+
+def _ndcg(recommender: Recommender, data: Dataset, split: Split, queries: Queries) -> NDArray[np.float64]:
+    recommender.fit(split.train, split.validation)
+    return metrics.ndcg(rank_targets(recommender, data, queries, without_seen=False), 10)
+
+
+def _rows(found: dict[str, NDArray[np.float64]], users: NDArray[np.int32]) -> list[Row]:
+    """Intervals of the differences are widened for their number (Bonferroni), because the best of them is named."""
+    alternatives = sum(name in (FITTED, SIMPLE, SEQUENCE) for name in found)
+    normal = NormalDist()
+    wider = normal.inv_cdf(1 - 0.025 / alternatives) / normal.inv_cdf(0.975)
+    rows = []
+    for name, ndcg in found.items():
+        difference = None
+        if name != SERVED:
+            value, low, high = paired_interval(ndcg, found[SERVED], users)
+            difference = Interval(value, value + wider * (low - value), value + wider * (high - value))
+        rows.append(Row(name=name, ndcg_10=mean_interval(ndcg, users), difference=difference))
+    return rows
+
+
+def _judged(rows: list[Row], events: Path, model: Path | None) -> tuple[Outcome, str, list[str]]:
+    compared = [(row.name, row.difference) for row in rows if row.difference and row.name in (FITTED, SIMPLE, SEQUENCE)]
+    name, best = max(compared, key=lambda one: one[1].value)
+    interval = f"{best.value:+.3f} [{best.low:+.3f}, {best.high:+.3f}]"
+    if best.low > 0:
+        install = _install(name, events, model)
+        return "better", f"better: {name} by NDCG@10 {interval} than what is served untrained", install
+    if all(difference.high < 0 for _, difference in compared):
+        return (
+            "worse",
+            f"worse: the best of the others, {name}, by NDCG@10 {interval}; keep what is served untrained",
+            [],
+        )
+    return (
+        "no_difference",
+        f"no difference found: {name} is at NDCG@10 {interval} to what is served untrained, which you can keep",
+        [],
+    )
+
+
+def _install(name: str, events: Path, model: Path | None) -> list[str]:
+    if name == FITTED:
+        out = "models/rankers/mine"
+        return [f"vows-edge train ranker --events {events} --out {out}", f"vows-edge models install {out}"]
+    if name == SEQUENCE:
+        out = "models/sequences/mine"
+        return [
+            f"vows-edge export sequence --checkpoint {model} --out {out}",
+            f"vows-edge models install {out}   # and rank with model=sequence",
+        ]
+    return ["# nothing to install: rank with model=simple"]
+
+
+def _notes(checkpoint: Checkpoint | None, split: Split) -> list[str]:
+    older = len(split.train.events) + len(split.validation.events)
+    if checkpoint is None:
+        return []
+    seen = checkpoint.data.get("training_events", 0) + checkpoint.data.get("validation_events", 0)
+    if checkpoint.data.get("name") == split.train.name and seen > older:
+        return [
+            f"the checkpoint was trained on {seen:,} events, and only {older:,} are older than those it is judged on: "
+            "it may have seen some of these"
+        ]
+    if not set(checkpoint.ids) & set(split.train.catalogue.ids):
+        return ["the checkpoint was trained on none of the items of this log"]
+    return []
+
+
+def _too_little(data: Dataset, engaged: int, found: str) -> Verdict:
+    sentence = f"too little data: {data.name} has {found}; keep what is served untrained until then"
+    return Verdict(outcome="too_little_data", sentence=sentence, log=data.name, engaged_events=engaged)
+
+
+def as_text(found: Verdict) -> str:
+    """The table, the notes, and the sentence last, with the commands."""
+    lines = []
+    if found.rows:
+        lines.append(f"{found.log}: {found.queries:,} engaged events of {found.users:,} users in the newest fifth")
+        lines.append(f"{'':26}NDCG@10 [95 %]         difference to what is served untrained")
+        for row in sorted(found.rows, key=lambda one: -one.ndcg_10.value):
+            difference = "" if row.difference is None else _interval(row.difference, "+.3f")
+            lines.append(f"{row.name:26}{_interval(row.ndcg_10, '.3f'):23}{difference}")
+    lines += [f"note: {note}" for note in found.notes]
+    sentence = found.sentence + ("; install it with:" if found.install else "")
+    return "\n".join([*lines, sentence, *(f"  {command}" for command in found.install)])
+
+
+def as_json(found: Verdict) -> str:
+    """For machines; intervals are [value, low, high]."""
+    return json.dumps(msgspec.to_builtins(found), indent=1)
+
+
+def _interval(found: Interval, style: str) -> str:
+    return f"{found.value:{style}} [{found.low:{style}}, {found.high:{style}}]"
