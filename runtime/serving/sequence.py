@@ -127,8 +127,8 @@ class SequenceServing:
             await sequence_items.fill(self._thread, self._catalog, self.served, ids)
 
     async def watch(self) -> None:
-        """Until cancelled: complete what is known of items, and take over another bundle when one appears. Survives every
-        bundle, and says what it refused."""
+        """Until cancelled: complete what is known of items, and take over another bundle when one appears. Survives
+        every bundle, and says what it refused."""
         switched = True
         while True:
             try:
