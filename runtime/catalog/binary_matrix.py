@@ -31,8 +31,8 @@ MOST_RESCORED = 1_024
 class BinaryMatrix:
     """See `Matrix`. Of a row 52 bytes are in memory, and 1,536 in a mapped file, read where it is among the best.
 
-    The codes are not in a mapped file: with a million, in a hard limit of 256 MiB, the system gave their pages to other
-    files, and a search read them from the disk again (200 ms of work instead of 25).
+    The codes are not in a mapped file, whose pages the system may give to others under a hard limit: every search reads
+    all of them.
     """
 
     def __init__(self, rows: int, dimensions: int, folder: Path | None = None) -> None:

@@ -1,7 +1,7 @@
 """The best of the whole catalogue: one scan at a time, in steps that let other requests through."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -129,7 +129,7 @@ async def _may_be_best(scan: Scan, wanted: NDArray[np.bool_], k: int) -> NDArray
         within = np.flatnonzero(wanted[start:stop])
         if len(within):
             rows = within + start
-            best.add(rows, scan.scores(start, stop)[within], scan.errors(rows))
+            best.add(rows, scan.scores(start, stop)[within], scan.errors)
     return best.rows
 
 
@@ -154,8 +154,19 @@ class _Best:
         self._scores = np.empty(0, np.float32)
         self._errors: NDArray[np.float32] | None = None
         self._kth = np.float32(-np.inf)  # the k-th best score is at least this
+        self._least = np.float32(-np.inf)  # as many as are rescored have this score or a better one
 
-    def add(self, rows: NDArray[np.intp], scores: NDArray[np.float32], errors: NDArray[np.float32] | None) -> None:
+    def add(
+        self,
+        rows: NDArray[np.intp],
+        scores: NDArray[np.float32],
+        errors_of: Callable[[NDArray[np.intp]], NDArray[np.float32] | None],
+    ) -> None:
+        """errors_of: of those rows that have to be looked at, which of estimates are few."""
+        if self._least > -np.inf:
+            above = np.flatnonzero(scores > self._least)
+            rows, scores = rows[above], scores[above]
+        errors = errors_of(rows)
         at_most = scores if errors is None else scores + errors
         possible = np.flatnonzero(at_most >= self._kth)
         if not len(possible):
@@ -178,5 +189,6 @@ class _Best:
             kept = np.flatnonzero(self._scores + self._errors >= self._kth)
             if len(kept) > self._most:
                 kept = np.sort(kept[top_k(self._scores[kept], self._most)])
+                self._least = self._scores[kept].min()
             self._errors = self._errors[kept]
         self.rows, self._scores = self.rows[kept], self._scores[kept]
