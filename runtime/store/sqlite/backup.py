@@ -90,7 +90,7 @@ def restore(file: Path, data_dir: Path, *, replace: bool) -> Backup:
             raise StoreError(f"{database} exists; add --replace to replace it by the backup")
         with translated(f"restoring {file}"), _complete_or_gone(data_dir / (DATABASE + RESTORING)) as copy:
             shutil.copyfile(file, copy)
-            take_off(copy)
+            take_off(copy, named=file)
             found = _checked(copy, for_this_version=True)
             _sync(copy)
             with suppress(StoreError):  # its log goes into it, so that a crash below leaves it as it was

@@ -26,8 +26,10 @@ def put_on(file: Path) -> None:
         os.fsync(out.fileno())
 
 
-def take_off(file: Path) -> None:
-    """Check the seal and cut it off. Raises StoreCorrupt where the file is not what was sealed."""
+def take_off(file: Path, *, named: Path | None = None) -> None:
+    """Check the seal and cut it off. `named`: what the message calls the file. Raises StoreCorrupt where it is not what
+    was sealed."""
+    name = file if named is None else named
     size = file.stat().st_size
     with file.open("rb") as content:
         header = content.read(18)
@@ -37,13 +39,16 @@ def take_off(file: Path) -> None:
         magic, sealed, digest = _SEAL.unpack(end)
         if magic == _MAGIC and sealed == size - _SEAL.size:
             if _digest(file, sealed) != digest:
-                raise StoreCorrupt(f"{file} is damaged: its SHA-256 is not the one at its end; use another backup")
+                raise StoreCorrupt(f"{name} is damaged: its SHA-256 is not the one at its end; use another backup")
             os.truncate(file, sealed)
             return
     page_bytes = int.from_bytes(header[16:18], "big") if len(header) == 18 else 0
     page_bytes = 65_536 if page_bytes == 1 else page_bytes
     if page_bytes < 512 or size % page_bytes:
-        raise StoreCorrupt(f"{file} is damaged or was cut off: it does not end with its checksum; use another backup")
+        raise StoreCorrupt(
+            f"{name} is damaged or no backup: it does not end with its checksum. A backup is a file that "
+            "`vows-edge backup` wrote; name one"
+        )
 
 
 def _digest(file: Path, size: int) -> bytes:

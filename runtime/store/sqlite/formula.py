@@ -47,7 +47,8 @@ def reconcile(connection: sqlite3.Connection, *, dimensions: int, decay_per_day:
                 connection.execute("UPDATE users SET stale = 1 WHERE interaction_count > 0")
             if found.strengths != wanted.strengths:
                 _count_popularity(connection)
-        connection.execute("INSERT OR REPLACE INTO formula VALUES (1, ?)", (msgspec.json.encode(wanted),))
+        if found != wanted:  # otherwise nothing is written, so that a start works on a full volume
+            connection.execute("INSERT OR REPLACE INTO formula VALUES (1, ?)", (msgspec.json.encode(wanted),))
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
