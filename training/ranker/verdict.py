@@ -6,6 +6,7 @@ known before it. What is fitted is fitted to the four fifths before; a checkpoin
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 from statistics import NormalDist
 from typing import Literal
@@ -30,7 +31,7 @@ from training.ranker.recommender import Hybrid, Prior
 
 FEWEST_USERS = 50  # with a query: the interval resamples users, and of fewer it says little
 MOST_QUERIES, MOST_PER_USER = 4_000, 10
-SERVED, FITTED, SIMPLE, SEQUENCE = "hybrid, untrained", "hybrid, fitted", "simple", "sequence"
+SERVED, FITTED, SIMPLE, SEQUENCE = "untrained hybrid", "fitted hybrid", "simple", "sequence"
 
 Outcome = Literal["better", "no_difference", "worse", "too_little_data"]
 
@@ -74,13 +75,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def print_verdict(data: Dataset, options: argparse.Namespace) -> int:
     """Exit status 0, whatever the verdict is."""
-    found = verdict(data, options.events, options.model)
+    source = ["--events", str(options.events)] + (["--items", str(options.items)] if options.items else [])
+    found = verdict(data, shlex.join(source), options.model)
     print(as_json(found) if options.json else as_text(found))
     return 0
 
 
-def verdict(data: Dataset, events: Path, model: Path | None = None) -> Verdict:
-    """events: where the log is, for the commands. model: a checkpoint of the sequence model.
+def verdict(data: Dataset, source: str, model: Path | None = None) -> Verdict:
+    """source: the options that name the log, for the commands. model: a checkpoint of the sequence model.
 
     Raises TrainingError for a folder that is no checkpoint.
     """
@@ -99,7 +101,7 @@ def verdict(data: Dataset, events: Path, model: Path | None = None) -> Verdict:
         return _too_little(data, engaged, found)
     found_ndcg = {one.name: _ndcg(one, data, split, queries) for one in _recommenders(checkpoint)}
     rows = _rows(found_ndcg, queries.user)
-    outcome, sentence, install = _judged(rows, events, model)
+    outcome, sentence, install = _judged(rows, source, model)
     return Verdict(
         outcome=outcome, sentence=sentence, log=data.name, engaged_events=engaged, queries=len(queries), users=users,
         rows=rows, install=install, notes=_notes(checkpoint, split),
@@ -135,30 +137,30 @@ def _rows(found: dict[str, NDArray[np.float64]], users: NDArray[np.int32]) -> li
     return rows
 
 
-def _judged(rows: list[Row], events: Path, model: Path | None) -> tuple[Outcome, str, list[str]]:
+def _judged(rows: list[Row], source: str, model: Path | None) -> tuple[Outcome, str, list[str]]:
     compared = [(row.name, row.difference) for row in rows if row.difference and row.name in (FITTED, SIMPLE, SEQUENCE)]
     name, best = max(compared, key=lambda one: one[1].value)
     interval = f"{best.value:+.3f} [{best.low:+.3f}, {best.high:+.3f}]"
     if best.low > 0:
-        install = _install(name, events, model)
-        return "better", f"better: {name} by NDCG@10 {interval} than what is served untrained", install
+        install = _install(name, source, model)
+        return "better", f"better: {name}, by {interval} NDCG@10 over what is served untrained", install
     if all(difference.high < 0 for _, difference in compared):
         return (
             "worse",
-            f"worse: the best of the others, {name}, by NDCG@10 {interval}; keep what is served untrained",
+            f"worse: the best of the others, {name}, by {interval} NDCG@10; keep what is served untrained",
             [],
         )
     return (
         "no_difference",
-        f"no difference found: {name} is at NDCG@10 {interval} to what is served untrained, which you can keep",
+        f"no difference found: {name} is {interval} NDCG@10 from what is served untrained, which you can keep",
         [],
     )
 
 
-def _install(name: str, events: Path, model: Path | None) -> list[str]:
+def _install(name: str, source: str, model: Path | None) -> list[str]:
     if name == FITTED:
         out = "models/rankers/mine"
-        return [f"vows-edge train ranker --events {events} --out {out}", f"vows-edge models install {out}"]
+        return [f"vows-edge train ranker {source} --out {out}", f"vows-edge models install {out}"]
     if name == SEQUENCE:
         out = "models/sequences/mine"
         return [

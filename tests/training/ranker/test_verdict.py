@@ -14,7 +14,7 @@ from training.ranker import verdict as module
 from training.ranker.verdict import as_text, verdict
 
 USERS = 200
-HERE = Path("data")
+HERE = "--events data"
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +25,13 @@ def world() -> Dataset:
 def test_where_the_order_can_be_learned_the_fitted_hybrid_is_better_and_the_commands_install_it(world: Dataset) -> None:
     found = verdict(world, HERE)
     assert found.outcome == "better", as_text(found)
-    assert found.sentence.startswith("better: hybrid, fitted by NDCG@10 +0.")
+    assert found.sentence.startswith("better: fitted hybrid, by +0.")
     *_, sentence, train, install = as_text(found).splitlines()
     assert sentence == f"{found.sentence}; install it with:"
     assert train.strip() == "vows-edge train ranker --events data --out models/rankers/mine"
     assert install.strip() == "vows-edge models install models/rankers/mine"
     assert {row.name for row in found.rows} == {
-        "hybrid, untrained", "hybrid, fitted", "simple", "popularity, tuned window"
+        "untrained hybrid", "fitted hybrid", "simple", "popularity, tuned window"
     }  # fmt: skip
 
 
@@ -53,13 +53,17 @@ def test_a_small_log_gets_the_numbers_that_it_lacks(world: Dataset) -> None:
     assert "at least 50 are needed" in few_users.sentence
 
 
-def test_a_checkpoint_is_judged_as_it_is(trained: Path, world: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_is_judged_as_it_is(
+    shared_checkpoint: Path, world: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "MOST_QUERIES", 300)
-    found = verdict(world, HERE, trained)
+    found = verdict(world, HERE, shared_checkpoint)
     assert "sequence" in {row.name for row in found.rows}
     assert found.notes == []
     renamed = replace(world, catalogue=replace(world.catalogue, ids=[f"other-{n}" for n in range(ITEMS)]))
-    assert verdict(renamed, HERE, trained).notes == ["the checkpoint was trained on none of the items of this log"]
+    assert verdict(renamed, HERE, shared_checkpoint).notes == [
+        "the checkpoint was trained on none of the items of this log"
+    ]
 
 
 def test_the_command_writes_nothing_and_speaks_json(
