@@ -51,7 +51,7 @@ from runtime.http.tracing import Tracing
 from runtime.models.bundle import Bundle, BundleError
 from runtime.models.embedder import Embedder
 from runtime.models.installed import RANKER, SEQUENCE, TEXT_ENCODER, bundle_folders, find_bundle
-from runtime.models.text_encoder import load_encoder
+from runtime.models.text_encoder import SelfTest, TextEncoder, load_encoder
 from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
 from runtime.serving import stored_catalog
@@ -103,8 +103,9 @@ async def create_app(settings: Settings) -> Starlette:
 
     Raises BundleError, StoreError, MemoryBudgetError or CatalogFull with a message for the operator.
     """
+    text_model = load_text_model(settings)  # first: where it is refused, nothing has been written
     store, feed = await open_store(settings)
-    state = await build_state(settings, store, alone=feed is None)
+    state = await build_state(settings, text_model, store, alone=feed is None)
 
     metrics = None
     if settings.metrics_port:
@@ -170,9 +171,8 @@ async def _stop(state: State, background: Sequence[asyncio.Task[None]]) -> None:
     log.info("stopped")
 
 
-async def build_state(settings: Settings, store: Store, *, alone: bool) -> State:
-    """alone: whether no other machine changes the store."""
-    started = time.monotonic()
+def load_text_model(settings: Settings) -> tuple[TextEncoder, SelfTest]:
+    """The text encoder, and how it did on its recorded texts. Raises BundleError."""
     bundle = Bundle.load(
         find_bundle(settings.models_dir, TEXT_ENCODER),
         kind="text-encoder",
@@ -180,7 +180,15 @@ async def build_state(settings: Settings, store: Store, *, alone: bool) -> State
         cache=settings.derived_dir,
         copies=settings.derived_dir,
     )
-    encoder, self_test = load_encoder(bundle, settings.encoding)
+    return load_encoder(bundle, settings.encoding)
+
+
+async def build_state(
+    settings: Settings, text_model: tuple[TextEncoder, SelfTest], store: Store, *, alone: bool
+) -> State:
+    """alone: whether no other machine changes the store."""
+    started = time.monotonic()
+    encoder, self_test = text_model
     pool = WorkerPool(
         encoder.embed,
         workers=settings.threads or usable_cores(),
@@ -202,7 +210,7 @@ async def build_state(settings: Settings, store: Store, *, alone: bool) -> State
     settings = sizes.settings
     catalog = Catalog(DIMENSIONS, settings.catalog_bytes, settings.catalog_vectors, settings.data_dir)
     sequence.start(catalog, sequence_model)
-    await stored_catalog.load(store, catalog, bundle.digest)
+    await stored_catalog.load(store, catalog, encoder.bundle.digest)
     log.info(
         "%s (%s) ready in %.2f s; %d items, %d worker threads",
         encoder.model_version, encoder.encoding, time.monotonic() - started, len(catalog), pool.workers,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.app import build_state
+from runtime.app import build_state, load_text_model
 from runtime.catalog.item_fields import Content
 from runtime.models.embedder import never_disconnected
 from runtime.serving.content import delete_item, hide_item, new_item, replace_vectors, store_item, store_items
@@ -25,7 +25,7 @@ def run(bundle_path: Path, tmp_path: Path) -> Callable[[Callable[[State], Awaita
 
     async def within(test: Callable[[State], Awaitable[None]]) -> None:
         settings = Settings(models_dir=bundle_path.parent, data_dir=tmp_path / "data", threads=1)
-        state = await build_state(settings, SqliteStore(settings.data_dir), alone=True)
+        state = await build_state(settings, load_text_model(settings), SqliteStore(settings.data_dir), alone=True)
         try:
             await test(state)
         finally:
