@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bench.case_result import CaseResult
-from bench.server import ServerError
+from bench.server import TRAINED_ITEM, ServerError
 from bench.suite import NotMeasured
 from bench.table import missed_gates, rows_of
 from bench.targets import load_targets
@@ -118,7 +118,7 @@ def test_the_longer_deadlines_are_settings(image):
 
 def test_the_demo_s_requests_hold_the_whole_catalogue():
     bodies = [checked.request.partition(b"\r\n\r\n")[2] for checked in demo_requests() if checked.name == "catalogue"]
-    assert [item for body in bodies for item in json.loads(body)] == load_catalogue()
+    assert [item for body in bodies for item in json.loads(body)] == [*load_catalogue(), TRAINED_ITEM]
 
 
 def test_a_kernel_that_is_not_there_is_named_with_where_to_get_it(tmp_path):
