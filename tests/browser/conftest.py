@@ -12,7 +12,7 @@ from tests.browser.actions import WAIT_MS
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: an event loop runs as long as it does, and other tests need none there
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright, see the test extra")
     if CHROMIUM is None:
