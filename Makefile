@@ -21,7 +21,7 @@ serve: ## serve without checking installs
 	@exec env PYTHONOPTIMIZE=2 $(BIN)/vows-edge serve
 
 test: .venv/.test .venv/.stsb ## install what the tests need (PyTorch, too) and run every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 .PHONY: install
 install: .venv/.test .venv/.stsb ## install everything that development needs

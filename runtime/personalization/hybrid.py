@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from runtime.personalization.ranking_features import NAMES, Features
 
 # What ranks before anything was trained on the site's own log: chosen on public logs and simulated worlds, where it is
-# never below the simple model by more than the interval (docs/decisions/014).
+# never below the simple model by more than the interval (docs/decisions/017).
 PRIOR: Mapping[str, float] = {
     "simple": 5.0,
     "last": 1.0,
