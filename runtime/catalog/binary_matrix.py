@@ -4,7 +4,7 @@ Gao and Long, "RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Er
 Neighbor Search", SIGMOD 2024, arXiv 2405.12497. A unit vector x is turned by a random rotation R, and the signs of R·x
 are kept. With s = ±1 the signs and q the query, ⟨R·q, s⟩ / ‖R·x‖₁ is an unbiased estimate of ⟨q, x⟩ over the choice of
 R, and its standard deviation follows from ‖R·x‖₁ alone. No mean is taken off first: measured on review sentences and on
-texts made from one pattern it gained nothing (docs/decisions/018), and without one a code never changes.
+texts made from one pattern it gained nothing (docs/decisions/021), and without one a code never changes.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from runtime.catalog.mapped import MappedArray
 
-# The query is kept to so many bits a dimension: five or six found no more (docs/decisions/018).
+# The query is kept to so many bits a dimension: five or six found no more (docs/decisions/021).
 _QUERY_BITS = 4
 _PLANES = 2.0 ** np.arange(_QUERY_BITS, dtype=np.float32)
 _STEPS = 2**_QUERY_BITS - 1
@@ -24,7 +24,7 @@ _STEPS = 2**_QUERY_BITS - 1
 _DEVIATIONS = 2.0
 
 # Rows whose exact scores are computed: measured on a million, those with the best estimates held over 99 % of the ten
-# nearest (docs/decisions/018).
+# nearest (docs/decisions/021).
 MOST_RESCORED = 1_024
 
 

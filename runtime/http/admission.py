@@ -6,8 +6,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.http.errors import ApiError
 
-IDLE_CONNECTIONS = 64  # kept open beside those that are served
-
 
 class Admission:
     """ASGI middleware: beyond `max_requests` that are served, 503 with Retry-After before anything is read.
