@@ -17,10 +17,14 @@ def test_sizes_are_read_from_the_lines_that_are_sizes():
 
 
 def test_anonymous_and_file_backed_memory_are_separated(tmp_path):
-    before = read_process_memory(os.getpid())
     file = tmp_path / "file"
-    file.write_bytes(b"\1" * (20 << 20))
-    held = bytearray(b"\1" * (30 << 20))
+    with file.open("wb") as made:
+        for _ in range(20):
+            made.write(b"\1" * (1 << 20))
+    before = read_process_memory(os.getpid())
+    held = mmap.mmap(-1, 30 << 20)  # pages of its own, where the heap might use freed ones again
+    for start in range(0, len(held), 4096):
+        held[start] = 1
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert sum(mapped[n] for n in range(0, len(mapped), 4096)) > 0
         after = read_process_memory(os.getpid())
