@@ -22,7 +22,9 @@ def test_anonymous_and_file_backed_memory_are_separated(tmp_path):
         for _ in range(20):
             made.write(b"\1" * (1 << 20))
     before = read_process_memory(os.getpid())
-    held = mmap.mmap(-1, 30 << 20)  # pages of its own, where the heap might use freed ones again
+    held = mmap.mmap(
+        -1, 30 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    )  # pages of its own, where the heap might use freed ones again
     for start in range(0, len(held), 4096):
         held[start] = 1
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
