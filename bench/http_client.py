@@ -27,7 +27,7 @@ def build_request(method: str, path: str, body: object = None, content_type: str
 def parse_head(head: bytes) -> tuple[int, int]:
     """Status and content length of a response head. Raises ValueError when it gives no length (204 and 304 need none).
 
-    The server under test always sends one; chunked answers are not read.
+    Chunked answers have none: see `Connection.send`.
     """
     lines = head.split(b"\r\n")
     status = int(lines[0].split(b" ", 2)[1])
@@ -58,12 +58,28 @@ class Connection:
         received = self._receive()
         while (end := received.find(b"\r\n\r\n")) < 0:
             received += self._more()
+        if b"\r\ntransfer-encoding: chunked" in received[:end].lower():
+            return int(received[:end].split(b" ", 2)[1]), self._chunks(received[end + 4 :])
         status, length = parse_head(received[:end])
         parts, missing = [received[end + 4 :]], length - (len(received) - end - 4)
         while missing > 0:
             parts.append(self._more())
             missing -= len(parts[-1])
         return status, b"".join(parts)
+
+    def _chunks(self, received: bytes) -> bytes:
+        """The body of a chunked answer, of which `received` is the beginning."""
+        body: list[bytes] = []
+        while True:
+            while (end := received.find(b"\r\n")) < 0:
+                received += self._more()
+            size, received = int(received[:end], 16), received[end + 2 :]
+            while len(received) < size + 2:
+                received += self._more()
+            body.append(received[:size])
+            received = received[size + 2 :]
+            if size == 0:
+                return b"".join(body)
 
     def timed(self, request: bytes) -> tuple[float, int]:
         """Milliseconds from the first byte sent to the last received, and the status."""

@@ -21,6 +21,7 @@ from runtime.serving.content import BlankContent, content_text
 from runtime.state import State
 
 MAX_BATCH = 256
+_MOST_VALUES = 65_536  # MAX_BATCH items of 64 tags and 64 images each are half as many
 
 # Held for each item of a batch until the response is sent: the vector, its counts, what was decoded for it.
 _ITEM_BYTES = 2_048
@@ -163,6 +164,6 @@ ENDPOINTS: list[Endpoint[State]] = [
         "POST", "/embed/batch", post_embed_batch, "Embed up to 256 pieces of content",
         request=EmbedBatchRequest, response=EmbedBatchResponse, access="read", errors=(400, 413, 415, 422, 503),
         example={"items": [_EXAMPLE, {"title": "Harbour House", "description": "A loft above the marina."}]},
-        answer_bytes=lambda body: answer_bytes(len(body.items), body.encoding_format),
+        max_values=_MOST_VALUES, answer_bytes=lambda body: answer_bytes(len(body.items), body.encoding_format),
     ),
 ]  # fmt: skip

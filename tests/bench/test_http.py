@@ -106,3 +106,10 @@ def test_a_closed_loop_ends_in_time(port):
     seconds, answers = closed_loop(port, [endless] * 2, limit_s=0.2)
     assert answers
     assert seconds < 20
+
+
+def test_a_chunked_answer_is_read_whole_and_the_connection_goes_on(shared_server):
+    items = {"items": [{"text": f"a barn, number {n % 3}"} for n in range(200)]}
+    with Connection(int(shared_server.url.rpartition(":")[2])) as connection:
+        assert len(connection.request_json(build_request("POST", "/embed/batch", items))["results"]) == 200
+        assert connection.send(build_request("GET", "/healthz"))[0] == 200

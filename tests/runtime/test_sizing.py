@@ -83,8 +83,8 @@ def test_more_memory_never_makes_a_size_smaller(asked, one, other, held):
 def test_everything_installed_fits_the_smallest_machine(available_mib):
     sizes = size(Settings(), available_mib * MiB, ONE_CORE)
     sizes.check()
-    assert sizes.settings.max_requests == MAX_REQUESTS
-    assert sizes.settings.catalog_bytes > 4 * MiB
+    assert sizes.settings.max_requests >= MAX_REQUESTS * 3 // 4
+    assert sizes.settings.catalog_bytes >= 3 * MiB
     assert "VOWS_CATALOG_BYTES=" in sizes.lines()
 
 
