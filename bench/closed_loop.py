@@ -34,8 +34,14 @@ async def _client(port: int, requests: Iterator[bytes], deadline: float, pause_s
                 reader, writer = await asyncio.open_connection(HOST, port)
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
-            status, length = parse_head(head)
-            await reader.readexactly(length)
+            if b"\r\ntransfer-encoding: chunked" in head.lower():
+                status = int(head.split(b" ", 2)[1])
+                while size := int(await reader.readline(), 16):
+                    await reader.readexactly(size + 2)
+                await reader.readexactly(2)
+            else:
+                status, length = parse_head(head)
+                await reader.readexactly(length)
             answer = Answer(status, (time.perf_counter() - start) * 1e3, b"\r\nretry-after:" in head.lower())
             if b"\r\nconnection: close" in head.lower():
                 reader = writer = None

@@ -10,7 +10,8 @@ import msgspec
 
 # A field of an answer that a request may repeat: whatever it is, it is ignored.
 ReadOnly = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"readOnly": True})]
-NOT_GIVEN: Any = msgspec.Raw()  # one for all: a body may have as many items as it has values
+_NOTHING = msgspec.Raw()  # one for all: a body may have as many items as it has values
+NOT_GIVEN: Any = msgspec.field(default_factory=lambda: _NOTHING)
 
 # In a type's Meta(extra=…): a whole number stands for its digits.
 NUMBERS = "numbers"

@@ -18,8 +18,8 @@ def security(needs: str) -> list[dict[str, list[str]]]:
 
 
 def refusals(needs: str) -> Sequence[int]:
-    """The statuses of who may not call, and of who calls too often."""
-    return () if needs == "health" else (429,) if needs in _OPEN else (401, 403, 429)
+    """The statuses of who may not call, who calls too often, and whose path and headers are too long."""
+    return (431,) if needs == "health" else (429, 431) if needs in _OPEN else (401, 403, 429, 431)
 
 
 def with_keys(document: dict[str, Any]) -> dict[str, Any]:
