@@ -37,15 +37,18 @@ def test_a_batch_of_the_longest_texts(warm_server, unit):
     body = json.dumps(
         {"items": [{"text": unit * CHARS}] * (4 * MIB // (CHARS * len(unit.encode())) - 8)}, ensure_ascii=False
     )
-    Path(f"/proc/{warm_server.process.pid}/clear_refs").write_text("5", encoding="ascii")
-    before = status(warm_server)
-    answer = warm_server.client.post(
-        "/embed/batch", content=body.encode(), headers={"content-type": "application/json"}
-    )
-    assert answer.status_code == 200, answer.text
-    after = status(warm_server)
-    assert after["VmHWM"] - before["VmRSS"] < MOST_BYTES
-    assert after["RssAnon"] - before["RssAnon"] < 6 * MIB
+    held = []
+    for _ in range(2):
+        Path(f"/proc/{warm_server.process.pid}/clear_refs").write_text("5", encoding="ascii")
+        before = status(warm_server)
+        answer = warm_server.client.post(
+            "/embed/batch", content=body.encode(), headers={"content-type": "application/json"}
+        )
+        assert answer.status_code == 200, answer.text
+        after = status(warm_server)
+        held.append(after["RssAnon"])
+        assert after["VmHWM"] - before["VmRSS"] < MOST_BYTES
+    assert held[1] - held[0] < 6 * MIB  # what the first one leaves is used again
 
 
 def test_embedding_again_at_start(start_server):
