@@ -21,7 +21,9 @@ serve: ## serve without checking installs
 	@exec env PYTHONOPTIMIZE=2 $(BIN)/vows-edge serve
 
 test: .venv/.test .venv/.stsb ## install what the tests need (PyTorch, too) and run every test
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	@# Tests on every core wait for each other: what fails runs once more by itself, and a real fault fails twice.
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile \
+		|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 .PHONY: install
 install: .venv/.test .venv/.stsb ## install everything that development needs
