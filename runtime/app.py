@@ -73,6 +73,7 @@ from runtime.system.host import available_memory, usable_cores
 from runtime.system.logs import is_text
 from runtime.system.memory_budget import MemoryBudgetError
 from runtime.system.metrics import RequestMetrics
+from runtime.system.throttle import Throttled
 
 log = logging.getLogger("vows")
 
@@ -243,6 +244,7 @@ async def build_state(
         connections=connections,
         gate=_gate(settings),
         metrics=RequestMetrics(),
+        metrics_page=Throttled(per_second=ops.METRICS_PER_SECOND),
         self_test=self_test,
         sequence=sequence,
         popularity=popularity,

@@ -8,14 +8,17 @@ from runtime.http.connections import Connections
 from runtime.models.text_encoder import SelfTest
 from runtime.serving.resources import Resources
 from runtime.system.metrics import RequestMetrics
+from runtime.system.throttle import Throttled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State(Resources):
-    """The resources of `serving`, and what belongs to HTTP: keys, limits, metrics."""
+    """The resources of `serving`, and what belongs to HTTP: keys, limits, metrics. `metrics_page`: the metrics as
+    text."""
 
     bodies: BodyBudget
     connections: Connections
     gate: Gate
     metrics: RequestMetrics
+    metrics_page: Throttled[bytes]
     self_test: SelfTest

@@ -20,6 +20,8 @@ from runtime.system.host import INTEGER_FLAGS, cpu_flags, cpu_name, memory_limit
 from runtime.system.logs import dropped_lines
 from runtime.system.metrics import Sample, family, renamed_family
 
+METRICS_PER_SECOND = 8
+
 _STARTED = time.time()
 
 
@@ -178,7 +180,12 @@ async def get_metrics(state: State, request: Request) -> PlainTextResponse:
 
 
 async def metrics_text(state: State) -> bytes:
-    """All metrics in the text format of Prometheus."""
+    """All metrics in the text format of Prometheus. At most METRICS_PER_SECOND: making it takes as long as answering
+    three cached texts, and a client can ask for it thousands of times at once."""
+    return await state.metrics_page.get(lambda: _metrics_text(state))
+
+
+async def _metrics_text(state: State) -> bytes:
     cache, memory, manifest = state.embedder.cache, process_memory(), state.embedder.encoder.bundle.manifest
     version = {"model_version": manifest.model_version, "bundle": state.embedder.encoder.bundle.digest[:12]}
     singles = [
