@@ -25,6 +25,7 @@ Examples:
   python -m bench embed start          two suites
   python -m bench --check memory       exit 1 when a target that is a ratio or a size is missed
   python -m bench memory --mixed-requests 20000
+  python -m bench faults --case hostile --case stop
   python -m bench faults fuzz          half an hour of kills, faults, overload, long load and mutated requests
   python -m bench report               draw bench/REPORT.md and bench/charts/ from the history
 """
@@ -51,6 +52,13 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="few rounds: shows that it runs, not what it measures")
     parser.add_argument(
         "--minutes", type=float, metavar="N", help="begin no case after so many, and take them in the order declared"
+    )
+    parser.add_argument(
+        "--case",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this case, and the run is not kept (repeatable)",
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of texts, traffic and order (default: %(default)s)")
     parser.add_argument(
@@ -131,6 +139,10 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = [name for name in chosen.suites if "." not in name and name not in (*NAMES, *OPT_IN)]
     if unknown:
         command.error(f"no suite called {', '.join(unknown)}; there are: {', '.join((*NAMES, *OPT_IN))}, and report")
+    modules = [module_of(name) for name in chosen.suites or NAMES]
+    known = {case.name for module in modules for case in load_suite(module).cases}
+    if missing := set(chosen.case) - known:
+        command.error(f"no case called {', '.join(sorted(missing))}; there are: {', '.join(sorted(known))}")
     targets = load_targets(chosen.targets)
     conditions = replace(
         default_conditions(chosen.models, chosen.seed, chosen.mixed_requests, chosen.quick),
@@ -138,14 +150,22 @@ def main(arguments: list[str] | None = None) -> int:
         soak_s=60 * chosen.soak_minutes,
         fuzz_requests=chosen.fuzz_requests,
     )
-    modules = [module_of(name) for name in chosen.suites or NAMES]
     run = run_suites(
-        modules, conditions, progress=lambda line: print(line, file=sys.stderr, flush=True), minutes=chosen.minutes
+        modules,
+        conditions,
+        progress=lambda line: print(line, file=sys.stderr, flush=True),
+        minutes=chosen.minutes,
+        cases=chosen.case,
     )
-    if not chosen.no_history:
+    if not chosen.no_history and not chosen.case:
         history.append(run, chosen.history)
     suites = [load_suite(module) for module in modules]
-    rows = [row for suite in suites for row in rows_of(suite, run.suites[suite.name], targets)]
+    rows = [
+        row
+        for suite in suites
+        for row in rows_of(suite, run.suites[suite.name], targets)
+        if not chosen.case or row.metric.case in chosen.case
+    ]
     if chosen.json:
         print(
             json.dumps({"revision": run.revision, "machine": run.machine, "rows": [row_as_dict(row) for row in rows]})

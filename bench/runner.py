@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -65,9 +65,14 @@ def run_case(module: str, case: Case, conditions: Conditions) -> CaseResult:
 
 
 def run_suites(
-    modules: Sequence[str], conditions: Conditions, progress: Callable[[str], None], minutes: float | None = None
+    modules: Sequence[str],
+    conditions: Conditions,
+    progress: Callable[[str], None],
+    minutes: float | None = None,
+    cases: Collection[str] = (),
 ) -> Run:
-    """Measure the suites that `modules` declare, one after another; their cases in an order drawn from the seed.
+    """Measure the suites that `modules` declare, one after another; their cases in an order drawn from the seed. With
+    `cases`, those of these names alone.
 
     With `minutes`, in the order declared; a case that has not begun by then is not measured, and says so.
     """
@@ -84,6 +89,8 @@ def run_suites(
         suite = load_suite(module)
         results[suite.name] = {}
         for case in shuffle(suite.cases, len(suite.cases)) if minutes is None else suite.cases:
+            if cases and case.name not in cases:
+                continue
             if minutes is not None and time.monotonic() - begun > minutes * 60:
                 late = f"the run had {minutes:g} minutes, and they were over"
                 results[suite.name][case.name] = CaseResult(not_measured=late)

@@ -173,3 +173,16 @@ def share(part: str, whole: str) -> Callable[[Series], Sequence[float]]:
         return [sum(series.get(part, ())) / total] if total else []
 
     return values
+
+
+def growth(name: str) -> Callable[[Series], Sequence[float]]:
+    """By how much the last quarter's median is above that of the second quarter; the first is for the caches."""
+
+    def values(series: Series) -> Sequence[float]:
+        readings = np.asarray(series.get(name, ()), dtype=np.float64)
+        quarter = len(readings) // 4
+        if quarter < 2:
+            return []
+        return [float(np.median(readings[-quarter:]) - np.median(readings[quarter : 2 * quarter]))]
+
+    return values

@@ -47,10 +47,10 @@ KINDS: Mapping[str, Kind] = {
 
 
 @contextmanager
-def attack(port: int, kind: Kind) -> Iterator[None]:
-    """CONNECTIONS connections of a kind, made anew where the server closes them, until the block ends."""
+def attack(port: int, kind: Kind, connections: int = CONNECTIONS) -> Iterator[None]:
+    """So many connections of a kind, made anew where the server closes them, until the block ends."""
     ends = threading.Event()
-    thread = threading.Thread(target=_attack, args=(port, kind, ends))
+    thread = threading.Thread(target=_attack, args=(port, kind, connections, ends))
     thread.start()
     try:
         yield
@@ -59,16 +59,16 @@ def attack(port: int, kind: Kind) -> Iterator[None]:
         thread.join()
 
 
-def probe(port: int, seconds: float) -> Iterator[tuple[bool, float]]:
-    """An honest client: a request on a new connection every PROBE_EVERY_S. Whether it was answered with 200, and
-    milliseconds from connecting to the last byte."""
+def probe(port: int, seconds: float, every_s: float = PROBE_EVERY_S) -> Iterator[tuple[bool, float]]:
+    """An honest client: a request on a new connection, and another `every_s` after its end. Whether it was answered
+    with 200, and milliseconds from connecting to the last byte."""
     end = time.monotonic() + seconds
     while (started := time.monotonic()) < end:
         status = 0
         with contextlib.suppress(OSError, ValueError):
             status = _status(port)
         yield status == 200, (time.monotonic() - started) * 1e3
-        time.sleep(PROBE_EVERY_S)
+        time.sleep(every_s)
 
 
 def _status(port: int) -> int:
@@ -90,10 +90,10 @@ def _more(connection: socket.socket) -> bytes:
     return chunk
 
 
-def _attack(port: int, kind: Kind, ends: threading.Event) -> None:
+def _attack(port: int, kind: Kind, connections: int, ends: threading.Event) -> None:
     held: list[socket.socket] = []
     while not ends.is_set():
-        for _ in range(min(10, CONNECTIONS - len(held))):
+        for _ in range(min(10, connections - len(held))):
             with contextlib.suppress(OSError):
                 held.append(_open(port, kind))
         held = [one for one in held if _goes_on(one, kind)]

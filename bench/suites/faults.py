@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
@@ -21,22 +20,21 @@ import numpy as np
 from bench.case_result import Series
 from bench.cgroup import forget_cached, memory_limit
 from bench.closed_loop import closed_loop
-from bench.faults import experiment_kills, hostile, shim
+from bench.faults import experiment_kills, hostile_cases, shim
+from bench.faults.hostile_cases import CATALOGUE, load_catalogue
 from bench.faults.kills import kill_repeatedly
 from bench.faults.model_runs import fail_each_run
 from bench.faults.power_cuts import cut_power
 from bench.http_client import build_request
 from bench.machine import ROOT
 from bench.server import Server, serving
-from bench.suite import Case, Conditions, Metric, Samples, Suite, Worse, raw, share
+from bench.suite import Case, Conditions, Metric, Samples, Suite, Worse, growth, raw, share
 from bench.suites.load import VALID_STATUSES
 from bench.texts import TextSource, load_tokenizer
 from bench.traffic import MixedTraffic
 
 PROGRAMS = ("fail_each_call_of_writes", "fail_each_call_of_copies")
 OVERLOAD_CLIENTS, OVERLOAD_S, OVERLOAD_MIB, OVERLOAD_DEADLINE_S = 64, 60.0, 180, 10.0
-HOSTILE_MIB = (256, 192)
-CATALOGUE = 60
 READ_EVERY_S = 5.0
 STOPS = 10
 POWER_CUTS = 1_000
@@ -99,7 +97,7 @@ def measure_stops(conditions: Conditions, samples: Samples) -> None:
     event = build_request("POST", "/interactions", {"user_id": "ada", "content_id": "item-0", "type": "view"})
     for _ in range(conditions.rounds(full=STOPS, quick=1)):
         with serving(conditions, settings={"VOWS_SHUTDOWN_S": "1"} if conditions.quick else {}) as server:
-            _load_catalogue(server)
+            load_catalogue(server)
             clients = [threading.Thread(target=_send_until_disconnected, args=(server, batch)) for _ in range(2)]
             clients += [threading.Thread(target=_send_until_disconnected, args=(server, event)) for _ in range(4)]
             for client in clients:
@@ -121,7 +119,7 @@ def measure_overload(conditions: Conditions, samples: Samples) -> None:
         deadline = str(OVERLOAD_DEADLINE_S)
         settings = {"VOWS_REQUEST_TIMEOUT_S": deadline, "VOWS_BATCH_TIMEOUT_S": deadline}
         with serving(conditions, group, settings) as server:
-            _load_catalogue(server)
+            load_catalogue(server)
             source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
             clients = [_overload_requests(source, conditions.seed, n) for n in range(OVERLOAD_CLIENTS)]
             _, answers = closed_loop(server.port, clients, seconds)
@@ -136,31 +134,6 @@ def measure_overload(conditions: Conditions, samples: Samples) -> None:
         samples.count("valid_status", int(answer.status == 200 or (refused and answer.retry_after)))
         if answer.status == 200:
             samples.add("accepted_ms", answer.elapsed_ms)
-
-
-def measure_hostile(conditions: Conditions, samples: Samples) -> None:
-    """Each kind of hostile client in turn, and all together, in a memory cgroup, beside an honest client."""
-    seconds = conditions.rounds(full=20, quick=1)
-    for limit_mib in HOSTILE_MIB[conditions.rounds(full=0, quick=1) :]:
-        with memory_limit(limit_mib) as group:
-            forget_cached([conditions.models])
-            with serving(conditions, group) as server:
-                _load_catalogue(server)
-                attacks = [[kind] for kind in hostile.KINDS.values()] + [list(hostile.KINDS.values())]
-                for name, kinds in zip([*hostile.KINDS, "all"], attacks, strict=True):
-                    failed = 0
-                    with contextlib.ExitStack() as stack:
-                        for kind in kinds:
-                            stack.enter_context(hostile.attack(server.port, kind))
-                        for succeeded, elapsed_ms in hostile.probe(server.port, seconds):
-                            samples.count("probes")
-                            samples.count("probes.200", int(succeeded))
-                            samples.add("probe_ms", elapsed_ms)
-                            failed += not succeeded
-                    samples.note(f"hostile.{limit_mib}.{name}.failed", failed)
-                samples.add("hostile_peak_rss_mib", server.memory().peak_rss_mib)
-                server.first_answer(build_request("GET", "/readyz"), limit_s=60)
-            samples.add("hostile_oom_kills", group.oom_kills())
 
 
 def measure_soak(conditions: Conditions, samples: Samples) -> None:
@@ -186,25 +159,10 @@ def measure_soak(conditions: Conditions, samples: Samples) -> None:
     samples.note("soak_s", conditions.soak_s)
 
 
-def growth(series: Series) -> Sequence[float]:
-    """MiB by which the last quarter's median is above that of the second quarter; the first is for the caches."""
-    readings = np.asarray(series.get("soak_anonymous_mib", ()), dtype=np.float64)
-    quarter = len(readings) // 4
-    if quarter < 2:
-        return []
-    return [float(np.median(readings[-quarter:]) - np.median(readings[quarter : 2 * quarter]))]
-
-
 def p95_to_deadline(series: Series) -> Sequence[float]:
     """p95 of the accepted requests as a share of the deadline."""
     accepted = series.get("accepted_ms", ())
     return [float(np.percentile(np.asarray(accepted), 95)) / (OVERLOAD_DEADLINE_S * 1e3)] if accepted else []
-
-
-def _load_catalogue(server: Server) -> None:
-    items = [{"id": f"item-{n}", "text": f"a barn with {n} windows"} for n in range(CATALOGUE)]
-    with server.connect() as connection:
-        connection.request_json(build_request("POST", "/content/batch", items))
 
 
 def _overload_requests(source: TextSource, seed: int, client: int) -> Iterator[bytes]:
@@ -255,10 +213,9 @@ SUITE = Suite(
     "write, sync, truncation or rename of the store, and the N-th run of the model, fails once and for good, until a "
     "run meets no fault; each must return the right result or the named error, and keep everything acknowledged. "
     f"`overload`: {OVERLOAD_CLIENTS} clients, one core, a hard limit of {OVERLOAD_MIB} MiB; p95 is relative "
-    f"to the deadline of {OVERLOAD_DEADLINE_S:g} s. `hostile`: clients that hold connections, heads, bodies and "
-    f"answers without using them, {hostile.CONNECTIONS} of each of {len(hostile.KINDS)} kinds in turn and then of all, "
-    "under hard limits of 256 and 192 MiB; an honest client makes a connection and asks for a vector every 20 ms. "
-    "`soak`: mixed traffic; growth is the last quarter's median of "
+    f"to the deadline of {OVERLOAD_DEADLINE_S:g} s. "
+    + hostile_cases.READING
+    + "`soak`: mixed traffic; growth is the last quarter's median of "
     "anonymous memory minus the second quarter's. `stop`: SIGTERM under load. `power_cuts`: what a store wrote is "
     "played back up to a moment, unsynced writes dropped, torn and reordered; `lost` had less than was acknowledged "
     "or were damaged, and with synchronous=NORMAL some have to.",
@@ -269,8 +226,8 @@ SUITE = Suite(
         Case("power_cuts", measure_power_cuts, limit_s=1800),
         Case("stop", measure_stops),
         Case("overload", measure_overload),
-        Case("hostile", measure_hostile, limit_s=1800),
         Case("soak", measure_soak, limit_s=7200),
+        *hostile_cases.CASES,
     ),
     metrics=(
         Metric("faults.kills", "kills", "kills", "lower", raw("kills")),
@@ -286,23 +243,18 @@ SUITE = Suite(
         Metric("faults.model_faults", "calls", "faults", "lower", raw("model_faults")),
         Metric("faults.power_cuts", "power_cuts", "cuts", "lower", raw("power_cuts")),
         Metric("faults.power_cuts_lost", "power_cuts", "cuts", "higher", raw("power_cuts_lost")),
-        Metric(
-            "faults.power_cuts_lost_without_sync", "power_cuts", "cuts", "lower", raw("power_cuts_lost_without_sync")
-        ),
+        Metric("faults.power_cuts_lost_without_sync", "power_cuts", "cuts", "lower", raw("lost_without_sync")),
         Metric("faults.stop_s", "stop", "s", "higher", raw("stop_s"), "max"),
         Metric("faults.stop_status", "stop", "status", "higher", raw("exit_status"), "max"),
         Metric("faults.overload_valid_status_share", "overload", "share", "lower", share("valid_status", "answers")),
         Metric("faults.overload_accepted_share", "overload", "share", "lower", share("answers.200", "answers")),
-        Metric("faults.hostile_probe_success_share", "hostile", "share", "lower", share("probes.200", "probes")),
-        Metric("faults.hostile_probe_ms", "hostile", "ms", "higher", raw("probe_ms"), "p99"),
-        Metric("faults.hostile_peak_rss_mib", "hostile", "MiB", "higher", raw("hostile_peak_rss_mib"), "max"),
-        Metric("faults.hostile_oom_kills", "hostile", "kills", "higher", raw("hostile_oom_kills"), "max"),
         Metric("faults.overload_p95_to_deadline", "overload", "of deadline", "higher", p95_to_deadline),
         Metric("faults.overload_oom_kills", "overload", "processes", "higher", raw("oom_kills")),
         Metric("faults.overload_anonymous_mib", "overload", "MiB", "higher", raw("anonymous_mib")),
-        Metric("faults.soak_growth_mib", "soak", "MiB", "higher", growth),
+        Metric("faults.soak_growth_mib", "soak", "MiB", "higher", growth("soak_anonymous_mib")),
         Metric("faults.soak_requests", "soak", "requests", "lower", raw("requests")),
         Metric("faults.soak_expected_status_share", "soak", "share", "lower", _EXPECTED_STATUS_SHARE),
         Metric("faults.soak_peak_rss_mib", "soak", "MiB", "higher", raw("soak_peak_rss_mib")),
+        *hostile_cases.METRICS,
     ),
 )

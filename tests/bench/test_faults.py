@@ -8,7 +8,8 @@ from bench.faults.ledger import Ledger, compare
 from bench.faults.model_runs import fail_each_run
 from bench.faults.store_programs import event, item
 from bench.runner import default_conditions, run_case
-from bench.suites.faults import OVERLOAD_DEADLINE_S, SUITE, growth, p95_to_deadline
+from bench.suite import growth
+from bench.suites.faults import OVERLOAD_DEADLINE_S, SUITE, p95_to_deadline
 from runtime.store.sqlite.store import SqliteStore
 
 
@@ -57,8 +58,8 @@ def test_an_event_that_counts_twice_is_found(database):
 
 def test_growth_is_the_last_quarter_above_the_second():
     rising = [10.0, 20, 30, 40, 50, 51, 51, 51, 52, 52, 52, 90, 53, 53, 54, 53]
-    assert growth({"soak_anonymous_mib": rising}) == [2.0]
-    assert growth({"soak_anonymous_mib": rising[:7]}) == []
+    assert growth("soak_anonymous_mib")({"soak_anonymous_mib": rising}) == [2.0]
+    assert growth("soak_anonymous_mib")({"soak_anonymous_mib": rising[:7]}) == []
 
 
 def test_p95_is_relative_to_the_deadline():
@@ -80,7 +81,7 @@ def test_a_failure_of_any_model_run_is_handled(conditions):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["stop", "overload", "soak"])
+@pytest.mark.parametrize("name", ["stop", "overload", "soak", "hostile soak", "stored items", "style"])
 def test_every_metric_of_a_case_is_measured(name, conditions):
     result = run_case("bench.suites.faults", SUITE.case(name), conditions)
     if result.not_measured:
