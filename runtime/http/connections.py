@@ -13,6 +13,9 @@ from typing import Protocol
 SPARE_CONNECTIONS = 32
 # A client this far behind `min_bytes_per_s` is dropped where others need the memory it holds, or its connection.
 LATE_FOR_MEMORY_S, LATE_FOR_CONNECTION_S = 0.25, 0.05
+# A connection that had an answer before makes room once it has waited this long for its client's next request: a client
+# that is busy sends within moments, and would find its connection closed.
+IDLE_FOR_ROOM_S = 0.5
 # After a refusal so much of what the client still sends is read: closing at once could destroy the refusal.
 LINGER_S, LINGER_BYTES = 2.0, 1 << 20
 
@@ -52,6 +55,10 @@ class Connection(Protocol):
         """End a wait that has taken too long."""
         ...
 
+    def refuse_for_room(self) -> None:
+        """Answer 503 to whatever it asks, and end."""
+        ...
+
 
 class Connections:
     """The open connections. `dropped` counts those that were closed for their client's fault or for room, by reason."""
@@ -62,7 +69,7 @@ class Connections:
         self._open: dict[Connection, None] = {}
         # Those without a complete request head, oldest first: new ones, and ones that had an answer before.
         self._new: OrderedDict[Connection, None] = OrderedDict()
-        self._idle: OrderedDict[Connection, None] = OrderedDict()
+        self._idle: OrderedDict[Connection, float] = OrderedDict()  # and since when
         self._ending: OrderedDict[Connection, None] = OrderedDict()  # refused, and not closed yet
         self._sweeping: asyncio.TimerHandle | None = None
         self._pressed_at = 0.0
@@ -72,19 +79,29 @@ class Connections:
 
     @property
     def overfull(self) -> bool:
-        """More are open than may be: only health is answered on a new one."""
-        return len(self._open) > self.limits.max_connections
+        """More are served than may be: only health is answered on a new one."""
+        return self._served > self.limits.max_connections
+
+    @property
+    def _served(self) -> int:
+        return len(self._open) - len(self._ending)
 
     def opened(self, connection: Connection) -> None:
-        """Count a new connection. One that waits for its client is dropped where there would be too many."""
+        """Count a new connection. One that waits for its client makes room where there would be too many."""
         self._open[connection] = None
         self._new[connection] = None
         if self._sweeping is None:
             self._sweeping = connection.loop.call_later(_SWEEP_EVERY_S, self._sweep, connection.loop)
-        if not self.overfull or self._drop_idle(connection) or self.make_way(connection.loop.time()):
+        most = self.limits.max_connections + SPARE_CONNECTIONS
+        if len(self._open) > most and self._ending:
+            self.drop(next(iter(self._ending)), "limit")
+        if not self.overfull or self._replace_idle(connection) or self.make_way(connection.loop.time()):
             return
-        if len(self._open) > self.limits.max_connections + SPARE_CONNECTIONS:
-            self.drop(connection, "limit")
+        if self._served > most and self._idle:  # health has to be answered on the new one
+            self.drop(next(iter(self._idle)), "idle")
+        elif self._served > most:
+            self.dropped["limit"] += 1
+            connection.refuse_for_room()
 
     def closed(self, connection: Connection) -> None:
         """The connection is closed: it counts no longer. Calling it twice is harmless."""
@@ -95,7 +112,7 @@ class Connections:
     def idles(self, connection: Connection) -> None:
         """It has answered, and waits for its client's next request."""
         if connection in self._open:
-            self._idle[connection] = None
+            self._idle[connection] = connection.loop.time()
 
     def ends(self, connection: Connection) -> None:
         """It was refused, and waits for its client to take that in."""
@@ -105,9 +122,11 @@ class Connections:
 
     def begins(self, connection: Connection) -> None:
         """A part of a head came: it is no longer among the oldest."""
-        for group in (self._new, self._idle):
-            if connection in group:
-                group.move_to_end(connection)
+        if connection in self._new:
+            self._new.move_to_end(connection)
+        elif connection in self._idle:
+            self._idle[connection] = connection.loop.time()
+            self._idle.move_to_end(connection)
 
     def works(self, connection: Connection) -> None:
         """A request's head is complete."""
@@ -141,18 +160,23 @@ class Connections:
         self.drop(latest, "late")
         return True
 
-    def _drop_idle(self, newcomer: Connection) -> bool:
-        """Drop the oldest that has no request: new ones may fill a quarter, else those with an answer before go first.
+    def _replace_idle(self, newcomer: Connection) -> bool:
+        """End the oldest that has no request: new ones may fill a quarter, else those with an answer before go first.
 
         A flood of connections that send nothing then only replaces itself, and cannot close those of proven clients;
-        and many proven ones that idle cannot keep a new client from its first request.
+        and many proven ones that idle cannot keep a new client from its first request. A new one may have a request on
+        its way, and gets an answer to it; one with an answer before is closed, as any idle connection may be.
         """
-        group = self._new if len(self._new) > max(1, self.limits.max_connections // 4) else self._idle
-        group = self._ending or group or self._new
-        oldest = next(iter(group), None)
-        if oldest is None or oldest is newcomer:
+        if len(self._new) <= max(1, self.limits.max_connections // 4):
+            oldest, since = next(iter(self._idle.items()), (None, 0.0))
+            if oldest is not None and newcomer.loop.time() - since >= IDLE_FOR_ROOM_S:
+                self.drop(oldest, "idle")
+                return True
+        oldest = next(iter(self._new))
+        if oldest is newcomer:
             return False
-        self.drop(oldest, "idle")
+        self.dropped["idle"] += 1
+        oldest.refuse_for_room()
         return True
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -146,9 +146,7 @@ class HttpProtocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         self.scope["http_version"] = version
         if self._served is None and self.open.overfull and not self._has_place(path):
-            limit = self.limits.max_connections
-            error = Error("overloaded", f"there are {len(self.open)} connections, the limit is {limit}; try again")
-            self._refuse("503 Service Unavailable", error, "retry-after: 1\r\n")
+            self.refuse_for_room()
             return
         exchange = Exchange(
             scope=self.scope,
@@ -295,6 +293,12 @@ class HttpProtocol(HttpToolsProtocol):
                 self.open.drop(self, "unread") if unread else self.transport.abort()
 
     # Refusals
+
+    def refuse_for_room(self) -> None:
+        """Answer 503, and end."""
+        limit = self.limits.max_connections
+        error = Error("overloaded", f"there are {len(self.open)} connections, the limit is {limit}; try again")
+        self._refuse("503 Service Unavailable", error, "retry-after: 1\r\n")
 
     def _refuse_head(self) -> None:
         limit = self.limits.max_head_bytes
