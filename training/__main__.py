@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
     from training.evaluation import command as evaluation
     from training.experiments import ablations, incremental, tuning
     from training.ranker import command as ranker
+    from training.ranker import comparison_command as comparison
     from training.ranker import verdict
     from training.simulator import command as simulator
 
@@ -39,10 +40,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
     tuning.add_command(commands)
     ablations.add_command(commands)
     incremental.add_command(commands)
+    comparison.add_command(commands)
     evaluation.add_command(commands, verdict.add_options, verdict.print_verdict)
     typed = list(sys.argv[1:] if arguments is None else arguments)
-    if " ".join(typed[:2]) == ranker.NAME:
-        typed[:2] = [ranker.NAME]
+    if (two := " ".join(typed[:2])) in (ranker.NAME, comparison.NAME):
+        typed[:2] = [two]
     options = parser.parse_args(typed)
     try:
         status: int = options.run(options)

@@ -1,5 +1,6 @@
 """Bootstrap intervals by resampling users: events of one user are not independent, users are assumed to be."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -47,6 +48,33 @@ def paired_interval(
 ) -> Interval:
     """Mean of ours − theirs on the same events, with its interval."""
     return mean_interval(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64), users, seed)
+
+
+def interval_over_worlds(
+    worlds: Sequence[tuple[NDArray[np.floating], NDArray[np.integer]]], seed: int = 0, resamples: int = _RESAMPLES
+) -> Interval:
+    """Mean over all events of several worlds, resampling the worlds and, within each one drawn, its users. worlds:
+    values [n] and users [n] of each.
+
+    Worlds differ by more than their users do, so an interval over users alone is too narrow for a statement about
+    worlds. NaN for no values; of one world this is `mean_interval`.
+    """
+    if len(worlds) == 1:
+        return mean_interval(*worlds[0], seed, resamples)
+    if not sum(len(values) for values, _ in worlds):
+        return mean_interval(np.zeros(0), np.zeros(0, np.int64))
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(worlds), np.full(len(worlds), 1 / len(worlds)), size=resamples)  # [resamples, worlds]
+    totals = np.zeros((resamples, 2))
+    for number, (values, users) in enumerate(worlds):
+        _, rows = np.unique(users, return_inverse=True)
+        both = np.stack([np.bincount(rows, values), np.bincount(rows)], axis=1).astype(np.float64)  # [users, 2]
+        for resample, times in enumerate(drawn[:, number]):
+            # A world drawn twice is two worlds, each with its own draw of users
+            chosen = rng.integers(0, len(both), times * len(both))
+            totals[resample] += both[chosen].sum(axis=0)
+    low, high = np.percentile(totals[:, 0] / totals[:, 1], [2.5, 97.5])
+    return Interval(float(np.concatenate([values for values, _ in worlds]).mean()), float(low), float(high))
 
 
 @lru_cache(maxsize=4)

@@ -26,8 +26,27 @@ def rank_targets(
     histories: passed to the recommender instead of the queries' own (cut or shuffled); candidates stay the same.
     Raises ValueError for scores of the wrong shape or with NaN, naming the recommender.
     """
+    (ranks,) = _ranks(recommender, dataset, queries, (without_seen,), histories)
+    return ranks
+
+
+def rank_targets_twice(
+    recommender: Recommender, dataset: Dataset, queries: Queries
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As `rank_targets`, with the items of the history among the candidates, and without, from the same scores."""
+    everything, unseen = _ranks(recommender, dataset, queries, (False, True), None)
+    return everything, unseen
+
+
+def _ranks(
+    recommender: Recommender,
+    dataset: Dataset,
+    queries: Queries,
+    without_seen: tuple[bool, ...],
+    histories: Histories | None,
+) -> list[NDArray[np.int64]]:
     size = max(1, min(_BATCH, _CELLS // max(len(dataset.catalogue), 1)))
-    ranks = np.empty(len(queries), np.int64)
+    found = [np.empty(len(queries), np.int64) for _ in without_seen]
     for start in range(0, len(queries), size):
         batch = queries.take(slice(start, start + size))
         given = batch.histories if histories is None else histories.take(slice(start, start + size))
@@ -35,11 +54,11 @@ def rank_targets(
         expected = (len(batch), len(dataset.catalogue))
         if scores.shape != expected:
             raise ValueError(f"{recommender.name}: scores have shape {scores.shape}, expected {expected}")
-        excluded = unavailable(dataset, batch.now_us)
-        if without_seen:
-            excluded |= seen_items(batch.histories, len(dataset.catalogue))
-        try:
-            ranks[start : start + size] = metrics.ranks(scores, batch.item, excluded)
-        except ValueError as error:
-            raise ValueError(f"{recommender.name}: {error}") from error
-    return ranks
+        missing = unavailable(dataset, batch.now_us)
+        for ranks, without in zip(found, without_seen, strict=True):
+            excluded = missing | seen_items(batch.histories, len(dataset.catalogue)) if without else missing
+            try:
+                ranks[start : start + size] = metrics.ranks(scores, batch.item, excluded)
+            except ValueError as error:
+                raise ValueError(f"{recommender.name}: {error}") from error
+    return found

@@ -184,7 +184,7 @@ class Summary:
             engaged_gap=round(float(gap.mean()), 4) if len(gap) else None,
             seeds_ndcg10=[round(float(metrics.ndcg(run.rankings[name].all, K).mean()), 5) for run in self.runs],
             order_ndcg10=Figure.of(paired_interval(ndcg, shuffled_ndcg, self.ranking_user)),
-            choice=_serialisable(first.choice),
+            choice=serialisable(first.choice),
             settings_tried=first.settings_tried,
             fit_seconds=round(float(np.mean([run.rankings[name].fit_seconds for run in self.runs])), 1),
         )
@@ -202,7 +202,7 @@ class Summary:
             calibration_error=round(figures.calibration_error, 4),
             bins=Bins(*([round(float(v), 4) for v in values] for values in bins[:3])),
             shuffled_accuracy=round(float((shuffled == self.action).mean()), 4),
-            choice=_serialisable(self.runs[0].actions[name].choice),
+            choice=serialisable(self.runs[0].actions[name].choice),
             fit_seconds=round(float(np.mean([run.actions[name].fit_seconds for run in self.runs])), 1),
         )
 
@@ -237,10 +237,15 @@ def _ranking_figures(ranks: NDArray[np.int64], users: NDArray[np.int64]) -> dict
     }
 
 
-def _serialisable(choice: dict[str, Any]) -> dict[str, Any]:
-    """Hyperparameters in the form JSON returns them: tuples as lists, an infinite half-life as text."""
-    listed = {key: list(value) if isinstance(value, tuple) else value for key, value in choice.items()}
-    return {key: str(value) if value == float("inf") else value for key, value in listed.items()}
+def serialisable(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyperparameters in the form JSON returns them: tuples as lists, an infinite number as text."""
+
+    def one(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [one(part) for part in value]
+        return str(value) if value == float("inf") else value
+
+    return {key: one(value) for key, value in choice.items()}
 
 
 def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:

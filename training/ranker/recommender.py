@@ -67,6 +67,16 @@ class Prior(Hybrid):
         self.dataset = train
 
 
+class Simple(Prior):
+    """The simple model as it is served: its cosine alone, with fixed weights of the actions and a fixed half-life."""
+
+    name = "simple, as served"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ranker = Ranker.of(self.name, {"simple": 1.0})
+
+
 def trained(argument: str, seed: int) -> Hybrid:
     """For `evaluate --recommender training.ranker.recommender:trained=`: fitted to the split's own log."""
     return Hybrid()

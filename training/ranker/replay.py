@@ -13,7 +13,7 @@ from runtime.personalization.ranking import cosine_scores
 from runtime.personalization.ranking_features import HISTORY_EVENTS, Features, History, features
 from training.data.events import SKIP, Dataset, Events, Histories
 
-_STRENGTH = [STRENGTHS[name] for name in TYPES]
+_STRENGTH = np.array([STRENGTHS[name] for name in TYPES])
 
 
 class Query(NamedTuple):
@@ -70,12 +70,15 @@ class Replay:
             yield Query(position, now, recent, vector, last, counts)
 
     def _user_vector(self, own: Events, user: int) -> NDArray[np.float32] | None:
-        sums = None
-        for item, action, time_us in zip(own.item.tolist(), own.action.tolist(), own.time_us.tolist(), strict=True):
-            if self._described[item]:
-                sums = user_vector.add(
-                    sums, _STRENGTH[action], self._vectors[item], time_us, decay_per_day=DECAY_PER_DAY
-                )
+        described = self._described[own.item]
+        items, rows = np.unique(own.item[described], return_inverse=True)
+        sums = user_vector.from_log(
+            _STRENGTH[own.action[described]],
+            own.time_us[described],
+            rows,
+            [self._vectors[items]],
+            decay_per_day=DECAY_PER_DAY,
+        )
         if (vector := user_vector.unit_vector(sums)) is not None:
             return vector
         preferred = None if self._preferences is None else self._preferences[user]

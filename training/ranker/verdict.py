@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.personalization.hybrid import Ranker
 from training.checkpoint import Checkpoint
 from training.data.command import FEWEST_EVENTS
 from training.data.events import SKIP, Dataset
@@ -27,7 +26,7 @@ from training.evaluation.protocol import Recommender
 from training.evaluation.queries import Queries, sample_queries
 from training.evaluation.ranking import rank_targets
 from training.evaluation.sequence import GivenCheckpoint
-from training.ranker.recommender import Hybrid, Prior
+from training.ranker.recommender import Hybrid, Prior, Simple
 
 FEWEST_USERS = 50  # with a query: the interval resamples users, and of fewer it says little
 MOST_QUERIES, MOST_PER_USER = 4_000, 10
@@ -56,16 +55,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[Row] = []
     install: list[str] = []
     notes: list[str] = []
-
-
-class Simple(Prior):
-    """The simple model by the ranking features that the hybrid has, alone."""
-
-    name = SIMPLE
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ranker = Ranker.of(SIMPLE, {"simple": 1.0})
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -109,9 +98,9 @@ def verdict(data: Dataset, source: str, model: Path | None = None) -> Verdict:
 
 
 def _recommenders(checkpoint: Checkpoint | None) -> list[Recommender]:
-    served, fitted = Prior(), Hybrid()
-    served.name, fitted.name = SERVED, FITTED
-    found: list[Recommender] = [served, fitted, Simple(), FreshPopularity()]
+    served, fitted, simple = Prior(), Hybrid(), Simple()
+    served.name, fitted.name, simple.name = SERVED, FITTED, SIMPLE
+    found: list[Recommender] = [served, fitted, simple, FreshPopularity()]
     if checkpoint is not None:
         found.append(GivenCheckpoint(checkpoint, name=SEQUENCE))
     return found

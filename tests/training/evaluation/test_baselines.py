@@ -1,5 +1,6 @@
 """Baselines against reference implementations and against the runtime; none reads events after the query."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -15,18 +16,18 @@ from training.evaluation.baselines import (
     EASE,
     EVERYTHING,
     KNN_AND_MARKOV,
+    FreshPopularity,
     ItemKNN,
     Logistic,
     Majority,
     Markov,
     Popularity,
-    RecentPopularity,
     WeightedAverage,
     action_baselines,
     ranking_baselines,
 )
 from training.evaluation.baselines.history import engaged_weights, last_engaged, user_item_matrix
-from training.evaluation.protocol import PredictsActions, Recommender
+from training.evaluation.protocol import PredictsActions, Recommender, Scores
 from training.evaluation.queries import repeats_happen, sample_queries
 from training.evaluation.ranking import rank_targets
 
@@ -206,17 +207,36 @@ def test_markov_counts_what_follows() -> None:
     assert scores == pytest.approx(counts[last_engaged(histories)])
 
 
-def test_recent_popularity_counts_seven_days_up_to_now() -> None:
+@pytest.mark.parametrize("hours", [1.0, 168.0, math.inf])
+def test_popularity_counts_a_window_up_to_now(hours: float) -> None:
+    log, recent, scores = popularity_of_late(("window", hours))
+    for row, now in enumerate(NOW_US):
+        window = (log.time_us >= now - hours * 3_600_000_000) & (log.time_us < now) & (log.action != SKIP)
+        counts = np.bincount(log.item[window], minlength=15)
+        assert scores[row] == pytest.approx(np.log1p(counts) + recent.share, abs=1e-5)
+
+
+@pytest.mark.parametrize("hours", [1.0, 168.0])
+def test_popularity_halves_what_is_older_by_a_half_life(hours: float) -> None:
+    log, recent, scores = popularity_of_late(("half-life", hours))
+    for row, now in enumerate(NOW_US):
+        before = (log.time_us < now) & (log.action != SKIP)
+        weights = np.exp2(-(now - log.time_us[before]) / (hours * 3_600_000_000))
+        counts = np.bincount(log.item[before], weights, minlength=15)
+        assert scores[row] == pytest.approx(np.log1p(counts) + recent.share, abs=1e-5)
+
+
+NOW_US = np.array([30, 10, 20], np.int64) * DAY_US
+
+
+def popularity_of_late(counted: tuple[str, float]) -> tuple[Events, FreshPopularity, Scores]:
     dataset = random_dataset(5, instants=400)
-    recent = RecentPopularity()
+    recent = FreshPopularity()
+    recent.choice["counted"] = counted
     recent.learn(dataset)
     log = dataset.events
-    now_us = np.array([10, 20, 30], np.int64) * DAY_US
     histories = Histories(log, np.zeros(3, np.int64), np.zeros(3, np.int64), np.zeros(3, np.int32), log)
-    scores = recent.item_scores(histories, now_us, np.zeros(3, np.int8))
-    for row, now in enumerate(now_us):
-        window = (log.time_us >= now - 7 * DAY_US) & (log.time_us < now) & (log.action != SKIP)
-        assert np.floor(scores[row] + 1e-4).tolist() == np.bincount(log.item[window], minlength=15).tolist()
+    return log, recent, recent.item_scores(histories, NOW_US, np.zeros(3, np.int8))
 
 
 def test_weighted_average_is_the_runtimes_user_vector() -> None:

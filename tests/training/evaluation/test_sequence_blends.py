@@ -11,11 +11,11 @@ from training.evaluation.baselines import (
     EVERYTHING,
     RECENCY,
     Blend,
+    FreshPopularity,
     ItemKNN,
     Markov,
     OwnHistory,
     Popularity,
-    RecentPopularity,
     Tuned,
 )
 from training.evaluation.evaluate import real_set
@@ -45,7 +45,7 @@ def shared_queries(shared_split: Split) -> EvaluationQueries:
 def test_a_blend_has_the_parts_of_its_baseline_and_the_model(
     shared_split: Split, shared_queries: EvaluationQueries
 ) -> None:
-    recent, own = RecentPopularity(), OwnHistory()
+    recent, own = FreshPopularity(), OwnHistory()
     blend = SequenceBlend("both", "model", RECENCY)
     predictions, failed = predict_rankings(
         [Model(), recent, own, Blend(RECENCY, [recent, own]), blend], shared_split, shared_queries, "test"

@@ -31,7 +31,7 @@ def test_where_the_order_can_be_learned_the_fitted_hybrid_is_better_and_the_comm
     assert train.strip() == "vows-edge train ranker --events data --out models/rankers/mine"
     assert install.strip() == "vows-edge models install models/rankers/mine"
     assert {row.name for row in found.rows} == {
-        "untrained hybrid", "fitted hybrid", "simple", "popularity, tuned window"
+        "untrained hybrid", "fitted hybrid", "simple", "popularity, tuned"
     }  # fmt: skip
 
 

@@ -1,0 +1,86 @@
+"""The comparison of the hybrid ranker with baselines: its figures, what is kept, and intervals over worlds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.small_world import small_world
+from training.__main__ import main
+from training.data.split import by_time
+from training.evaluation import metrics
+from training.evaluation.baselines import OwnHistory, Popularity
+from training.evaluation.bootstrap import interval_over_worlds, mean_interval
+from training.ranker import comparison, comparison_results
+from training.ranker.comparison import compare, rank_all
+from training.ranker.recommender import Prior, Simple
+
+
+@pytest.fixture(scope="module")
+def world() -> comparison.World:
+    return rank_all(by_time(small_world(each=80)), [Prior(), Simple(), OwnHistory(), Popularity()], "a test", 200)
+
+
+def test_figures_are_those_of_the_ranks(world: comparison.World) -> None:
+    found = compare("small, time", "time", small_world(each=80), [world], ours=Prior.name)
+    queries, ranks = world.queries.ranking, world.ranks[Prior.name]
+    ndcg = metrics.ndcg(ranks.everything, 10)
+    row = found.row(Prior.name)
+    assert row.ndcg_10.value == pytest.approx(ndcg.mean(), abs=1e-5)
+    new = ~queries.seen_before
+    assert row.never_seen is not None
+    assert row.never_seen.value == pytest.approx(metrics.ndcg(ranks.unseen, 10)[new].mean(), abs=1e-5)
+    assert found.new_share == pytest.approx(new.mean(), abs=1e-3)
+    assert row.ahead is None
+    theirs = metrics.ndcg(world.ranks[Popularity.name].everything, 10)
+    ahead = found.row(Popularity.name).ahead
+    assert ahead is not None
+    assert ahead.value == pytest.approx((ndcg - theirs).mean(), abs=1e-5)
+    whole, five = metrics.ndcg(ranks.everything[world.cold_rows], 10), metrics.ndcg(ranks.cold[5], 10)
+    assert row.kept["5"] == pytest.approx(five.mean() / whole.mean(), abs=1e-3)
+
+
+def test_a_target_is_the_last_one_where_the_user_engaged_with_it_before_it(world: comparison.World) -> None:
+    for last, history, target in zip(
+        world.repeats_last, world.queries.ranking.histories, world.queries.ranking.item, strict=True
+    ):
+        engaged = history.item[history.action != 0]
+        assert last == (len(engaged) > 0 and engaged[-1] == target)
+
+
+def test_the_best_other_is_none_of_the_named(world: comparison.World) -> None:
+    found = compare("small, time", "time", small_world(each=80), [world], ours=Prior.name)
+    best = found.best_other((Prior.name, Simple.name))
+    assert best.name == max((OwnHistory.name, Popularity.name), key=lambda name: found.row(name).ndcg_10.value)
+    with pytest.raises(KeyError):
+        found.row("nothing of that name")
+
+
+def test_an_interval_over_worlds_holds_what_worlds_differ_by() -> None:
+    rng = np.random.default_rng(0)
+    worlds = [(rng.normal(mean, 0.1, 400), np.repeat(np.arange(100), 4)) for mean in (0.0, 0.5, 1.0)]
+    users_alone = mean_interval(
+        np.concatenate([values for values, _ in worlds]),
+        np.concatenate([users + 1000 * n for n, (_, users) in enumerate(worlds)]),
+    )
+    found = interval_over_worlds(worlds)
+    assert found.value == pytest.approx(users_alone.value)
+    assert found.high - found.low > 3 * (users_alone.high - users_alone.low)
+    assert interval_over_worlds(worlds[:1]) == mean_interval(*worlds[0])
+
+
+def test_the_command_keeps_what_it_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = tmp_path / "ranker_results.json"
+    arguments = ["evaluate", "ranker", "simulated", "--worlds", "41", "42", "--order-strengths", "1"]
+    arguments += ["--world-users", "120", "--queries", "100", "--results", str(results)]
+    assert main(arguments) == 0
+    (found,) = comparison_results.read(results).sets
+    assert (found.order_strength, found.seeds) == (1.0, [41, 42])
+    assert 100 < found.targets <= 200
+    assert {row.name for row in found.rows} >= {"hybrid", "hybrid (prior)", "EASE, recency", "popularity, tuned"}
+    assert all(len(row.by_world) == 2 for row in found.rows)
+    before = results.read_bytes()
+    assert main(arguments) == 0  # it is there
+    assert "already in" in capsys.readouterr().err
+    assert results.read_bytes() == before
+    assert main(["evaluate", "ranker", "no-such-set"]) == 1

@@ -1,0 +1,202 @@
+"""The hybrid ranker against tuned baselines and blends on one split: one query context, one catalogue, every model."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.events import SKIP, Dataset
+from training.data.split import Split, by_time, leave_last_out
+from training.evaluation import metrics
+from training.evaluation.baselines import (
+    EASE,
+    EVERYTHING,
+    FRESH,
+    KNN_AND_MARKOV,
+    RECENCY,
+    Blend,
+    FreshPopularity,
+    ItemKNN,
+    Markov,
+    OwnHistory,
+    Popularity,
+    WeightedAverage,
+)
+from training.evaluation.bootstrap import interval_over_worlds
+from training.evaluation.protocol import Recommender
+from training.evaluation.queries import EvaluationQueries, QueryBudget, last_events
+from training.evaluation.ranking import rank_targets, rank_targets_twice
+from training.evaluation.results import Figure
+from training.evaluation.summary import serialisable
+from training.ranker.comparison_results import Compared, Comparison
+from training.ranker.recommender import Hybrid, Prior, Simple
+
+COLD_EVENTS = (0, 5)
+MOST_COLD = 1_000
+MOST_QUERIES, MOST_PER_USER = 4_000, 10
+K = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """Of the targets, from 0, int64: over the catalogue as the data set is judged; without what was seen before; from
+    the last k events (and from the whole history, on the same targets)."""
+
+    everything: NDArray[np.int64]
+    unseen: NDArray[np.int64]
+    cold: dict[int, NDArray[np.int64]]
+
+
+@dataclass(eq=False)
+class World:
+    """The queries of one split, and every model's ranks by its name."""
+
+    queries: EvaluationQueries
+    repeats_last: NDArray[np.bool_]
+    cold_rows: NDArray[np.int64]
+    ranks: dict[str, Ranks] = field(default_factory=dict)
+    choice: dict[str, dict[str, object]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def recommenders() -> list[Recommender]:
+    """What is compared, blends after their parts: they reuse the selected hyperparameters."""
+    popular, own, simple = FreshPopularity(), OwnHistory(), WeightedAverage()
+    markov, knn, ease = Markov(), ItemKNN(), EASE()
+    return [
+        Hybrid(), Prior(), Simple(), Popularity(), popular, own, markov, knn, ease, simple,
+        Blend(KNN_AND_MARKOV, [knn, markov]),
+        Blend(RECENCY, [popular, own]),
+        Blend(FRESH, [popular, own, simple]),
+        Blend(EVERYTHING, [knn, ease, markov, popular, own, simple]),
+    ]  # fmt: skip
+
+
+def split_of(dataset: Dataset, protocol: str) -> Split:
+    """protocol: time, or last for leave-last-out."""
+    return by_time(dataset) if protocol == "time" else leave_last_out(dataset)
+
+
+def rank_all(split: Split, models: Sequence[Recommender], title: str, most_queries: int = MOST_QUERIES) -> World:
+    """Fit every model to train and validation, and rank the test queries."""
+    budget = QueryBudget(ranking=most_queries, ranking_per_user=MOST_PER_USER, actions=0)
+    queries = EvaluationQueries.of(split, budget)
+    long = np.flatnonzero(queries.long)
+    world = World(queries, _repeats_last(queries), long[:: max(1, -(-len(long) // MOST_COLD))])
+    for number, model in enumerate(models, start=1):
+        started = time.perf_counter()
+        model.fit(split.train, split.validation)
+        world.seconds[model.name] = time.perf_counter() - started
+        world.ranks[model.name] = _ranks(model, world)
+        world.choice[model.name] = serialisable(getattr(model, "choice", {}))
+        ndcg = metrics.ndcg(world.ranks[model.name].everything, K).mean()
+        print(
+            f"{title}: {number}/{len(models)} {model.name}: {ndcg:.3f}, fitted in {world.seconds[model.name]:.0f} s, "
+            f"{time.perf_counter() - started:.0f} s in all",
+            file=sys.stderr,
+            flush=True,
+        )
+    return world
+
+
+def compare(key: str, protocol: str, dataset: Dataset, worlds: Sequence[World], ours: str = Hybrid.name) -> Comparison:
+    """Figures of every model, over worlds together, and their differences to `ours`. dataset: of the last world."""
+    names = list(worlds[0].ranks)
+    everyone = _Slice(worlds, lambda world: np.ones(len(world.queries.ranking), np.bool_), "everything")
+    # Where nothing repeats, what was seen is no candidate, and every target is new
+    repeats = worlds[0].queries.repeats
+    new = _Slice(worlds, lambda world: ~world.queries.ranking.seen_before, "unseen") if repeats else None
+    others = _Slice(worlds, lambda world: ~world.repeats_last, "everything") if repeats else None
+    rows = [
+        Compared(
+            name=name,
+            choice=worlds[0].choice[name],
+            fit_seconds=round(float(np.mean([world.seconds[name] for world in worlds])), 1),
+            ndcg_10=everyone.figure(name),
+            never_seen=new.figure(name) if new else None,
+            not_the_last=others.figure(name) if others else None,
+            kept={str(k): share for k in COLD_EVENTS if (share := _kept(worlds, name, k)) is not None},
+            ahead=everyone.difference(ours, name) if name != ours else None,
+            ahead_never_seen=new.difference(ours, name) if new and name != ours else None,
+            ahead_not_the_last=others.difference(ours, name) if others and name != ours else None,
+            by_world=[everyone.mean(world, name) for world in worlds] if len(worlds) > 1 else [],
+        )
+        for name in names
+    ]
+    targets = sum(len(world.queries.ranking) for world in worlds)
+    return Comparison(
+        key=key,
+        name=dataset.name,
+        protocol=protocol,
+        licence=dataset.licence,
+        limits=list(dataset.limits),
+        events=len(dataset.events),
+        items=len(dataset.catalogue),
+        users=sum(len(np.unique(world.queries.ranking.user)) for world in worlds),
+        targets=targets,
+        repeats=repeats,
+        last_share=round(sum(int(world.repeats_last.sum()) for world in worlds) / targets, 3),
+        new_share=round(sum(int((~world.queries.ranking.seen_before).sum()) for world in worlds) / targets, 3),
+        rows=rows,
+    )
+
+
+class _Slice:
+    """Some of the targets, and NDCG@10 on them."""
+
+    def __init__(self, worlds: Sequence[World], chosen: Callable[[World], NDArray[np.bool_]], which: str) -> None:
+        self._worlds = [(world, np.flatnonzero(chosen(world))) for world in worlds]
+        self._which = which
+
+    def _ndcg(self, world: World, rows: NDArray[np.int64], name: str) -> NDArray[np.float64]:
+        ranks: NDArray[np.int64] = getattr(world.ranks[name], self._which)
+        return metrics.ndcg(ranks[rows], K)
+
+    def figure(self, name: str) -> Figure:
+        found = [(self._ndcg(w, rows, name), w.queries.ranking.user[rows]) for w, rows in self._worlds]
+        return Figure.of(interval_over_worlds(found))
+
+    def difference(self, ours: str, theirs: str) -> Figure:
+        found = [
+            (self._ndcg(w, rows, ours) - self._ndcg(w, rows, theirs), w.queries.ranking.user[rows])
+            for w, rows in self._worlds
+        ]
+        return Figure.of(interval_over_worlds(found))
+
+    def mean(self, wanted: World, name: str) -> float:
+        return next(round(float(self._ndcg(w, rows, name).mean()), 4) for w, rows in self._worlds if w is wanted)
+
+
+def _ranks(model: Recommender, world: World) -> Ranks:
+    queries, dataset = world.queries.ranking, world.queries.dataset
+    everything, unseen = rank_targets_twice(model, dataset, queries)
+    if not world.queries.repeats:
+        everything = unseen
+    some = queries.take(world.cold_rows)
+    cold = {
+        k: rank_targets(
+            model, dataset, some, without_seen=not world.queries.repeats, histories=last_events(some.histories, k)
+        )
+        for k in COLD_EVENTS
+    }
+    return Ranks(everything, unseen, cold)
+
+
+def _kept(worlds: Sequence[World], name: str, k: int) -> float | None:
+    """R(k): NDCG@10 from the last k events as a share of that from the whole history, on the same targets."""
+    cold = np.concatenate([metrics.ndcg(world.ranks[name].cold[k], K) for world in worlds])
+    whole = np.concatenate([metrics.ndcg(world.ranks[name].everything[world.cold_rows], K) for world in worlds])
+    return round(float(cold.mean() / whole.mean()), 3) if len(whole) and whole.mean() > 0 else None
+
+
+def _repeats_last(queries: EvaluationQueries) -> NDArray[np.bool_]:
+    """Whether the target is what the user engaged with last."""
+    ranking = queries.ranking
+    found = np.zeros(len(ranking), np.bool_)
+    for row, history in enumerate(ranking.histories):
+        engaged = history.item[history.action != SKIP]
+        found[row] = len(engaged) > 0 and engaged[-1] == ranking.item[row]
+    return found
