@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from training.evaluation.baselines import (
     WeightedAverage,
 )
 from training.evaluation.bootstrap import interval_over_worlds
+from training.evaluation.prediction_cache import PredictionCache, RankingPredictions
 from training.evaluation.protocol import Recommender
 from training.evaluation.queries import EvaluationQueries, QueryBudget, last_events
 from training.evaluation.ranking import rank_targets, rank_targets_twice
@@ -40,26 +42,15 @@ MOST_QUERIES, MOST_PER_USER = 4_000, 10
 K = 10
 
 
-@dataclass(frozen=True, eq=False)
-class Ranks:
-    """Of the targets, from 0, int64: over the catalogue as the data set is judged; without what was seen before; from
-    the last k events (and from the whole history, on the same targets)."""
-
-    everything: NDArray[np.int64]
-    unseen: NDArray[np.int64]
-    cold: dict[int, NDArray[np.int64]]
-
-
 @dataclass(eq=False)
 class World:
-    """The queries of one split, and every model's ranks by its name."""
+    """The queries of one split, and every model's ranks by its name: `all` as the data set is judged, `cold` of the
+    queries `cold_rows`. repeats_last: of each query, whether the target is what the user engaged with last."""
 
     queries: EvaluationQueries
     repeats_last: NDArray[np.bool_]
     cold_rows: NDArray[np.int64]
-    ranks: dict[str, Ranks] = field(default_factory=dict)
-    choice: dict[str, dict[str, object]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
+    ranks: dict[str, RankingPredictions] = field(default_factory=dict)
 
 
 def recommenders() -> list[Recommender]:
@@ -80,22 +71,33 @@ def split_of(dataset: Dataset, protocol: str) -> Split:
     return by_time(dataset) if protocol == "time" else leave_last_out(dataset)
 
 
-def rank_all(split: Split, models: Sequence[Recommender], title: str, most_queries: int = MOST_QUERIES) -> World:
-    """Fit every model to train and validation, and rank the test queries."""
+def rank_all(
+    split: Split,
+    models: Sequence[Recommender],
+    title: str,
+    most_queries: int = MOST_QUERIES,
+    cache_folder: Path | None = None,
+) -> World:
+    """Fit every model to train and validation, and rank the test queries. cache_folder: keeps the ranks of baselines,
+    which are read where neither data nor their code changed; the ranker is always fitted again."""
     budget = QueryBudget(ranking=most_queries, ranking_per_user=MOST_PER_USER, actions=0)
     queries = EvaluationQueries.of(split, budget)
+    cache = None if cache_folder is None else PredictionCache(cache_folder, split, budget)
     long = np.flatnonzero(queries.long)
     world = World(queries, _repeats_last(queries), long[:: max(1, -(-len(long) // MOST_COLD))])
     for number, model in enumerate(models, start=1):
         started = time.perf_counter()
-        model.fit(split.train, split.validation)
-        world.seconds[model.name] = time.perf_counter() - started
-        world.ranks[model.name] = _ranks(model, world)
-        world.choice[model.name] = serialisable(getattr(model, "choice", {}))
-        ndcg = metrics.ndcg(world.ranks[model.name].everything, K).mean()
+        baselines = None if isinstance(model, Hybrid) else cache
+        found = baselines.ranking(model) if baselines else None
+        if found is None:
+            model.fit(split.train, split.validation)
+            found = _ranks(model, world, time.perf_counter() - started)
+            if baselines:
+                baselines.save_ranking(model.name, found)
+        world.ranks[model.name] = found
         print(
-            f"{title}: {number}/{len(models)} {model.name}: {ndcg:.3f}, fitted in {world.seconds[model.name]:.0f} s, "
-            f"{time.perf_counter() - started:.0f} s in all",
+            f"{title}: {number}/{len(models)} {model.name}: {metrics.ndcg(found.all, K).mean():.3f}, fitted in "
+            f"{found.fit_seconds:.0f} s, {time.perf_counter() - started:.0f} s now",
             file=sys.stderr,
             flush=True,
         )
@@ -105,16 +107,16 @@ def rank_all(split: Split, models: Sequence[Recommender], title: str, most_queri
 def compare(key: str, protocol: str, dataset: Dataset, worlds: Sequence[World], ours: str = Hybrid.name) -> Comparison:
     """Figures of every model, over worlds together, and their differences to `ours`. dataset: of the last world."""
     names = list(worlds[0].ranks)
-    everyone = _Slice(worlds, lambda world: np.ones(len(world.queries.ranking), np.bool_), "everything")
+    everyone = _Slice(worlds, lambda world: np.ones(len(world.queries.ranking), np.bool_), "all")
     # Where nothing repeats, what was seen is no candidate, and every target is new
     repeats = worlds[0].queries.repeats
-    new = _Slice(worlds, lambda world: ~world.queries.ranking.seen_before, "unseen") if repeats else None
-    others = _Slice(worlds, lambda world: ~world.repeats_last, "everything") if repeats else None
+    new = _Slice(worlds, lambda world: ~world.queries.ranking.seen_before, "never_seen") if repeats else None
+    others = _Slice(worlds, lambda world: ~world.repeats_last, "all") if repeats else None
     rows = [
         Compared(
             name=name,
-            choice=worlds[0].choice[name],
-            fit_seconds=round(float(np.mean([world.seconds[name] for world in worlds])), 1),
+            choice=serialisable(worlds[0].ranks[name].choice),
+            fit_seconds=round(float(np.mean([world.ranks[name].fit_seconds for world in worlds])), 1),
             ndcg_10=everyone.figure(name),
             never_seen=new.figure(name) if new else None,
             not_the_last=others.figure(name) if others else None,
@@ -170,25 +172,33 @@ class _Slice:
         return next(round(float(self._ndcg(w, rows, name).mean()), 4) for w, rows in self._worlds if w is wanted)
 
 
-def _ranks(model: Recommender, world: World) -> Ranks:
+def _ranks(model: Recommender, world: World, fit_seconds: float) -> RankingPredictions:
     queries, dataset = world.queries.ranking, world.queries.dataset
     everything, unseen = rank_targets_twice(model, dataset, queries)
-    if not world.queries.repeats:
-        everything = unseen
     some = queries.take(world.cold_rows)
+    without_seen = not world.queries.repeats
     cold = {
-        k: rank_targets(
-            model, dataset, some, without_seen=not world.queries.repeats, histories=last_events(some.histories, k)
-        )
+        k: rank_targets(model, dataset, some, without_seen=without_seen, histories=last_events(some.histories, k))
         for k in COLD_EVENTS
     }
-    return Ranks(everything, unseen, cold)
+    none = np.zeros(0)
+    return RankingPredictions(
+        all=unseen if without_seen else everything,
+        never_seen=unseen,
+        shuffled=none.astype(np.int64),
+        cold=cold,
+        auc=none,
+        gap=none,
+        choice=dict(getattr(model, "choice", {})),
+        settings_tried=int(getattr(model, "settings_tried", 0)),
+        fit_seconds=fit_seconds,
+    )
 
 
 def _kept(worlds: Sequence[World], name: str, k: int) -> float | None:
     """R(k): NDCG@10 from the last k events as a share of that from the whole history, on the same targets."""
     cold = np.concatenate([metrics.ndcg(world.ranks[name].cold[k], K) for world in worlds])
-    whole = np.concatenate([metrics.ndcg(world.ranks[name].everything[world.cold_rows], K) for world in worlds])
+    whole = np.concatenate([metrics.ndcg(world.ranks[name].all[world.cold_rows], K) for world in worlds])
     return round(float(cold.mean() / whole.mean()), 3) if len(whole) and whole.mean() > 0 else None
 
 

@@ -52,6 +52,9 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--results", type=Path, default=Path("training/ranker_results.json"), help="default: %(default)s"
     )
+    parser.add_argument(
+        "--cache", type=Path, default=Path("build/predictions"), help="keeps what baselines rank (default: %(default)s)"
+    )
     add_sources(parser)
     parser.set_defaults(run=_run)
 
@@ -93,7 +96,10 @@ def _real(options: argparse.Namespace, key: str) -> Comparison:
     name, protocol = key.split(", ")
     dataset = public.load(name, options.data_dir)
     return compare(
-        key, protocol, dataset, [rank_all(split_of(dataset, protocol), recommenders(), key, options.queries)]
+        key,
+        protocol,
+        dataset,
+        [rank_all(split_of(dataset, protocol), recommenders(), key, options.queries, options.cache)],
     )
 
 
@@ -102,6 +108,8 @@ def _simulated(options: argparse.Namespace, key: str, strength: float) -> Compar
     worlds: list[World] = []
     for seed in options.worlds:
         dataset = simulate(parameters, seed).dataset
-        worlds.append(rank_all(by_time(dataset), recommenders(), f"{key}, world {seed}", options.queries))
+        worlds.append(
+            rank_all(by_time(dataset), recommenders(), f"{key}, world {seed}", options.queries, options.cache)
+        )
     found = compare(key, "time", dataset, worlds)
     return msgspec.structs.replace(found, name=SIMULATED, order_strength=strength, seeds=list(options.worlds))

@@ -24,19 +24,19 @@ def world() -> comparison.World:
 def test_figures_are_those_of_the_ranks(world: comparison.World) -> None:
     found = compare("small, time", "time", small_world(each=80), [world], ours=Prior.name)
     queries, ranks = world.queries.ranking, world.ranks[Prior.name]
-    ndcg = metrics.ndcg(ranks.everything, 10)
+    ndcg = metrics.ndcg(ranks.all, 10)
     row = found.row(Prior.name)
     assert row.ndcg_10.value == pytest.approx(ndcg.mean(), abs=1e-5)
     new = ~queries.seen_before
     assert row.never_seen is not None
-    assert row.never_seen.value == pytest.approx(metrics.ndcg(ranks.unseen, 10)[new].mean(), abs=1e-5)
+    assert row.never_seen.value == pytest.approx(metrics.ndcg(ranks.never_seen, 10)[new].mean(), abs=1e-5)
     assert found.new_share == pytest.approx(new.mean(), abs=1e-3)
     assert row.ahead is None
-    theirs = metrics.ndcg(world.ranks[Popularity.name].everything, 10)
+    theirs = metrics.ndcg(world.ranks[Popularity.name].all, 10)
     ahead = found.row(Popularity.name).ahead
     assert ahead is not None
     assert ahead.value == pytest.approx((ndcg - theirs).mean(), abs=1e-5)
-    whole, five = metrics.ndcg(ranks.everything[world.cold_rows], 10), metrics.ndcg(ranks.cold[5], 10)
+    whole, five = metrics.ndcg(ranks.all[world.cold_rows], 10), metrics.ndcg(ranks.cold[5], 10)
     assert row.kept["5"] == pytest.approx(five.mean() / whole.mean(), abs=1e-3)
 
 
@@ -72,7 +72,16 @@ def test_an_interval_over_worlds_holds_what_worlds_differ_by() -> None:
 def test_the_command_keeps_what_it_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = tmp_path / "ranker_results.json"
     arguments = ["evaluate", "ranker", "simulated", "--worlds", "41", "42", "--order-strengths", "1"]
-    arguments += ["--world-users", "120", "--queries", "100", "--results", str(results)]
+    arguments += [
+        "--world-users",
+        "120",
+        "--queries",
+        "100",
+        "--results",
+        str(results),
+        "--cache",
+        str(tmp_path / "kept"),
+    ]
     assert main(arguments) == 0
     (found,) = comparison_results.read(results).sets
     assert (found.order_strength, found.seeds) == (1.0, [41, 42])
@@ -83,4 +92,8 @@ def test_the_command_keeps_what_it_compared(tmp_path: Path, capsys: pytest.Captu
     assert main(arguments) == 0  # it is there
     assert "already in" in capsys.readouterr().err
     assert results.read_bytes() == before
+    assert main([*arguments, "--again"]) == 0  # with the kept ranks of the baselines
+    (again,) = comparison_results.read(results).sets
+    for one, other in zip(found.rows, again.rows, strict=True):
+        assert (one.name, one.ndcg_10, one.choice) == (other.name, other.ndcg_10, other.choice)
     assert main(["evaluate", "ranker", "no-such-set"]) == 1
