@@ -1,4 +1,4 @@
-"""The README's table of five key figures, each from the last run of its suite."""
+"""Tables of measured figures in the README and the documentation, each from the last run of its suite."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bench.table import Row, figure, rows_of
 from bench.targets import Target
 
 README = ROOT / "README.md"
+DEPLOYMENT = ROOT / "docs" / "deployment.md"
 KEY_FIGURES = (
     ("embed.http_p50_ms.32", "Embed a text of 32 tokens over HTTP, p50"),
     ("start.first_answer_s", "Process start to first embedding"),
@@ -20,7 +21,7 @@ KEY_FIGURES = (
     ("sequence.peak_rss_mib.both", "Peak memory, text encoder and sequence model, 20,000 items"),
     ("quality.cosine_mean", "Mean cosine of int8 to float32 vectors"),
 )
-_BLOCK = re.compile(r"(<!-- figures:[^\n]*-->\n).*?(<!-- /figures -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- (figures|sizing):[^\n]*-->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def figures(
@@ -59,7 +60,16 @@ def _target(row: Row) -> str:
     return f"{row.target.direction} {row.target.limit:g}" + (", **missed**" if row.missed else "")
 
 
-def write_figures(text: str, readme: Path = README) -> None:
-    """Put them between the README's marks."""
-    content = readme.read_text(encoding="utf-8")
-    readme.write_text(_BLOCK.sub(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", content), encoding="utf-8")
+def sizing(measured: Sequence[tuple[Suite, Run]]) -> str:
+    """Markdown: memory, disk and events a second by size, and the machine; what to run where nothing was measured."""
+    for suite, run in measured:
+        if suite.name == "sizing" and suite.table is not None:
+            machine = f"{run.machine['cpu']}, one of {run.machine['cores']} cores"
+            return f"{suite.table(run.suites[suite.name])}\n\n{suite.reading} On {machine}."
+    return "Not measured yet: `python -m bench sizing`."
+
+
+def write_figures(text: str, page: Path = README) -> None:
+    """Put them between the page's marks."""
+    content = page.read_text(encoding="utf-8")
+    page.write_text(_BLOCK.sub(lambda found: f"{found[1]}\n{text}\n\n{found[3]}", content), encoding="utf-8")

@@ -29,6 +29,11 @@ def test_the_figures_are_those_of_the_history():
     assert figures in readme.README.read_text(encoding="utf-8"), "run `python -m bench report`"
 
 
+def test_the_sizing_table_is_that_of_the_history():
+    table = readme.sizing(measured(history.read(history.HISTORY_FILE)))
+    assert table in readme.DEPLOYMENT.read_text(encoding="utf-8"), "run `python -m bench report`"
+
+
 def test_every_key_figure_is_a_metric_and_has_a_row():
     names = {metric.name for name in NAMES for metric in load_suite(module_of(name)).metrics}
     assert names >= {name for name, _ in readme.KEY_FIGURES}
