@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from runtime.api.pages import EXAMPLE_IDS
+from runtime.models.installed import PACKAGED
 
 LONGEST_LIST, LONGEST_TEXT = 3, 700
 START_S = 60
@@ -71,7 +72,7 @@ def _record(document: dict[str, Any]) -> dict[str, Any]:
 def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     """A server on a free port with an empty database in `folder`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("VOWS_")}
-    environment |= {"VOWS_PORT": "0", "VOWS_DATA_DIR": str(folder / "data")}
+    environment |= {"VOWS_PORT": "0", "VOWS_DATA_DIR": str(folder / "data"), "VOWS_MODELS_DIR": str(PACKAGED)}
     log = folder / "log"
     with log.open("wb") as out:
         process = subprocess.Popen([sys.executable, "-m", "runtime"], env=environment, stdout=out, stderr=out)

@@ -21,6 +21,7 @@ from runtime.api import (
     experiments,
     interactions,
     listing,
+    models,
     next_action,
     openai,
     pages,
@@ -92,6 +93,7 @@ ENDPOINTS = [
     *search.ENDPOINTS,
     *experiments.ENDPOINTS,
     *openai.ENDPOINTS,
+    *models.ENDPOINTS,
     *ops.ENDPOINTS,
     *pages.ENDPOINTS,
 ]
@@ -240,6 +242,7 @@ async def build_state(
         history_turn=Turn("reading long histories", settings.request_timeout_s),
         item_turns=Turns(settings.batch_timeout_s),
         user_turns=Turns(settings.request_timeout_s),
+        model_turn=Turn("switching models", settings.request_timeout_s),
         bodies=bodies,
         connections=connections,
         gate=_gate(settings),

@@ -279,5 +279,8 @@ ENDPOINTS: list[Endpoint[State]] = [
     Endpoint("GET", "/healthz", get_healthz, "The process is alive", response=Health, access="health"),
     Endpoint("GET", "/readyz", get_readyz, "The service can answer", response=Health, access="health", errors=(503,)),
     Endpoint("GET", "/info", get_info, "Models, machine, memory and limits in force", response=Info),
-    Endpoint("GET", "/metrics", get_metrics, "Metrics for Prometheus", response=str, response_media="text/plain"),
-]
+    Endpoint(
+        "GET", "/metrics", get_metrics, "Metrics for Prometheus",
+        response=str, response_media="text/plain", access="metrics",
+    ),
+]  # fmt: skip

@@ -29,6 +29,7 @@ EXAMPLE_IDS = {
     "user": "ada",
     "interactions": "e-1",
     "experiments": "first-trial",
+    "models": "sequence",
     "page": "page.css",
     "v1": "sentence-bert-v1",
 }

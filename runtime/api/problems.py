@@ -6,6 +6,7 @@ from math import ceil
 from runtime.catalog.catalog import CatalogFull
 from runtime.http.errors import ApiError, invalid, not_found
 from runtime.models.embedder import BatchTooLarge, ClientDisconnected
+from runtime.models.installed import SwitchError
 from runtime.models.scheduler import QueueFull
 from runtime.models.text_encoder import ModelFailed
 from runtime.models.worker_pool import DeadlineExceeded
@@ -14,6 +15,7 @@ from runtime.serving.content import BlankContent, NotEmbedded
 from runtime.serving.experiment_state import InvalidExperiment
 from runtime.serving.experiments import ExperimentConflict, UnknownExperiment
 from runtime.serving.sequence import NotInstalled
+from runtime.serving.served_models import UnknownModel
 from runtime.serving.user_vectors import NoContent
 from runtime.serving.users import BlankPreferences
 from runtime.store import StoreBusy, StoreError, StoreUnreachable
@@ -46,6 +48,10 @@ def problem(error: BaseException) -> ApiError | None:
             return invalid(str(error), f"{brought_by}.embedding")
         case NotInstalled():
             return ApiError(409, "no_sequence_model", str(error))
+        case SwitchError():
+            return ApiError(409, "no_other_bundle", str(error))
+        case UnknownModel():
+            return ApiError(404, "unknown_model", str(error))
         case ModelFailed():
             log.error("model: %s", error)
             return ApiError(503, "model_failed", str(error), retry_after_s=5)

@@ -20,7 +20,8 @@ def add_command(commands: Any) -> None:
         "--scopes",
         default="read+write",
         choices=SCOPES,
-        help="read: embed, rank, look up; write: store and delete; admin: all, and experiments (default: %(default)s)",
+        help="metrics: /metrics alone; read: embed, rank, look up; write: store and delete; admin: all, with "
+        "experiments and models (default: %(default)s)",
     )
     parser.set_defaults(run=_run)
 

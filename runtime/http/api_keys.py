@@ -8,17 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Scope = Literal["read", "write", "admin"]
+Scope = Literal["metrics", "read", "write", "admin"]
 
 MAX_KEYS = 64  # every request that brings a key is compared with all of them
 
 SCOPES: dict[str, frozenset[Scope]] = {
-    "read": frozenset({"read"}),
+    "metrics": frozenset({"metrics"}),
+    "read": frozenset({"metrics", "read"}),
     "write": frozenset({"write"}),
-    "read+write": frozenset({"read", "write"}),
-    "admin": frozenset({"read", "write", "admin"}),
+    "read+write": frozenset({"metrics", "read", "write"}),
+    "admin": frozenset({"metrics", "read", "write", "admin"}),
 }
-_ENTRY = re.compile(r"([A-Za-z0-9_.-]{1,64}):(read|write|read\+write|admin):([0-9a-f]{64})")
+_ENTRY = re.compile(rf"([A-Za-z0-9_.-]{{1,64}}):({'|'.join(map(re.escape, SCOPES))}):([0-9a-f]{{64}})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ class ApiKeys:
             match = _ENTRY.fullmatch(entry)
             if match is None:
                 raise ValueError(
-                    f"entry {number} is not name:scopes:digest with the scopes read, write, read+write or admin and a "
-                    "SHA-256 in hex; `vows-edge key` makes one"
+                    f"entry {number} is not name:scopes:digest with the scopes metrics, read, write, read+write or "
+                    "admin and a SHA-256 in hex; `vows-edge key` makes one"
                 )
             name, scopes, digest = match.groups()
             keys.append(ApiKey(name, SCOPES[scopes], bytes.fromhex(digest)))

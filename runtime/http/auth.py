@@ -11,7 +11,7 @@ from runtime.http.errors import ApiError
 from runtime.http.rate_limit import TokenBuckets
 
 # health: never refused; open: pages that are the same on every server; the others are scopes of a key.
-Access = Literal["health", "open", "read", "write", "admin"]
+Access = Literal["health", "open", "metrics", "read", "write", "admin"]
 
 ANYONE = "anyone"  # in logs and metrics, where no key is required
 
@@ -45,7 +45,7 @@ class Gate:
             )
         if access not in key.scopes:
             has = " and ".join(sorted(key.scopes))
-            raise ApiError(403, "insufficient_scope", f"this needs a key that may {access}, {key.name!r} may {has}")
+            raise ApiError(403, "insufficient_scope", f"this needs the scope {access}, the key {key.name!r} has {has}")
         return key.name
 
     def _key(self, scope: Scope) -> ApiKey | None:

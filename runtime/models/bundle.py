@@ -119,7 +119,7 @@ class Bundle:
         Raises BundleError when anything does not match.
         """
         try:
-            raw = _read_manifest(path / MANIFEST)
+            raw = read_manifest(path / MANIFEST)
         except OSError as error:
             raise BundleError(
                 f"no model bundle at {path}: {error.strerror}. Make one with `{_MADE_BY[kind]}`"
@@ -214,7 +214,7 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _read_manifest(file: Path) -> bytes:
+def read_manifest(file: Path) -> bytes:
     """Raises OSError, or BundleError for what is no plain file of a reasonable size."""
     found = file.stat()
     if not stat.S_ISREG(found.st_mode) or found.st_size > _MANIFEST_BYTES:

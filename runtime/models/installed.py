@@ -11,17 +11,20 @@ bundle or the new one, whole.
 """
 
 import os
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
-from runtime.models.bundle import MANIFEST, Bundle, BundleError
+from runtime.models.bundle import MANIFEST, Bundle, BundleError, read_manifest
 
 PACKAGED = Path(__file__).parents[1] / "bundles"
 DEFAULT = Path("models")
 TEXT_ENCODER = "minilm"
 RANKER = "ranker"
 SEQUENCE, BUNDLES = "sequence", "sequences"
+MOST_LISTED = 64  # bundles of a kind
 
 
 def bundle_folders(models_dir: Path | None, name: str) -> list[Path]:
@@ -87,22 +90,84 @@ def back(models: Path, kind: str = SEQUENCE) -> Path | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class FoundBundle:
+    """A bundle on the disk. `installed`: it is the one to serve; `before`: the one that `back` serves."""
+
+    folder: Path
+    model_version: str
+    installed: bool
+    before: bool
+
+    def place(self, models_dir: Path | None) -> str:
+        """Its folder in `models_dir`, or in the package; what is elsewhere in full."""
+        real = self.folder.resolve()
+        for parent, prefix in (((models_dir or DEFAULT).resolve(), ""), (PACKAGED.resolve(), "package/")):
+            if real.is_relative_to(parent):
+                return f"{prefix}{real.relative_to(parent)}"
+        return str(real)
+
+
+def found_bundles(models_dir: Path | None, name: str) -> list[FoundBundle]:
+    """The bundles of a kind where it is looked for: first the one to serve, then the one before, then others beside
+    them. Reads the manifests of at most MOST_LISTED."""
+    served = next((folder for folder in bundle_folders(models_dir, name) if (folder / MANIFEST).exists()), None)
+    before = folder_before(models_dir, name)
+    beside = sorted(islice(((models_dir or DEFAULT) / f"{name}s").glob("*"), MOST_LISTED))
+    found: dict[Path, FoundBundle] = {}
+    for folder in [one for one in (served, before, *beside) if one is not None][:MOST_LISTED]:
+        real = folder.resolve()
+        if real not in found and (manifest := _manifest_or_none(real)) is not None:
+            found[real] = FoundBundle(folder, manifest.model_version, folder is served, folder is before)
+    return list(found.values())
+
+
+def folder_before(models_dir: Path | None, name: str) -> Path | None:
+    """The bundle that `back` serves; None where there is none, or what needs no bundle is served then."""
+    first, *others = bundle_folders(models_dir, name)
+    if _previous(first).is_symlink():
+        return first.parent / os.readlink(_previous(first))
+    return next((folder for folder in others if (folder / MANIFEST).exists()), None) if first.is_symlink() else None
+
+
+def back_needs_no_bundle(models_dir: Path | None, name: str) -> bool:
+    """Whether `back` takes away the only bundle of its kind."""
+    first = bundle_folders(models_dir, name)[0]
+    return first.is_symlink() and folder_before(models_dir, name) is None
+
+
 def _kind(folder: Path) -> str:
     try:
-        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=_Kind)
-    except (OSError, msgspec.DecodeError) as error:
+        manifest = _manifest(folder)
+    except _UNREADABLE as error:
         raise SwitchError(f"{folder} is not a bundle: {MANIFEST}: {error}") from error
     if manifest.kind not in (SEQUENCE, RANKER):
         raise SwitchError(f"{folder} is a {manifest.kind} bundle; {SEQUENCE} and {RANKER} bundles can be installed")
     return manifest.kind
 
 
+def _manifest(folder: Path) -> "_Manifest":
+    """Raises one of _UNREADABLE."""
+    return msgspec.json.decode(read_manifest(folder / MANIFEST), type=_Manifest)
+
+
+def _manifest_or_none(folder: Path) -> "_Manifest | None":
+    try:
+        return _manifest(folder)
+    except _UNREADABLE:
+        return None
+
+
 def _previous(current: Path) -> Path:
     return current.with_name(f"{current.name}.previous")
 
 
-class _Kind(msgspec.Struct, frozen=True):
+_UNREADABLE = (OSError, BundleError, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class _Manifest(msgspec.Struct, frozen=True):
     kind: str
+    model_version: str = ""
 
 
 def _link(link: Path, target: str) -> None:

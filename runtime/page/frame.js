@@ -20,7 +20,7 @@ export function frame(current) {
     element("nav", { "aria-label": "Pages" }, ...links));
   const form = element("form", { method: "dialog" },
     element("h2", { id: "key-title" }, "This server asks for an API key"),
-    element("p", {}, "It stays in this tab. Clicking needs the scope write beside read, the buttons of experiments need admin."),
+    element("p", {}, "It stays in this tab. Clicking needs the scope write beside read, the buttons of experiments and models need admin."),
     element("label", { for: "key-text" }, "Key"),
     element("input", { id: "key-text", type: "password", autocomplete: "off", required: true }),
     element("button", {}, "Use it"));

@@ -1,10 +1,11 @@
 // What is served: each model's version, size and recorded quality, and the way back to the one before.
 
-import { $, element, guard } from "./dom.js";
+import { $, button, element, guard, say } from "./dom.js";
 import { frame } from "./frame.js";
 import { ask } from "./server.js";
 
-const TITLES = { models: "Text encoder", sequence: "Sequence model", ranker: "Hybrid ranker" };
+const TITLES = { models: "Text encoder", sequence: "Sequence model" };
+const KINDS = { minilm: "Text encoder", sequence: "Sequence model", ranker: "Hybrid ranker" };
 
 const isRecord = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 const words = (key) => key.replaceAll("_", " ");
@@ -34,11 +35,27 @@ function panel(title, { model_version, source, quality = {}, recipe = {}, ...fac
 
 const command = (text) => element("pre", { tabindex: "0" }, text);
 
-frame("Models");
-await guard(async () => {
-  const info = await ask("GET", "info");
+/** What is served of a kind, and a button for the bundle before. */
+function line({ name, model_version, before, problem, bundles }) {
+  const where = bundles.find((one) => one.installed)?.folder;
+  const serve = () => button(`Serve ${before} again`, async () => {
+    const now = await ask("POST", `models/${name}/back`);
+    await show();
+    say(`${now.model_version} is served.`);
+  });
+  return element("div", { class: "switch", "data-kind": name },
+    element("p", {}, element("b", {}, KINDS[name]), `: ${model_version ?? "none"}${where ? `, from ${where}` : ""}${problem ? `. Not served: ${problem}` : ""}`),
+    ...(before ? [serve()] : []));
+}
+
+async function show() {
+  const [info, { models }] = await Promise.all([ask("GET", "info"), ask("GET", "models")]);
   const served = Object.entries(TITLES).flatMap(([key, title]) => [info[key] ?? []].flat().map((model) => panel(title, model)));
   $("models").replaceChildren(...served, element("section", { class: "panel" }, element("h2", {}, "Another one, and back"),
+    ...models.map(line),
     element("p", {}, "On the server's machine; it follows within seconds, without dropping a request:"),
-    command("vows-edge models list\nvows-edge models install FOLDER   # serve another sequence bundle\nvows-edge models back             # serve the one before again")));
-});
+    command("vows-edge models list\nvows-edge models install FOLDER   # serve another sequence bundle or ranker\nvows-edge models back             # serve the one before again")));
+}
+
+frame("Models");
+await guard(show);

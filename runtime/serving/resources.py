@@ -29,6 +29,8 @@ class Resources:
     experiments: ExperimentServing
     # One user's long history is read at a time: the memory of one (memory_budget.py) is then all that is needed.
     history_turn: Turn = field(default_factory=lambda: Turn("reading long histories"))
+    # One switch of models at a time.
+    model_turn: Turn = field(default_factory=lambda: Turn("switching models"))
     # One change of an item, and of a user's preferences, at a time.
     item_turns: Turns = field(default_factory=Turns)
     user_turns: Turns = field(default_factory=Turns)

@@ -57,6 +57,8 @@ class SequenceServing:
         self.served: Served | None = None
         self._bundle = SequenceBundle(folders, content_model_version, copies)
         self._thread = SequenceThread(timeout_s)
+        self._looking = asyncio.Lock()
+        self._filled = False  # whether all that is kept of the items was computed since the last switch
         self._catalog: Catalog  # from `start` on
 
     @property
@@ -129,17 +131,22 @@ class SequenceServing:
     async def watch(self) -> None:
         """Until cancelled: complete what is known of items, and take over another bundle when one appears. Survives
         every bundle, and says what it refused."""
-        switched = True
         while True:
             try:
-                if switched:
+                if not self._filled:
+                    self._filled = True
                     await self._fill_all()
-                switched = False
                 await asyncio.sleep(LOOK_EVERY_S)
-                switched = self._bundle.changed() and await self._take_over()
+                await self.take_over()
             except Exception:
                 log.exception("this is a bug: looking for another sequence bundle goes on")
                 await asyncio.sleep(LOOK_EVERY_S)
+
+    async def take_over(self) -> None:
+        """Serve the bundle that is there, if it is another one than before and can be served: see `problem`."""
+        async with self._looking:
+            if self._bundle.changed() and await self._switch():
+                self._filled = False
 
     def close(self) -> None:
         self._thread.close()
@@ -159,7 +166,7 @@ class SequenceServing:
             await asyncio.sleep(0)
             left -= sequence_items.ITEMS_AT_ONCE
 
-    async def _take_over(self) -> bool:
+    async def _switch(self) -> bool:
         """Serve the bundle that is there now; False where it cannot be served."""
         kept = "the bundle before it is still served" if self.served else "no sequence model is served"
         # Requests wait, so that loading and answering need not fit into the memory together.

@@ -1,7 +1,10 @@
 """Models side by side, the last events, what is served."""
 
+import json
+import shutil
 from datetime import UTC, datetime, timedelta
 
+from runtime.models.installed import install
 from tests.browser.actions import become, until
 
 
@@ -70,6 +73,23 @@ def test_the_models_page_shows_what_is_served_its_quality_and_the_way_back(visit
     spearman = info["models"][0]["quality"]["stsb_dev"]["spearman"]
     assert f"{spearman:.4g}" in page.inner_text("#models")
     assert "vows-edge models back" in page.inner_text("#models")
+
+
+def test_a_button_of_the_models_page_serves_the_bundle_before_again(visit, start_server, bundle_path, tmp_path):
+    (tmp_path / "minilm").symlink_to(bundle_path)
+    for name in ("first", "second"):
+        bundle = tmp_path / "sequences" / name
+        shutil.copytree((bundle_path.parent / "sequence").resolve(), bundle)
+        manifest = json.loads((bundle / "manifest.json").read_bytes())
+        (bundle / "manifest.json").write_text(json.dumps(manifest | {"model_version": name}))
+        install(tmp_path, bundle)
+    server = start_server(models_dir=tmp_path)
+    page = visit(server, "/page/models.html")
+    for now, before in (("first", "second"), ("second", "first")):
+        page.locator("[data-kind=sequence] button", has_text=f"Serve {now} again").click()
+        until(page, lambda now=now: page.inner_text("#say") == f"{now} is served.")
+        assert server.client.get("/info").json()["sequence"]["model_version"] == now
+        assert f"Serve {before} again" in page.inner_text("[data-kind=sequence]")
 
 
 def test_the_pages_lead_to_each_other(visit, shared_demo_server):

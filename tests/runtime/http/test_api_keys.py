@@ -14,9 +14,10 @@ def test_a_made_key_is_found_by_its_entry():
     key, other = make_key(), make_key()
     keys = ApiKeys.parse(f" {entry('feed', 'read', key)} , {entry('agents', 'read+write', other)},")
     assert len(keys) == 2
-    assert (keys.find(key).name, keys.find(key).scopes) == ("feed", {"read"})
-    assert keys.find(other).scopes == {"read", "write"}
-    assert ApiKeys.parse(entry("ops", "admin", key)).find(key).scopes == {"read", "write", "admin"}
+    assert (keys.find(key).name, keys.find(key).scopes) == ("feed", {"metrics", "read"})
+    assert keys.find(other).scopes == {"metrics", "read", "write"}
+    assert ApiKeys.parse(entry("ops", "admin", key)).find(key).scopes == {"metrics", "read", "write", "admin"}
+    assert ApiKeys.parse(entry("prometheus", "metrics", key)).find(key).scopes == {"metrics"}
     assert keys.find(make_key()) is None
     assert keys.find("") is None
 

@@ -11,7 +11,7 @@ import pytest
 from runtime.app import ENDPOINTS
 from runtime.http.api_keys import entry, make_key
 
-READER, WRITER, ADMIN, OLD, NEW = (make_key() for _ in range(5))
+READER, WRITER, ADMIN, OLD, NEW, SCRAPER = (make_key() for _ in range(6))
 HEALTH = {"/healthz", "/readyz"}
 OPEN = {"/docs", "/openapi.json", "/", "/page/{id}"}
 ORIGIN = "https://feed.example"
@@ -23,6 +23,7 @@ def shared_server_with_keys(start_server):
         entry("reader", "read", READER),
         entry("writer", "write", WRITER),
         entry("operator", "admin", ADMIN),
+        entry("prometheus", "metrics", SCRAPER),
         entry("both", "read+write", OLD),
         entry("both", "read+write", NEW),
     ]
@@ -51,11 +52,27 @@ def test_every_endpoint_but_health_and_the_static_pages_asks_for_a_key(shared_se
     assert answer.headers["www-authenticate"] == "Bearer"
     assert answer.json()["error"]["code"] == "invalid_api_key"
     assert ask(shared_server_with_keys, endpoint, **bearer(make_key())).status_code == 401
-    right, wrong = {"read": (READER, WRITER), "write": (WRITER, READER), "admin": (ADMIN, OLD)}[endpoint.needs]
+    right, wrong = {
+        "metrics": (SCRAPER, WRITER),
+        "read": (READER, SCRAPER),
+        "write": (WRITER, READER),
+        "admin": (ADMIN, OLD),
+    }[endpoint.needs]
     answer = ask(shared_server_with_keys, endpoint, **bearer(wrong))
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "insufficient_scope")
     for good in (right, ADMIN):
         assert ask(shared_server_with_keys, endpoint, **bearer(good)).status_code not in (401, 403)
+
+
+def test_a_scraper_reads_metrics_and_nothing_else(shared_server_with_keys):
+    """A key for Prometheus must not open anybody's data; readers may read metrics, as before."""
+    needs_metrics = {endpoint.path for endpoint in ENDPOINTS if endpoint.needs == "metrics"}
+    assert needs_metrics == {"/metrics"}
+    for key in (SCRAPER, READER, ADMIN):
+        answer = shared_server_with_keys.client.get("/metrics", headers=bearer(key))
+        assert (answer.status_code, "vows_stored_rows" in answer.text) == (200, True)
+    answer = shared_server_with_keys.client.get("/info", headers=bearer(SCRAPER))
+    assert answer.json()["error"]["message"] == "this needs the scope read, the key 'prometheus' has metrics"
 
 
 def test_what_changes_something_needs_write():
