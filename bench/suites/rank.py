@@ -11,6 +11,7 @@ from bench.texts import TextSource, load_tokenizer
 
 CANDIDATES = (10, 100, 1_000)
 EXPERIMENT_CANDIDATES = 100
+HYBRID_EVENTS = (5, 256)  # of the user who is ranked for
 ITEMS_A_REQUEST = 250
 TEXT_TOKENS = 12
 RANKS_A_ROUND = 3
@@ -61,6 +62,28 @@ def measure_experiment(conditions: Conditions, samples: Samples) -> None:
         samples.add("experiment_mib", server.memory().anonymous_mib - before_mib)
 
 
+def measure_hybrid(conditions: Conditions, samples: Samples) -> None:
+    """The hybrid model and the simple one in turns on one server, for a user of few events and one of many."""
+    draw = random.Random(conditions.seed)
+    ids = [f"item-{n}" for n in range(max(CANDIDATES))]
+    with serving(conditions) as server, server.connect() as connection:
+        load_catalogue(connection, ids, TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed))
+        for user_events in HYBRID_EVENTS:
+            user = f"user-of-{user_events}"
+            events = [
+                {"user_id": user, "content_id": draw.choice(ids), "type": draw.choice(("view", "save", "skip"))}
+                for _ in range(user_events)
+            ]
+            connection.request_json(build_request("POST", "/interactions", events))
+            for _ in range(conditions.rounds(full=500, quick=3)):
+                body = {"user_id": user, "candidates": draw.sample(ids, EXPERIMENT_CANDIDATES)}
+                for model in ("simple", "hybrid"):
+                    elapsed_ms, status = connection.timed(build_request("POST", "/rank", {**body, "model": model}))
+                    if status != 200:
+                        raise RuntimeError(f"/rank answered {status}")
+                    samples.add(f"{model}_ms.{user_events}", elapsed_ms)
+
+
 def load_catalogue(connection: Connection, ids: list[str], source: TextSource) -> None:
     """Store an item of `TEXT_TOKENS` tokens under each id. Raises RuntimeError when one is rejected."""
     for start in range(0, len(ids), ITEMS_A_REQUEST):
@@ -78,14 +101,21 @@ SUITE = Suite(
     purpose="POST /rank with 10, 100 and 1,000 candidates given by id",
     reading="Candidates given by id, the user by id. `experiment`: medians of 100 candidates by the hybrid model, with "
     "model=auto minus with the model named; `auto_added_ms` while no experiment runs, `experiment_added_ms` within "
-    "one, where the exposure is synced before the answer; MiB of anonymous memory after 300 rankings within it.",
-    cases=(Case("one client", measure), Case("experiment", measure_experiment)),
+    "one, where the exposure is synced before the answer; MiB of anonymous memory after 300 rankings within it. "
+    "`hybrid`: median of 100 candidates by the hybrid model minus that by the simple one, in turns, for a user of 5 "
+    "and of 256 events.",
+    cases=(Case("one client", measure), Case("experiment", measure_experiment), Case("hybrid", measure_hybrid)),
     metrics=(
         *(
             Metric(f"rank.{statistic}_ms.{size}", "one client", "ms", "higher", raw(f"rank_ms.{size}"),
                    "median" if statistic == "p50" else "p95")
             for size in CANDIDATES
             for statistic in ("p50", "p95")
+        ),
+        *(
+            Metric(f"rank.hybrid_added_ms.{events}", "hybrid", "ms", "higher",
+                   percentile_difference(f"hybrid_ms.{events}", f"simple_ms.{events}", 50))
+            for events in HYBRID_EVENTS
         ),
         Metric("rank.auto_added_ms", "experiment", "ms", "higher",
                percentile_difference("auto_ms.none", "named_ms.none", 50)),

@@ -14,6 +14,8 @@ FADING = 8.0
 
 # What is summed for a candidate: (column, half-life in events).
 SUMS = ((TOGETHER, 1.0), (TOGETHER, FADING), (LINEAR, FADING), (FOLLOWS, 1.0), (FOLLOWS, FADING))
+_COLUMNS = np.array([column for column, _ in SUMS])
+_WEIGHTS = np.exp2(-np.arange(LAST_EVENTS)[:, np.newaxis] / np.array([half_life for _, half_life in SUMS]))
 
 
 class Neighbours(NamedTuple):
@@ -53,8 +55,9 @@ def neighbour_sums(
     met = at >= 0
     at, values = at[met], table.values[entries[met]].astype(np.float64)
     age = np.repeat(places, lengths)[met]
-    for column, (value, half_life) in enumerate(SUMS):
-        weighted = values[:, value] * np.exp2(-age / half_life)
-        total = np.bincount(at, weighted, minlength=len(candidates))
-        sums[known, column] = total[position[candidates[known]]]
+    # All sums of all candidates in one pass: bin at · sums + sum
+    weighted = values[:, _COLUMNS] * _WEIGHTS[age]
+    bins = at[:, np.newaxis] * len(SUMS) + np.arange(len(SUMS))
+    total = np.bincount(bins.ravel(), weighted.ravel(), minlength=sums.size).reshape(sums.shape)
+    sums[known] = total[position[candidates[known]]]
     return sums

@@ -99,25 +99,22 @@ def _add_own(made: NDArray[np.float32], rows: NDArray[np.integer], history: Hist
     # Sorted once and searched, so that the cost follows from candidates and events, not from the catalogue
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
-    at = np.searchsorted(ordered, history.rows).clip(max=len(rows) - 1)
-    met = (ordered[at] == history.rows) & (history.rows >= 0)
-    if not met.any():
+    at = np.minimum(np.searchsorted(ordered, history.rows), len(rows) - 1)
+    met = np.flatnonzero((ordered[at] == history.rows) & (history.rows >= 0))
+    if not len(met):
         return
     engaged = history.action != _SKIP
-    place = np.cumsum(engaged[::-1])[::-1] - 1  # 0 for the newest engaged event
-    weights = np.stack(
-        [
-            engaged,
-            history.action == _SAVE,
-            history.action == _SHARE,
-            ~engaged,
-            np.where(engaged, np.exp2(-place / _HALF_LIFE_PLACES), 0.0),
-        ],
-        axis=1,
-    )  # [m, 5]
+    place = (np.cumsum(engaged[::-1])[::-1] - 1)[met]  # 0 for the newest engaged event
+    action, engaged = history.action[met], engaged[met]
+    weights = np.empty((len(met), 5), np.float32)
+    weights[:, 0] = engaged
+    weights[:, 1] = action == _SAVE
+    weights[:, 2] = action == _SHARE
+    weights[:, 3] = ~engaged
+    weights[:, 4] = engaged * np.exp2(-place / _HALF_LIFE_PLACES)
     # Only what was met is touched: of a whole catalogue that is little
     touched = order[at[met]]
-    np.add.at(made, touched, weights[met].astype(np.float32))
+    np.add.at(made, touched, weights)
     made[touched, :4] = np.log1p(made[touched, :4])
     if (ordered[1:] == ordered[:-1]).any():
         # A candidate given twice: the first of equals was found, and the others are like it

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from runtime.catalog.catalog import Catalog
 from runtime.personalization import popularity, user_vector
 from runtime.personalization.actions import TYPES
-from runtime.personalization.neighbours import neighbour_sums
+from runtime.personalization.neighbours import LAST_EVENTS, neighbour_sums
 from runtime.personalization.ranking import cosine_scores
 from runtime.personalization.ranking_features import HISTORY_EVENTS, NAMES, Features, History, features
 from runtime.personalization.user_vector import Sums
@@ -181,7 +181,7 @@ def _near(serving: RankerServing, history: History, rows: NDArray[np.integer]) -
     table = serving.served.table
     if table is None:
         return None
-    return neighbour_sums(table, serving.table_rows(history.engaged), serving.table_rows(rows))
+    return neighbour_sums(table, serving.table_rows(history.engaged[:LAST_EVENTS]), serving.table_rows(rows))
 
 
 def _counts(

@@ -69,12 +69,14 @@ def train_ranker(data: Dataset, out: Path, name: str) -> str:
         data.events, newest, per_user=10, at_most=_CHECKED_QUERIES, engaged_only=True, source_order_breaks_ties=False
     )
     found = []
-    for recommender in (Hybrid(), Prior()):
+    checked, final = Hybrid(), Hybrid()
+    for recommender in (checked, Prior()):
         recommender.fit(older, middle)
         found.append(metrics.ndcg(rank_targets(recommender, data, queries, without_seen=False), 10))
     figure, gain = mean_interval(found[0], queries.user), paired_interval(found[0], found[1], queries.user)
-    final = Hybrid()
-    final.fit(joined(older, middle), newest)
+    assert checked.table is not None  # of what is older than the newest tenth
+    final.fit_weights(joined(older, middle), newest, checked.table)
+    final.learn(joined(older, middle, newest))
     assert final.table is not None
     quality = {
         "checked_on": "the newest tenth, with weights of the tenth before it",

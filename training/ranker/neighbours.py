@@ -8,6 +8,7 @@ follows    share of the events up to three places after the one that were the ot
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.linalg import lapack
 
 from runtime.personalization.neighbours import FOLLOWS, LINEAR, TOGETHER, Neighbours
 from training.data.events import SKIP, Dataset
@@ -17,6 +18,7 @@ _RIDGE = 300.0
 _MOST_LINEAR = 5_000
 _LAGS = ((1, 1.0), (2, 0.5), (3, 0.25))
 _FEW_EVENTS = 3.0
+_CELLS = 5_000_000  # pairs of items looked at together
 _MOST_PER_USER = 1_000  # distinct items of a user, the newest: pairs grow with the square
 
 # An entry is 10 bytes, so a table takes at most 4 MB however large the catalogue is.
@@ -30,9 +32,12 @@ def learn_neighbours(data: Dataset) -> Neighbours:
     k = max(1, min(MOST_NEIGHBOURS, MOST_ENTRIES // (3 * max(items, 1))))
     engaged = data.events.action != SKIP
     user, item = data.events.user[engaged].astype(np.int64), data.events.item[engaged].astype(np.int64)
-    together, linear = _of_users(user, item, len(data.users), items)
-    measures = {TOGETHER: together, LINEAR: linear, FOLLOWS: _following(user, item, items)}
-    found = {column: _largest(matrix, k) for column, matrix in measures.items()}
+    users = _users_by_items(user, item, len(data.users), items)
+    found = {
+        TOGETHER: _together(users, k),
+        LINEAR: _largest(_linear(users), k),
+        FOLLOWS: _largest(_following(user, item, items), k),
+    }
     keys = np.unique(np.concatenate([pairs for pairs, _ in found.values()]))
     values = np.zeros((len(keys), 3), np.float16)
     for column, (pairs, numbers) in found.items():
@@ -41,34 +46,54 @@ def learn_neighbours(data: Dataset) -> Neighbours:
     return Neighbours(starts, (keys % max(items, 1)).astype(np.int32), values)
 
 
-def _of_users(
-    user: NDArray[np.int64], item: NDArray[np.int64], users: int, items: int
-) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """`together` and `linear`."""
+def _users_by_items(user: NDArray[np.int64], item: NDArray[np.int64], users: int, items: int) -> sparse.csr_matrix:
+    """1 where a user engaged with an item, of each user's newest _MOST_PER_USER items."""
     pairs, last = np.unique((user * items + item)[::-1], return_index=True)
     newest_first = np.lexsort((last, pairs // items))
     of = (pairs // items)[newest_first]
     place = np.arange(len(of)) - np.searchsorted(of, of)
     pairs = pairs[newest_first][place < _MOST_PER_USER]
-    x = sparse.csr_matrix((np.ones(len(pairs), np.float32), (pairs // items, pairs % items)), shape=(users, items))
+    return sparse.csr_matrix((np.ones(len(pairs), np.float32), (pairs // items, pairs % items)), shape=(users, items))
+
+
+def _together(x: sparse.csr_matrix, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """As `_largest`, some items at a time: all pairs of a large catalogue do not fit into memory."""
+    items = x.shape[1]
     count = np.asarray(x.sum(axis=0)).ravel()
-    both = (x.T @ x).tocoo()
-    apart = both.row != both.col
-    row, col, number = both.row[apart], both.col[apart], both.data[apart]
-    near = number / (np.sqrt(count[row] * count[col]) + _SHRINK)
-    together = sparse.csr_matrix((near, (row, col)), shape=(items, items))
+    by_item = x.T.tocsr()
+    keys, values = [], []
+    step = max(1, _CELLS // max(items, 1))
+    for start in range(0, items, step):
+        both = (by_item[start : start + step] @ x).tocoo()
+        row, col = both.row + start, both.col
+        apart = row != col
+        row, col, number = row[apart], col[apart], both.data[apart]
+        near = number / (np.sqrt(count[row] * count[col]) + _SHRINK)
+        largest = _largest(sparse.csr_matrix((near, (row - start, col)), shape=(step, items)), k)
+        keys.append(largest[0] + start * items)
+        values.append(largest[1])
+    return np.concatenate(keys or [np.zeros(0, np.int64)]), np.concatenate(values or [np.zeros(0)])
+
+
+def _linear(x: sparse.csr_matrix) -> sparse.csr_matrix:
+    items = x.shape[1]
+    count = np.asarray(x.sum(axis=0)).ravel()
     kept = np.sort(np.argsort(-count, kind="stable")[:_MOST_LINEAR])
     kept = kept[count[kept] > 0]
+    if not len(kept):
+        return sparse.csr_matrix((items, items))
     gram = (x[:, kept].T @ x[:, kept]).toarray().astype(np.float64)
     gram[np.diag_indices(len(kept))] += _RIDGE
-    inverse = np.linalg.inv(gram)
+    # By Cholesky, half the work of a general inverse; LAPACK fills the lower triangle
+    lower, _ = lapack.dpotrf(gram, lower=True, clean=True)
+    half, _ = lapack.dpotri(lower, lower=True)
+    inverse = half + np.tril(half, -1).T
     weights = -inverse / np.diag(inverse)  # column j predicts item j
     np.fill_diagonal(weights, 0)
     # What is beyond twice the table is never among an item's neighbours: thinned before it becomes sparse
-    least = -np.partition(-weights, min(2 * MOST_NEIGHBOURS, len(kept) - 1), axis=1)[:, -1:] if len(kept) else weights
+    least = -np.partition(-weights, min(2 * MOST_NEIGHBOURS, len(kept) - 1), axis=1)[:, -1:]
     small = sparse.coo_matrix(np.where((weights > 0) & (weights >= least), weights, 0))
-    linear = sparse.csr_matrix((small.data, (kept[small.row], kept[small.col])), shape=(items, items))
-    return together, linear
+    return sparse.csr_matrix((small.data, (kept[small.row], kept[small.col])), shape=(items, items))
 
 
 def _following(user: NDArray[np.int64], item: NDArray[np.int64], items: int) -> sparse.csr_matrix:
@@ -86,7 +111,7 @@ def _largest(matrix: sparse.csr_matrix, k: int) -> tuple[NDArray[np.int64], NDAr
     entries = matrix.tocoo()
     positive = entries.data > 0
     row, col, data = entries.row[positive].astype(np.int64), entries.col[positive], entries.data[positive]
-    order = np.lexsort((-data, row))
+    order = np.lexsort((col, -data, row))  # of equals the first item
     row, col, data = row[order], col[order], data[order]
     kept = np.arange(len(row)) - np.searchsorted(row, row) < k
     keys = row[kept] * matrix.shape[1] + col[kept]

@@ -31,15 +31,18 @@ class Hybrid:
         self._replay: Replay | None = None
 
     def fit(self, train: Dataset, validation: Dataset) -> None:
+        self.fit_weights(train, validation, learn_neighbours(train))
+        self.learn(joined(train, validation))
+
+    def fit_weights(self, train: Dataset, validation: Dataset, table: Neighbours) -> None:
+        """The weights alone. table: of `train`, which has not seen the validation events."""
         queries = sample_queries(
             log_of(train, validation), validation, per_user=MOST_PER_USER, at_most=MOST_QUERIES, engaged_only=True,
             source_order_breaks_ties=not in_time_order(train, validation),
         )  # fmt: skip
-        weights = fit(lists(train, queries, learn_neighbours(train)))
-        self.ranker = Ranker.of("hybrid", weights)
-        self.weights = weights
-        self.choice = {name: round(weight, 3) for name, weight in weights.items()}
-        self.learn(joined(train, validation))
+        self.weights = fit(lists(train, queries, table))
+        self.ranker = Ranker.of("hybrid", self.weights)
+        self.choice = {name: round(weight, 3) for name, weight in self.weights.items()}
 
     def learn(self, data: Dataset) -> None:
         """The neighbour table of `data`, with the weights as they are."""
