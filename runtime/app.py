@@ -69,6 +69,7 @@ from runtime.sizing import Held, size_for_what_fits
 from runtime.state import State
 from runtime.store import ChangeFeed, Store, StoreError
 from runtime.store.sqlite.store import SqliteStore
+from runtime.store.tombstones import TombstoneLimits
 from runtime.system.allocator import give_back_freed
 from runtime.system.host import available_memory, usable_cores
 from runtime.system.logs import is_text
@@ -258,8 +259,9 @@ async def build_state(
 
 async def open_store(settings: Settings) -> tuple[Store, ChangeFeed | None]:
     """Where the settings say that the data is, and what other machines change there. Raises StoreError."""
+    tombstones = TombstoneLimits(settings.tombstone_s, settings.max_tombstones)
     if not settings.database_url:
-        return SqliteStore(settings.data_dir, decay_per_day=settings.decay_per_day), None
+        return SqliteStore(settings.data_dir, decay_per_day=settings.decay_per_day, tombstones=tombstones), None
     try:
         from runtime.store.postgres.store import open_store as open_postgres
     except ModuleNotFoundError as error:
@@ -270,6 +272,7 @@ async def open_store(settings: Settings) -> tuple[Store, ChangeFeed | None]:
         most_connections=settings.database_connections,
         timeout_s=settings.database_timeout_s,
         pooler="transaction" if settings.database_pooler == "transaction" else "none",
+        tombstones=tombstones,
     )
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     await store.feed.begin()  # before anything is read that it follows

@@ -71,7 +71,8 @@ async def post_interactions(state: State, request: Request, body: bytes) -> Inte
     """One event, or up to 1,000: as an array, or one a line (application/x-ndjson).
 
     A bad event among several is rejected alone; the others are stored. One that is sent alone and is not stored is an
-    error: 404 where there is no such content, 409 where its `event_id` is that of another event.
+    error: 404 where there is no such content, 409 where its `event_id` is that of another event, or where the event or
+    its user was deleted: for VOWS_TOMBSTONE_S a late retry does not bring it back.
     """
     now_us = time.time_ns() // 1_000
     skew_s = state.settings.max_clock_skew_s
@@ -108,7 +109,8 @@ async def post_interactions(state: State, request: Request, body: bytes) -> Inte
 
 
 async def delete_interaction(state: State, request: Request) -> Response:
-    """Undo: the event is removed from the log, the counts and the user's vector."""
+    """Undo: the event is removed from the log, the counts and the user's vector. A retry of it that comes later is
+    refused for VOWS_TOMBSTONE_S, so give the same action an `event_id` of its own when it is done again."""
     id = path_id(request)
     if not await take_back(state, id):
         raise not_found("interaction", id)
@@ -149,6 +151,14 @@ def _refusal(event: Interaction, outcome: AddOutcome, path: str) -> ApiError | N
     if outcome == "unknown_content":
         return ApiError(
             404, "unknown_content", f"there is no content with id {event.content_id!r}", field=f"{path}.content_id"
+        )
+    if outcome == "deleted":
+        return ApiError(
+            409,
+            "event_deleted",
+            f"event {event.event_id!r} was taken back, or its user was deleted after it, and a late retry does not "
+            "bring it back; give a new event an id and a time of its own",
+            field=f"{path}.event_id",
         )
     if isinstance(outcome, Conflict):
         return ApiError(

@@ -113,7 +113,7 @@ async def get_user_embedding(state: State, request: Request, query: EmbeddingQue
 
 async def delete_user(state: State, request: Request) -> UserDeleted:
     """Everything of the user is deleted: events, preferences, vector, weight in popularity, bytes in files, entry in
-    the cache."""
+    the cache. Keyed hashes are kept for VOWS_TOMBSTONE_S, so that late retries do not bring the events back."""
     user_id = path_id(request)
     return UserDeleted(user_id, await delete_user_data(state, user_id))
 

@@ -100,14 +100,15 @@ class Store(Protocol):
 
     async def add_interactions(self, interactions: Sequence[Interaction]) -> list[AddOutcome]:
         """Append events; one outcome each, in order. A repeated event_id changes nothing, within a call as between:
-        `duplicate` where it is the same event, else a Conflict.
+        `duplicate` where it is the same event, else a Conflict. One that was deleted lately is not stored again
+        (`deleted`): see tombstones.py.
 
         The event, the user's sums and count and the content's popularity and decayed counts change in one transaction.
         """
         ...
 
     async def delete_interaction(self, event_id: str) -> bool:
-        """Take an event back, as if it had never come; False if there is none. Its id can be used again."""
+        """Take an event back, as if it had never come; False if there is none. Its id is taken for some time."""
         ...
 
     async def put_preferences(self, user_id: str, preferences: Preferences) -> None:
@@ -125,7 +126,8 @@ class Store(Protocol):
         ...
 
     async def delete_user(self, user_id: str) -> DeletedUser:
-        """Remove every trace of a user, also from the bytes of the files, and take their weight off popularity."""
+        """Remove every trace of a user, also from the bytes of the files, and take their weight off popularity. For
+        some time keyed hashes are left (tombstones.py), which refuse late retries of their events."""
         ...
 
     async def change_experiment(self, change: ExperimentChange) -> int:

@@ -23,7 +23,8 @@ class Conflict(msgspec.Struct, frozen=True):
     differs: tuple[str, ...]
 
 
-AddOutcome = Literal["stored", "duplicate", "unknown_content"] | Conflict
+# deleted: it was taken back, or its user was deleted after it, and this is a late retry
+AddOutcome = Literal["stored", "duplicate", "unknown_content", "deleted"] | Conflict
 
 
 class ContentItem(msgspec.Struct, frozen=True, eq=False, kw_only=True):

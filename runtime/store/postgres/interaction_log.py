@@ -17,6 +17,7 @@ from runtime.personalization import user_vector
 from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.personalization.user_vector import Sums
 from runtime.store.errors import StoreError
+from runtime.store.postgres import tombstones
 from runtime.store.postgres.connections import Connection
 from runtime.store.postgres.content_table import delete_unused_ids
 from runtime.store.postgres.context import Context, count
@@ -73,20 +74,25 @@ async def add(
     user_ids = escape_all(event.user_id for event in events)
     contents = await _lock_contents(connection, context, set(content_ids))
     taken = await _stored(connection, event_ids)
+    fresh = [n for n, event_id in enumerate(event_ids) if event_id not in taken]
+    users = await lock_or_add_users(connection, context, {user_ids[n] for n in fresh if content_ids[n] in contents})
+    found = await tombstones.refused(connection, context, [events[n] for n in fresh], max(received_us))
+    late = {n for n, is_refused in zip(fresh, found, strict=True) if is_refused}
     outcomes: list[AddOutcome] = []
     new: list[int] = []
     for n, event_id in enumerate(event_ids):
         if event_id in taken:
             outcomes.append(repeated(events[n], taken[event_id]))
+        elif n in late:
+            outcomes.append("deleted")
         elif content_ids[n] not in contents:
             outcomes.append("unknown_content")
         else:
             outcomes.append("stored")
             taken[event_id] = events[n]
             new.append(n)
-    if not new:
+    if not users:
         return outcomes
-    users = await lock_or_add_users(connection, context, {user_ids[n] for n in new})
     own_types = [events[n].own_type for n in new]
     inserted = {
         row["event_id"]
@@ -144,7 +150,7 @@ async def delete(connection: Connection, context: Context, event_id: str, now_us
     await connection.execute("SELECT 1 FROM users WHERE key = $1 FOR NO KEY UPDATE", user_key)
     row = await connection.fetchrow(
         """SELECT l.sequence, l.type, l.time_us, u.stale OR u.formula <> $4 AS stale, c.embedding, s.sums,
-            l.own_strength
+            l.own_strength, u.id
         FROM interactions l JOIN users u ON u.key = l."user" LEFT JOIN content c ON c.key = l.content
         LEFT JOIN user_sums s ON s.key = l."user"
         WHERE l.event_id = $1 AND l."user" = $2 AND l.content = $3""",
@@ -152,7 +158,7 @@ async def delete(connection: Connection, context: Context, event_id: str, now_us
     )  # fmt: skip
     if row is None:  # taken back by another machine meanwhile
         return False
-    sequence, code, time_us, stale, embedding, stored, own = row
+    sequence, code, time_us, stale, embedding, stored, own, user_id = row
     strength = STRENGTHS[TYPES[code]] if own is None else own
     if strength and not stale and embedding is not None:  # without its content it is not in the sums
         sums = None if stored is None else Sums.decode(stored, context.dimensions)
@@ -164,6 +170,7 @@ async def delete(connection: Connection, context: Context, event_id: str, now_us
         else:
             await connection.execute("UPDATE user_sums SET sums = $2 WHERE key = $1", user_key, sums.encode())
     await connection.execute("DELETE FROM interactions WHERE sequence = $1", sequence)
+    await tombstones.add_event(connection, context, unescape(user_id), event_id, now_us)
     await connection.execute(
         """UPDATE users SET interaction_count = interaction_count - 1, stale = $1,
         last_updated_us = CASE WHEN interaction_count > 1 THEN greatest(last_updated_us, $2) END WHERE key = $3""",

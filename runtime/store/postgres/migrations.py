@@ -1,6 +1,7 @@
 """The schema, as the list of named steps that made it. Forward only, one machine at a time; a step that has run is
 never edited."""
 
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import asyncpg
 
 from runtime.store.errors import SchemaTooNew, StoreError
 from runtime.store.postgres.connections import Connection
+from runtime.store.tombstones import KEY_BYTES
 
 LOCK = 0x564F5753  # "VOWS": the advisory lock that migrating and reconciling hold
 OLDEST_PGVECTOR = (0, 8, 4)
@@ -135,9 +137,18 @@ async def own_types(connection: Connection, dimensions: int) -> None:
     await connection.execute("DROP INDEX content_totals_popularity")
 
 
+async def tombstones(connection: Connection, dimensions: int) -> None:
+    """Keyed hashes of what was deleted lately, so that a late retry does not bring it back."""
+    await connection.execute("CREATE TABLE tombstone_key (one integer PRIMARY KEY CHECK (one = 1), key bytea NOT NULL)")
+    await connection.execute("INSERT INTO tombstone_key VALUES (1, $1)", secrets.token_bytes(KEY_BYTES))
+    await connection.execute("CREATE TABLE tombstones (mark bytea PRIMARY KEY, deleted_us bigint NOT NULL)")
+    await connection.execute("CREATE INDEX tombstones_deleted ON tombstones (deleted_us)")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(first_tables, serves_older=False),
     Migration(own_types, serves_older=False),
+    Migration(tombstones, serves_older=True),
 )
 
 

@@ -42,6 +42,7 @@ from runtime.store.records import (
     UserState,
     Vectors,
 )
+from runtime.store.tombstones import FOR_A_WEEK, TombstoneLimits
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -133,8 +134,9 @@ class PostgresStore(Store):
     async def delete_user(self, user_id: str) -> DeletedUser:
         """As `Store` says of tables. Postgres keeps the bytes of deleted rows until it vacuums, in its log until that
         is recycled, and wherever its log was copied to."""
+        now_us = self._clock_us()
         return await self._writer.write(
-            lambda connection: users.delete(connection, self.context, user_id), bytes=_ROW_BYTES
+            lambda connection: users.delete(connection, self.context, user_id, now_us), bytes=_ROW_BYTES
         )
 
     async def get_content(self, id: str) -> Content | None:
@@ -288,6 +290,7 @@ async def open_store(
     most_connections: int = 4,
     timeout_s: float = 10.0,
     pooler: Pooler = "none",
+    tombstones: TombstoneLimits = FOR_A_WEEK,
 ) -> PostgresStore:
     """Connect, migrate the schema while no other machine does, and check what the database was made with.
 
@@ -302,6 +305,7 @@ async def open_store(
         await formula.renew_epoch(connection)
         found["formula"] = await formula.sum_formula(connection, decay_per_day)
         found["kind"] = await find_kind(connection)
+        found["tombstone_key"] = await connection.fetchval("SELECT key FROM tombstone_key")
 
     first = Connections(url, most=1, timeout_s=60.0, pooler=pooler)  # migrating may take longer than a statement
     try:
@@ -310,7 +314,13 @@ async def open_store(
         await first.close()
     connections = Connections(url, most=most_connections, timeout_s=timeout_s, pooler=pooler, prepare=register)
     context = Context(
-        VectorColumn(found["kind"]), dimensions, decay_per_day, found["formula"], random.randrange(_SHARDS)
+        column=VectorColumn(found["kind"]),
+        dimensions=dimensions,
+        decay_per_day=decay_per_day,
+        formula=found["formula"],
+        shard=random.randrange(_SHARDS),
+        tombstones=tombstones,
+        tombstone_key=found["tombstone_key"],
     )
     return PostgresStore(connections, context, clock_us)
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from runtime.personalization import user_vector
 from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.personalization.user_vector import Sums
+from runtime.store.postgres import tombstones
 from runtime.store.postgres.connections import Connection
 from runtime.store.postgres.content_table import bundle_key, delete_unused_ids
 from runtime.store.postgres.context import Context, count
@@ -76,8 +77,9 @@ async def sums_from_log(connection: Connection, context: Context, key: int) -> S
     return sums
 
 
-async def delete(connection: Connection, context: Context, user_id: str) -> DeletedUser:
+async def delete(connection: Connection, context: Context, user_id: str, now_us: int) -> DeletedUser:
     key = await connection.fetchval("SELECT key FROM users WHERE id = $1 FOR UPDATE", escape(user_id))
+    await tombstones.add_user(connection, context, user_id, key, now_us)
     if key is None:
         return DeletedUser(0, 0, 0, 0)
     removed: dict[int, tuple[list[int], int]] = {}

@@ -82,7 +82,7 @@ def damaged_rows(connection: sqlite3.Connection) -> Iterator[str]:
 
 def _wrong_counts(connection: sqlite3.Connection) -> Iterator[str]:
     """What is kept in step with the log, where it is not."""
-    for name in ("content", "users", "interactions", "preferences"):
+    for name in ("content", "users", "interactions", "preferences", "tombstones"):
         kept, rows = connection.execute(
             f"SELECT (SELECT rows FROM totals WHERE name = ?), (SELECT count(*) FROM {name})", (name,)
         ).fetchone()

@@ -30,6 +30,7 @@ from runtime.store.sqlite.attribution import answered_exposure
 from runtime.store.sqlite.checksums import EVENT, damaged, row_checksum
 from runtime.store.sqlite.content_table import delete_unused_id, whole_vector
 from runtime.store.sqlite.readable import MOST_AHEAD_US, READABLE, problem_of, report
+from runtime.store.sqlite.tombstones import Tombstones
 
 ENGAGED = ",".join(str(code) for code, type in enumerate(TYPES) if STRENGTHS[type])  # codes, for statements
 _decode_ids = msgspec.json.Decoder(list[str]).decode
@@ -53,6 +54,7 @@ def add(
     now_us: int,
     dimensions: int,
     decay_per_day: float,
+    tombstones: Tombstones,
 ) -> list[AddOutcome]:
     """Append interactions and add them to their users' decayed sums; see `Store.add_interactions`."""
     users: dict[str, _User] = {}
@@ -64,6 +66,9 @@ def add(
     for event in interactions:
         if (outcome := _repeated(connection, event)) is not None:
             outcomes.append(outcome)
+            continue
+        if tombstones.refuse(event):
+            outcomes.append("deleted")
             continue
         if event.content_id not in contents:
             contents[event.content_id] = _find_content(connection, event.content_id)
@@ -152,12 +157,18 @@ def _repeated(connection: sqlite3.Connection, event: Interaction) -> AddOutcome 
 
 
 def delete(
-    connection: sqlite3.Connection, event_id: str, *, now_us: int, dimensions: int, decay_per_day: float
+    connection: sqlite3.Connection,
+    event_id: str,
+    *,
+    now_us: int,
+    dimensions: int,
+    decay_per_day: float,
+    tombstones: Tombstones,
 ) -> bool:
     """Delete an event, also from its user's sums and its item's counts; False if it is not there."""
     row = connection.execute(
         """SELECT l.sequence, l.user, l.content, l.type, l.time_us, u.stale, c.embedding, c.vector_checksum,
-            o.strength
+            o.strength, u.id
         FROM interactions l JOIN users u ON u.key = l.user LEFT JOIN content c ON c.key = l.content
         LEFT JOIN own_types o ON o.key = l.own_type
         WHERE l.event_id = ?""",
@@ -165,7 +176,7 @@ def delete(
     ).fetchone()
     if row is None:
         return False
-    sequence, user_key, content_key, code, time_us, stale, embedding, checksum, own_strength = row
+    sequence, user_key, content_key, code, time_us, stale, embedding, checksum, own_strength, user_id = row
     strength = own_strength
     if strength is None:  # an event that cannot be read counts nowhere
         strength = STRENGTHS[TYPES[code]] if 0 <= code < len(TYPES) else 0
@@ -182,6 +193,7 @@ def delete(
         else:
             store_sums(connection, user_key, sums)
     connection.execute("DELETE FROM interactions WHERE sequence = ?", (sequence,))
+    tombstones.add_event(user_id, event_id)
     connection.execute(
         """UPDATE users SET interaction_count = interaction_count - 1, stale = ?1,
         last_updated_us = CASE WHEN interaction_count > 1 THEN max(coalesce(last_updated_us, ?2), ?2) END

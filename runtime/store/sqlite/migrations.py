@@ -1,11 +1,13 @@
 """The schema, as the list of named steps that made it. Forward only; a step that has run is never edited."""
 
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable
 
 from runtime.store.errors import SchemaTooNew
 from runtime.store.sqlite import checksums
+from runtime.store.tombstones import KEY_BYTES
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -175,6 +177,15 @@ def row_checksums(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO totals VALUES ('commits', 0)")
 
 
+def tombstones(connection: sqlite3.Connection) -> None:
+    """Keyed hashes of what was deleted lately, so that a late retry does not bring it back."""
+    connection.execute("CREATE TABLE tombstone_key (one INTEGER PRIMARY KEY CHECK (one = 1), key BLOB NOT NULL)")
+    connection.execute("INSERT INTO tombstone_key VALUES (1, ?)", (secrets.token_bytes(KEY_BYTES),))
+    connection.execute("CREATE TABLE tombstones (mark BLOB PRIMARY KEY, deleted_us INTEGER NOT NULL) WITHOUT ROWID")
+    connection.execute("CREATE INDEX tombstones_deleted ON tombstones (deleted_us)")
+    connection.execute("INSERT INTO totals VALUES ('tombstones', 0)")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     first_tables,
     hidden_content,
@@ -183,6 +194,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     experiments,
     own_types,
     row_checksums,
+    tombstones,
 )
 
 

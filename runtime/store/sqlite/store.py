@@ -63,7 +63,9 @@ from runtime.store.sqlite.integrity import check_at_start, problems, report_dama
 from runtime.store.sqlite.migrations import applied, migrate
 from runtime.store.sqlite.readable import MOST_AHEAD_US, unreadable_rows
 from runtime.store.sqlite.scrub import Scrubber
+from runtime.store.sqlite.tombstones import Tombstones
 from runtime.store.sqlite.writer import Writer
+from runtime.store.tombstones import FOR_A_WEEK, TombstoneLimits
 from runtime.system.trace import spent
 
 P = ParamSpec("P")
@@ -106,13 +108,16 @@ class SqliteStore(Store):
         decay_per_day: float = DECAY_PER_DAY,
         clock_us: Callable[[], int] = _now_us,
         write_timeout_s: float = 60.0,
+        tombstones: TombstoneLimits = FOR_A_WEEK,
     ) -> None:
-        """write_timeout_s: how long a write may wait for the disk."""
+        """write_timeout_s: how long a write may wait for the disk. tombstones: for how long late retries of what was
+        deleted are refused."""
         self.path = data_dir / DATABASE
         self.dimensions = dimensions
         self._decay_per_day = decay_per_day
         self._clock_us = clock_us
         self._write_timeout_s = write_timeout_s
+        self._tombstones = tombstones
         self._closed = False
         with ExitStack() as undo:
             self._lock = lock_directory(data_dir)
@@ -166,6 +171,7 @@ class SqliteStore(Store):
                 now_us=now_us,
                 dimensions=self.dimensions,
                 decay_per_day=self._decay_per_day,
+                tombstones=Tombstones(connection, self._tombstones, now_us),
             ),
             bytes=sum(_ROW_BYTES + len(event.context or b"") for event in interactions),
         )
@@ -179,6 +185,7 @@ class SqliteStore(Store):
                 now_us=now_us,
                 dimensions=self.dimensions,
                 decay_per_day=self._decay_per_day,
+                tombstones=Tombstones(connection, self._tombstones, now_us),
             ),
             bytes=_ROW_BYTES,
         )
@@ -210,10 +217,12 @@ class SqliteStore(Store):
                 return await to_thread(users.computed, connection, user_id, **options)  # type: ignore[arg-type]
 
     async def delete_user(self, user_id: str) -> DeletedUser:
-        now_us = _now_us()
-        return await self._write(
-            lambda connection: users.delete(connection, user_id, now_us), bytes=_ROW_BYTES, scrub=True
-        )
+        now_us = self._clock_us()
+
+        def delete(connection: sqlite3.Connection) -> DeletedUser:
+            return users.delete(connection, user_id, now_us, Tombstones(connection, self._tombstones, now_us))
+
+        return await self._write(delete, bytes=_ROW_BYTES, scrub=True)
 
     async def change_experiment(self, change: ExperimentChange) -> int:
         return await self._write(

@@ -24,6 +24,7 @@ from runtime.store.sqlite.interaction_log import (
     whole_sums,
 )
 from runtime.store.sqlite.readable import MOST_AHEAD_US, READABLE, report
+from runtime.store.sqlite.tombstones import Tombstones
 
 _STRENGTH_OF_CODE = np.array([STRENGTHS[type] for type in TYPES], np.int64)
 _EVENTS_AT_ONCE = 4096  # Python tuples held while the log is read into arrays, about 0.5 MB
@@ -93,9 +94,10 @@ def _from_log(connection: sqlite3.Connection, key: int, decay_per_day: float, no
     )
 
 
-def delete(connection: sqlite3.Connection, user_id: str, now_us: int) -> DeletedUser:
+def delete(connection: sqlite3.Connection, user_id: str, now_us: int, tombstones: Tombstones) -> DeletedUser:
     """Delete all rows of a user, and their part of the items' counts; returns how many of each kind."""
     row = connection.execute("SELECT key FROM users WHERE id = ?", (user_id,)).fetchone()
+    tombstones.add_user(user_id, None if row is None else row[0])
     if row is None:
         return DeletedUser(0, 0, 0, 0)
     weights = connection.execute(

@@ -140,9 +140,12 @@ def test_an_event_is_undone_as_if_it_had_never_come(start_server):
     missing = client.delete("/interactions/u%2F2")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "unknown_interaction")
 
-    assert client.post("/interactions", json=slip).json()["stored"] == 1  # its id is free again
+    late = client.post("/interactions", json=slip)  # a retry that comes after the undoing
+    assert (late.status_code, late.json()["error"]["code"]) == (409, "event_deleted")
+    among = client.post("/interactions", json=[slip, slip | {"event_id": "u/3"}]).json()
+    assert [one["status"] for one in among["results"]] == ["rejected", "stored"]
+    assert client.delete("/interactions/u/3").status_code == 204
     assert client.delete("/interactions/u/1").status_code == 204
-    assert client.delete("/interactions/u/2").status_code == 204
     left = client.get("/user/una/embedding").json()
     assert (left["interaction_count"], left["last_updated"], left["source"]) == (0, None, "popular")
 

@@ -125,5 +125,9 @@ def test_a_user_is_forgotten(shared_server_with_catalogue):
     state = client.get("/user/gone/embedding").json()
     assert (state["source"], state["interaction_count"]) == ("popular", 0)
     assert set(client.delete("/user/gone").json()["deleted"].values()) == {0}
-    again = {"user_id": "other", "content_id": "rank-barn", "type": "view", "event_id": "gone-event-0"}
-    assert client.post("/interactions", json=again).json()["stored"] == 1  # its event ids are forgotten as well
+    again = {"user_id": "gone", "content_id": "rank-barn", "type": "share", "event_id": "gone-event-0"}
+    late = client.post("/interactions", json=again)
+    assert (late.status_code, late.json()["error"]["code"]) == (409, "event_deleted")
+    assert client.get("/user/gone/embedding").json()["source"] == "popular"
+    of_another = again | {"user_id": "other"}
+    assert client.post("/interactions", json=of_another).json()["stored"] == 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from runtime.personalization.actions import STRENGTHS
 from runtime.personalization.popularity import HALF_LIVES_HOURS
 from runtime.store import Conflict
+from runtime.store.tombstones import FOR_A_WEEK, TombstoneLimits
 
 DAY_US = 86_400_000_000
 DECAY = 0.05
@@ -46,8 +47,10 @@ operations = st.lists(
 class Model:
     """The definition of every answer, in plain Python."""
 
-    def __init__(self):
+    def __init__(self, remembers):
+        """remembers: deleted events and users, whose events all happened before they were deleted."""
         self.content, self.log, self.preferences, self.known, self.hidden = {}, [], {}, set(), set()
+        self.remembers, self.deleted = remembers, set()
 
     def add(self, events):
         outcomes = []
@@ -56,6 +59,8 @@ class Model:
                 fields = ("event_id", "user_id", "content_id", "type", "timestamp")
                 differs = [name for name, new, old in zip(fields, event, stored[0], strict=True) if new != old]
                 outcomes.append(Conflict(tuple(differs)) if differs else "duplicate")
+            elif self.remembers and self.deleted & {event[1], event[:2]}:
+                outcomes.append("deleted")
             elif event[2] not in self.content:
                 outcomes.append("unknown_content")
             else:
@@ -68,13 +73,16 @@ class Model:
         mine = [event for event in self.log if event[1] == user]
         receipt = (int(user in self.known), len(mine), int(user in self.preferences))
         self.log = [event for event in self.log if event[1] != user]
+        self.deleted |= {user, *(event[:2] for event in mine)}
         self.preferences.pop(user, None)
         self.known.discard(user)
         return receipt
 
     def undo(self, id):
         left = [event for event in self.log if event[0] != id]
-        existed, self.log = len(left) < len(self.log), left
+        existed = len(left) < len(self.log)
+        self.deleted |= {event[:2] for event in self.log if event[0] == id}
+        self.log = left
         return existed
 
     def mean(self, user):
@@ -146,17 +154,18 @@ def assert_same(store, model):
 
 def test_every_answer_is_what_the_log_says(implementation, open_at, item, event, preferences, embedding):
     @settings(max_examples=implementation.examples, deadline=None)
-    @given(operations)
-    def check(program):
-        compare(open_at, item, event, preferences, embedding, program)
+    @given(operations, st.booleans())
+    def check(program, remembers):
+        compare(open_at, item, event, preferences, embedding, program, remembers)
 
     check()
 
 
-def compare(open_at, item, event, preferences, embedding, program):
+def compare(open_at, item, event, preferences, embedding, program, remembers):
+    tombstones = FOR_A_WEEK if remembers else TombstoneLimits(seconds=0)
     with tempfile.TemporaryDirectory() as folder:
-        store = open_at(Path(folder), decay_per_day=DECAY)
-        model = Model()
+        store = open_at(Path(folder), decay_per_day=DECAY, tombstones=tombstones)
+        model = Model(remembers)
         for operation, *arguments in program:
             match operation:
                 case "add":
@@ -190,10 +199,10 @@ def compare(open_at, item, event, preferences, embedding, program):
                     assert_user(store, model, arguments[0])
                 case "restart":
                     store.close()
-                    store = open_at(Path(folder), decay_per_day=DECAY)
+                    store = open_at(Path(folder), decay_per_day=DECAY, tombstones=tombstones)
         assert_same(store, model)
         store.close()
-        store = open_at(Path(folder), decay_per_day=DECAY)
+        store = open_at(Path(folder), decay_per_day=DECAY, tombstones=tombstones)
         assert_same(store, model)
         assert store.check() == []
         store.close()
