@@ -200,7 +200,14 @@ def _row(name: str, schema: dict[str, Any], required: bool) -> str:
         said = ""
     else:
         said = f"default <code>{escape(_plain(default))}</code>"
-    return f'<tr><th scope="row"><code>{escape(name)}</code></th><td>{_type(schema)}</td><td>{said}</td></tr>'
+    kind = _type(schema if required else _without_null(schema))
+    return f'<tr><th scope="row"><code>{escape(name)}</code></th><td>{kind}</td><td>{said}</td></tr>'
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Null is "not given" in every optional field, which need not be said of each."""
+    members = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    return {**schema, "anyOf": members} if members else schema
 
 
 def _plain(value: Any) -> str:
@@ -224,5 +231,7 @@ def _type(schema: dict[str, Any]) -> str:
     kind = " or ".join(kind) if isinstance(kind, list) else str(kind)
     if kind == "array":
         kind = f"array of {_type(schema.get('items', {}))}"
+    if "format" in schema:
+        kind += f" ({schema['format']})"
     limits = [f"{name} {schema[key]}" for key, name in _LIMITS.items() if key in schema]
     return kind + (f' <span class="q">({", ".join(limits)})</span>' if limits else "")

@@ -7,10 +7,19 @@ from starlette.requests import Request
 
 from runtime.http.errors import invalid
 from runtime.http.lenient import NUMBERS
+from runtime.http.openapi_schemas import OR_INTEGER
 
 MAX_ID_BYTES = 256
 
-Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES, extra={NUMBERS: True})]
+Id = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_ID_BYTES,
+        extra={NUMBERS: True},
+        extra_json_schema={OR_INTEGER: True},
+    ),
+]
 
 
 def check_id(id: str, field: str) -> str:

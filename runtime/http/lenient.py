@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import msgspec
 
 # A field of an answer that a request may repeat: whatever it is, it is ignored.
-ReadOnly = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"readOnly": True})]
+ReadOnly = Annotated[msgspec.Raw, msgspec.Meta(description="Ignored: an answer can be sent back as it came.")]
 _NOTHING = msgspec.Raw()  # one for all: a body may have as many items as it has values
 NOT_GIVEN: Any = msgspec.field(default_factory=lambda: _NOTHING)
 

@@ -15,7 +15,7 @@ import msgspec
 from runtime import VERSION
 from runtime.http.endpoint import Endpoint
 from runtime.http.media import JSON, NDJSON
-from runtime.http.openapi_schemas import clean
+from runtime.http.openapi_schemas import accepts, clean, reachable
 from runtime.http.security_schemes import SCHEMES, refusals, security
 
 _SCHEMAS = "#/components/schemas/"
@@ -45,6 +45,9 @@ def openapi_document(endpoints: Sequence[Endpoint[Any]], tags: Sequence[Tag]) ->
     by_type = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     for query in {endpoint.query for endpoint in endpoints} - {None}:  # listed where they are used, not as types
         by_type[id(query)] = components.pop(by_type[id(query)]["$ref"].removeprefix(_SCHEMAS))
+    components = {name: clean(schema, optional=True) for name, schema in components.items()}
+    for name in reachable([by_type[id(e.request)] for e in endpoints if e.request is not None], components):
+        components[name] = accepts(components[name])
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         path = _PARAMETER.sub(r"{\1}", endpoint.path)
@@ -63,7 +66,7 @@ def openapi_document(endpoints: Sequence[Endpoint[Any]], tags: Sequence[Tag]) ->
         "tags": [{"name": tag.name, "description": tag.description} for tag in tags],
         "paths": paths,
         "components": {
-            "schemas": {name: clean(schema, optional=True) for name, schema in components.items()},
+            "schemas": components,
             "securitySchemes": SCHEMES,
         },
     }

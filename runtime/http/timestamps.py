@@ -14,8 +14,12 @@ Timestamp = (
         str,
         Meta(
             max_length=64,
-            description="RFC 3339, such as 2026-01-31T10:00:00Z or 2026-01-31T12:00:00+02:00.",
-            extra_json_schema={"format": "date-time"},
+            extra_json_schema={
+                "anyOf": [
+                    {"format": "date-time", "description": "RFC 3339, such as 2026-01-31T12:00:00+02:00."},
+                    {"description": "Another form of ISO 8601, or digits: see the numbers."},
+                ]
+            },
         ),
     ]
     | Annotated[int, Meta(description="Seconds, milliseconds or microseconds since 1970.")]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runtime.http.api_keys import entry, make_key
-from runtime.http.openapi_schemas import clean
+from runtime.http.openapi_schemas import accepts, clean, reachable
 
 NDJSON = "application/x-ndjson"
 DOCUMENT = json.loads((Path(__file__).parents[2] / "runtime/api/openapi.json").read_text())
@@ -46,6 +46,38 @@ def test_every_operation_has_what_clients_are_made_from():
     assert DOCUMENT["info"]["license"]["identifier"] == "Apache-2.0"
 
 
+def bodies():
+    """The schemas of objects in request bodies."""
+    components = DOCUMENT["components"]["schemas"]
+    given = [it["requestBody"] for _, _, it in OPERATIONS if "requestBody" in it]
+    return {name: components[name] for name in reachable(given, components)}
+
+
+def takes(schema, kind):
+    """Whether a value of a JSON type fits a property."""
+    members = schema.get("anyOf", [schema])
+    return any(("type" not in one and "$ref" not in one) or kind in [one.get("type")] for one in members) or any(
+        kind in one.get("type", ()) for one in members if isinstance(one.get("type"), list)
+    )
+
+
+def test_the_document_says_what_is_read():
+    """Null for what is not given, numbers for ids, our own fields, and times in each form: see test_lenient.py and
+    test_timestamps.py for the server's side."""
+    assert len(bodies()) >= 15
+    for name, body in bodies().items():
+        for field, schema in body["properties"].items():
+            assert field in body.get("required", ()) or takes(schema, "null"), (name, field)
+    event = bodies()["InteractionRequest"]["properties"]
+    for id in ("user_id", "content_id", "event_id", "ranking_id"):
+        assert takes(event[id], "integer"), id
+    assert not takes(event["device"], "integer")
+    for kind in ("string", "integer", "number"):
+        assert takes(event["timestamp"], kind)
+    assert event["sequence"] == {"description": "Ignored: an answer can be sent back as it came."}
+    assert all("readOnly" not in one for one in objects(DOCUMENT))
+
+
 def test_enumerations_have_a_type_and_lines_are_described():
     assert all("type" in one for one in objects(DOCUMENT) if isinstance(one.get("enum"), list))
     kinds = DOCUMENT["components"]["schemas"]["InteractionOutcome"]["properties"]["status"]
@@ -73,8 +105,27 @@ def test_a_server_with_keys_says_that_they_are_needed(start_server):
         ({"enum": ["a", 1]}, {"enum": ["a", 1]}),
         ({"anyOf": [{}, {"type": "null"}]}, {}),
         ({"description": "one\n    two\n\n    three"}, {"description": "one two\n\nthree"}),
+        ({"type": "array", "default": ()}, {"type": "array"}),
+        ({"type": "string", "x-or-integer": True}, {"type": ["string", "integer"]}),
+        (
+            {"anyOf": [{"type": "string", "anyOf": [{"format": "date"}, {"minLength": 1}]}, {"type": "null"}]},
+            {"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "minLength": 1}, {"type": "null"}]},
+        ),
         ({"properties": {"default": {"default": None}}}, {"properties": {"default": {}}}),
     ],
 )
 def test_schemas(schema, cleaned):
     assert clean(schema, optional=True) == cleaned
+
+
+def test_optional_fields_take_null_once():
+    fields = {
+        "id": {"type": "string"},
+        "tags": {"type": "array", "description": "Of it.", "x-default": ["a"]},
+        "text": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "any": {"description": "Anything."},
+    }
+    found = accepts({"properties": fields, "required": ["id"]})["properties"]
+    assert found == fields | {
+        "tags": {"anyOf": [{"type": "array"}, {"type": "null"}], "description": "Of it.", "x-default": ["a"]}
+    }
