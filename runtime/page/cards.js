@@ -39,12 +39,12 @@ export function showOn(card, { place, moved, score, share, done }) {
   for (const act of card.querySelectorAll(".acts button")) act.setAttribute("aria-pressed", done?.has(act.dataset.type) ?? false);
 }
 
-/** What the sequence model expects: the probability of each action if the item is shown now. */
+/** What is expected: the probability of each action if the item is shown now. */
 export function showChances(card, probabilities) {
   for (const act of card.querySelectorAll(".acts button")) {
     const chance = probabilities?.[act.dataset.type] ?? null;
     act.querySelector(".chance").textContent = chance === null ? "" : percent(chance);
-    act.title = chance === null ? "" : `The sequence model expects this with ${percent(chance)}`;
+    act.title = chance === null ? "" : `Expected with ${percent(chance)}`;
   }
 }
 

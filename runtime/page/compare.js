@@ -1,12 +1,12 @@
 // The same visitor and the same items, ranked by each model, side by side.
 
 import { itemsOf, loadItems } from "./catalogue.js";
-import { $, element, guard, say } from "./dom.js";
+import { $, element, enable, guard, say } from "./dom.js";
 import { become, frame, visitor } from "./frame.js";
 import { ask } from "./server.js";
 
 const PLACES = 10;
-let models = [], candidates = [];
+let models = [], candidates = [], asked = 0;
 
 /** The models that /rank takes here; the sequence model may not be installed. */
 async function offered() {
@@ -16,11 +16,12 @@ async function offered() {
 }
 
 async function compare() {
-  const user = become($("user").value.trim());
+  const user = become($("user").value.trim()), mine = ++asked;
   const answers = await Promise.all(models.map((model) => ask("POST", "rank", { user_id: user, model, candidates, top_k: PLACES })));
   const lists = answers.map(({ ranked }) => ranked.filter(({ score }) => score !== null));
   const ids = [...new Set(lists.flat().map(({ id }) => id))];
   const items = new Map((await itemsOf(ids)).map((item) => [item.id, item]));
+  if (mine !== asked) return; // another visitor since
   const first = new Set(lists[0].map(({ id }) => id));
   $("columns").replaceChildren(...answers.map((answer, n) => {
     const shared = lists[n].filter(({ id }) => first.has(id)).length;
@@ -47,6 +48,10 @@ $("who").onsubmit = (event) => { event.preventDefault(); guard(compare); };
 await guard(async () => {
   models = await offered();
   candidates = (await loadItems()).map(({ id }) => id);
-  if (candidates.length) await compare();
-  else $("columns").textContent = "The catalogue is empty: the feed offers a sample.";
+  if (!candidates.length) {
+    $("columns").textContent = "The catalogue is empty: the feed offers a sample.";
+    return;
+  }
+  enable($("who"));
+  await compare();
 });

@@ -38,6 +38,11 @@ export async function guard(act) {
   }
 }
 
+/** Forms of a page whose data is there. Until then they are disabled: what is typed or sent earlier would be lost. */
+export function enable(...forms) {
+  for (const form of forms) for (const control of form.elements) control.disabled = false;
+}
+
 /** For screen readers. */
 export const say = (text) => { $("say").textContent = text; };
 

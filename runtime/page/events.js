@@ -7,6 +7,7 @@ import { become, frame } from "./frame.js";
 import { ask } from "./server.js";
 
 const MOST = 100;
+let asked = 0;
 
 const events = (after, limit, quiet = false) => ask("GET", `events/export?after=${after}&limit=${limit}`, undefined, { lines: true, quiet });
 
@@ -33,8 +34,9 @@ async function ofUser(user) {
 }
 
 async function show() {
-  const user = $("user").value.trim(), found = (await (user ? ofUser(user) : lastEvents())).reverse();
+  const mine = ++asked, user = $("user").value.trim(), found = (await (user ? ofUser(user) : lastEvents())).reverse();
   const items = new Map((await itemsOf([...new Set(found.map((event) => event.content_id))])).map((item) => [item.id, item]));
+  if (mine !== asked) return; // another visitor since
   $("events").replaceChildren(...found.map((event) => {
     const cells = [element("time", { datetime: event.timestamp, title: event.timestamp }, ago(event.timestamp)),
       button(event.user_id, () => { $("user").value = become(event.user_id); return show(); }, { title: "Only this visitor's" }),

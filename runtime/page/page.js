@@ -5,7 +5,7 @@ import { ACTIONS, glide, makeCard, showChances, showOn } from "./cards.js";
 import { itemsOf, loadItems, MOST_ITEMS } from "./catalogue.js";
 import { stylePlot, weeksPlot } from "./charts.js";
 import { showItem, showWhy } from "./details.js";
-import { $, button, counted, element, guard, say } from "./dom.js";
+import { $, button, counted, element, enable, guard, say } from "./dom.js";
 import { become, frame, visitor } from "./frame.js";
 import { watchMachine } from "./machine.js";
 import { dressFor, loadSample, SAMPLES } from "./sample.js";
@@ -23,6 +23,7 @@ const SOURCES = {
 let items = [], named = [], plot = null, dress = neutral, info = null, user = visitor();
 let kind = "All", shown = CARDS, order = [], ranking = {}; // where an experiment runs, events name the ranking they answer
 const cards = new Map(), did = new Map(), places = new Map();
+let asked = 0; // orders so far: what answers an earlier one is not shown
 
 // --- the catalogue
 
@@ -41,6 +42,7 @@ async function load() {
   named = styles(items);
   plot = stylePlot($("plot"), items, named, plane(items, named), dress.colour, (item) => guard(() => open(item)));
   showKinds();
+  enable($("who"), $("search"));
   await start(user);
 }
 
@@ -72,15 +74,16 @@ async function start(id) {
 
 /** Ask for the visitor's order, and show it; `after` is what was just done, in words. */
 async function rank(after = "") {
-  const asked = user;
+  const mine = ++asked;
   const [ranked, you, style] = await Promise.all([
     ask("POST", "rank", { user_id: user, candidates: items.map((item) => item.id) }),
     ask("GET", userPath(user, "embedding")),
     ask("GET", userPath(user, "style?weeks=12&top_k=3")),
   ]);
-  if (asked !== user) return; // another visitor since
+  if (mine !== asked) return;
   ranking = ranked.ranking_id ? { ranking_id: ranked.ranking_id } : {};
   await showOrder(ranked.ranked, "For you", SOURCES[ranked.source] ?? ranked.source);
+  if (mine !== asked) return;
   const near = named.map((one) => [one.name, cosine(you.embedding, one.vector)]).sort((a, b) => b[1] - a[1]).slice(0, 3);
   const nearest = near.map(([name]) => name).join(", ") || "no tag that is frequent here";
   if (ranked.source === "popular") $("closest").textContent = "Save or share something, and see yourself move.";
@@ -95,26 +98,33 @@ async function rank(after = "") {
 
 async function search(text) {
   if (!text) return rank();
+  const mine = ++asked;
   const [found, read] = await Promise.all([ask("POST", "search", { text, top_k: FOUND }),
     ask("POST", "embed", { text, encoding_format: "base64" }, { quiet: true })]);
-  if ($("text").value.trim() !== text) return; // typed on since
+  if (mine !== asked || $("text").value.trim() !== text) return; // typed on since
   ranking = {};
   await showOrder(found.results, "By your words", `${found.tokens} tokens, read in ${read.latency_ms.toFixed(1)} ms; the next click brings back your own order`);
+  if (mine !== asked) return;
   plot.mark(vector(read.embedding));
   say(`First for these words is ${order[0]?.item.title ?? "nothing"}.`);
 }
 
 async function like(item) {
+  const mine = ++asked;
   const found = await ask("GET", `content/${encodeURIComponent(item.id)}/similar?top_k=${CARDS}`);
+  if (mine !== asked) return;
   ranking = {};
   await showOrder(found.results, `Like ${item.title}`, "the closest first; the next click brings back your own order");
+  if (mine !== asked) return;
   say(`Most like ${item.title} is ${order[0]?.item.title ?? "nothing"}.`);
   scrollTo({ top: 0 });
 }
 
 async function interact(item, type) {
+  const who = user;
   const event = { ...ranking, user_id: user, content_id: item.id, type, event_id: crypto.randomUUID?.() ?? `${user}-${Date.now()}-${Math.random()}` };
   await ask("POST", "interactions", event);
+  if (who !== user) return; // another visitor since
   did.set(item.id, new Set([...(did.get(item.id) ?? []), type]));
   $("text").value = "";
   await rank(`${ACTIONS[type].done} ${item.title}`);
@@ -159,9 +169,9 @@ async function show() {
   $("more").hidden = visible.length <= shown;
   if (!matchMedia("(prefers-reduced-motion: reduce)").matches) list.forEach((card) => glide(card, before.get(card.dataset.id)));
   if (!info.sequence || !list.length) return;
-  const asked = user;
-  const { actions } = await ask("POST", userPath(asked, "next-action"), { candidates: list.map((card) => card.dataset.id) });
-  if (asked !== user) return;
+  const mine = asked; // other items of the same order may be shown meanwhile: they keep theirs
+  const { actions } = await ask("POST", userPath(user, "next-action"), { candidates: list.map((card) => card.dataset.id) });
+  if (mine !== asked) return;
   actions.forEach((probabilities) => showChances(cards.get(probabilities.id), probabilities));
 }
 
