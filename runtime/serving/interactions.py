@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from runtime.personalization.actions import EventType
+from runtime.personalization.popularity import Counts
 from runtime.serving.resources import Resources
 from runtime.store import AddOutcome, Interaction, LoggedExposure, LoggedInteraction, OwnType
 
@@ -103,9 +104,10 @@ async def take_back(resources: Resources, event_id: str) -> bool:
 
 async def _record(resources: Resources, interactions: Sequence[Interaction]) -> list[AddOutcome]:
     """Both happen, even if the request is cancelled between: durable first, then counted."""
-    outcomes = await resources.store.add_interactions(interactions)
+    counts: dict[str, Counts] = {}
+    outcomes = await resources.store.add_interactions(interactions, counts=counts)
     stored = [event for event, outcome in zip(interactions, outcomes, strict=True) if outcome == "stored"]
-    await resources.popularity.recorded(stored)
+    await resources.popularity.recorded(stored, counts)
     return outcomes
 
 

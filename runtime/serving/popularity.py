@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from runtime.catalog.catalog import Catalog
+from runtime.personalization.popularity import Counts
 from runtime.store import Interaction, Store
 
 _IDS_AT_ONCE = 512
@@ -35,11 +36,14 @@ class Popularity:
                 some = ids[start : start + _IDS_AT_ONCE]
                 self._catalog.set_counts(some, await self._store.item_counts(some))
 
-    async def recorded(self, interactions: Sequence[Interaction]) -> None:
-        """After events became durable."""
+    async def recorded(self, interactions: Sequence[Interaction], counts: dict[str, Counts]) -> None:
+        """After events became durable; `counts` are those that the store gave with them."""
         if interactions and self.newest_us is not None:
             self.newest_us = max(self.newest_us, *(event.time_us for event in interactions))
-        await self.refresh(list(dict.fromkeys(event.content_id for event in interactions)))
+        self._catalog.set_counts(list(counts), counts)
+        engaged = dict.fromkeys(event.content_id for event in interactions if event.strength)
+        if others := [id for id in engaged if id not in counts]:
+            await self.refresh(others)
 
     async def taken_back(self) -> None:
         """After events left the log, of whatever content."""

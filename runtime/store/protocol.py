@@ -98,12 +98,16 @@ class Store(Protocol):
         Replacing a hidden item leaves it hidden; its interactions count as before."""
         ...
 
-    async def add_interactions(self, interactions: Sequence[Interaction]) -> list[AddOutcome]:
+    async def add_interactions(
+        self, interactions: Sequence[Interaction], *, counts: dict[str, popularity.Counts] | None = None
+    ) -> list[AddOutcome]:
         """Append events; one outcome each, in order. A repeated event_id changes nothing, within a call as between:
         `duplicate` where it is the same event, else a Conflict. One that was deleted lately is not stored again
         (`deleted`): see tombstones.py.
 
         The event, the user's sums and count and the content's popularity and decayed counts change in one transaction.
+        `counts` receives what the decayed counts of engaged content have become, where nobody else writes to the
+        store; where it stays empty, read them with item_counts.
         """
         ...
 

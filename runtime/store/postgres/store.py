@@ -95,7 +95,9 @@ class PostgresStore(Store):
     async def hide_content(self, id: str, hidden: bool) -> bool:
         return await self._writer.write(lambda connection: content_table.hide(connection, id, hidden), bytes=_ROW_BYTES)
 
-    async def add_interactions(self, interactions: Sequence[Interaction]) -> list[AddOutcome]:
+    async def add_interactions(
+        self, interactions: Sequence[Interaction], *, counts: dict[str, popularity.Counts] | None = None
+    ) -> list[AddOutcome]:
         """As `Store` says; more than 1,024 events are several transactions."""
         now_us = self._clock_us()
         outcomes: list[AddOutcome] = []

@@ -1,7 +1,6 @@
 """Statements on the event log, and what each event changes beside it."""
 
 import sqlite3
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,9 +46,18 @@ class _User:
     sums: Sums | None = None
 
 
+@dataclass
+class _Content:
+    key: int
+    embedding: Embedding
+    counts: decayed.Counts
+    strength: int = 0  # of what is added
+
+
 def add(
     connection: sqlite3.Connection,
     interactions: Sequence[Interaction],
+    counts_now: dict[str, decayed.Counts] | None,
     *,
     now_us: int,
     dimensions: int,
@@ -58,9 +66,8 @@ def add(
 ) -> list[AddOutcome]:
     """Append interactions and add them to their users' decayed sums; see `Store.add_interactions`."""
     users: dict[str, _User] = {}
-    contents: dict[str, tuple[int, Embedding] | None] = {}
-    counts: dict[int, decayed.Counts] = {}
-    popularity: Counter[int] = Counter()
+    contents: dict[str, _Content | None] = {}
+    engaged: dict[str, _Content] = {}
     own_types: dict[OwnType, int] = {}
     outcomes: list[AddOutcome] = []
     for event in interactions:
@@ -79,11 +86,10 @@ def add(
         user = users.get(event.user_id)
         if user is None:
             user = users[event.user_id] = _User(*find_or_add_user(connection, event.user_id))
-        content_key, embedding = content
         row = (
             event.event_id,
             user.key,
-            content_key,
+            content.key,
             _CODES[event.type],
             event.time_us,
             now_us,
@@ -99,11 +105,12 @@ def add(
         outcomes.append("stored")
         user.added += 1
         strength = event.strength
-        popularity[content_key] += strength
         if strength:
-            if content_key not in counts:
-                counts[content_key] = decayed.until(load_counts(connection, content_key), now_us + MOST_AHEAD_US)
-            counts[content_key] = decayed.add(counts[content_key], event.time_us)
+            if event.content_id not in engaged:
+                engaged[event.content_id] = content
+                content.counts = decayed.until(content.counts, now_us + MOST_AHEAD_US)
+            content.strength += strength
+            content.counts = decayed.add(content.counts, event.time_us)
         if strength and not user.stale:  # a stale user's sums are about to be rebuilt from the log
             if not user.loaded:
                 user.loaded = True
@@ -115,7 +122,11 @@ def add(
                 if user.sums is not None and user.sums.reference_us > now_us + MOST_AHEAD_US:
                     user.stale = True  # by a clock that was wrong: nothing would outweigh it for years
                     continue
-            user.sums = user_vector.add(user.sums, strength, embedding, event.time_us, decay_per_day=decay_per_day)
+            user.sums = user_vector.add(
+                user.sums, strength, content.embedding, event.time_us, decay_per_day=decay_per_day
+            )
+                user.sums, strength, content.embedding, event.time_us, decay_per_day=decay_per_day
+            )
             user.changed = True
     for user in users.values():
         connection.execute(
@@ -126,11 +137,11 @@ def add(
         if user.changed:
             store_sums(connection, user.key, user.sums)
     connection.executemany(
-        "UPDATE content_ids SET popularity = popularity + ? WHERE key = ?",
-        [(strength, key) for key, strength in popularity.items() if strength],
+        "UPDATE content_ids SET popularity = popularity + ?, counts = ? WHERE key = ?",
+        [(content.strength, decayed.encode(content.counts), content.key) for content in engaged.values()],
     )
-    for content_key, count in counts.items():
-        store_counts(connection, content_key, count, now_us=now_us)
+    if counts_now is not None:
+        counts_now.update((id, content.counts) for id, content in engaged.items())
     totals.change(connection, "interactions", outcomes.count("stored"))
     return outcomes
 
@@ -401,8 +412,8 @@ def _own_type_key(connection: sqlite3.Connection, own: OwnType, known: dict[OwnT
     return known[own]
 
 
-def _find_content(connection: sqlite3.Connection, id: str) -> tuple[int, Embedding] | None:
+def _find_content(connection: sqlite3.Connection, id: str) -> "_Content | None":
     row = connection.execute(
-        "SELECT key, embedding, vector_checksum FROM content JOIN content_ids USING (key) WHERE id = ?", (id,)
+        "SELECT key, embedding, vector_checksum, counts FROM content JOIN content_ids USING (key) WHERE id = ?", (id,)
     ).fetchone()
-    return None if row is None else (row[0], whole_vector(id, *row))
+    return None if row is None else _Content(row[0], whole_vector(id, *row[:3]), decayed.decode(row[3]))

@@ -162,12 +162,15 @@ class SqliteStore(Store):
     async def hide_content(self, id: str, hidden: bool) -> bool:
         return await self._write(lambda connection: content.hide(connection, id, hidden), bytes=_ROW_BYTES)
 
-    async def add_interactions(self, interactions: Sequence[Interaction]) -> list[AddOutcome]:
+    async def add_interactions(
+        self, interactions: Sequence[Interaction], *, counts: dict[str, popularity.Counts] | None = None
+    ) -> list[AddOutcome]:
         now_us = self._clock_us()
         return await self._write(
             lambda connection: interaction_log.add(
                 connection,
                 interactions,
+                counts,
                 now_us=now_us,
                 dimensions=self.dimensions,
                 decay_per_day=self._decay_per_day,

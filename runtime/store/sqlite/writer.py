@@ -172,8 +172,6 @@ class Writer:
         if not live:
             return
         try:
-            if self._acknowledgements is not None:
-                self._acknowledgements.check_files()
             self._connection.execute("BEGIN IMMEDIATE")
             before = self._connection.total_changes
             if self._unsettled:
