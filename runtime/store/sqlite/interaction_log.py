@@ -125,8 +125,6 @@ def add(
             user.sums = user_vector.add(
                 user.sums, strength, content.embedding, event.time_us, decay_per_day=decay_per_day
             )
-                user.sums, strength, content.embedding, event.time_us, decay_per_day=decay_per_day
-            )
             user.changed = True
     for user in users.values():
         connection.execute(
