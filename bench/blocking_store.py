@@ -28,6 +28,7 @@ class BlockingStore:
         return asyncio.run(call) if self._runner is None else self._runner.run(call)
 
     def close(self) -> None:
+        """Close the store, and the event loop that ran it."""
         self.run(self.store.close())
 
     def __getattr__(self, name: str) -> Any:

@@ -77,6 +77,7 @@ class PostgresServer:
         return asyncio.run(run())
 
     def close(self) -> None:
+        """Stop the server and delete its data."""
         with suppress(subprocess.CalledProcessError):  # it was stopped already
             self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)

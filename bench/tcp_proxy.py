@@ -31,6 +31,7 @@ class TcpProxy:
             self._loop.call_soon_threadsafe(self._reset)
 
     def close(self) -> None:
+        """End it and its connections."""
         self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join()
 

@@ -42,6 +42,7 @@ class Outcome:
     rejections: list[str] = field(default_factory=list)
 
     def add(self, status: str, record: Record, error: Any = None) -> None:
+        """Count one more, and keep what it says where it was rejected."""
         self.counts[status] += 1
         if status == "rejected" and len(self.rejections) < SHOWN_REJECTIONS:
             name = record.get("id") or record.get("event_id") or record.get("user_id")

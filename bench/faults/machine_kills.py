@@ -38,6 +38,8 @@ class Answers:
 
 @dataclass(frozen=True)
 class Findings:
+    """What was done to the servers, and what became of the events that they had acknowledged."""
+
     kills: int
     stops: int
     acknowledged: int
@@ -58,6 +60,7 @@ class Machines:
             server.first_answer(build_request("GET", "/readyz"), limit_s=120)
 
     def kill(self, number: int) -> None:
+        """Kill a server and start it again."""
         self.servers[number].process.kill()
         self.servers[number].process.wait()
         self._stacks[number].close()
@@ -70,6 +73,7 @@ class Machines:
                 self.kill(number)
 
     def until_ready(self) -> None:
+        """Return when all of them answer; one that ended is started again."""
         for number, server in enumerate(self.servers):
             while True:
                 try:
@@ -80,6 +84,7 @@ class Machines:
                     server = self.servers[number]
 
     def close(self) -> None:
+        """End all of them."""
         for stack in self._stacks:
             stack.close()
 

@@ -43,10 +43,12 @@ class Size:
 
     @property
     def name(self) -> str:
+        """As metrics have it."""
         return f"{self.items}.{self.vectors}"
 
     @property
     def case(self) -> str:
+        """As tables have it."""
         return f"{self.items:,} items, {self.vectors}" + (f", limit {_LIMIT_MIB} MiB" if self.limited else "")
 
 

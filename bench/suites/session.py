@@ -72,6 +72,7 @@ def measure_memory(name: str, conditions: Conditions, samples: Samples) -> None:
 
 
 def slug(name: str) -> str:
+    """The name of an option as metrics have it."""
     return name.replace(" ", "_")
 
 

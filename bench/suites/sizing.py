@@ -42,10 +42,12 @@ class Size:
 
     @property
     def name(self) -> str:
+        """As metrics have it."""
         return f"{self.items}.{self.users}"
 
     @property
     def case(self) -> str:
+        """As tables have it."""
         return f"{self.items:,} items, {self.users:,} users"
 
 

@@ -12,6 +12,7 @@ KEY = ""  # of VOWS_API_KEYS, where the server has some
 
 
 def call(method: str, path: str, body: object = None) -> dict:
+    """The decoded answer; what is refused for want of capacity is sent again."""
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {KEY}"} if KEY else {})
     data = None if body is None else json.dumps(body).encode()
     for _ in range(5):

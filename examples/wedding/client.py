@@ -86,6 +86,7 @@ class Client:
         return int(answer["stored"])
 
     def put_preferences(self, user_id: str, preferences: list[str]) -> None:
+        """Set a user's onboarding preferences."""
         self.request("PUT", f"/user/{quote(user_id, safe='')}/preferences", {"preferences": preferences})
 
     def embedding(self, user_id: str) -> list[float]:

@@ -35,6 +35,7 @@ class Stage:
 
     @property
     def ids(self) -> list[str]:
+        """Of the ranked items, best first."""
         return [id for id, _ in self.ranked]
 
 

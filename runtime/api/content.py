@@ -61,6 +61,8 @@ class ContentStored(msgspec.Struct, frozen=True):
 
 
 class ContentResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The fields that were stored, and what the server made of them. `embedding`: the unit vector."""
+
     id: str
     type: str
     text: str | None = None
@@ -78,16 +80,22 @@ class ContentResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 
 class ContentChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`hidden`: true keeps the item out of every result. An `id` is the one in the path."""
+
     hidden: bool
     id: Id | None = None
 
 
 class ContentChanged(msgspec.Struct, frozen=True):
+    """The item as it is now."""
+
     id: str
     hidden: bool
 
 
 async def put_content(state: State, request: Request, content: PutContentRequest) -> ContentStored:
+    """An item that is stored again is replaced; with the very same fields nothing is computed or written. Hidden items
+    stay hidden."""
     item = new_item(same_id(path_id(request), content.id), content, hidden=content.hidden)
     stored = await store_item(state, item, request.is_disconnected)
     return ContentStored(
@@ -103,6 +111,7 @@ async def put_content(state: State, request: Request, content: PutContentRequest
 
 
 async def get_content(state: State, request: Request) -> ContentResponse:
+    """Its fields, its vector, and when it was stored, hidden items included."""
     id = path_id(request)
     stored = await state.store.get_content(id)
     if stored is None:
@@ -147,6 +156,7 @@ async def delete_content(state: State, request: Request) -> Response:
 
 
 def utc(time_us: int) -> datetime:
+    """The time of microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=time_us)  # exact, which a float of seconds is not
 
 

@@ -60,11 +60,15 @@ class ContentEmbedding(msgspec.Struct, frozen=True):
 
 
 class EmbedResponse(ContentEmbedding, frozen=True):
+    """As an item of a batch, with the time that it took on the server."""
+
     model_version: str
     latency_ms: float
 
 
 class EmbedBatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Contents to embed, in order."""
+
     items: Annotated[list[EmbedContent], Meta(min_length=1, max_length=MAX_BATCH)]
     encoding_format: EncodingFormat = "float"
 
@@ -132,6 +136,7 @@ def answer_bytes(items: int, encoding_format: EncodingFormat) -> int:
 
 
 def elapsed_ms(started: float) -> float:
+    """Milliseconds since a time of the monotonic clock."""
     return round((time.monotonic() - started) * 1000, 3)
 
 

@@ -94,6 +94,8 @@ class ExperimentResult(msgspec.Struct, frozen=True):
 
 
 class ExperimentSummary(msgspec.Struct, frozen=True):
+    """The state of an experiment, why, and since when."""
+
     name: str
     state: StateName
     reason: str

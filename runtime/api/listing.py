@@ -29,6 +29,8 @@ class ListingQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ListedContent(ContentResponse, frozen=True, kw_only=True, omit_defaults=True):
+    """As one item, with its vector as numbers or in base64."""
+
     embedding: list[float] | str  # type: ignore[assignment]
 
 

@@ -35,6 +35,8 @@ class ServedModelInfo(msgspec.Struct, frozen=True):
 
 
 class ModelsResponse(msgspec.Struct, frozen=True):
+    """The text encoder, the sequence model and the ranker."""
+
     models: list[ServedModelInfo]
 
 

@@ -80,6 +80,8 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class ModelList(msgspec.Struct, frozen=True):
+    """As OpenAI lists models."""
+
     object: Literal["list"]
     data: list[Model]
 
@@ -94,6 +96,8 @@ class OpenAIError(msgspec.Struct, frozen=True):
 
 
 class OpenAIErrorBody(msgspec.Struct, frozen=True):
+    """An error as OpenAI's clients read it."""
+
     error: OpenAIError
 
 
@@ -138,6 +142,7 @@ async def post_v1_embeddings(state: State, request: Request, body: EmbeddingsReq
 
 
 async def get_v1_models(state: State, request: Request) -> ModelList:
+    """The text model, under its own name."""
     return ModelList("list", [_model(state)])
 
 

@@ -26,10 +26,14 @@ _STARTED = time.time()
 
 
 class Health(msgspec.Struct, frozen=True):
+    """`status`: alive or ready."""
+
     status: str
 
 
 class SelfTestInfo(msgspec.Struct, frozen=True):
+    """How the model embedded the texts that were recorded at export, against those vectors and against float32."""
+
     texts: int
     min_cosine_to_recorded: float
     mean_cosine_to_fp32: float
@@ -69,6 +73,9 @@ class SequenceInfo(msgspec.Struct, frozen=True):
 
 
 class MachineInfo(msgspec.Struct, frozen=True):
+    """The processor with its instructions for integers, the cores that may be used, and the memory of the machine or
+    its cgroup."""
+
     cpu: str
     cpu_features: list[str]
     cores: int
@@ -76,6 +83,8 @@ class MachineInfo(msgspec.Struct, frozen=True):
 
 
 class MemoryInfo(msgspec.Struct, frozen=True):
+    """Resident memory of the process now, with and without what files back, and the highest so far."""
+
     rss_bytes: int
     anonymous_bytes: int
     file_bytes: int
@@ -83,6 +92,8 @@ class MemoryInfo(msgspec.Struct, frozen=True):
 
 
 class Info(msgspec.Struct, frozen=True):
+    """What runs here: versions, models, the machine, memory, the limits in force, and rows stored by kind."""
+
     version: str
     onnxruntime: str
     pid: int
@@ -95,6 +106,7 @@ class Info(msgspec.Struct, frozen=True):
 
 
 async def get_healthz(state: State, request: Request) -> Health:
+    """The process answers; it says nothing of the database."""
     return Health("alive")
 
 
@@ -107,6 +119,7 @@ async def get_readyz(state: State, request: Request) -> Health:
 
 
 async def get_info(state: State, request: Request) -> Info:
+    """For people and for the pages. `/metrics` has what changes."""
     encoder, settings, memory = state.embedder.encoder, state.settings, process_memory()
     manifest = encoder.bundle.manifest
     return Info(

@@ -61,6 +61,7 @@ async def get_page_file(state: State, request: Request) -> Response:
 
 
 async def get_openapi(state: State, request: Request) -> Response | dict[str, Any]:
+    """OpenAPI 3.1, with the event types of this server, and its keys if it has any."""
     document = _document(state)
     return Response(document, media_type=JSON) if isinstance(document, bytes) else document
 

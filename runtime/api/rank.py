@@ -159,6 +159,7 @@ def _contribution(reason: Reason) -> Contribution:
 
 
 def candidate_ids(candidates: list[str | Candidate]) -> list[str]:
+    """The id of each candidate, in order."""
     if only_ids(candidates):
         return candidates
     return [one if isinstance(one, str) else one.id for one in candidates]

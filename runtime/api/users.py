@@ -44,6 +44,8 @@ class StoredPreferences(msgspec.Struct, frozen=True):
 
 
 class PreferencesResponse(msgspec.Struct, frozen=True):
+    """The preferences that were stored, and the tokens of their text as in /embed."""
+
     user_id: str
     preferences: list[str]
     tokens: int

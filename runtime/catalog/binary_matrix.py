@@ -84,6 +84,7 @@ class BinaryScan:
         self._step = np.float32(largest / _STEPS)
 
     def scores(self, start: int, stop: int) -> NDArray[np.float32]:
+        """See Scan."""
         if start == stop:
             return np.empty(0, np.float32)
         distances = simsimd.cdist(

@@ -84,6 +84,7 @@ class Catalog:
 
     @property
     def label_bytes(self) -> int:
+        """Bytes held by tags, vendors and categories."""
         return self._labels.used_bytes
 
     @contextmanager

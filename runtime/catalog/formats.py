@@ -51,4 +51,5 @@ def new_matrix(format: str, rows: int, dimensions: int, folder: Path | None) -> 
 
 
 def new_arrays(format: str, folder: Path | None) -> Arrays:
+    """Makes the other arrays by row of a format: on the disk where the vectors are."""
     return Arrays(format == "disk", folder)

@@ -37,7 +37,8 @@ class Ids(Protocol):
         """Give a free row to an id that has none."""
         ...
 
-    def remove(self, id: str, row: int) -> None: ...
+    def remove(self, id: str, row: int) -> None:
+        """Free the row of an id."""
 
 
 class IdDictionary:

@@ -30,6 +30,7 @@ class ItemVectors:
 
     @property
     def capacity(self) -> int:
+        """The most items whose vector is kept."""
         return len(self._row)
 
     def release(self) -> None:

@@ -49,6 +49,7 @@ class LabelIndex:
         return self._end * ENTRY_BYTES
 
     def count(self, row: int) -> int:
+        """Labels of a row."""
         return int(self._count[row])
 
     def fits(self, row: int | None, labels: int) -> bool:

@@ -94,6 +94,7 @@ class Mean(NamedTuple):
 
     @property
     def mean(self) -> float:
+        """Σ outcome / users."""
         return self.total / self.users
 
     @property

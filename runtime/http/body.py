@@ -85,6 +85,7 @@ class HeldBytes:
             self._give_back(self._bytes - size)
 
     def release(self) -> None:
+        """Give everything back; it may be called again."""
         self._give_back(self._bytes)
 
     def _give_back(self, size: int) -> None:

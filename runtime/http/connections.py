@@ -42,10 +42,12 @@ class Connection(Protocol):
     """What is needed of a connection here."""
 
     @property
-    def loop(self) -> asyncio.AbstractEventLoop: ...
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """That it runs in."""
 
     @property
-    def transport(self) -> asyncio.Transport: ...
+    def transport(self) -> asyncio.Transport:
+        """That it reads from and writes to."""
 
     def late_s(self, now: float) -> float:
         """Seconds that its client is behind the rate it has to keep."""

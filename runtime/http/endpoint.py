@@ -36,10 +36,12 @@ class HttpState(Protocol):
     """What serving needs of the application's state; the rest is the handlers'."""
 
     @property
-    def gate(self) -> Gate: ...
+    def gate(self) -> Gate:
+        """Who may call what, and how often."""
 
     @property
-    def bodies(self) -> BodyBudget: ...
+    def bodies(self) -> BodyBudget:
+        """The memory that bodies and answers share."""
 
 
 S = TypeVar("S", bound=HttpState)

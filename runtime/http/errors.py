@@ -23,6 +23,8 @@ class Error(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
+    """What every refusal looks like."""
+
     error: Error
 
 
@@ -87,6 +89,7 @@ ERRORS = ErrorShape(ErrorBody, lambda error: (error.status, ErrorBody(error.erro
 
 
 def not_found(what: str, id: str) -> ApiError:
+    """404 for an id that nothing has."""
     return ApiError(404, f"unknown_{what}", f"there is no {what} with id {id!r}")
 
 

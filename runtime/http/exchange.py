@@ -25,7 +25,8 @@ class Connection(Protocol):
         """Neither of the two any longer."""
         ...
 
-    def answered(self, exchange: "Exchange") -> None: ...
+    def answered(self, exchange: "Exchange") -> None:
+        """An answer is complete: the next request may be read."""
 
 
 class Exchange(RequestResponseCycle):

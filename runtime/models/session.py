@@ -38,4 +38,5 @@ def create_session(model: Path, *, arena: bool = True, prepacking: bool = True) 
 
 
 def onnxruntime_version() -> str:
+    """Of the library that runs the models."""
     return str(ort.__version__)

@@ -30,6 +30,7 @@ class Neighbours(NamedTuple):
 
     @property
     def items(self) -> int:
+        """How many items have a row."""
         return len(self.starts) - 1
 
 

@@ -104,9 +104,11 @@ class HybridScorer:
         return weights
 
     def scan(self) -> "_HybridScan":
+        """See `catalog_search.Scorer`."""
         return _HybridScan(self, self._catalog, self._user, float(np.abs(self._ranker.weights[_COSINES]).sum()))
 
     def exact(self, ids: Sequence[str], vectors: Vector) -> Vector:
+        """See `catalog_search.Scorer`."""
         cosines = [
             None if vector is None else cosine_scores(vector, vectors)
             for vector in (self._user.vector, self._user.last)
@@ -117,6 +119,8 @@ class HybridScorer:
     def scores(
         self, rows: NDArray[np.integer], counts: popularity.Counts, simple: Vector | None, last: Vector | None
     ) -> Vector:
+        """The ranker's score of each row, float32 [n]. `simple` and `last`: cosines of the rows with the user's vector
+        and with the item engaged with last, [n]; None where there is none."""
         history = self._user.history(self._catalog)
         made = features(
             now_us=self._user.now_us, rows=rows, counts=counts,

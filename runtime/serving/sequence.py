@@ -149,6 +149,7 @@ class SequenceServing:
                 self._filled = False
 
     def close(self) -> None:
+        """End its thread."""
         self._thread.close()
 
     async def _fill_all(self) -> None:

@@ -155,7 +155,8 @@ class Store(Protocol):
 
     # Reads
 
-    async def get_content(self, id: str) -> Content | None: ...
+    async def get_content(self, id: str) -> Content | None:
+        """An item with its vector, hidden or not; None if there is none."""
 
     async def unchanged(self, items: Sequence[tuple[str, bytes]], bundle_digest: str) -> dict[str, Unchanged]:
         """Those of the items (id, fields) that are stored with these very fields and a vector by this bundle, by id.
@@ -192,7 +193,8 @@ class Store(Protocol):
         """The decayed counts (personalization.popularity) of those of `ids` that somebody engaged with."""
         ...
 
-    async def get_preferences(self, user_id: str) -> Preferences | None: ...
+    async def get_preferences(self, user_id: str) -> Preferences | None:
+        """A user's onboarding preferences as they were set; None if there are none."""
 
     async def seen(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[Seen]:
         """The user's last interactions of every type, newest first; those with a sequence under `before`, if it is
@@ -223,7 +225,8 @@ class Store(Protocol):
         """The exposures with sequence > `after`, in that order."""
         ...
 
-    async def counts(self) -> Counts: ...
+    async def counts(self) -> Counts:
+        """How many rows of each kind are stored."""
 
     def unreadable_rows(self) -> int:
         """Rows that were met and left out since the start, because they cannot be read."""

@@ -40,6 +40,7 @@ def cpu_flags(root: Path = _ROOT) -> frozenset[str]:
 
 
 def cpu_name(root: Path = _ROOT) -> str:
+    """The processor's name as the system tells it."""
     for line in _lines(root / "proc/cpuinfo"):
         name, _, value = line.partition(":")
         if name.strip() == "model name":

@@ -73,6 +73,7 @@ class LineHandler(logging.Handler):
         self._put(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
 
     def write(self, line: dict[str, Any]) -> None:
+        """Write a record that is ready, as JSON."""
         self._put(_encoder.encode(line) + b"\n")
 
     def _put(self, line: bytes) -> None:

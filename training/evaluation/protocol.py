@@ -32,7 +32,8 @@ class PredictsActions(Protocol):
 
     name: str
 
-    def fit(self, train: Dataset, validation: Dataset) -> None: ...
+    def fit(self, train: Dataset, validation: Dataset) -> None:
+        """As of Recommender."""
 
     def action_probabilities(
         self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8], items: NDArray[np.int32]

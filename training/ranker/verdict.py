@@ -58,6 +58,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how the verdict is reached."""
     parser.add_argument("--model", type=Path, metavar="CHECKPOINT", help="with --events: a checkpoint to judge, too")
     parser.add_argument("--json", action="store_true", help="with --events: the verdict as JSON")
 

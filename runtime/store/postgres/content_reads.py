@@ -21,6 +21,7 @@ _VECTORS_BYTES = 1 << 19  # fields read at once with vectors
 
 
 async def get_some(connection: Connection, context: Context, ids: Sequence[str]) -> list[Content]:
+    """Those of `ids` that exist, in the order of `ids`."""
     rows = await connection.fetch(f"SELECT {_COLUMNS} FROM {_TABLES} WHERE i.id = ANY($1::text[])", escape_all(ids))
     found = {row["id"]: row for row in rows}
     return [_content(context, found[stored]) for stored in escape_all(ids) if stored in found]
@@ -36,6 +37,7 @@ async def hidden(connection: Connection, ids: Sequence[str]) -> set[str]:
 async def page(
     connection: Connection, context: Context, after: int, limit: int, max_bytes: int
 ) -> tuple[list[Content], int | None]:
+    """See Store.list_content."""
     return await _page(connection, context, "NOT c.hidden", after, limit, max_bytes)
 
 
@@ -61,6 +63,7 @@ async def _page(
 async def of_other_bundles(
     connection: Connection, context: Context, digest: str, after: int, limit: int, max_bytes: int
 ) -> tuple[list[Content], int | None]:
+    """See Store.content_of_other_bundles."""
     return await _page(
         connection, context, "c.bundle IN (SELECT key FROM bundles WHERE digest <> $4)",
         after, limit, max_bytes, digest,
@@ -68,6 +71,7 @@ async def of_other_bundles(
 
 
 async def without_room(connection: Connection, digest: str, after: int, limit: int) -> list[tuple[int, str]]:
+    """See Store.ids_without_room."""
     rows = await connection.fetch(
         f"SELECT c.key, i.id FROM {_TABLES} WHERE c.key > $1 AND (b.digest <> $2 OR c.hidden) ORDER BY c.key LIMIT $3",
         after, digest, limit,
@@ -121,6 +125,7 @@ async def item_counts(connection: Connection, ids: Sequence[str]) -> dict[str, p
 
 
 async def get(connection: Connection, context: Context, id: str) -> Content | None:
+    """See Store.get_content."""
     row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM {_TABLES} WHERE i.id = $1", escape(id))
     return None if row is None else _content(context, row)
 

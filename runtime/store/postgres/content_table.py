@@ -14,6 +14,7 @@ _ROUNDS = 10
 
 
 async def put(connection: Connection, context: Context, items: Sequence[ContentItem], now_us: int) -> list[PutOutcome]:
+    """See Store.put_content. Within a transaction."""
     ids = escape_all(item.id for item in items)
     keys = await _lock_or_add_ids(connection, list(dict.fromkeys(ids)))
     stored = await connection.fetch(
@@ -76,6 +77,7 @@ async def replace_vectors(connection: Connection, context: Context, vectors: Seq
 
 
 async def delete(connection: Connection, context: Context, id: str) -> bool:
+    """See Store.delete_content. Within a transaction."""
     key = await _lock_content(connection, id)
     if key is None:
         return False
@@ -88,6 +90,7 @@ async def delete(connection: Connection, context: Context, id: str) -> bool:
 
 
 async def hide(connection: Connection, id: str, hidden: bool) -> bool:
+    """See Store.hide_content. Within a transaction."""
     key = await _lock_content(connection, id)
     if key is None:
         return False
@@ -109,6 +112,7 @@ async def delete_unused_ids(connection: Connection, keys: Sequence[int]) -> None
 
 
 async def bundle_key(connection: Connection, digest: str, model_version: str) -> int:
+    """The key of a bundle's row, which is made where there is none."""
     find = "SELECT key FROM bundles WHERE digest = $1 AND model_version = $2"
     key = await connection.fetchval(find, digest, model_version)
     if key is None:

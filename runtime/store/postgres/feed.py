@@ -81,6 +81,7 @@ class PostgresFeed(ChangeFeed):
         self._wake.clear()
 
     async def close(self) -> None:
+        """Stop listening for notifications."""
         if self._listening is not None:
             self._listening.terminate()
             self._listening = None

@@ -142,6 +142,7 @@ async def add(
 
 
 async def delete(connection: Connection, context: Context, event_id: str, now_us: int) -> bool:
+    """See Store.delete_interaction. Within a transaction."""
     found = await connection.fetchrow('SELECT "user", content FROM interactions WHERE event_id = $1', escape(event_id))
     if found is None:
         return False

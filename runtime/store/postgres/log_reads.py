@@ -58,6 +58,7 @@ async def read(connection: Connection, after: int, limit: int, user_id: str | No
 
 
 async def horizon(connection: Connection) -> int:
+    """The sequence below which every transaction has ended."""
     sequence: int = await connection.fetchval(f"SELECT {HORIZON}")
     return sequence
 

@@ -28,6 +28,7 @@ class Migration(NamedTuple):
 
     @property
     def name(self) -> str:
+        """As it is recorded in the database."""
         return self.run.__name__
 
 

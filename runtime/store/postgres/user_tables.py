@@ -26,6 +26,7 @@ _PREFERENCES = """u.id, p.preferences, p.embedding, b.model_version, b.digest, p
 
 
 async def get(connection: Connection, context: Context, user_id: str) -> UserState | None:
+    """See Store.get_user."""
     row = await connection.fetchrow(
         """SELECT interaction_count, last_updated_us, stale OR (formula <> $2 AND interaction_count > 0), sums
         FROM users LEFT JOIN user_sums USING (key) WHERE id = $1""",
@@ -43,6 +44,7 @@ async def get(connection: Connection, context: Context, user_id: str) -> UserSta
 
 
 async def rebuild(connection: Connection, context: Context, user_id: str) -> UserState | None:
+    """See Store.rebuild_user. Within a transaction."""
     key = await connection.fetchval("SELECT key FROM users WHERE id = $1 FOR NO KEY UPDATE", escape(user_id))
     if key is None:
         return None
@@ -78,6 +80,7 @@ async def sums_from_log(connection: Connection, context: Context, key: int) -> S
 
 
 async def delete(connection: Connection, context: Context, user_id: str, now_us: int) -> DeletedUser:
+    """See Store.delete_user. Within a transaction."""
     key = await connection.fetchval("SELECT key FROM users WHERE id = $1 FOR UPDATE", escape(user_id))
     await tombstones.add_user(connection, context, user_id, key, now_us)
     if key is None:

@@ -20,11 +20,13 @@ class VectorColumn:
         self.kind = kind
 
     def encode(self, embedding: Embedding) -> bytes:
+        """A vector [dimensions] as the column's value."""
         if self.kind == "bytea":
             return embedding.astype("<f4", copy=False).tobytes()
         return _HEADER.pack(len(embedding), 0) + embedding.astype(">f4").tobytes()
 
     def decode(self, stored: bytes) -> Embedding:
+        """The vector of a column's value, float32 [dimensions]."""
         if self.kind == "bytea":
             return np.frombuffer(stored, "<f4")
         return np.frombuffer(stored, ">f4", offset=_HEADER.size).astype("<f4")

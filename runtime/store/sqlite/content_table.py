@@ -140,6 +140,7 @@ def bundle_key(connection: sqlite3.Connection, digest: str, model_version: str) 
 
 
 def get(connection: sqlite3.Connection, id: str) -> Content | None:
+    """See Store.get_content."""
     row = connection.execute(f"SELECT {_COLUMNS} FROM {_TABLES} WHERE i.id = ?", (id,)).fetchone()
     return None if row is None else _content(row)
 

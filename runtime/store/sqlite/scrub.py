@@ -50,6 +50,7 @@ class Scrubber:
         self._times = 0
 
     def close(self) -> None:
+        """Close the descriptor; with it go the locks that this process has on the file."""
         os.close(self._file)
 
     @staticmethod

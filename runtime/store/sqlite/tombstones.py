@@ -51,6 +51,7 @@ class Tombstones:
 
     @property
     def key(self) -> bytes:
+        """Of the hashes, made when the database was."""
         if self._key is None:
             (self._key,) = self._connection.execute("SELECT key FROM tombstone_key").fetchone()
         return self._key

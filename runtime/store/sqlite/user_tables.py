@@ -35,6 +35,7 @@ _PREFERENCES = """u.id, p.preferences, p.embedding, b.model_version, b.digest, p
 
 
 def get(connection: sqlite3.Connection, user_id: str, dimensions: int, now_us: int) -> UserState | None:
+    """See Store.get_user."""
     row = connection.execute(
         """SELECT key, interaction_count, last_updated_us, stale, sums, checksum
         FROM users LEFT JOIN user_sums USING (key) WHERE id = ?""",

@@ -21,9 +21,11 @@ class Part(Protocol):
 
     name: str
 
-    def learn(self, data: Dataset) -> None: ...
+    def learn(self, data: Dataset) -> None:
+        """Fit to events whose hyperparameters are selected."""
 
-    def item_scores(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores: ...
+    def item_scores(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
+        """As of Recommender."""
 
 
 class Blend:
