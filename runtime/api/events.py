@@ -22,7 +22,7 @@ from runtime.store import LoggedExposure, LoggedInteraction
 _PAGE_BYTES = 1 << 20
 
 _encode = msgspec.json.Encoder()
-_decode_items = msgspec.json.Decoder(list[tuple[str, float]]).decode
+_decode_items = msgspec.json.Decoder(list[list[str | float]]).decode
 
 
 class ExportQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,8 +63,9 @@ class ShownItem(msgspec.Struct, frozen=True):
     propensity: float
 
 
-class ExportedExposure(msgspec.Struct, frozen=True, tag_field="kind", tag="exposure"):
-    """A ranking that was shown within an experiment; `sequence` is its position among exposures."""
+class ExportedExposure(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="exposure"):
+    """A ranking that was shown within an experiment; `sequence` is its position among exposures. `not_shown`: what
+    exploration could have put at the positions shown, and did not."""
 
     sequence: int
     ranking_id: str
@@ -75,6 +76,7 @@ class ExportedExposure(msgspec.Struct, frozen=True, tag_field="kind", tag="expos
     model_version: str
     timestamp: datetime
     items: list[ShownItem]
+    not_shown: list[str] = []
 
 
 async def get_events_export(state: State, request: Request, query: ExportQuery) -> StreamingResponse:
@@ -127,6 +129,7 @@ def _event(event: LoggedInteraction) -> ExportedEvent:
 
 def _exposure(shown: LoggedExposure) -> ExportedExposure:
     items = _decode_items(shown.items)
+    placed = [one for one in items if len(one) > 1]
     return ExportedExposure(
         sequence=shown.sequence,
         ranking_id=shown.ranking_id,
@@ -136,7 +139,8 @@ def _exposure(shown: LoggedExposure) -> ExportedExposure:
         arm=shown.arm,
         model_version=shown.model_version,
         timestamp=utc(shown.time_us),
-        items=[ShownItem(id, position, propensity) for position, (id, propensity) in enumerate(items, 1)],
+        items=[ShownItem(str(id), position, float(p)) for position, (id, p) in enumerate(placed, 1)],
+        not_shown=[str(one[0]) for one in items if len(one) == 1],
     )
 
 

@@ -53,6 +53,13 @@ COMMANDS = {
             "tqdm",
         ),
     ),
+    "replay": ExtraCommand(
+        "estimate what another ranking would have got from the rankings that an experiment showed",
+        "training.__main__",
+        ("replay",),
+        extra="train",
+        needs=("pyarrow", "safetensors", "scipy", "threadpoolctl", "torch", "tqdm"),
+    ),
     "demo": ExtraCommand("load an example catalogue into a running server and play users", "examples.wedding.demo"),
 }
 

@@ -1,1 +1,1 @@
-"""Live experiments as pure functions: assignment, sequential statistics, decisions, exploration, replay."""
+"""Live experiments as pure functions: assignment, sequential statistics, decisions, exploration."""

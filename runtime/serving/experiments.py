@@ -81,10 +81,17 @@ class ExperimentServing:
         return None
 
     async def expose(
-        self, assigned: Assigned, user_id: str, shown: Sequence[tuple[str, float]], *, model_version: str, ms: float
+        self,
+        assigned: Assigned,
+        user_id: str,
+        shown: Sequence[tuple[str, float]],
+        not_shown: Sequence[str],
+        *,
+        model_version: str,
+        ms: float,
     ) -> None:
         """Record a ranking before the response is sent. shown: ids and propensities, best first; the first
-        MAX_POSITIONS are kept. Raises StoreError."""
+        MAX_POSITIONS are kept. not_shown: what the draw could have put there instead. Raises StoreError."""
         experiment, definition = assigned.experiment, assigned.experiment.definition
         now_us, limit = _now_us(), definition.guardrails.p95_ms
         await self._store.add_exposures(
@@ -97,7 +104,7 @@ class ExperimentServing:
                     arm=assigned.arm.name,
                     model_version=model_version,
                     time_us=now_us,
-                    items=_encode(shown[:MAX_POSITIONS]),
+                    items=_encode([*shown[:MAX_POSITIONS], *((id,) for id in not_shown)]),
                     closes_us=now_us + definition.window_us,
                     bucket_us=_bucket_us(definition),
                     slow=limit is not None and ms > limit,

@@ -74,10 +74,13 @@ async def _rank_within(
     ranking = await _counted(resources, assigned, rank(resources, query, candidates, top=wanted, explained=explained))
     ids = [one if isinstance(one, str) else one.id for one in candidates]
     drawn = _draw(explore, assigned, [ranking.scores[n] or 0.0 for n in ranking.order])
-    if drawn is not None:
+    left: list[str] = []
+    if drawn is not None and explore is not None:
+        if top is not None:
+            left = [ids[ranking.order[n]] for n in drawn.order[top : explore.top].tolist()]
         ranking = _reordered(ranking, drawn.order[:top].tolist())
     shown = list(zip((ids[n] for n in ranking.order), _propensities(drawn, len(ranking.order)), strict=True))
-    return ranking, await _expose(resources, assigned, user_id, shown, ranking.model_version, started)
+    return ranking, await _expose(resources, assigned, user_id, shown, left, ranking.model_version, started)
 
 
 async def recommend_shown(
@@ -115,11 +118,13 @@ async def recommend_shown(
     recommended = await _counted(resources, assigned, found)
     hits = recommended.found.hits
     drawn = _draw(explore, assigned, [hit.score for hit in hits])
-    if drawn is not None:
+    left: list[str] = []
+    if drawn is not None and explore is not None:
+        left = [hits[n].id for n in drawn.order[k : explore.top].tolist()]
         hits = [hits[n] for n in drawn.order[:k].tolist()]
         recommended = recommended._replace(found=Found(hits, recommended.found.matched))
     shown = list(zip((hit.id for hit in hits), _propensities(drawn, len(hits)), strict=True))
-    return recommended, await _expose(resources, assigned, user_id, shown, recommended.model_version, started)
+    return recommended, await _expose(resources, assigned, user_id, shown, left, recommended.model_version, started)
 
 
 async def _counted(resources: Resources, assigned: Assigned, ranking: Awaitable[T]) -> T:
@@ -135,11 +140,13 @@ async def _expose(
     assigned: Assigned,
     user_id: str,
     shown: Sequence[tuple[str, float]],
+    left: Sequence[str],
     model_version: str,
     started: float,
 ) -> ShownIn:
+    """left: what was drawn behind the positions shown."""
     ms = (time.monotonic() - started) * 1e3
-    await resources.experiments.expose(assigned, user_id, shown, model_version=model_version, ms=ms)
+    await resources.experiments.expose(assigned, user_id, shown, left, model_version=model_version, ms=ms)
     return ShownIn(assigned.ranking_id, assigned.experiment.name, assigned.arm.name)
 
 

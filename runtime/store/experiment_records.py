@@ -22,9 +22,9 @@ class ExperimentChange(msgspec.Struct, frozen=True, kw_only=True):
 class Exposure(msgspec.Struct, frozen=True, kw_only=True):
     """A ranking that was shown to a user within an experiment.
 
-    items: JSON bytes, [[content id, propensity], …] in the order shown. closes_us: when the user's outcome is measured,
-    if this is their first exposure of the period. bucket_us: the grain of the counts. slow: it took longer than the
-    guardrail allows.
+    items: JSON bytes, [[content id, propensity], …] in the order shown, then [content id] for each that exploration
+    could have shown in their place. closes_us: when the user's outcome is measured, if this is their first exposure of
+    the period. bucket_us: the grain of the counts. slow: it took longer than the guardrail allows.
     """
 
     ranking_id: str

@@ -12,10 +12,15 @@ from runtime.personalization.sequence_features import DAYS_TO_EVENT_KEY, days_to
 from runtime.store.sqlite.connection import DATABASE, open_reader
 from training.data.columns import rows_of, sessions
 from training.data.events import ACTIONS, Catalogue, Dataset, Events
+from training.data.exposures import Exposure, Exposures, rows_by_key
 
-_EVENTS = """SELECT u.id, c.id, l.type, l.time_us, l.duration_ms, l.device, l.context
+_decode_items = msgspec.json.Decoder(list[list[str | float]]).decode
+
+_EVENTS = """SELECT u.id, c.id, l.type, l.time_us, l.duration_ms, l.device, l.context, l.exposure
     FROM interactions l JOIN users u ON u.key = l.user JOIN content_ids c ON c.key = l.content ORDER BY l.sequence"""
 _CONTENT = "SELECT i.id, c.fields, c.embedding, c.created_us FROM content c JOIN content_ids i USING (key) ORDER BY key"
+_EXPOSURES = """SELECT e.sequence, u.id, e.time_us, a.experiment, a.period, a.arm, e.items
+    FROM exposures e JOIN users u ON u.key = e.user JOIN experiment_arms a ON a.key = e.arm ORDER BY e.sequence"""
 _PREFERENCES = "SELECT u.id, p.embedding FROM preferences p JOIN users u USING (key)"
 
 
@@ -33,14 +38,17 @@ def read_event_log(path: Path, *, days_to_event_key: str = DAYS_TO_EVENT_KEY) ->
     assert TYPES == ACTIONS  # the log's codes are the schema's
     connection = open_reader(file)
     try:
-        connection.execute("BEGIN")  # one snapshot for the three queries
+        connection.execute("BEGIN")  # one snapshot for all queries
         logged = connection.execute(_EVENTS).fetchall()
         stored = connection.execute(_CONTENT).fetchall()
         preferences = connection.execute(_PREFERENCES).fetchall()
+        exposures = [_exposure(*row) for row in connection.execute(_EXPOSURES)]
     finally:
         connection.close()
     ids, item = rows_of([row[1] for row in logged], [row[0] for row in stored])
+    ids, _ = rows_of([id for one in exposures for id in one.ids], ids)
     users, user = rows_of([row[0] for row in logged])
+    users, _ = rows_of([one.user_id for one in exposures], users)
     dimensions = len(stored[0][2]) // 4 if stored else 384
     vectors = np.zeros((len(ids), dimensions), np.float32)
     created_us = np.zeros(len(ids), np.int64)
@@ -70,10 +78,24 @@ def read_event_log(path: Path, *, days_to_event_key: str = DAYS_TO_EVENT_KEY) ->
             device=[device_code(row[5]) for row in logged],
             session=sessions(user, time_us),
             days_to_event=[days_to_event(row[6], days_to_event_key) for row in logged],
+            exposure=rows_by_key(exposures, [row[7] for row in logged]),
         ),
         licence="yours",
         mapping=f"actions as logged; sessions by 30 minutes of inactivity; {days_to_event_key} from the context",
-        limits=("items that were shown and ignored are known only where the client reports skips",),
+        limits=("items shown and ignored are known within experiments, and elsewhere where the client reports skips",),
         preference_embedding=preference_embedding,
         days_to_event_key=days_to_event_key,
+        exposures=Exposures.of(exposures, place, {id: row for row, id in enumerate(ids)}) if exposures else None,
+    )
+
+
+def _exposure(key: int, user_id: str, time_us: int, experiment: str, period: int, arm: str, items: bytes) -> Exposure:
+    placed = _decode_items(items)
+    return Exposure(
+        key,
+        user_id,
+        time_us,
+        f"{experiment}, period {period}, {arm}",
+        [(str(one[0]), float(one[1])) for one in placed if len(one) > 1],
+        [str(one[0]) for one in placed if len(one) == 1],
     )

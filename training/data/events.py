@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.personalization.sequence_features import DAYS_TO_EVENT_KEY, DEVICES
+from training.data.exposures import Exposures
 
 # Position is the code, as in the runtime's log (runtime.personalization.actions.TYPES): append, never reorder.
 ACTIONS = ("skip", "view", "save", "share")
@@ -22,8 +23,11 @@ _DTYPES: dict[str, Any] = {
     "device": np.int8,
     "session": np.int32,
     "days_to_event": np.float32,
+    "exposure": np.int32,
 }
-_UNKNOWN: dict[str, float] = {"duration_ms": np.nan, "device": 0, "session": -1, "days_to_event": np.nan}
+_UNKNOWN: dict[str, float] = {
+    "duration_ms": np.nan, "device": 0, "session": -1, "days_to_event": np.nan, "exposure": -1,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +41,7 @@ class Events:
     device            int8 [n], code of DEVICES, 0 unknown
     session           int32 [n], -1 unknown; equal numbers mean the same session of a user, nothing else
     days_to_event     float32 [n], days until the date the user plans for, NaN unknown
+    exposure          int32 [n], row of `Dataset.exposures` that the event answers, -1 for none
     """
 
     user: NDArray[np.int32]
@@ -47,6 +52,7 @@ class Events:
     device: NDArray[np.int8]
     session: NDArray[np.int32]
     days_to_event: NDArray[np.float32]
+    exposure: NDArray[np.int32]
 
     @classmethod
     def of(cls, **columns: Any) -> "Events":
@@ -114,7 +120,8 @@ class Dataset:
     preference_embedding: float32 [users, 384], unit vectors of the onboarding preferences, zero rows for users without;
     None where the source has none. catalogue_id: int16 [items] where a data set has several catalogues and each user
     meets the items of one only; None for a single catalogue. days_to_event_key: name in an interaction's context, where
-    a server that serves a model of these data finds `days_to_event`.
+    a server that serves a model of these data finds `days_to_event`. exposures: rankings that experiments showed, None
+    where the source has none.
     """
 
     name: str
@@ -127,6 +134,7 @@ class Dataset:
     preference_embedding: NDArray[np.float32] | None = None
     catalogue_id: NDArray[np.int16] | None = None
     days_to_event_key: str = DAYS_TO_EVENT_KEY
+    exposures: Exposures | None = None
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -134,17 +142,19 @@ class Dataset:
         return self.events.starts(len(self.users))
 
     def some_users(self, most: int) -> "Dataset":
-        """At most `most` users, evenly spaced, with a sentence in `limits` that says so."""
+        """At most `most` users, evenly spaced, without exposures, with a sentence in `limits` that says so."""
         if len(self.users) <= most:
             return self
         chosen = np.linspace(0, len(self.users) - 1, most).astype(np.int64)
         events = self.events.take(np.isin(self.events.user, chosen))
+        events = replace(events, exposure=np.full(len(events), -1, np.int32))
         return replace(
             self,
             users=[self.users[user] for user in chosen],
             events=replace(events, user=np.searchsorted(chosen, events.user).astype(np.int32)),
             limits=(*self.limits, f"only {most:,} of the {len(self.users):,} users, in even steps"),
             preference_embedding=None if self.preference_embedding is None else self.preference_embedding[chosen],
+            exposures=None,
         )
 
     def with_events(self, events: Events) -> "Dataset":

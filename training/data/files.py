@@ -3,6 +3,9 @@
 Columns: user_id, content_id, action, timestamp; optional duration_ms, device, session_id, days_to_event. A
 timestamp is a Parquet timestamp, RFC 3339 text, or whole microseconds since 1970. A file of items has content_id and
 optionally text, category, created.
+
+The lines of `GET /events/export` are such a file: there `type` says the action where `action` does not, and lines of
+the kind `exposure` are rankings that experiments showed.
 """
 
 from collections.abc import Sequence
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from runtime.personalization.sequence_features import DEVICES, device_code
 from training.data.columns import codes, rows_of, sessions
 from training.data.events import ACTIONS, Catalogue, Dataset, Events
+from training.data.exposures import Exposure, Exposures, rows_by_key
 from training.data.vectors import text_vectors
 
 _NEEDED = ("user_id", "content_id", "action", "timestamp")
@@ -33,14 +37,16 @@ def read_files(events: Path, items: Path | None = None) -> Dataset:
 
     Raises DataError, naming the file and the row, for a missing column or a value that cannot be used.
     """
-    columns = read_columns(events)
+    columns, exposures = _by_kind(read_columns(events), str(events))
     for name in _NEEDED:
         if name not in columns:
             raise DataError(f"{events} has columns {sorted(columns)}, {name} is missing; it needs {', '.join(_NEEDED)}")
     n = len(columns["user_id"])
     described = read_columns(items) if items else {"content_id": []}
     ids, item = rows_of([str(id) for id in columns["content_id"]], [str(id) for id in described["content_id"]])
+    ids, _ = rows_of([id for one in exposures for id in one.ids], ids)
     users, user = rows_of([str(id) for id in columns["user_id"]])
+    users, _ = rows_of([one.user_id for one in exposures], users)
     missing: list[Any] = [None] * (len(ids) - len(described["content_id"]))
     none: list[Any] = [None] * len(described["content_id"])
     texts = [str(text or "") for text in [*described.get("text", none), *missing]]
@@ -67,9 +73,13 @@ def read_files(events: Path, items: Path | None = None) -> Dataset:
             device=[device_code(value) for value in columns.get("device", unknown)],
             session=sessions(user, time_us) if session is None else codes32(session),
             days_to_event=[np.nan if v is None else v for v in columns.get("days_to_event", unknown)],
+            exposure=rows_by_key(exposures, columns.get("ranking_id", unknown)),
         ),
         licence="yours",
         mapping="actions as given; sessions as given, else by 30 minutes of inactivity",
+        exposures=None
+        if not exposures
+        else Exposures.of(exposures, *({id: row for row, id in enumerate(all)} for all in (users, ids))),
     )
 
 
@@ -137,6 +147,37 @@ def codes32(names: Sequence[Any]) -> NDArray[np.int32]:
     return np.fromiter(
         (-1 if name is None else code.setdefault(name, len(code)) for name in names), np.int32, len(names)
     )
+
+
+def _by_kind(columns: dict[str, list[Any]], file: str) -> tuple[dict[str, list[Any]], list[Exposure]]:
+    """The columns of the events alone, and the exposures that stood between them."""
+    if "action" not in columns and "type" in columns:
+        columns["action"] = columns["type"]
+    elif "type" in columns:
+        columns["action"] = [action or type for action, type in zip(columns["action"], columns["type"], strict=True)]
+    kinds = columns.get("kind", [])
+    if "exposure" not in kinds:
+        return columns, []
+    kept = [row for row, kind in enumerate(kinds) if kind != "exposure"]
+    shown = [row for row, kind in enumerate(kinds) if kind == "exposure"]
+    exposures = [
+        _exposure({name: values[row] for name, values in columns.items()}, f"{file}, row {row}") for row in shown
+    ]
+    return {name: [values[row] for row in kept] for name, values in columns.items()}, exposures
+
+
+def _exposure(line: dict[str, Any], where: str) -> Exposure:
+    try:
+        return Exposure(
+            key=line["ranking_id"],
+            user_id=line["user_id"],
+            time_us=_microseconds(line["timestamp"], where),
+            group=f"{line['experiment']}, period {line['period']}, {line['arm']}",
+            shown=[(one["id"], float(one["propensity"])) for one in line["items"]],
+            not_shown=line.get("not_shown") or (),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{where} is no exposure as GET /events/export gives it: {error!r}") from error
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:

@@ -27,9 +27,19 @@ class Query(NamedTuple):
     last: NDArray[np.float32] | None
     counts: popularity.Counts
 
-    def features(self, rows: NDArray[np.integer], vectors: NDArray[np.float32], table: Neighbours | None) -> Features:
-        """Of the catalogue's `rows` [n]; vectors: of the whole catalogue, float32 [items, 384]."""
+    def features(
+        self,
+        rows: NDArray[np.integer],
+        vectors: NDArray[np.float32],
+        table: Neighbours | None,
+        table_rows: NDArray[np.int32] | None = None,
+    ) -> Features:
+        """Of the catalogue's `rows` [n]; vectors: of the whole catalogue, float32 [items, 384]. table_rows: int32
+        [items], each item's row of a table that was made of another catalogue, −1 for none."""
         some = vectors if len(rows) == len(vectors) else vectors[rows]
+        engaged = self.history.engaged
+        own = engaged if table_rows is None else table_rows[engaged]
+        others = rows if table_rows is None else table_rows[rows]
         return features(
             now_us=self.now_us,
             rows=rows,
@@ -37,7 +47,7 @@ class Query(NamedTuple):
             history=self.history,
             simple=None if self.vector is None else cosine_scores(self.vector, some),
             last=None if self.last is None else cosine_scores(self.last, some),
-            near=None if table is None else neighbour_sums(table, self.history.engaged, rows),
+            near=None if table is None else neighbour_sums(table, own, others),
         )
 
 

@@ -87,3 +87,35 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "log.ndjson").write_text("{}\nnonsense\n")
     with pytest.raises(DataError, match="line 2 is not a JSON object"):
         read_files(tmp_path / "log.ndjson")
+
+
+EXPORT = """\
+{"kind":"interaction","sequence":1,"event_id":"a","user_id":"ann","content_id":"barn","type":"view",\
+"timestamp":"2026-01-01T00:00:00Z","received_at":"2026-01-01T00:00:00Z"}
+{"kind":"interaction","sequence":2,"event_id":"b","user_id":"ann","content_id":"tent","type":"purchase",\
+"timestamp":"2026-01-01T00:02:00Z","received_at":"2026-01-01T00:02:00Z","ranking_id":"r-1","action":"share"}
+{"kind":"exposure","sequence":1,"ranking_id":"r-1","user_id":"ann","experiment":"feed","period":2,"arm":"control",\
+"model_version":"simple-v1","timestamp":"2026-01-01T00:01:00Z","items":[{"id":"tent","position":1,"propensity":0.25},\
+{"id":"hall","position":2,"propensity":0.5}],"not_shown":["barn"]}
+{"kind":"exposure","sequence":2,"ranking_id":"r-2","user_id":"bob","experiment":"feed","period":2,"arm":"control",\
+"model_version":"simple-v1","timestamp":"2026-01-01T00:03:00Z","items":[{"id":"loft","position":1,"propensity":1.0}]}
+"""
+
+
+def test_the_lines_of_an_export_are_events_and_exposures(tmp_path):
+    (tmp_path / "log.ndjson").write_text(EXPORT)
+    found = read_files(tmp_path / "log.ndjson")
+    assert (found.users, found.catalogue.ids) == (["ann", "bob"], ["barn", "tent", "hall", "loft"])
+    assert found.events.action.tolist() == [1, 3]  # of a type of the site's own, the action that it is for models
+    assert found.events.exposure.tolist() == [-1, 0]
+    shown = found.exposures
+    assert shown.groups == ["feed, period 2, control"]
+    assert (shown.user.tolist(), shown.starts.tolist(), shown.shown.tolist()) == ([0, 1], [0, 3, 4], [2, 1])
+    assert shown.item.tolist() == [1, 2, 0, 3]
+    np.testing.assert_array_equal(shown.propensity, [0.25, 0.5, np.nan, 1.0])
+
+
+def test_an_exposure_that_is_not_whole_names_its_line(tmp_path):
+    (tmp_path / "log.ndjson").write_text(EXPORT.replace('"propensity":0.5', '"propensity":null'))
+    with pytest.raises(DataError, match=r"row 2 is no exposure"):
+        read_files(tmp_path / "log.ndjson")

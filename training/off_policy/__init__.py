@@ -1,0 +1,1 @@
+"""What another ranking would have got, from rankings that exploration drew and the interactions that followed."""

@@ -1,0 +1,155 @@
+"""Rankings that can be judged from a log of another one: each scores what was shown as the server would have then."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.models.bundle import MANIFEST, Bundle
+from runtime.models.ranker import load_ranker
+from runtime.personalization import popularity
+from runtime.personalization.cold_start import POPULAR_ITEMS, popular_vector
+from runtime.personalization.hybrid import Ranker, prior
+from runtime.personalization.neighbours import Neighbours
+from runtime.personalization.ranking import cosine_scores
+from training.checkpoint import Checkpoint
+from training.data.events import Dataset, Histories
+from training.data.exposures import Exposures
+from training.errors import TrainingError
+from training.evaluation.protocol import Recommender
+from training.evaluation.sequence import GivenCheckpoint
+from training.ranker.replay import Query, Replay
+
+SIMPLE, HYBRID = "simple", "hybrid"
+
+_HALF_LIFE = popularity.HALF_LIVES_HOURS.index(720.0)  # of what is popular: the server's default
+_AT_ONCE = 64  # exposures of which all items are scored
+
+Scores = NDArray[np.float32]
+
+
+class Target(Protocol):
+    """A ranking to judge."""
+
+    name: str
+
+    def scores(self, dataset: Dataset, exposures: Exposures, rows: NDArray[np.int64]) -> list[Scores]:
+        """Of the entries of each of the exposures `rows`, from what was known before it: higher is better."""
+
+
+class ByFeatures:
+    """What is linear in the ranking features: simple, and the hybrid ranker with or without a table of neighbours."""
+
+    def __init__(self, name: str, ranker: Ranker, table: Neighbours | None = None) -> None:
+        self.name = name
+        self._ranker = ranker
+        self._table = table
+
+    def table_rows(self, dataset: Dataset) -> NDArray[np.int32] | None:
+        """Each item's row of the table; None where they are the catalogue's."""
+        return None
+
+    def scores(self, dataset: Dataset, exposures: Exposures, rows: NDArray[np.int64]) -> list[Scores]:
+        vectors, table_rows = dataset.catalogue.vectors, self.table_rows(dataset)
+        found: list[Scores] = [np.zeros(0, np.float32)] * len(rows)
+        queries = Replay(dataset, dataset.events).queries(histories(dataset, exposures, rows), exposures.time_us[rows])
+        for query in queries:
+            items = exposures.item[exposures.entries(int(rows[query.position]))]
+            found[query.position] = self._scored(query, items, vectors, table_rows)
+        return found
+
+    def _scored(
+        self,
+        query: Query,
+        items: NDArray[np.int32],
+        vectors: NDArray[np.float32],
+        table_rows: NDArray[np.int32] | None,
+    ) -> Scores:
+        return self._ranker.scores(query.features(items, vectors, self._table, table_rows))
+
+
+class Simple(ByFeatures):
+    """The simple model: for a user of whom nothing is known, the cosine with the average of what is popular."""
+
+    def __init__(self) -> None:
+        super().__init__(SIMPLE, Ranker.of(SIMPLE, {"simple": 1.0}))
+
+    def _scored(
+        self,
+        query: Query,
+        items: NDArray[np.int32],
+        vectors: NDArray[np.float32],
+        table_rows: NDArray[np.int32] | None,
+    ) -> Scores:
+        vector = query.vector if query.vector is not None else _popular(query, vectors)
+        return np.zeros(len(items), np.float32) if vector is None else cosine_scores(vector, vectors[items])
+
+
+class TrainedRanker(ByFeatures):
+    """A ranker bundle."""
+
+    def __init__(self, folder: Path) -> None:
+        loaded = load_ranker(Bundle.load(folder, kind="ranker"))
+        super().__init__(loaded.ranker.version, loaded.ranker, loaded.table)
+        self._loaded = loaded
+
+    def table_rows(self, dataset: Dataset) -> NDArray[np.int32] | None:
+        return self._loaded.rows(dataset.catalogue.ids)
+
+
+class ByRecommender:
+    """A recommender of the evaluation, such as a checkpoint of the sequence model."""
+
+    def __init__(self, name: str, recommender: Recommender) -> None:
+        self.name = name
+        self._recommender = recommender
+
+    def scores(self, dataset: Dataset, exposures: Exposures, rows: NDArray[np.int64]) -> list[Scores]:
+        self._recommender.fit(dataset, dataset)
+        found: list[Scores] = []
+        for start in range(0, len(rows), _AT_ONCE):
+            some = rows[start : start + _AT_ONCE]
+            given = histories(dataset, exposures, some)
+            device = np.zeros(len(some), np.int8)
+            scored = self._recommender.item_scores(given, exposures.time_us[some], device)
+            found += [
+                one[exposures.item[exposures.entries(row)]] for one, row in zip(scored, some.tolist(), strict=True)
+            ]
+        return found
+
+
+def target(name: str) -> Target:
+    """simple, hybrid (as it serves untrained), or the folder of a ranker bundle or a checkpoint. Raises TrainingError,
+    or BundleError for a bundle of another kind."""
+    if name == SIMPLE:
+        return Simple()
+    if name == HYBRID:
+        return ByFeatures(HYBRID, prior())
+    folder = Path(name)
+    if (folder / MANIFEST).is_file():
+        return TrainedRanker(folder)
+    if folder.is_dir():
+        return ByRecommender(folder.name, GivenCheckpoint(Checkpoint.load(folder), name=folder.name))
+    raise TrainingError(
+        f"no ranking is called {name!r}: give {SIMPLE}, {HYBRID}, or the folder of a ranker bundle or a checkpoint"
+    )
+
+
+def histories(dataset: Dataset, exposures: Exposures, rows: NDArray[np.int64]) -> Histories:
+    """What the users of these exposures had done before them."""
+    users = exposures.user[rows]
+    starts, ends = dataset.starts[users], dataset.starts[users + 1]
+    times = dataset.events.time_us
+    before = [
+        start + int(np.searchsorted(times[start:end], time_us))
+        for start, end, time_us in zip(starts.tolist(), ends.tolist(), exposures.time_us[rows].tolist(), strict=True)
+    ]
+    return Histories(dataset.events, starts, np.array(before, np.int64), users, dataset.events)
+
+
+def _popular(query: Query, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    counts = query.counts[:, _HALF_LIFE]
+    met = np.flatnonzero(counts > -np.inf)
+    best = met[np.argsort(-counts[met], kind="stable")[:POPULAR_ITEMS]]
+    return popular_vector(vectors[best] if len(best) else vectors.mean(axis=0, keepdims=True))
