@@ -22,11 +22,6 @@ from bench.experiment_worlds import (
 from bench.suite import Case, Conditions, Metric, Samples, Suite, Worse, raw
 from runtime.experiments.decision import ArmCounts, Rules, decide
 from runtime.experiments.sequences import Mean, lift_interval, ratio_interval
-from training.off_policy.estimators import effective_users, position_weights
-from training.off_policy.replay import estimates
-from training.off_policy.simulated import slates
-from training.off_policy.targets import target
-from training.simulator.parameters import Parameters
 
 ALPHA = 0.05
 RATES = (0.01, 0.03, 0.3)
@@ -136,6 +131,12 @@ def _widths(users: int, rate: float) -> dict[str, float]:
 def measure_replay(conditions: Conditions, samples: Samples) -> None:
     """Logs of a simulated world in which the simple model ranked with exploration: the share of intervals that hold
     what the hybrid ranker would really get."""
+    from training.off_policy.estimators import effective_users, position_weights  # these need the train extra
+    from training.off_policy.replay import estimates
+    from training.off_policy.simulated import slates
+    from training.off_policy.targets import target
+    from training.simulator.parameters import Parameters
+
     n = conditions.rounds(full=WORLDS, quick=20)
     for temperature in TEMPERATURES:
         parameters = replace(Parameters(), users=500, order_strength=0.0)
@@ -192,7 +193,7 @@ SUITE = Suite(
     "mixture that decides, the normal mixture with smoothed variances, and GrowthBook's formula on the same ratio. "
     f"`replay`: {WORLDS} logs of {REPLAYED_RANKINGS:,} rankings of a simulated world, in which the simple model ranked "
     "6 candidates with Plackett-Luce exploration at each temperature; what the hybrid ranker would get at the first "
-    f"{REPLAYED_POSITIONS} positions is known, and `coverage` is the share of its 95 % intervals that hold it; bias and "
+    f"{REPLAYED_POSITIONS} positions is known; `coverage` is the share of 95 % intervals that hold it, and bias and "
     "standard deviation (`error`) of each estimate are relative to it.",
     cases=(
         Case("null", measure_null, limit_s=900),

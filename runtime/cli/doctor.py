@@ -6,9 +6,10 @@ import platform
 import resource
 import sqlite3
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from runtime.cli.doctor_postgres import examine_postgres
+from runtime.cli.findings import Finding
 from runtime.http.connections import SPARE_CONNECTIONS
 from runtime.settings import AUTO, MiB, Settings, SettingsError
 from runtime.sizing import MAX_CONNECTIONS
@@ -28,15 +29,6 @@ from runtime.system.memory_budget import MemoryBudgetError
 MIN_FREE_BYTES = 64 * MiB  # on the volume: the write-ahead log, a migration's backup of a small database, and some air
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line. `verdict`: "ok", "unsafe", or "" for what is good to know."""
-
-    name: str
-    found: str
-    verdict: str = ""
-
-
 def examine(settings: Settings) -> Iterator[Finding]:
     """Findings in order. Loads the model as the server would; writes nothing but the encoding for this CPU, where the
     bundle does not have it yet."""
@@ -48,7 +40,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
     settings = yield from _memory(settings, workers)
     del models  # held until what the process holds was read
     yield _volume(settings)
-    yield _sqlite()
+    if settings.database_url:
+        yield from examine_postgres(settings)
+    else:
+        yield _sqlite()
     yield _files(settings)
     yield _reach(settings)
 

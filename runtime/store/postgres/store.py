@@ -48,7 +48,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _ROW_BYTES = 512  # what a queued record holds besides its texts and vectors, rounded up
-_OLDEST_SERVER = 140_000  # Postgres 14
+OLDEST_SERVER = 140_000  # Postgres 14
 _IDS_AT_ONCE = 256
 _SHARDS = 32
 
@@ -329,8 +329,8 @@ async def open_store(
 
 async def _check_server(connection: Connection) -> None:
     version = int(await connection.fetchval("SHOW server_version_num"))
-    if version < _OLDEST_SERVER:
-        raise StoreError(f"the server is Postgres {version // 10_000}; at least {_OLDEST_SERVER // 10_000} is needed")
+    if version < OLDEST_SERVER:
+        raise StoreError(f"the server is Postgres {version // 10_000}; at least {OLDEST_SERVER // 10_000} is needed")
     encoding = await connection.fetchval("SHOW server_encoding")
     if encoding != "UTF8":
         raise StoreError(f"the database is encoded in {encoding}; make one with ENCODING 'UTF8'")
