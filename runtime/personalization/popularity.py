@@ -57,10 +57,12 @@ def remove(counts: Counts, time_us: int) -> Counts | None:
 
 
 def until(counts: Counts, latest_us: int) -> Counts:
-    """Counts [..., half-lives] as they are; those that hold an event later than `latest_us`, which only a clock that
-    was wrong can have written, become those of one event at that time."""
-    ahead = counts[..., :1] > latest_us / _TAU_US[0] + _MOST_EVENTS
-    return np.where(ahead, latest_us / _TAU_US, counts)
+    """An item's counts [half-lives] as they are; those that hold an event later than `latest_us`, which only a clock
+    that was wrong can have written, become those of one event at that time."""
+    if counts[0] <= latest_us / _TAU_US[0] + _MOST_EVENTS:
+        return counts
+    latest: Counts = latest_us / _TAU_US
+    return latest
 
 
 def from_log(times_us: NDArray[np.int64]) -> Counts:

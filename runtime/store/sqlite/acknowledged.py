@@ -41,7 +41,7 @@ class Acknowledgements:
 
     def __init__(self, connection: sqlite3.Connection, database: Path, lock: int, lock_path: Path) -> None:
         self._lock = lock
-        self._files = (database, database.with_name(database.name + "-wal"))
+        self._files = (str(database), f"{database}-wal")
         self._found: list[tuple[int, int]] | None = None
         row = connection.execute("SELECT rows FROM totals WHERE name = 'commits'").fetchone()
         self._commits: int = row[0] if row else -1
@@ -49,7 +49,7 @@ class Acknowledgements:
         if self._commits < acknowledged:
             raise StoreCorrupt(
                 f"{database} holds {self._commits} commits and {acknowledged} were acknowledged: it, or its log "
-                f"({self._files[1].name}), is damaged, or an older copy was put in its place. Restore a backup: "
+                f"({database.name}-wal), is damaged, or an older copy was put in its place. Restore a backup: "
                 f"`vows-edge restore FILE --replace`. To go on without what is missing, remove {lock_path}"
             )
 
@@ -63,7 +63,7 @@ class Acknowledgements:
         try:
             now = [(found.st_dev, found.st_ino) for found in map(os.stat, self._files)]
         except FileNotFoundError as error:
-            if self._found is None and Path(error.filename) == self._files[1]:
+            if self._found is None and error.filename == self._files[1]:
                 return  # it is made by the first write
             raise StoreIOError(f"{error.filename} was deleted under the server; {_GONE}") from None
         if self._found is None:

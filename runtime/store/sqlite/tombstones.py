@@ -22,11 +22,13 @@ class Tombstones:
         self._limits = limits
         self._now_us = now_us
         self._key: bytes | None = None
-        self._remove(
-            "SELECT mark FROM tombstones WHERE deleted_us < ? ORDER BY deleted_us LIMIT ?",
-            limits.since_us(now_us), EXPIRED_AT_ONCE,
-        )  # fmt: skip
-        self._any = connection.execute("SELECT 1 FROM tombstones LIMIT 1").fetchone() is not None
+        (oldest_us,) = connection.execute("SELECT min(deleted_us) FROM tombstones").fetchone()
+        self._any = oldest_us is not None
+        if self._any and oldest_us < (since_us := limits.since_us(now_us)):
+            self._remove(
+                "SELECT mark FROM tombstones WHERE deleted_us < ? ORDER BY deleted_us LIMIT ?",
+                since_us, EXPIRED_AT_ONCE,
+            )  # fmt: skip
 
     def refuse(self, event: Interaction) -> bool:
         """Whether the event was taken back, or was its user's, who was deleted after it."""
