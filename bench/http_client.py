@@ -47,6 +47,7 @@ class Connection:
     """
 
     def __init__(self, port: int, timeout_s: float = 60.0, *, awake: bool = False) -> None:
+        self.head = b""  # of the last answer
         self._timeout_s = timeout_s
         self._awake = awake
         self._socket = socket.create_connection((HOST, port), timeout=timeout_s)
@@ -58,6 +59,7 @@ class Connection:
         received = self._receive()
         while (end := received.find(b"\r\n\r\n")) < 0:
             received += self._more()
+        self.head = received[:end]
         if b"\r\ntransfer-encoding: chunked" in received[:end].lower():
             return int(received[:end].split(b" ", 2)[1]), self._chunks(received[end + 4 :])
         status, length = parse_head(received[:end])

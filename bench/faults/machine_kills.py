@@ -1,5 +1,5 @@
 """Several servers on one Postgres under write load: random ones are killed, Postgres is stopped as if it had crashed,
-and clients repeat on any machine what was not answered."""
+networks between are cut, clocks differ and jump, and clients repeat on any machine what was not answered."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.cgroup import memory_limit
+from bench.faults import shim
 from bench.faults.operations import Operation, violations
 from bench.http_client import build_request
 from bench.postgres import PostgresServer
 from bench.server import Server, ServerError, launched
 from bench.suite import Conditions
+from bench.tcp_proxy import Network, TcpProxy
 
 MACHINES, CLIENTS, CONTENTS, USERS = 3, 6, 12, 10
 HARD_LIMIT_MIB = 192
 LOAD_S = 1.0  # at most, between two faults
+DATABASE_TIMEOUT_S = 2  # of the servers
+CUT_S = 3.0  # at most; a silent network is then longer away than the servers wait
+CLOCKS_S = (-90, 0, 90)  # of the machines at first; a jump goes as far
 KINDS = ("view", "view", "save", "share", "skip")
 
 
@@ -34,27 +41,50 @@ class Answers:
     history: list[Operation] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     refused: int = 0
+    from_memory: int = 0
+
+
+@dataclass(frozen=True)
+class Faults:
+    """How often each is done. cuts: of the network between a server and Postgres. clock_jumps: of a server."""
+
+    kills: int
+    stops: int
+    cuts: int
+    clock_jumps: int
+
+    @property
+    def names(self) -> list[str]:
+        """One a fault."""
+        named = {"kill": self.kills, "stop": self.stops, "cut": self.cuts, "clock": self.clock_jumps}
+        return [name for name, number in named.items() for _ in range(number)]
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was done to the servers, and what became of the events that they had acknowledged."""
+    """What became of the events that the servers had acknowledged. refused: answers 503, all with Retry-After.
+    from_memory: texts that were embedded while the server's network was cut."""
 
-    kills: int
-    stops: int
     acknowledged: int
+    refused: int
+    from_memory: int
     lost: int
     doubled: int
     problems: list[str]
 
 
 class Machines:
-    """Servers by number; a killed one is started again."""
+    """Servers by number, each with a network and a clock of its own; a killed one is started again."""
 
-    def __init__(self, conditions: Conditions, url: str, *, limited: bool) -> None:
-        self._conditions, self._limited = conditions, limited
-        self._settings = {"VOWS_DATABASE_URL": url, "VOWS_THREADS": "1", "VOWS_DATABASE_TIMEOUT_S": "5"}
+    def __init__(self, conditions: Conditions, postgres: Path, database: str, folder: Path, *, limited: bool) -> None:
+        self._conditions, self._limited, self._database = conditions, limited, database
+        self._library = shim.build(folder)
+        self._folders = [folder / str(number) for number in range(MACHINES)]
+        self._networks = [TcpProxy(postgres) for _ in range(MACHINES)]
         self._stacks: list[ExitStack] = [ExitStack() for _ in range(MACHINES)]
+        for number, own in enumerate(self._folders):
+            own.mkdir()
+            self.set_clock(number, CLOCKS_S[number % len(CLOCKS_S)])
         self.servers: list[Server] = [self._launch(number) for number in range(MACHINES)]
         for server in self.servers:
             server.first_answer(build_request("GET", "/readyz"), limit_s=120)
@@ -83,23 +113,54 @@ class Machines:
                     self.kill(number)
                     server = self.servers[number]
 
+    def set_clock(self, number: int, ahead_s: int) -> None:
+        """Let a server's time of day be off by so much."""
+        written = self._folders[number] / "clock.new"
+        written.write_text(str(ahead_s))
+        written.replace(self._folders[number] / "clock")
+
+    def cut(self, number: int, network: Network, seconds: float, answers: Answers) -> None:
+        """Cut a server's network for a while, in which it still has to embed."""
+        self._networks[number].set(network)
+        began = time.monotonic()
+        try:
+            with self.servers[number].connect(timeout_s=30) as connection:
+                status, body = connection.send(build_request("POST", "/embed", {"text": f"a barn at {began}"}))
+            answers.from_memory += status == 200
+            if status not in (200, 503):
+                answers.unexpected.append(f"/embed {status} {body[:200]!r}")
+        except (OSError, RuntimeError):
+            pass  # it is starting
+        time.sleep(max(0.0, seconds - (time.monotonic() - began)))
+        self._networks[number].set("up")
+
     def close(self) -> None:
         """End all of them."""
         for stack in self._stacks:
             stack.close()
+        for network in self._networks:
+            network.close()
 
     def _launch(self, number: int) -> Server:
         stack = self._stacks[number] = ExitStack()
         group = stack.enter_context(memory_limit(HARD_LIMIT_MIB)) if self._limited else None
-        return stack.enter_context(launched(self._conditions, group, self._settings))
+        settings = {
+            "VOWS_DATABASE_URL": f"postgresql://postgres@127.0.0.1:{self._networks[number].port}/{self._database}",
+            "VOWS_THREADS": "1",
+            "VOWS_DATABASE_TIMEOUT_S": str(DATABASE_TIMEOUT_S),
+            "LD_PRELOAD": str(self._library),
+            "FAULTS_DIR": str(self._folders[number]),
+        }
+        return stack.enter_context(launched(self._conditions, group, settings))
 
 
-def kill_repeatedly(conditions: Conditions, *, kills: int, stops: int, limited: bool) -> Findings:
+def disturb(conditions: Conditions, wanted: Faults, *, limited: bool) -> Findings:
     """Raises RuntimeError where an answer was none of those that are expected."""
     draw, answers, ended = random.Random(conditions.seed), Answers(), threading.Event()
-    faults = draw.sample(["kill"] * kills + ["stop"] * stops, kills + stops)
-    with PostgresServer() as postgres:
-        machines = Machines(conditions, postgres.create_database("machines"), limited=limited)
+    faults = draw.sample(wanted.names, len(wanted.names))
+    with PostgresServer() as postgres, TemporaryDirectory(prefix="vows-machines-") as folder:
+        postgres.create_database("machines")
+        machines = Machines(conditions, postgres.socket, "machines", Path(folder), limited=limited)
         try:
             items = [{"id": f"item-{n}", "text": f"a barn with {n} windows"} for n in range(CONTENTS)]
             with machines.servers[0].connect() as connection:
@@ -113,8 +174,13 @@ def kill_repeatedly(conditions: Conditions, *, kills: int, stops: int, limited: 
             for fault in faults:
                 time.sleep(draw.uniform(0, LOAD_S))
                 machines.restart_ended()
+                number = draw.randrange(MACHINES)
                 if fault == "kill":
-                    machines.kill(draw.randrange(MACHINES))
+                    machines.kill(number)
+                elif fault == "cut":
+                    machines.cut(number, draw.choice(("refused", "silent")), draw.uniform(0.1, CUT_S), answers)
+                elif fault == "clock":
+                    machines.set_clock(number, draw.randint(min(CLOCKS_S), max(CLOCKS_S)))
                 else:
                     postgres.stop("immediate")
                     time.sleep(draw.uniform(0, 0.5))
@@ -130,9 +196,9 @@ def kill_repeatedly(conditions: Conditions, *, kills: int, stops: int, limited: 
     if answers.unexpected:
         raise RuntimeError(f"not what a client may be answered: {answers.unexpected[:3]}")
     return Findings(
-        kills=kills,
-        stops=stops,
         acknowledged=len(answers.acknowledged),
+        refused=answers.refused,
+        from_memory=answers.from_memory,
         lost=len(answers.acknowledged - set(stored)),
         doubled=len(stored) - len(set(stored)) + len(set(stored) - answers.sent),
         problems=problems + violations(answers.history),
@@ -169,13 +235,15 @@ def _client(machines: Machines, number: int, answers: Answers, draw: random.Rand
             continue
         ids = [f"{number}-{n + i}" for i in range(draw.choice((1, 1, 1, 5, 20)))]
         n += len(ids)
+        # Half of them have no time: the machine's own clock stamps them
+        times = {} if draw.random() < 0.5 else {"timestamp": "2026-01-01T00:00:00Z"}
         events = [
             {
                 "event_id": id,
                 "user_id": user,
                 "content_id": f"item-{draw.randrange(CONTENTS)}",
                 "type": draw.choice(KINDS),
-                "timestamp": "2026-01-01T00:00:00Z",
+                **times,
             }
             for id in ids
         ]
@@ -198,13 +266,14 @@ def _request(machines: Machines, draw: random.Random, request: bytes, answers: A
     try:
         with server.connect(timeout_s=30) as connection:
             status, body = connection.send(request)
+            head = connection.head.lower()
     except (OSError, RuntimeError):
         time.sleep(0.02)
         return None
     if status == 200:
         answered: dict[str, Any] = json.loads(body)
         return answered
-    if status == 503:
+    if status == 503 and b"\r\nretry-after: " in head:
         answers.refused += 1
         time.sleep(0.05)
     else:
