@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bench.experiment_batches import adaptive_worlds
 from bench.experiment_worlds import (
     Looks,
     first_look,
@@ -20,7 +21,7 @@ from bench.experiment_worlds import (
     worlds,
 )
 from bench.suite import Case, Conditions, Metric, Samples, Suite, Worse, raw
-from runtime.experiments.decision import ArmCounts, Rules, decide
+from runtime.experiments.decision import LEAST_USERS, ArmCounts, Rules, decide
 from runtime.experiments.sequences import Mean, lift_interval, ratio_interval
 
 ALPHA = 0.05
@@ -171,6 +172,33 @@ _REPLAY_FIGURES: tuple[tuple[str, str, Worse], ...] = (
     ("error", "of the truth", "higher"),
 )
 
+
+def measure_adaptive(conditions: Conditions, samples: Samples) -> None:
+    """Thompson sampling over two arms: worlds without an effect while the base rate doubles, and with one."""
+    n = conditions.rounds(full=WORLDS, quick=10)
+    users = conditions.rounds(full=NULL_USERS, quick=3_000)
+    limit = -math.log(ALPHA)
+    for rate in RATES:
+        random = np.random.default_rng([conditions.seed, int(rate * 1e3), 2])
+        seen = adaptive_worlds(n, users, rate, 0.0, 2.0, ALPHA, random)
+        trusted = seen.users >= 2 * LEAST_USERS
+        for name, crossed in (
+            ("adaptive_decided", (seen.evidence >= limit).any(axis=1)),
+            ("pooled_decided", (seen.pooled_z > 1)[:, trusted].any(axis=1)),
+        ):
+            samples.add(f"{name}.{rate:g}", float(crossed.mean()))
+            samples.note(f"{name}.{rate:g}.interval", "{:.4f} to {:.4f}".format(*wilson(int(crossed.sum()), n)))
+    for lift in LIFTS:
+        percent = round(lift * 100)
+        horizon = _horizon(POWER_RATE, lift)
+        most = min(LONGEST * horizon, 40 * users) // 1_000 * 1_000
+        random = np.random.default_rng([conditions.seed, int(lift * 1e3), 3])
+        seen = adaptive_worlds(min(n, 200), most, POWER_RATE, lift, 1.0, ALPHA, random)
+        crossed = (seen.evidence >= limit).any(axis=1)
+        samples.add(f"adaptive_detected.{percent}", float(crossed.mean()))
+        samples.add(f"adaptive_best_arm.{percent}", float(seen.treated.mean()))
+
+
 _POWER_FIGURES: tuple[tuple[str, str, Worse], ...] = (
     ("ours.detected", "share", "lower"),
     ("growthbook.detected", "share", "lower"),
@@ -200,12 +228,23 @@ SUITE = Suite(
         Case("power", measure_power, limit_s=900),
         Case("coverage", measure_coverage, limit_s=900),
         Case("replay", measure_replay, limit_s=1_800),
+        Case("thompson", measure_adaptive, limit_s=1800),
     ),
     metrics=(
         *(
             Metric(f"experiments.{name}_share.{rate:g}", "null", "share", "higher", raw(f"{name}.{rate:g}"))
             for name in ("decided", "growthbook_decided", "doubted")
             for rate in RATES
+        ),
+        *(
+            Metric(f"experiments.{name}_share.{rate:g}", "thompson", "share", "higher", raw(f"{name}.{rate:g}"))
+            for name in ("adaptive_decided", "pooled_decided")
+            for rate in RATES
+        ),
+        *(
+            Metric(f"experiments.{name}.{percent}", "thompson", "share", "lower", raw(f"{name}.{percent}"))
+            for name in ("adaptive_detected", "adaptive_best_arm")
+            for percent in (round(lift * 100) for lift in LIFTS)
         ),
         *(
             Metric(f"experiments.{name}.{round(lift * 100)}", "power", unit, worse, raw(f"{name}.{round(lift * 100)}"))

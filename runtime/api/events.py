@@ -14,6 +14,7 @@ from runtime.http.endpoint import Endpoint
 from runtime.http.ids import Id, check_id
 from runtime.http.media import NDJSON
 from runtime.personalization.actions import InteractionType
+from runtime.serving.experiment_state import arm_and_batch
 from runtime.serving.interactions import export, export_exposures
 from runtime.state import State
 from runtime.store import LoggedExposure, LoggedInteraction
@@ -65,7 +66,8 @@ class ShownItem(msgspec.Struct, frozen=True):
 
 class ExportedExposure(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="exposure"):
     """A ranking that was shown within an experiment; `sequence` is its position among exposures. `not_shown`: what
-    exploration could have put at the positions shown, and did not."""
+    exploration could have put at the positions shown, and did not. `batch`: of users whose arms had the same weights.
+    `arm_propensity`: the probability with which the user was assigned to the arm."""
 
     sequence: int
     ranking_id: str
@@ -77,6 +79,8 @@ class ExportedExposure(msgspec.Struct, frozen=True, omit_defaults=True, tag_fiel
     timestamp: datetime
     items: list[ShownItem]
     not_shown: list[str] = []
+    batch: int = 0
+    arm_propensity: float | None = None
 
 
 async def get_events_export(state: State, request: Request, query: ExportQuery) -> StreamingResponse:
@@ -130,17 +134,20 @@ def _event(event: LoggedInteraction) -> ExportedEvent:
 def _exposure(shown: LoggedExposure) -> ExportedExposure:
     items = _decode_items(shown.items)
     placed = [one for one in items if len(one) > 1]
+    arm, batch = arm_and_batch(shown.arm)
     return ExportedExposure(
         sequence=shown.sequence,
         ranking_id=shown.ranking_id,
         user_id=shown.user_id,
         experiment=shown.experiment,
         period=shown.period,
-        arm=shown.arm,
+        arm=arm,
         model_version=shown.model_version,
         timestamp=utc(shown.time_us),
         items=[ShownItem(str(id), position, float(p)) for position, (id, p) in enumerate(placed, 1)],
         not_shown=[str(one[0]) for one in items if len(one) == 1],
+        batch=batch,
+        arm_propensity=shown.arm_propensity,
     )
 
 

@@ -1,6 +1,7 @@
 """Live experiments: defined, looked at, stopped, promoted and rolled back."""
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ from msgspec import Meta
 from starlette.requests import Request
 
 from runtime.api.content import utc
-from runtime.experiments.decision import ArmCounts, Comparison, Decision
+from runtime.experiments.decision import ArmCounts, Batch, Comparison, Decision
 from runtime.experiments.sequences import Interval
 from runtime.http.endpoint import Endpoint
 from runtime.http.ids import path_id
@@ -32,12 +33,14 @@ class GuardrailResult(msgspec.Struct, frozen=True):
 
 
 class ArmResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`users` were shown a ranking; `closed` of them have a window that is over, with `engaged` and a `mean` of
-    weighted engagement. `lift` (relative), `difference` and their intervals compare with the control; null is
-    unbounded. `users_needed`: more of both arms, until the interval decides, if the rates stay."""
+    """`share`: of the users who are assigned now. `users` were shown a ranking; `closed` of them have a window that is
+    over, with `engaged` and a `mean` of weighted engagement. `lift` (relative), `difference` and their intervals
+    compare with the control; null is unbounded, or not known. `users_needed`: more of both arms, until the
+    interval decides, if the rates stay."""
 
     name: str
     model: ArmModel
+    share: float
     users: int
     closed: int
     engaged: int
@@ -159,7 +162,6 @@ async def _result(state: State, name: str) -> ExperimentResult:
 
 def _rendered(report: Report) -> ExperimentResult:
     experiment, decision = report.experiment, report.decision
-    weights = experiment.weights
     users = [arm.users for arm in report.arms]
     return ExperimentResult(
         name=experiment.name,
@@ -177,18 +179,35 @@ def _rendered(report: Report) -> ExperimentResult:
             report.ratio_p,
             report.mismatch,
             [count / max(sum(users), 1) for count in users],
-            [weight / sum(weights) for weight in weights],
+            _expected(report),
         ),
         series=[_point(point) for point in report.series],
     )
 
 
+def _expected(report: Report) -> list[float]:
+    """The share of users that each arm should have: that of its batches, by their users."""
+    if not sum(arm.users for arm in report.arms):
+        return _shares(report.experiment.weights_by_batch[-1])
+    expected = [0.0] * len(report.arms)
+    for batch in report.batches or [Batch(report.experiment.weights, report.arms)]:
+        users = sum(arm.users for arm in batch.arms)
+        expected = [one + users * share for one, share in zip(expected, _shares(batch.weights), strict=True)]
+    return _shares(expected)
+
+
+def _shares(weights: Sequence[float]) -> list[float]:
+    return [weight / sum(weights) for weight in weights]
+
+
 def _arms(experiment: Experiment, counts: list[ArmCounts], decision: Decision) -> list[ArmResult]:
     compared: list[Comparison | None] = [None, *decision.comparisons]
+    shares = _shares(experiment.weights_by_batch[-1])
     return [
         ArmResult(
             name=arm.name,
             model=arm.model,
+            share=share,
             users=found.users,
             closed=found.closed,
             engaged=found.engaged,
@@ -200,7 +219,7 @@ def _arms(experiment: Experiment, counts: list[ArmCounts], decision: Decision) -
             cold_engaged=found.cold_engaged,
             **({} if one is None else _compared(one)),
         )
-        for arm, found, one in zip(experiment.definition.arms, counts, compared, strict=True)
+        for arm, share, found, one in zip(experiment.definition.arms, shares, counts, compared, strict=True)
     ]
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from runtime.experiments import adaptive
+from runtime.experiments.adaptive import Engaged
 from runtime.experiments.sequences import (
     Interval,
     Mean,
@@ -44,6 +46,22 @@ class ArmCounts:
     rankings: int = 0
     slow: int = 0
     failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Users whom the same weights assigned: the part of each arm's counts that is theirs."""
+
+    weights: Sequence[float]
+    arms: Sequence[ArmCounts]
+
+
+class Pair(NamedTuple):
+    """A treatment beside the control. weight: its share of those who were assigned to either."""
+
+    control: ArmCounts
+    treatment: ArmCounts
+    weight: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +117,21 @@ class Rules:
     guardrails: Guardrails = field(default_factory=Guardrails)
 
 
-def decide(arms: Sequence[ArmCounts], weights: Sequence[float], rules: Rules, *, ratio_p: float) -> Decision:
+def decide(
+    arms: Sequence[ArmCounts],
+    weights: Sequence[float],
+    rules: Rules,
+    *,
+    ratio_p: float,
+    batches: Sequence[Batch] = (),
+) -> Decision:
     """arms: the control first. ratio_p: see sample_ratio. With several treatments each is tested at its share of alpha,
-    the best is promoted, and harm stops only where every one of them harms."""
+    the best is promoted, and harm stops only where every one of them harms. batches: where the weights follow the
+    outcomes, what `arms` add up from."""
     alpha = rules.alpha / (len(arms) - 1)
     compared = [
-        compare(arms[0], arm, weight / (weights[0] + weight), rules, alpha)
-        for arm, weight in zip(arms[1:], weights[1:], strict=True)
+        compare(pair_of(arms, weights, n), rules, alpha, [pair_of(batch.arms, batch.weights, n) for batch in batches])
+        for n in range(1, len(arms))
     ]
     winners = [n for n, one in enumerate(compared) if one.lift_interval.lower > rules.min_lift]
     if compared and all(one.lift_interval.upper < 0 for one in compared):
@@ -127,24 +153,29 @@ def decide(arms: Sequence[ArmCounts], weights: Sequence[float], rules: Rules, *,
     return Decision("promote", f"the lift is at least {lower:+.1%}", best + 1, compared)
 
 
-def compare(control: ArmCounts, treatment: ArmCounts, weight: float, rules: Rules, alpha: float) -> Comparison:
-    """weight: the treatment's share of the users of both."""
-    means = _mean(control, rules.metric), _mean(treatment, rules.metric)
-    known = bool(control.closed and treatment.closed)
+def pair_of(arms: Sequence[ArmCounts], weights: Sequence[float], treatment: int) -> Pair:
+    """The arm at position `treatment`, beside the first."""
+    return Pair(arms[0], arms[treatment], weights[treatment] / (weights[0] + weights[treatment]))
+
+
+def compare(pair: Pair, rules: Rules, alpha: float, batches: Sequence[Pair] = ()) -> Comparison:
+    """batches: see `decide`. The difference of means is not known then: what it is depends on the batches' base
+    rates."""
+    means = _mean(pair.control, rules.metric), _mean(pair.treatment, rules.metric)
+    known = bool(pair.control.closed and pair.treatment.closed and not batches)
     return Comparison(
-        lift=lift(control, treatment, rules.metric),
-        lift_interval=interval_of_lift(control, treatment, weight, rules.metric, alpha),
+        lift=lift(pair, rules.metric, batches),
+        lift_interval=interval_of_lift(pair, rules.metric, alpha, batches),
         difference=means[1].mean - means[0].mean if known else None,
-        difference_interval=difference_interval(*means, alpha),
-        guardrails=watched(control, treatment, weight, rules.guardrails, alpha),
-        users_needed=users_needed(control, treatment, weight, rules, alpha),
+        difference_interval=Interval(-math.inf, math.inf) if batches else difference_interval(*means, alpha),
+        guardrails=watched(pair, rules.guardrails, alpha, batches),
+        users_needed=users_needed(pair, rules, alpha, batches),
     )
 
 
-def watched(
-    control: ArmCounts, treatment: ArmCounts, weight: float, limits: Guardrails, alpha: float
-) -> list[Guardrail]:
+def watched(pair: Pair, limits: Guardrails, alpha: float, batches: Sequence[Pair] = ()) -> list[Guardrail]:
     """The guardrails that are watched, of a treatment."""
+    treatment = pair.treatment
     found = []
     if limits.p95_ms is not None:
         found.append(_share_above("slow_rankings", treatment.slow, treatment.rankings, _SLOW_SHARE, alpha))
@@ -152,24 +183,20 @@ def watched(
         requests = treatment.rankings + treatment.failed
         found.append(_share_above("failed_rankings", treatment.failed, requests, limits.error_rate, alpha))
     if (least := limits.cold_start_ratio) is not None:
-        upper = 1 + lift_interval(control.cold_engaged, treatment.cold_engaged, weight, 2 * alpha).upper
-        known = control.cold_engaged and treatment.cold_closed
-        observed = (
-            treatment.cold_engaged / treatment.cold_closed / (control.cold_engaged / control.cold_closed)
-            if known
-            else None
-        )
-        found.append(Guardrail("cold_start_ratio", least, observed, upper < least))
+        cold, by_batch = _cold(pair), [_cold(batch) for batch in batches]
+        upper = 1 + interval_of_lift(cold, "engaged", 2 * alpha, by_batch).upper
+        observed = lift(cold, "engaged", by_batch)
+        found.append(Guardrail("cold_start_ratio", least, None if observed is None else 1 + observed, upper < least))
     return found
 
 
-def users_needed(control: ArmCounts, treatment: ArmCounts, weight: float, rules: Rules, alpha: float) -> int | None:
+def users_needed(pair: Pair, rules: Rules, alpha: float, batches: Sequence[Pair] = ()) -> int | None:
     """Users whose windows must still close until the interval decides, if every rate stays as it is."""
-    closed = control.closed + treatment.closed
+    closed = pair.control.closed + pair.treatment.closed
 
     def decided(factor: float) -> bool:
-        scaled = [_scaled(arm, factor) for arm in (control, treatment)]
-        interval = interval_of_lift(scaled[0], scaled[1], weight, rules.metric, alpha)
+        scaled = [_scaled(one, factor) for one in (pair, *batches)]
+        interval = interval_of_lift(scaled[0], rules.metric, alpha, scaled[1:])
         return interval.lower > rules.min_lift or interval.upper < 0
 
     if not closed or decided(1.0):
@@ -186,14 +213,20 @@ def users_needed(control: ArmCounts, treatment: ArmCounts, weight: float, rules:
     return math.ceil((high - 1) * closed)
 
 
-def lift(control: ArmCounts, treatment: ArmCounts, metric: Metric) -> float | None:
+def lift(pair: Pair, metric: Metric, batches: Sequence[Pair] = ()) -> float | None:
     """Of the treatment's mean outcome over the control's; None before there are any."""
+    if batches:
+        return adaptive.most_likely_lift(_engaged(batches))
+    control, treatment, _ = pair
     means = _mean(control, metric), _mean(treatment, metric)
     return means[1].mean / means[0].mean - 1 if treatment.closed and control.closed and means[0].total else None
 
 
-def interval_of_lift(control: ArmCounts, treatment: ArmCounts, weight: float, metric: Metric, alpha: float) -> Interval:
+def interval_of_lift(pair: Pair, metric: Metric, alpha: float, batches: Sequence[Pair] = ()) -> Interval:
     """Where the lift is, at every time at once, with probability 1 − alpha."""
+    control, treatment, weight = pair
+    if batches:
+        return adaptive.lift_interval(_engaged(batches), alpha)
     if metric == "engaged":
         return lift_interval(control.engaged, treatment.engaged, weight, alpha)
     if min(control.closed, treatment.closed) < LEAST_USERS:
@@ -207,13 +240,29 @@ def _mean(arm: ArmCounts, metric: Metric) -> Mean:
     return Mean(arm.closed, arm.total, arm.squares)
 
 
-def _scaled(arm: ArmCounts, factor: float) -> ArmCounts:
-    return ArmCounts(
-        closed=round(arm.closed * factor),
-        engaged=round(arm.engaged * factor),
-        total=arm.total * factor,
-        squares=arm.squares * factor,
+def _engaged(batches: Sequence[Pair]) -> list[Engaged]:
+    return [Engaged(control.engaged, treatment.engaged, weight) for control, treatment, weight in batches]
+
+
+def _cold(pair: Pair) -> Pair:
+    """The users with few events alone."""
+    control, treatment = (
+        ArmCounts(closed=arm.cold_closed, engaged=arm.cold_engaged) for arm in (pair.control, pair.treatment)
     )
+    return Pair(control, treatment, pair.weight)
+
+
+def _scaled(pair: Pair, factor: float) -> Pair:
+    control, treatment = (
+        ArmCounts(
+            closed=round(arm.closed * factor),
+            engaged=round(arm.engaged * factor),
+            total=arm.total * factor,
+            squares=arm.squares * factor,
+        )
+        for arm in (pair.control, pair.treatment)
+    )
+    return Pair(control, treatment, pair.weight)
 
 
 def _share_above(name: str, events: int, total: int, limit: float, alpha: float) -> Guardrail:

@@ -51,7 +51,7 @@ def epsilon_greedy(n: int, top: int, epsilon: float, random: np.random.Generator
 
 
 def thompson_weights(
-    engaged: Sequence[int], closed: Sequence[int], *, seed: int, floor: float = 0.01, draws: int = 4_096
+    engaged: Sequence[int], closed: Sequence[int], *, seed: int | Sequence[int], floor: float = 0.01, draws: int = 4_096
 ) -> list[float]:
     """The probability that each arm's rate is the highest, by draws from its Beta(1 + engaged, 1 + others), and none
     below `floor`: the weights of the arms for the next batch of users."""

@@ -1,6 +1,6 @@
 """An experiment as it is defined, and its state as what was done to it leads to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -12,6 +12,7 @@ from runtime.experiments.decision import Guardrails, Metric, Rules
 from runtime.store import ExperimentChange
 
 MAX_ARMS = 8
+_BATCH = "#"  # in no name
 MAX_WINDOW_S = 90 * 86_400
 
 # What an arm or a promotion can rank with.
@@ -67,6 +68,17 @@ class GuardrailLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     cold_start_ratio: Annotated[float, Meta(gt=0, le=1)] | None = 0.9
 
 
+class Allocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How users are assigned. fixed: by the arms' weights. thompson: the next users by the probability that each arm's
+    rate is the highest, at least `floor`, computed again when the outcomes of `batch` users (and a quarter more than
+    the last time) are counted; a user keeps the arm that they were first shown."""
+
+    method: Literal["fixed", "thompson"] = "fixed"
+    batch: Annotated[int, Meta(ge=10, le=1_000_000)] = 1_000
+    floor: Annotated[float, Meta(ge=0.001, le=0.1)] = 0.01
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+
+
 class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`metric`: engaged (saved or shared something) or weighted (Σ strength of actions, at most 20), of a user within
     `window_s` of their first exposure. `coverage`: the share of users who take part. `promote`: auto decides by itself,
@@ -82,6 +94,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     guardrails: GuardrailLimits = GuardrailLimits()
     promote: Literal["auto", "manual"] = "auto"
     explore: Explore = Explore()
+    allocation: Allocation = Allocation()
 
     def check(self) -> None:
         """Raises InvalidExperiment."""
@@ -91,6 +104,17 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 raise InvalidExperiment(f"two arms are called {name!r}", f"$.arms[{n}].name")
         if self.namespace is not None and self.namespace.start >= self.namespace.end:
             raise InvalidExperiment("the range of the namespace is empty: start must be below end", "$.namespace")
+        if self.adaptive and self.metric != "engaged":
+            raise InvalidExperiment(
+                f"weights that follow the outcomes leave no valid interval for the metric {self.metric}: allocate "
+                "fixed shares, or measure engaged",
+                "$.allocation.method",
+            )
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the weights of the arms follow the outcomes."""
+        return self.allocation.method == "thompson"
 
     @property
     def rules(self) -> Rules:
@@ -125,7 +149,9 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """period: rises with each change of what is measured. reason: why it is in its state. promoted: the arm's name."""
+    """period: rises with each change of what is measured. reason: why it is in its state. promoted: the arm's name.
+    batches: the weights of each batch of users after the first, where the allocation is adaptive. counted: outcomes
+    that the last of them follows."""
 
     name: str
     definition: Definition
@@ -135,28 +161,43 @@ class Experiment:
     changed_us: int
     reason: str = ""
     promoted: str | None = None
+    batches: tuple[tuple[float, ...], ...] = ()
+    counted: int = 0
 
     @property
-    def weights(self) -> list[float]:
-        """The weight of each arm by which users are assigned, in order."""
+    def weights(self) -> Sequence[float]:
+        """The weight of each arm by which users are assigned, in order; of the first batch where there are several."""
         return [arm.weight for arm in self.definition.arms]
 
+    @property
+    def weights_by_batch(self) -> list[Sequence[float]]:
+        """Of all batches, the one now last."""
+        return [self.weights, *self.batches]
+
+    def propensity(self, arm: Arm, batch: int) -> float:
+        """The probability that a user of a batch is assigned to an arm."""
+        weights = self.weights_by_batch[batch]
+        return weights[self.definition.arms.index(arm)] / sum(weights)
+
     def arm_for(self, user_id: str) -> Arm | None:
-        """The user's arm; None for one who does not take part."""
+        """The arm of a user who was not shown one before; None for one who does not take part."""
         space, coverage = self.definition.namespace, self.definition.coverage
         if space is not None and not in_namespace(space.name, space.start, space.end, user_id):
             return None
         if coverage < 1 and not covered(self.name, coverage, user_id):
             return None
-        return self.definition.arms[arm_of(self.name, self.weights, user_id)]
+        return self.definition.arms[arm_of(self.name, self.weights_by_batch[-1], user_id)]
 
 
 class Done(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The details of a change other than a definition."""
+    """The details of a change other than a definition. weights: of batch number `batch`, after `counted` outcomes."""
 
     reason: str = ""
     arm: str | None = None
     model: ArmModel | None = None
+    batch: int = 0
+    weights: tuple[float, ...] = ()
+    counted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +214,12 @@ class Experiments:
         return [one for one in self.by_name.values() if one.state == "running"]
 
     def after(self, changes: Iterable[ExperimentChange]) -> "Experiments":
-        """The state that the changes lead to. One that does not apply any more, as when two machines decide at once,
-        changes nothing."""
+        """The state that the changes lead to. Those that it has are skipped: two readers may read them at once. One
+        that does not apply changes nothing."""
         by_name, promotions, sequence = dict(self.by_name), self.promotions, self.sequence
         for change in changes:
+            if change.sequence <= sequence:
+                continue
             name, sequence = change.experiment, change.sequence
             found = by_name.get(name)
             if change.kind == "defined":
@@ -185,6 +228,10 @@ class Experiments:
             if found is None or change.period != found.period:
                 continue
             done = msgspec.json.decode(change.details, type=Done)
+            if change.kind == "reweighted":
+                if found.state == "running" and done.batch == len(found.batches) + 1:
+                    by_name[name] = replace(found, batches=(*found.batches, done.weights), counted=done.counted)
+                continue
             changed = replace(found, reason=done.reason, changed_us=change.time_us)
             if change.kind == "stopped" and found.state == "running":
                 by_name[name] = replace(changed, state="stopped")
@@ -208,4 +255,17 @@ def _defined(found: Experiment | None, change: ExperimentChange) -> Experiment:
         "running",
         found.started_us if found is not None and same else change.time_us,
         change.time_us,
+        batches=found.batches if found is not None and same else (),
+        counted=found.counted if found is not None and same else 0,
     )
+
+
+def counted_arm(arm: str, batch: int) -> str:
+    """What the store counts the users of a batch under."""
+    return f"{arm}{_BATCH}{batch}" if batch else arm
+
+
+def arm_and_batch(counted: str) -> tuple[str, int]:
+    """Inverse of counted_arm."""
+    arm, _, batch = counted.partition(_BATCH)
+    return arm, int(batch or 0)

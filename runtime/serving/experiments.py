@@ -6,13 +6,26 @@ import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 
+from runtime.experiments.exploration import thompson_weights
 from runtime.serving.experiment_report import Report, report
-from runtime.serving.experiment_state import Arm, ArmModel, Definition, Done, Experiment, Experiments, InvalidExperiment
+from runtime.serving.experiment_state import (
+    Allocation,
+    Arm,
+    ArmModel,
+    Definition,
+    Done,
+    Experiment,
+    Experiments,
+    InvalidExperiment,
+    arm_and_batch,
+    counted_arm,
+)
 from runtime.settings import Settings
 from runtime.store import ChangeKind, ExperimentChange, Exposure, FailedRankings, Store, StoreError
 
@@ -22,8 +35,13 @@ TICK_S = 0.5  # between looks at windows that ended and at what other machines d
 DECIDE_S = 1.0  # least time between two decisions
 MAX_EXPERIMENTS = 100  # names, ended ones included
 MAX_POSITIONS = 100  # of a ranking that are recorded
+MAX_BATCHES = 64  # of users with weights of their own; a hundred million users need 50
+_BATCH_GROWTH = 1.25
 BUCKETS_A_WINDOW = 24  # grain of the counts by time
 _TRIM_EVERY_S = 60.0
+_DECIDE_AT_LATEST_S = 60.0  # what other machines counted, and what was counted before a start
+_ENDED_FOR_US = 3_600_000_000  # longer than any request that began before a period ended
+_MOST_TRIES = 20
 _DAY_US = 86_400_000_000
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -39,11 +57,12 @@ class ExperimentConflict(Exception):
 
 
 class Assigned(NamedTuple):
-    """`ranking_id`: of the ranking that is about to be shown."""
+    """`ranking_id`: of the ranking that is about to be shown. `batch`: that in which the user was assigned."""
 
     experiment: Experiment
     arm: Arm
     ranking_id: str
+    batch: int = 0
 
 
 class ExperimentServing:
@@ -58,7 +77,8 @@ class ExperimentServing:
         self._failed: Counter[tuple[str, str]] = Counter()  # by experiment and arm; of those that run
         self.rankings: Counter[tuple[str, str, str]] = Counter()  # since the start: experiment, arm, shown or failed
         self._changing = asyncio.Lock()
-        self._outcomes = asyncio.Event()  # there are some that no decision has seen
+        self._outcomes = asyncio.Event()  # there may be some that no decision has seen
+        self._outcomes.set()  # counted before a start
 
     async def refresh(self) -> None:
         """Take over what was done since. Raises StoreError."""
@@ -72,12 +92,20 @@ class ExperimentServing:
         """The model in force for everybody who is in no experiment; None for the default."""
         return self.state.promotions[-1][1] if self.state.promotions else None
 
-    def assign(self, user_id: str) -> Assigned | None:
-        """The user's arm in the experiment they take part in; None where they are in none."""
+    async def assign(self, user_id: str) -> Assigned | None:
+        """The user's arm in the experiment they take part in; None where they are in none. Raises StoreError, where
+        the weights follow the outcomes and the store has to be asked for the user's arm."""
         for experiment in self._running:
             arm = experiment.arm_for(user_id)
-            if arm is not None:
-                return Assigned(experiment, arm, uuid.uuid4().hex)
+            if arm is None:
+                continue
+            batch = len(experiment.batches)
+            if experiment.definition.adaptive:
+                before = await self._store.participant_arm(user_id, experiment.name, experiment.period)
+                if before is not None:
+                    name, batch = arm_and_batch(before)
+                    arm = next(one for one in experiment.definition.arms if one.name == name)
+            return Assigned(experiment, arm, uuid.uuid4().hex, batch)
         return None
 
     async def expose(
@@ -101,13 +129,14 @@ class ExperimentServing:
                     user_id=user_id,
                     experiment=experiment.name,
                     period=experiment.period,
-                    arm=assigned.arm.name,
+                    arm=counted_arm(assigned.arm.name, assigned.batch),
                     model_version=model_version,
                     time_us=now_us,
                     items=_encode([*shown[:MAX_POSITIONS], *((id,) for id in not_shown)]),
                     closes_us=now_us + definition.window_us,
                     bucket_us=_bucket_us(definition),
                     slow=limit is not None and ms > limit,
+                    arm_propensity=experiment.propensity(assigned.arm, assigned.batch),
                 )
             ]
         )
@@ -131,8 +160,8 @@ class ExperimentServing:
         if not _NAME.fullmatch(name):
             raise InvalidExperiment(f"a name has 1 to 64 letters, digits, dots, dashes and underscores: {name!r}", "id")
         definition.check()
-        async with self._changing:
-            await self.refresh()
+
+        def change() -> ExperimentChange:
             found = self.state.by_name.get(name)
             if found is None and len(self.state.by_name) >= MAX_EXPERIMENTS:
                 raise ExperimentConflict(f"there are {MAX_EXPERIMENTS} experiments, the limit; change one that ended")
@@ -144,8 +173,10 @@ class ExperimentServing:
                     )
             same = found is not None and found.state == "running" and definition.measures_as(found.definition)
             period = 1 if found is None else found.period + (not same)
-            await self._change(name, "defined", period, _encode(definition))
-            return self.find(name)
+            return _change(name, "defined", period, _encode(definition))
+
+        await self._append(change)
+        return self.find(name)
 
     async def stop(self, name: str, reason: str) -> Experiment:
         """Raises UnknownExperiment, ExperimentConflict or StoreError."""
@@ -181,7 +212,7 @@ class ExperimentServing:
                 try:
                     await self.tick()
                     if time.monotonic() - trimmed > _TRIM_EVERY_S:
-                        await self._trim()
+                        await self.trim()
                         trimmed = time.monotonic()
                 except StoreError as error:
                     log.error("experiments: %s", error)
@@ -205,10 +236,15 @@ class ExperimentServing:
     async def decide(self) -> None:
         """Do what the counts of each running experiment say, where it decides by itself. Raises StoreError."""
         for experiment in list(self._running):
-            if experiment.definition.promote != "auto":
+            auto, adaptive = experiment.definition.promote == "auto", experiment.definition.adaptive
+            if not auto and not adaptive:
                 continue
-            decision = (await self.report(experiment.name, series=False)).decision
+            found = await self.report(experiment.name, series=False)
+            decision = found.decision
             try:
+                if adaptive and (not auto or decision.action == "continue"):
+                    await self._reweight(found)
+                    continue
                 if decision.action == "promote" and decision.arm is not None:
                     arm = experiment.definition.arms[decision.arm].name
                     await self.promote(experiment.name, arm, decision.reason)
@@ -220,9 +256,33 @@ class ExperimentServing:
                 continue
             log.info("experiment %s: %s, %s", experiment.name, decision.action, decision.reason)
 
+    async def _reweight(self, found: Report) -> None:
+        """Begin another batch of users where the outcomes of enough are counted since the last."""
+        experiment, allocation = found.experiment, found.experiment.definition.allocation
+        batch, counted = len(experiment.batches) + 1, sum(arm.closed for arm in found.arms)
+        if counted < next_batch_at(experiment.counted, allocation) or batch >= MAX_BATCHES:
+            return
+        weights = thompson_weights(
+            [arm.engaged for arm in found.arms],
+            [arm.closed for arm in found.arms],
+            seed=[allocation.seed, experiment.period, batch],
+            floor=allocation.floor,
+        )
+        done = Done(batch=batch, weights=tuple(weights), counted=counted)
+
+        def change() -> ExperimentChange:
+            now = self.state.by_name[experiment.name]
+            if now.state != "running" or (now.period, len(now.batches) + 1) != (experiment.period, batch):
+                raise ExperimentConflict(f"batch {batch} of {experiment.name!r} has begun already")
+            return _change(experiment.name, "reweighted", experiment.period, _encode(done))
+
+        await self._append(change)
+        log.info("experiment %s: batch %d, weights %s", experiment.name, batch, [round(one, 3) for one in weights])
+
     async def _decide_when_due(self) -> None:
         while True:
-            await self._outcomes.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._outcomes.wait(), _DECIDE_AT_LATEST_S)
             self._outcomes.clear()
             try:
                 await self.decide()
@@ -251,24 +311,53 @@ class ExperimentServing:
         if rows:
             await self._store.add_exposures([], rows)
 
-    async def _trim(self) -> None:
+    async def trim(self) -> None:
+        """Delete exposures and participants that are kept too long, or beyond the budget. Raises StoreError."""
         before_us = _now_us() - self._settings.exposure_days * _DAY_US
         while await self._store.trim_exposures(before_us, self._settings.exposure_bytes) == 1_000:
             await asyncio.sleep(0)
+        ended = self._ended()
+        while ended and await self._store.forget_participants(ended) == 1_000:
+            await asyncio.sleep(0)
+
+    def _ended(self) -> dict[str, int]:
+        """By experiment the last period that gets no more exposures: what runs again after an end is another period."""
+        long_ago_us = _now_us() - _ENDED_FOR_US
+        return {
+            one.name: one.period - (one.state == "running")
+            for one in self.state.by_name.values()
+            if one.changed_us <= long_ago_us
+        }
 
     async def _move(self, name: str, kind: ChangeKind, states: tuple[str, ...], done: Done) -> Experiment:
-        async with self._changing:
-            await self.refresh()
+        def change() -> ExperimentChange:
             found = self.find(name)
             if found.state not in states:
                 raise ExperimentConflict(f"{name!r} is {found.state}; only one that is {' or '.join(states)} can be so")
-            await self._change(name, kind, found.period, _encode(done))
-            return self.find(name)
+            return _change(name, kind, found.period, _encode(done))
 
-    async def _change(self, name: str, kind: ChangeKind, period: int, details: bytes) -> None:
-        change = ExperimentChange(experiment=name, kind=kind, period=period, details=details, time_us=_now_us())
-        await self._store.change_experiment(change)
-        await self.refresh()
+        await self._append(change)
+        return self.find(name)
+
+    async def _append(self, change: Callable[[], ExperimentChange]) -> None:
+        """Store the change that follows from what was done until now, here or on another machine. `change` raises
+        where there is none."""
+        async with self._changing:
+            for _ in range(_MOST_TRIES):
+                await self.refresh()
+                if await self._store.change_experiment(change(), after=self.state.sequence) is not None:
+                    await self.refresh()
+                    return
+        raise ExperimentConflict("experiments are being changed by others all the time; repeat the request")
+
+
+def next_batch_at(counted: int, allocation: Allocation) -> float:
+    """Outcomes after which another batch begins, where the last one began after `counted`."""
+    return max(counted + allocation.batch, counted * _BATCH_GROWTH)
+
+
+def _change(name: str, kind: ChangeKind, period: int, details: bytes) -> ExperimentChange:
+    return ExperimentChange(experiment=name, kind=kind, period=period, details=details, time_us=_now_us())
 
 
 def _bucket_us(definition: Definition) -> int:

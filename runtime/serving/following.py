@@ -21,12 +21,14 @@ _LONGEST_WAIT_S = 5.0
 
 
 async def follow(resources: Resources, feed: ChangeFeed) -> None:
-    """Until cancelled: rank with what any machine stored, hid or deleted, and with what users did anywhere.
+    """Until cancelled: rank with what any machine stored, hid or deleted, with what users did anywhere, and with what
+    was done to experiments.
 
     The store's position moves on only after a change is in memory, so what fails is done again.
     """
     await asyncio.gather(
         _repeatedly(lambda: _content(resources, feed), lambda: feed.wait(LOOK_EVERY_S)),
+        _repeatedly(resources.experiments.refresh, lambda: feed.wait_for_experiments(LOOK_EVERY_S)),
         _repeatedly(lambda: _popularity(resources, feed), lambda: asyncio.sleep(EVENTS_EVERY_S)),
         _all_counts(resources),
     )

@@ -46,7 +46,7 @@ async def rank_shown(
     experiments = resources.experiments
     if query.model != "auto" or query.user_id is None or query.at_us is not None:
         return await rank(resources, query, candidates, top=top, explained=explained), None
-    assigned = experiments.assign(query.user_id)
+    assigned = await experiments.assign(query.user_id)
     try:
         if assigned is not None:
             return await _rank_within(resources, assigned, query, candidates, top=top, explained=explained)
@@ -98,7 +98,7 @@ async def recommend_shown(
     default. Within an experiment recorded before it is returned. Raises as `recommend`."""
     assigned = None
     if model == "auto" and at_us is None:
-        assigned = resources.experiments.assign(user_id)
+        assigned = await resources.experiments.assign(user_id)
         in_force = resources.experiments.promoted if assigned is None else assigned.arm.model
         model = "auto" if in_force is None or in_force == "sequence" else in_force
     explore = None if assigned is None else _explored(assigned)

@@ -4,7 +4,10 @@ from typing import Literal
 
 import msgspec
 
-ChangeKind = Literal["defined", "stopped", "promoted", "rolled_back"]
+ChangeKind = Literal["defined", "reweighted", "stopped", "promoted", "rolled_back"]
+
+MOST_BUCKETS = 512  # of an arm; at more, two become one
+EXPOSURE_ROW_BYTES = 160  # of an exposure beside its items, with its share of the indexes
 
 
 class ExperimentChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +27,8 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
 
     items: JSON bytes, [[content id, propensity], …] in the order shown, then [content id] for each that exploration
     could have shown in their place. closes_us: when the user's outcome is measured, if this is their first exposure of
-    the period. bucket_us: the grain of the counts. slow: it took longer than the guardrail allows.
+    the period. bucket_us: the grain of the counts. slow: it took longer than the guardrail allows. arm_propensity: the
+    probability with which the user was assigned to the arm.
     """
 
     ranking_id: str
@@ -38,6 +42,7 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
     closes_us: int
     bucket_us: int
     slow: bool = False
+    arm_propensity: float | None = None
 
 
 class LoggedExposure(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +57,7 @@ class LoggedExposure(msgspec.Struct, frozen=True, kw_only=True):
     model_version: str
     time_us: int
     items: bytes
+    arm_propensity: float | None = None  # None: recorded before it was kept
 
 
 class FailedRankings(msgspec.Struct, frozen=True, kw_only=True):

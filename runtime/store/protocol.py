@@ -1,6 +1,6 @@
 """The interface of durable state, which every implementation keeps: see tests/runtime/store/conformance."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from runtime.personalization import popularity
@@ -55,7 +55,11 @@ class ChangeFeed(Protocol):
         ...
 
     async def wait(self, longest_s: float) -> None:
-        """Return when something may have changed, at the latest after `longest_s`."""
+        """Return when content may have changed, at the latest after `longest_s`."""
+        ...
+
+    async def wait_for_experiments(self, longest_s: float) -> None:
+        """Return when something may have been done to an experiment, at the latest after `longest_s`."""
         ...
 
 
@@ -134,8 +138,9 @@ class Store(Protocol):
         some time keyed hashes are left (tombstones.py), which refuse late retries of their events."""
         ...
 
-    async def change_experiment(self, change: ExperimentChange) -> int:
-        """Append what was done to an experiment; its sequence."""
+    async def change_experiment(self, change: ExperimentChange, *, after: int) -> int | None:
+        """Append what was done to an experiment; its sequence. None where something was done to any experiment since
+        sequence `after`: nothing is written then, and whoever decided has not seen all."""
         ...
 
     async def add_exposures(self, exposures: Sequence[Exposure], failed: Sequence[FailedRankings] = ()) -> None:
@@ -151,6 +156,11 @@ class Store(Protocol):
     async def trim_exposures(self, before_us: int, max_bytes: int, *, limit: int = 1000) -> int:
         """Delete the oldest exposures, at most `limit`, that are from before a time or beyond `max_bytes` in all; how
         many. Counts and participants stay."""
+        ...
+
+    async def forget_participants(self, ended: Mapping[str, int], *, limit: int = 1000) -> int:
+        """Delete participants whose outcomes are counted, at most `limit`, of periods that get no more exposures; how
+        many. ended: by experiment, the last of its periods that has ended."""
         ...
 
     # Reads
@@ -219,6 +229,10 @@ class Store(Protocol):
 
     async def experiment_counts(self, experiment: str, period: int) -> list[ArmBucket]:
         """The counts of a period's arms by time, oldest first: at most 512 buckets an arm, wider where it ran long."""
+        ...
+
+    async def participant_arm(self, user_id: str, experiment: str, period: int) -> str | None:
+        """The arm that a user was first shown in an experiment's period; None for one who was shown none."""
         ...
 
     async def exposures(self, *, after: int = 0, limit: int = 1000) -> list[LoggedExposure]:

@@ -4,6 +4,7 @@ import numpy as np
 
 from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.personalization.user_vector import Sums
+from runtime.store.experiment_records import EXPOSURE_ROW_BYTES
 from runtime.store.postgres.connections import Connection
 from runtime.store.postgres.context import Context
 from runtime.store.postgres.ids import unescape
@@ -15,14 +16,17 @@ _TOTALS = """
     SELECT 'content' AS name, (SELECT sum(content) FROM totals) AS kept, (SELECT count(*) FROM content) AS found
     UNION ALL SELECT 'users', (SELECT sum(users) FROM totals), (SELECT count(*) FROM users)
     UNION ALL SELECT 'interactions', (SELECT sum(interactions) FROM totals), (SELECT count(*) FROM interactions)
-    UNION ALL SELECT 'preferences', (SELECT sum(preferences) FROM totals), (SELECT count(*) FROM preferences)"""
+    UNION ALL SELECT 'preferences', (SELECT sum(preferences) FROM totals), (SELECT count(*) FROM preferences)
+    UNION ALL SELECT 'exposures', (SELECT sum(exposures) FROM totals), (SELECT count(*) FROM exposures)
+    UNION ALL SELECT 'bytes of exposures', (SELECT sum(exposure_bytes) FROM totals),
+        (SELECT coalesce(sum(length(items) + $1::bigint), 0) FROM exposures)"""
 
 
 async def problems(connection: Connection, context: Context) -> list[str]:
     """What contradicts the log, in a transaction in which nothing changes; nothing if all is well. Reads all of it."""
     found = [
         f"{row['kept']} {row['name']} are counted, {row['found']} are stored"
-        for row in await connection.fetch(_TOTALS)
+        for row in await connection.fetch(_TOTALS, EXPOSURE_ROW_BYTES)
         if row["kept"] != row["found"]
     ]
     strengths = [STRENGTHS[type] for type in TYPES]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from runtime.store.errors import StoreError
-from runtime.store.postgres import content_reads, log_reads
+from runtime.store.postgres import content_reads, experiment_tables, log_reads
 from runtime.store.postgres.connections import Connection, Connections
 from runtime.store.postgres.content_table import CHANGED
 from runtime.store.postgres.context import Context
@@ -33,6 +33,7 @@ class PostgresFeed(ChangeFeed):
         self._position = ""
         self._sequence = 0
         self._wake = asyncio.Event()
+        self._experiments = asyncio.Event()
         self._listening: Connection | None = None
         self._server = ""
         self._looked_at = 0.0
@@ -74,11 +75,11 @@ class PostgresFeed(ChangeFeed):
         return [unescape(id) for id in dict.fromkeys(row["id"] for row in rows)]
 
     async def wait(self, longest_s: float) -> None:
-        """Return when content may have changed, at the latest after `longest_s`."""
         await self._listen()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), longest_s)
-        self._wake.clear()
+        await _next(self._wake, longest_s)
+
+    async def wait_for_experiments(self, longest_s: float) -> None:
+        await _next(self._experiments, longest_s)
 
     async def close(self) -> None:
         """Stop listening for notifications."""
@@ -129,11 +130,19 @@ class PostgresFeed(ChangeFeed):
             connection = await self._connections.connect()
             try:
                 await connection.add_listener(CHANGED, lambda *_: self._wake.set())
+                await connection.add_listener(experiment_tables.CHANGED, lambda *_: self._experiments.set())
             except Exception:
                 connection.terminate()
                 return
             self._listening = connection
             self._wake.set()  # what was changed before it listened
+            self._experiments.set()
+
+
+async def _next(event: asyncio.Event, longest_s: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), longest_s)
+    event.clear()
 
 
 async def _server(connection: Connection) -> str:

@@ -65,7 +65,8 @@ async def renew_epoch(connection: Connection) -> None:
     """Keep sequences rising in a database that was restored into a server whose transaction numbers are lower."""
     raised = await connection.fetchval(
         f"""UPDATE log_epoch SET added = last.block + 1 - pg_current_xact_id()::text::bigint
-        FROM (SELECT coalesce(max(sequence), 0) >> {SEQUENCE_BITS} AS block FROM interactions) last
+        FROM (SELECT greatest((SELECT max(sequence) FROM interactions), (SELECT max(sequence) FROM exposures), 0)
+            >> {SEQUENCE_BITS} AS block) last
         WHERE last.block >= pg_current_xact_id()::text::bigint + added RETURNING added"""
     )
     if raised is not None:

@@ -16,8 +16,10 @@ from runtime.personalization import popularity as decayed
 from runtime.personalization import user_vector
 from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.personalization.user_vector import Sums
+from runtime.store.attribution import shown_in_items
 from runtime.store.errors import StoreError
 from runtime.store.postgres import tombstones
+from runtime.store.postgres.attribution import ANSWERED
 from runtime.store.postgres.connections import Connection
 from runtime.store.postgres.content_table import delete_unused_ids
 from runtime.store.postgres.context import Context, count
@@ -34,13 +36,13 @@ _HALF_LIVES = len(decayed.HALF_LIVES_HOURS)
 
 _INSERT = f"""INSERT INTO interactions
     (sequence, event_id, "user", content, type, time_us, received_us, duration_ms, device, context, own_type,
-    own_strength)
+    own_strength, exposure)
     SELECT ((pg_current_xact_id()::text::bigint + added) << {SEQUENCE_BITS}) + n - 1, event_id, "user", content, type,
-        time_us, received_us, duration_ms, device, context, own_type, own_strength
+        time_us, received_us, duration_ms, device, context, own_type, own_strength, {ANSWERED}
     FROM log_epoch, unnest($1::text[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bigint[], $6::bigint[],
-        $7::bigint[], $8::text[], $9::bytea[], $10::text[], $11::bigint[]) WITH ORDINALITY AS
-        e (event_id, "user", content, type, time_us, received_us, duration_ms, device, context, own_type,
-            own_strength, n)
+        $7::bigint[], $8::text[], $9::bytea[], $10::text[], $11::bigint[], $12::text[], $13::bytea[]) WITH ORDINALITY
+        AS e (event_id, "user", content, type, time_us, received_us, duration_ms, device, context, own_type,
+            own_strength, ranking_id, shown, n)
     ORDER BY event_id ON CONFLICT (event_id) DO NOTHING RETURNING event_id"""
 
 _ADD_TOTALS = f"""WITH locked AS MATERIALIZED (
@@ -109,6 +111,8 @@ async def add(
             [events[n].context for n in new],
             [None if own is None else own.name for own in own_types],
             [None if own is None else own.strength for own in own_types],
+            [escape_optional(events[n].ranking_id) for n in new],
+            [shown_in_items(events[n].content_id) for n in new],
         )
     }
     if len(inserted) < len(new):  # another machine stored some a moment ago
@@ -205,13 +209,15 @@ async def remove_from_totals(connection: Connection, removed: dict[int, tuple[li
     )
 
 
-async def lock_or_add_users(connection: Connection, context: Context, ids: set[str]) -> dict[str, User]:
-    """The rows of users, by their id as it is stored, locked."""
+async def lock_or_add_users(
+    connection: Connection, context: Context, ids: set[str], lock: str = "FOR NO KEY UPDATE"
+) -> dict[str, User]:
+    """The rows of users, by their id as it is stored, locked. lock: FOR KEY SHARE where they only must not go."""
     wanted, created = sorted(ids), set()
     for _ in range(_ROUNDS):  # one that was there may be deleted by who held it
         rows = await connection.fetch(
-            """SELECT id, key, stale, formula, interaction_count FROM users
-            WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE""",
+            f"""SELECT id, key, stale, formula, interaction_count FROM users
+            WHERE id = ANY($1::text[]) ORDER BY id {lock}""",
             wanted,
         )
         if len(rows) == len(wanted):

@@ -20,8 +20,9 @@ async def read(connection: Connection, after: int, limit: int, user_id: str | No
     of_user = "" if user_id is None else 'AND l."user" = (SELECT key FROM users WHERE id = $3)'
     rows = await connection.fetch(
         f"""SELECT l.sequence, l.event_id, u.id, c.id, l.type, l.time_us, l.received_us, l.duration_ms, l.device,
-            l.context, l.own_type, l.own_strength
+            l.context, l.own_type, l.own_strength, e.ranking_id
         FROM interactions l JOIN users u ON u.key = l."user" JOIN content_ids c ON c.key = l.content
+        LEFT JOIN exposures e ON e.sequence = l.exposure
         WHERE l.sequence > $1 AND l.sequence < {HORIZON} {of_user}
         ORDER BY l.sequence LIMIT $2""",
         after, limit, *(() if user_id is None else (escape(user_id),)),
@@ -39,6 +40,7 @@ async def read(connection: Connection, after: int, limit: int, user_id: str | No
             device=None if device is None else unescape(device),
             context=context,
             own_type=None if own is None else OwnType(own, strength),
+            ranking_id=None if ranking_id is None else unescape(ranking_id),
         )
         for (
             sequence,
@@ -53,6 +55,7 @@ async def read(connection: Connection, after: int, limit: int, user_id: str | No
             context,
             own,
             strength,
+            ranking_id,
         ) in rows
     ]
 

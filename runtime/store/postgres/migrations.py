@@ -146,10 +146,77 @@ async def tombstones(connection: Connection, dimensions: int) -> None:
     await connection.execute("CREATE INDEX tombstones_deleted ON tombstones (deleted_us)")
 
 
+async def experiments(connection: Connection, dimensions: int) -> None:
+    """Live experiments: what was done to them, who was shown what, and the counts by arm and time. All machines know
+    them, or one that does not would leave a deleted user's exposures."""
+    for statement in (
+        """CREATE TABLE experiment_changes (
+            sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            experiment text NOT NULL,
+            kind text NOT NULL,
+            period bigint NOT NULL,
+            details bytea NOT NULL,
+            time_us bigint NOT NULL)""",
+        """CREATE TABLE experiment_periods (
+            key bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            experiment text NOT NULL,
+            period bigint NOT NULL,
+            bucket_us bigint NOT NULL,
+            UNIQUE (experiment, period))""",
+        """CREATE TABLE experiment_arms (
+            key bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            period bigint NOT NULL REFERENCES experiment_periods,
+            arm text NOT NULL,
+            UNIQUE (period, arm))""",
+        """CREATE TABLE exposures (
+            sequence bigint PRIMARY KEY,
+            ranking_id text COLLATE "C" NOT NULL UNIQUE,
+            "user" bigint NOT NULL REFERENCES users,
+            arm bigint NOT NULL REFERENCES experiment_arms,
+            model_version text NOT NULL,
+            arm_propensity float8,
+            time_us bigint NOT NULL,
+            items bytea NOT NULL)""",
+        'CREATE INDEX exposures_user ON exposures ("user", sequence)',
+        # One row a user and period, however many machines show them something: what makes an outcome count once
+        """CREATE TABLE participants (
+            "user" bigint NOT NULL REFERENCES users,
+            period bigint NOT NULL REFERENCES experiment_periods,
+            arm bigint NOT NULL REFERENCES experiment_arms,
+            first_us bigint NOT NULL,
+            closes_us bigint NOT NULL,
+            cold boolean NOT NULL,
+            closed boolean NOT NULL DEFAULT false,
+            PRIMARY KEY ("user", period))""",
+        "CREATE INDEX participants_open ON participants (closes_us) WHERE NOT closed",
+        "CREATE INDEX participants_closed ON participants (period) WHERE closed",
+        """CREATE TABLE experiment_counts (
+            arm bigint NOT NULL REFERENCES experiment_arms,
+            start_us bigint NOT NULL,
+            users bigint NOT NULL,
+            closed bigint NOT NULL,
+            engaged bigint NOT NULL,
+            total float8 NOT NULL,
+            squares float8 NOT NULL,
+            cold_closed bigint NOT NULL,
+            cold_engaged bigint NOT NULL,
+            rankings bigint NOT NULL,
+            slow bigint NOT NULL,
+            failed bigint NOT NULL,
+            PRIMARY KEY (arm, start_us)) WITH (fillfactor = 50)""",
+        # The exposure that an interaction answers, by its sequence; it may have been trimmed since
+        "ALTER TABLE interactions ADD COLUMN exposure bigint",
+        """ALTER TABLE totals ADD COLUMN exposures bigint NOT NULL DEFAULT 0,
+            ADD COLUMN exposure_bytes bigint NOT NULL DEFAULT 0""",
+    ):
+        await connection.execute(statement)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(first_tables, serves_older=False),
     Migration(own_types, serves_older=False),
     Migration(tombstones, serves_older=True),
+    Migration(experiments, serves_older=False),
 )
 
 

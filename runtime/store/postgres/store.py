@@ -3,7 +3,7 @@
 import random
 import time
 from asyncio import sleep
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -12,7 +12,16 @@ from runtime.personalization import popularity
 from runtime.personalization.actions import DECAY_PER_DAY
 from runtime.store.errors import StoreError
 from runtime.store.experiment_records import ArmBucket, ExperimentChange, Exposure, FailedRankings, LoggedExposure
-from runtime.store.postgres import check, content_reads, content_table, formula, log_reads, migrations
+from runtime.store.postgres import (
+    check,
+    content_reads,
+    content_table,
+    experiment_reads,
+    experiment_tables,
+    formula,
+    log_reads,
+    migrations,
+)
 from runtime.store.postgres import interaction_log as log
 from runtime.store.postgres import user_tables as users
 from runtime.store.postgres.connections import Connection, Connections, Pooler
@@ -228,28 +237,46 @@ class PostgresStore(Store):
     ) -> tuple[list[UserPreferences], int | None]:
         return await self._read(users.preferences_of_other_bundles, self.context, bundle_digest, after, limit)
 
-    # Experiments are not available on Postgres yet: none can be begun, so there is nothing to read.
-
-    async def change_experiment(self, change: ExperimentChange) -> int:
-        raise _not_available("running experiments")
+    async def change_experiment(self, change: ExperimentChange, *, after: int) -> int | None:
+        return await self._writer.write(
+            lambda connection: experiment_tables.change(connection, change, after),
+            bytes=_ROW_BYTES + len(change.details),
+        )
 
     async def add_exposures(self, exposures: Sequence[Exposure], failed: Sequence[FailedRankings] = ()) -> None:
-        raise _not_available("recording what an experiment showed")
-
-    async def experiment_changes(self, *, after: int = 0) -> list[ExperimentChange]:
-        return []
-
-    async def experiment_counts(self, experiment: str, period: int) -> list[ArmBucket]:
-        return []
-
-    async def exposures(self, *, after: int = 0, limit: int = 1000) -> list[LoggedExposure]:
-        return []
+        """As `Store` says; more than 1,024 exposures are several transactions."""
+        for start in range(0, max(len(exposures), 1), log.MOST_EVENTS):
+            some, others = exposures[start : start + log.MOST_EVENTS], failed if not start else ()
+            size = sum(_ROW_BYTES + len(shown.items) for shown in some) + _ROW_BYTES * len(others)
+            await self._writer.expose(some, others, bytes=size)
 
     async def close_windows(self, now_us: int, *, limit: int = 256) -> int:
-        return 0
+        return await self._writer.write(
+            lambda connection: experiment_tables.close(connection, now_us, limit), bytes=_ROW_BYTES
+        )
 
     async def trim_exposures(self, before_us: int, max_bytes: int, *, limit: int = 1000) -> int:
-        return 0
+        return await self._writer.write(
+            lambda connection: experiment_tables.trim(connection, self.context, before_us, max_bytes, limit),
+            bytes=_ROW_BYTES,
+        )
+
+    async def forget_participants(self, ended: Mapping[str, int], *, limit: int = 1000) -> int:
+        return await self._writer.write(
+            lambda connection: experiment_tables.forget_participants(connection, ended, limit), bytes=_ROW_BYTES
+        )
+
+    async def experiment_changes(self, *, after: int = 0) -> list[ExperimentChange]:
+        return await self._read(experiment_reads.changes, after)
+
+    async def experiment_counts(self, experiment: str, period: int) -> list[ArmBucket]:
+        return await self._read(experiment_reads.counts, experiment, period)
+
+    async def participant_arm(self, user_id: str, experiment: str, period: int) -> str | None:
+        return await self._read(experiment_reads.participant_arm, user_id, experiment, period)
+
+    async def exposures(self, *, after: int = 0, limit: int = 1000) -> list[LoggedExposure]:
+        return await self._read(experiment_reads.log, after, limit)
 
     async def check(self) -> list[str]:
         """What contradicts the log; nothing if all is well. Reads everything while nobody writes."""
@@ -338,28 +365,11 @@ async def _check_server(connection: Connection) -> None:
 
 async def _counts(connection: Connection) -> Counts:
     row = await connection.fetchrow(
-        "SELECT sum(content)::bigint, sum(users)::bigint, sum(interactions)::bigint, sum(preferences)::bigint "
-        "FROM totals"
+        "SELECT sum(content)::bigint, sum(users)::bigint, sum(interactions)::bigint, sum(preferences)::bigint, "
+        "sum(exposures)::bigint, sum(exposure_bytes)::bigint FROM totals"
     )
     return Counts(*row)
 
 
 def _in_steps(ids: Sequence[T]) -> list[Sequence[T]]:
     return [ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE)]
-
-
-def _not_available(what: str) -> StoreError:
-    return StoreError(f"{what} is not available on Postgres yet; keep the data in SQLite for it")
-
-
-def _refuse(name: str) -> Callable[..., Any]:
-    def refuse(self: PostgresStore, *arguments: object, **options: object) -> Any:
-        raise _not_available(name)
-
-    return refuse
-
-
-# Of the protocol's methods that this class has not: never the protocol's own empty body.
-for _name, _member in vars(Store).items():
-    if callable(_member) and _name[0] != "_" and _name not in vars(PostgresStore):
-        setattr(PostgresStore, _name, _refuse(_name))

@@ -13,6 +13,7 @@ from runtime.store.postgres import tombstones
 from runtime.store.postgres.connections import Connection
 from runtime.store.postgres.content_table import bundle_key, delete_unused_ids
 from runtime.store.postgres.context import Context, count
+from runtime.store.postgres.experiment_tables import delete_user_exposures
 from runtime.store.postgres.ids import escape, unescape
 from runtime.store.postgres.interaction_log import lock_or_add_users, remove_from_totals
 from runtime.store.records import DeletedUser, Preferences, UserPreferences, UserState
@@ -97,7 +98,7 @@ async def delete(connection: Connection, context: Context, user_id: str, now_us:
             if strength := STRENGTHS[TYPES[code]] if own is None else own:
                 times_us.append(time_us)
             removed[content] = times_us, weight + strength
-    deleted = {}
+    deleted = await delete_user_exposures(connection, context, key)
     for name, column in (("interactions", '"user"'), ("user_sums", "key"), ("preferences", "key"), ("users", "key")):
         status = await connection.execute(f"DELETE FROM {name} WHERE {column} = $1", key)
         deleted[name] = int(status.split()[-1])

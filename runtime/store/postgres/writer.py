@@ -1,4 +1,5 @@
-"""The one task that writes: in the order in which writes came, and events that wait together in one transaction."""
+"""The one task that writes: in the order in which writes came, and events and exposures that wait together in one
+transaction."""
 
 import asyncio
 from collections import deque
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from runtime.store.errors import StoreBusy, StoreClosed, StoreError, StoreUnreachable
+from runtime.store.experiment_records import Exposure, FailedRankings
+from runtime.store.postgres import experiment_tables
 from runtime.store.postgres.connections import Connection, Connections
 from runtime.store.postgres.context import Context
 from runtime.store.postgres.interaction_log import MOST_EVENTS, add
@@ -19,13 +22,19 @@ Apply = Callable[[Connection], Awaitable[T]]
 
 @dataclass(slots=True, eq=False)
 class _Write:
-    """`apply`, or `events` that came at `received_us`."""
+    """`apply`, or `events` that came at `received_us`, or `exposures` and counts of rankings that `failed`."""
 
     bytes: int
     future: "asyncio.Future[Any]"
     apply: Apply[Any] | None = None
     events: Sequence[Interaction] = ()
     received_us: int = 0
+    exposures: Sequence[Exposure] = ()
+    failed: Sequence[FailedRankings] = ()
+
+    @property
+    def rows(self) -> int:
+        return len(self.events) + len(self.exposures) + len(self.failed)
 
 
 class Writer:
@@ -56,6 +65,11 @@ class Writer:
             _Write(bytes, self._future(), events=events, received_us=received_us)
         )
         return outcomes
+
+    async def expose(self, exposures: Sequence[Exposure], failed: Sequence[FailedRankings], *, bytes: int) -> None:
+        """Record at most MOST_EVENTS exposures, in a transaction with others and with events that wait. Raises
+        StoreError."""
+        await self._submit(_Write(bytes, self._future(), exposures=exposures, failed=failed))
 
     async def close(self) -> None:
         """Write what is queued. Nothing is accepted afterwards."""
@@ -102,12 +116,12 @@ class Writer:
                 del batch, live
 
     def _take(self) -> list[_Write]:
-        """The next write, with those behind it where all of them are events that fit into one transaction."""
+        """The next write, with those behind it where all of them are rows that fit into one transaction."""
         batch = [self._queue.popleft()]
-        events = len(batch[0].events)
+        rows = batch[0].rows
         while self._queue and batch[0].apply is None and self._queue[0].apply is None:
-            events += len(self._queue[0].events)
-            if events > MOST_EVENTS:
+            rows += self._queue[0].rows
+            if rows > MOST_EVENTS:
                 break
             batch.append(self._queue.popleft())
         return batch
@@ -135,9 +149,17 @@ class Writer:
     async def _add(self, batch: list[_Write]) -> None:
         events = [event for write in batch for event in write.events]
         times = [write.received_us for write in batch for _ in write.events]
-        outcomes = await self._connections.transact(
-            "writing", lambda connection: add(connection, self._context, events, times)
-        )
+        exposures = [shown for write in batch for shown in write.exposures]
+        failed = [some for write in batch for some in write.failed]
+
+        async def apply(connection: Connection) -> list[AddOutcome]:
+            # Events first: none can answer a ranking that has not been returned yet
+            outcomes = await add(connection, self._context, events, times) if events else []
+            if exposures or failed:
+                await experiment_tables.add(connection, self._context, exposures, failed)
+            return outcomes
+
+        outcomes = await self._connections.transact("writing", apply)
         start = 0
         for write in batch:
             if not write.future.done():

@@ -2,12 +2,8 @@
 
 import sqlite3
 
-import msgspec
-
+from runtime.store.attribution import CLOCK_GRAIN_US, EXPOSURES_LOOKED_AT, shown_in_items
 from runtime.store.records import Interaction
-
-_LOOKED_AT = 32  # exposures of a user, newest first
-_CLOCK_GRAIN_US = 1_000_000  # clocks of clients may count whole seconds
 
 
 def answered_exposure(connection: sqlite3.Connection, user_key: int, event: Interaction) -> int | None:
@@ -18,11 +14,11 @@ def answered_exposure(connection: sqlite3.Connection, user_key: int, event: Inte
             "SELECT sequence FROM exposures WHERE ranking_id = ? AND user = ?", (event.ranking_id, user_key)
         ).fetchone()
     else:
-        shown = b"[" + msgspec.json.encode(event.content_id) + b","  # in no other place: quotes in ids are escaped
+        shown = shown_in_items(event.content_id)
         row = connection.execute(
             """SELECT sequence FROM (SELECT sequence, time_us, items FROM exposures WHERE user = ?
                 ORDER BY sequence DESC LIMIT ?)
             WHERE instr(items, ?) AND time_us <= ? ORDER BY sequence DESC LIMIT 1""",
-            (user_key, _LOOKED_AT, shown, event.time_us + _CLOCK_GRAIN_US),
+            (user_key, EXPOSURES_LOOKED_AT, shown, event.time_us + CLOCK_GRAIN_US),
         ).fetchone()
     return None if row is None else row[0]

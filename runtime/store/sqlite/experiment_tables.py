@@ -1,24 +1,33 @@
 """Statements on experiments: their changes, exposures, participants, and counts by arm and time."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from runtime.personalization.actions import ENGAGED_STRENGTH, MOST_WEIGHTED_ENGAGEMENT, STRENGTHS, TYPES
 from runtime.personalization.cold_start import COLD_EVENTS
-from runtime.store.experiment_records import ArmBucket, ExperimentChange, Exposure, FailedRankings, LoggedExposure
+from runtime.store.experiment_records import (
+    EXPOSURE_ROW_BYTES,
+    MOST_BUCKETS,
+    ArmBucket,
+    ExperimentChange,
+    Exposure,
+    FailedRankings,
+    LoggedExposure,
+)
 from runtime.store.sqlite import totals
 from runtime.store.sqlite.interaction_log import find_or_add_user
 
-MOST_BUCKETS = 512  # of an arm; at more, two become one
-ROW_BYTES = 160  # of an exposure beside its items, with its share of the indexes
 _STRENGTH = [STRENGTHS[type] for type in TYPES]
 _COUNTED = (
     "users", "closed", "engaged", "total", "squares", "cold_closed", "cold_engaged", "rankings", "slow", "failed",
 )  # fmt: skip
 
 
-def change(connection: sqlite3.Connection, made: ExperimentChange) -> int:
-    """Append a change of an experiment; returns its number."""
+def change(connection: sqlite3.Connection, made: ExperimentChange, after: int) -> int | None:
+    """Append a change where none has come since number `after`; its number, None where one has."""
+    (last,) = connection.execute("SELECT coalesce(max(sequence), 0) FROM experiment_changes").fetchone()
+    if last > after:
+        return None
     done = connection.execute(
         "INSERT INTO experiment_changes (experiment, kind, period, details, time_us) VALUES (?, ?, ?, ?, ?)",
         (made.experiment, made.kind, made.period, made.details, made.time_us),
@@ -49,15 +58,25 @@ def add(connection: sqlite3.Connection, exposures: Sequence[Exposure], failed: S
         user, _ = find_or_add_user(connection, shown.user_id)
         arm = _arm(connection, shown)
         connection.execute(
-            """INSERT INTO exposures (ranking_id, user, arm, model_version, time_us, items)
-            VALUES (?, ?, ?, ?, ?, ?)""",
-            (shown.ranking_id, user, arm, shown.model_version, shown.time_us, shown.items),
+            """INSERT INTO exposures (ranking_id, user, arm, model_version, time_us, items, arm_propensity)
+            VALUES (?, ?, ?, ?, ?, ?, ?)""",
+            (
+                shown.ranking_id,
+                user,
+                arm,
+                shown.model_version,
+                shown.time_us,
+                shown.items,
+                shown.arm_propensity,
+            ),
         )
-        written += ROW_BYTES + len(shown.items)
+        written += EXPOSURE_ROW_BYTES + len(shown.items)
         first = connection.execute(
             """INSERT INTO participants (user, arm, first_us, closes_us, cold)
-            SELECT ?, ?, ?, ?, interaction_count < ? FROM users WHERE key = ? ON CONFLICT DO NOTHING""",
-            (user, arm, shown.time_us, shown.closes_us, COLD_EVENTS, user),
+            SELECT ?1, ?2, ?3, ?4, interaction_count < ?5 FROM users WHERE key = ?1 AND NOT EXISTS (
+                SELECT 1 FROM participants p JOIN experiment_arms a ON a.key = p.arm
+                JOIN experiment_arms o USING (experiment, period) WHERE p.user = ?1 AND o.key = ?2)""",
+            (user, arm, shown.time_us, shown.closes_us, COLD_EVENTS),
         ).rowcount
         _count(connection, arm, shown.time_us, users=first, rankings=1, slow=int(shown.slow))
     for some in failed:
@@ -109,25 +128,14 @@ def counts(connection: sqlite3.Connection, experiment: str, period: int) -> list
 def log(connection: sqlite3.Connection, after: int, limit: int) -> list[LoggedExposure]:
     """Up to `limit` exposures with a number over `after`, oldest first."""
     rows = connection.execute(
-        """SELECT e.sequence, e.ranking_id, u.id, a.experiment, a.period, a.arm, e.model_version, e.time_us, e.items
+        """SELECT e.sequence, e.ranking_id, u.id AS user_id, a.experiment, a.period, a.arm,
+            e.model_version, e.time_us, e.items, e.arm_propensity
         FROM exposures e JOIN users u ON u.key = e.user JOIN experiment_arms a ON a.key = e.arm
         WHERE e.sequence > ? ORDER BY e.sequence LIMIT ?""",
         (after, limit),
     )
-    return [
-        LoggedExposure(
-            sequence=sequence,
-            ranking_id=ranking_id,
-            user_id=user_id,
-            experiment=experiment,
-            period=period,
-            arm=arm,
-            model_version=model_version,
-            time_us=time_us,
-            items=items,
-        )
-        for sequence, ranking_id, user_id, experiment, period, arm, model_version, time_us, items in rows
-    ]
+    names = [column[0] for column in rows.description]
+    return [LoggedExposure(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 def trim(connection: sqlite3.Connection, before_us: int, max_bytes: int, limit: int) -> int:
@@ -141,16 +149,39 @@ def trim(connection: sqlite3.Connection, before_us: int, max_bytes: int, limit: 
         if time_us >= before_us and held - freed <= max_bytes:
             break
         connection.execute("DELETE FROM exposures WHERE sequence = ?", (sequence,))
-        deleted, freed = deleted + 1, freed + ROW_BYTES + size
+        deleted, freed = deleted + 1, freed + EXPOSURE_ROW_BYTES + size
     totals.change(connection, "exposures", -deleted)
     totals.change(connection, "exposure_bytes", -freed)
     return deleted
 
 
+def forget_participants(connection: sqlite3.Connection, ended: Mapping[str, int], limit: int) -> int:
+    """Delete participants, whose outcomes are counted, of each experiment's periods up to the one that has ended."""
+    deleted = 0
+    for experiment, period in ended.items():
+        deleted += connection.execute(
+            """DELETE FROM participants WHERE (user, arm) IN (
+                SELECT p.user, p.arm FROM experiment_arms a JOIN participants p ON p.arm = a.key AND p.closed = 1
+                WHERE a.experiment = ? AND a.period <= ? LIMIT ?)""",
+            (experiment, period, limit - deleted),
+        ).rowcount
+    return deleted
+
+
+def participant_arm(connection: sqlite3.Connection, user_id: str, experiment: str, period: int) -> str | None:
+    """The arm that a user takes part in; None for one who does not."""
+    row = connection.execute(
+        """SELECT a.arm FROM participants p JOIN experiment_arms a ON a.key = p.arm
+        WHERE p.user = (SELECT key FROM users WHERE id = ?) AND a.experiment = ? AND a.period = ?""",
+        (user_id, experiment, period),
+    ).fetchone()
+    return None if row is None else row[0]
+
+
 def delete_user_exposures(connection: sqlite3.Connection, user: int) -> dict[str, int]:
     """Delete a user's rows; the counts of their arms stay, which name nobody. Rows deleted by table."""
     (size,) = connection.execute(
-        "SELECT coalesce(sum(length(items) + ?), 0) FROM exposures WHERE user = ?", (ROW_BYTES, user)
+        "SELECT coalesce(sum(length(items) + ?), 0) FROM exposures WHERE user = ?", (EXPOSURE_ROW_BYTES, user)
     ).fetchone()
     deleted = {
         name: connection.execute(f"DELETE FROM {name} WHERE user = ?", (user,)).rowcount

@@ -186,6 +186,13 @@ def tombstones(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO totals VALUES ('tombstones', 0)")
 
 
+def ended_periods(connection: sqlite3.Connection) -> None:
+    """Participants are found by arm once they are counted, to be deleted when their period has ended; exposures say
+    how probable their arm was."""
+    connection.execute("CREATE INDEX participants_closed ON participants (arm) WHERE closed = 1")
+    connection.execute("ALTER TABLE exposures ADD COLUMN arm_propensity REAL")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     first_tables,
     hidden_content,
@@ -195,6 +202,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     own_types,
     row_checksums,
     tombstones,
+    ended_periods,
 )
 
 

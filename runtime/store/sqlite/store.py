@@ -4,7 +4,7 @@ import os
 import sqlite3
 import time
 from asyncio import sleep, timeout, to_thread, wrap_future
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -227,9 +227,10 @@ class SqliteStore(Store):
 
         return await self._write(delete, bytes=_ROW_BYTES, scrub=True)
 
-    async def change_experiment(self, change: ExperimentChange) -> int:
+    async def change_experiment(self, change: ExperimentChange, *, after: int) -> int | None:
         return await self._write(
-            lambda connection: experiment_tables.change(connection, change), bytes=_ROW_BYTES + len(change.details)
+            lambda connection: experiment_tables.change(connection, change, after),
+            bytes=_ROW_BYTES + len(change.details),
         )
 
     async def add_exposures(self, exposures: Sequence[Exposure], failed: Sequence[FailedRankings] = ()) -> None:
@@ -246,6 +247,11 @@ class SqliteStore(Store):
     async def trim_exposures(self, before_us: int, max_bytes: int, *, limit: int = 1000) -> int:
         return await self._write(
             lambda connection: experiment_tables.trim(connection, before_us, max_bytes, limit), bytes=_ROW_BYTES
+        )
+
+    async def forget_participants(self, ended: Mapping[str, int], *, limit: int = 1000) -> int:
+        return await self._write(
+            lambda connection: experiment_tables.forget_participants(connection, ended, limit), bytes=_ROW_BYTES
         )
 
     async def get_content(self, id: str) -> Content | None:
@@ -301,6 +307,9 @@ class SqliteStore(Store):
 
     async def experiment_counts(self, experiment: str, period: int) -> list[ArmBucket]:
         return self._read(experiment_tables.counts, experiment, period)
+
+    async def participant_arm(self, user_id: str, experiment: str, period: int) -> str | None:
+        return self._read(experiment_tables.participant_arm, user_id, experiment, period)
 
     async def exposures(self, *, after: int = 0, limit: int = 1000) -> list[LoggedExposure]:
         return self._read(experiment_tables.log, after, limit)

@@ -230,42 +230,34 @@ def test_exploration_is_seeded_and_its_propensities_are_exact(client):
     assert any(item["propensity"] < 0.9 for one in items for item in one)
 
 
-def test_a_user_can_be_deleted_while_they_are_shown_rankings(client):
-    define(client, "deleted", window_s=0.5)
+def test_weights_follow_the_outcomes_and_a_user_keeps_the_arm_they_were_shown(client):
+    allocation = {"method": "thompson", "batch": 100, "seed": 1}
+    define(client, "sampled", window_s=0.5, allocation=allocation, promote="manual")
+    users = [f"sampled-{n}" for n in range(120)]
+    arms = visit(client, users, {"control": 0.1, "treatment": 0.9})
+    found = until(client, "sampled", lambda found: found["arms"][1]["share"] > 0.95)
+    assert found["arms"][0]["share"] == pytest.approx(0.01, abs=0.03)
+    later = visit(client, [f"sampled-later-{n}" for n in range(100)], {"control": 0.1, "treatment": 0.9})
+    assert later.count("treatment") > 85
+    assert [rank(client, user)["arm"] for user in users] == arms
+    lines = client.get("/events/export", params={"exposures_after": 0}).text.splitlines()
+    shown = [line for line in map(json.loads, lines) if line.get("experiment") == "sampled"]
+    assert {line["arm"] for line in shown} == {"control", "treatment"}
+    by_batch = {line.get("batch", 0): set() for line in shown}
+    for line in shown:
+        by_batch[line.get("batch", 0)].add((line["arm"], round(line["arm_propensity"], 6)))
+    assert by_batch[0] == {("control", 0.5), ("treatment", 0.5)}
+    assert dict(by_batch[1])["treatment"] > 0.95
+    again = until(client, "sampled", lambda found: closed(found) == 220)
+    assert sum(arm["users"] for arm in again["arms"]) == 220
+    assert not again["sample_ratio"]["mismatch"]
+    assert again["decision"] == "promote"
+    low, high = again["arms"][1]["lift_interval"]
+    assert 0 < low < 8 < high
+    assert "difference" not in again["arms"][1]
 
-    def visitor(_):
-        for _ in range(10):
-            rank(client, "leaving")
 
-    with ThreadPoolExecutor(4) as pool:
-        visits = [pool.submit(visitor, n) for n in range(3)]
-        for _ in range(5):
-            assert client.delete("/user/leaving").status_code == 200
-        for one in visits:
-            one.result()
-    receipt = client.delete("/user/leaving").json()["deleted"]
-    assert receipt["exposures"] <= 30
-    assert client.delete("/user/leaving").json()["deleted"]["exposures"] == 0
-    assert "leaving" not in client.get("/events/export", params={"exposures_after": 0}).text
-    time.sleep(1.5)
-    found = client.get("/experiments/deleted").json()
-    assert closed(found) <= sum(arm["users"] for arm in found["arms"])
-
-
-def test_windows_that_end_while_the_server_is_stopped_count_once_at_its_next_start(start_server):
-    server = start_server()
-    server.client.post("/content/batch", json=[{"id": id, "text": f"a venue {id}"} for id in ITEMS])
-    define(server.client, "stopped", window_s=2.0)
-    arms = visit(server.client, [f"s-{n}" for n in range(30)], {"control": 1, "treatment": 1})
-    before = [rank(server.client, f"s-{n}")["arm"] for n in range(30)]
-    server.stop()
-    time.sleep(2.0)
-    again = start_server(data_dir=server.data_dir)
-    found = until(again.client, "stopped", lambda found: closed(found) == 30)
-    assert sum(arm["engaged"] for arm in found["arms"]) == 30
-    assert [rank(again.client, f"s-{n}")["arm"] for n in range(30)] == before == arms
-    again.stop()
-    third = start_server(data_dir=server.data_dir)
-    time.sleep(1.0)
-    found = third.client.get("/experiments/stopped").json()
-    assert (closed(found), sum(arm["users"] for arm in found["arms"])) == (30, 30)
+def test_weights_that_follow_outcomes_are_refused_where_no_interval_would_hold(client):
+    body = {"arms": TWO_ARMS, "metric": "weighted", "allocation": {"method": "thompson"}}
+    response = client.put("/experiments/wrong", json=body)
+    assert (response.status_code, response.json()["error"]["field"]) == (422, "$.allocation.method")

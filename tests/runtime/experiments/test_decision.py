@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from runtime.experiments.decision import ArmCounts, Guardrails, Rules, compare, decide, users_needed
+from runtime.experiments.decision import ArmCounts, Guardrails, Pair, Rules, compare, decide, users_needed
 
 RULES = Rules(alpha=0.05, min_lift=0.1)
 
@@ -73,7 +73,7 @@ def test_of_several_arms_the_best_is_promoted_each_at_its_share_of_alpha():
     arms = [arm(20_000, 2_000), arm(20_000, 2_800), arm(20_000, 3_000)]
     decision = decide(arms, [1, 1, 1], RULES, ratio_p=1)
     assert (decision.action, decision.arm) == ("promote", 2)
-    alone = compare(arms[0], arms[1], 0.5, RULES, 0.05)
+    alone = compare(Pair(arms[0], arms[1], 0.5), RULES, 0.05)
     assert decision.comparisons[0].lift_interval.lower < alone.lift_interval.lower
 
 
@@ -96,7 +96,7 @@ def test_weighted_engagement_needs_a_hundred_users_an_arm():
 def test_the_users_still_needed_are_those_at_which_it_is_decided():
     control, treatment = arm(2_000, 200), arm(2_000, 260)
     rules = replace(RULES, min_lift=0.0)
-    needed = users_needed(control, treatment, 0.5, rules, 0.05)
+    needed = users_needed(Pair(control, treatment, 0.5), rules, 0.05)
     assert needed is not None
     enough, short = 1 + 1.02 * needed / 4_000, 1 + 0.9 * needed / 4_000
 
@@ -108,4 +108,4 @@ def test_the_users_still_needed_are_those_at_which_it_is_decided():
 
 
 def test_equal_arms_would_never_be_decided():
-    assert users_needed(arm(5_000, 500), arm(5_000, 500), 0.5, RULES, 0.05) is None
+    assert users_needed(Pair(arm(5_000, 500), arm(5_000, 500), 0.5), RULES, 0.05) is None

@@ -38,12 +38,6 @@ def summed(store, period=1):
     return found
 
 
-@pytest.fixture(autouse=True)
-def _where_there_are_experiments(implementation):
-    if implementation.name == "postgres":
-        pytest.skip("experiments are not available on Postgres yet")
-
-
 @pytest.fixture
 def store(open_store, item):
     store = open_store()
@@ -57,13 +51,56 @@ def test_changes_are_kept_in_order(open_store):
         ExperimentChange(experiment="feed", kind=kind, period=1, details=b'{"n":1}', time_us=n)
         for n, kind in enumerate(["defined", "promoted", "rolled_back"])
     ]
-    sequences = [store.change_experiment(change) for change in made]
+    sequences = []
+    for change in made:
+        sequences.append(store.change_experiment(change, after=sequences[-1] if sequences else 0))
     assert sequences == sorted(sequences)
     store.close()
     found = open_store().experiment_changes()
     expected = [msgspec.structs.replace(c, sequence=n) for c, n in zip(made, sequences, strict=True)]
     assert found == expected
     assert [change.kind for change in found if change.sequence > sequences[0]] == ["promoted", "rolled_back"]
+
+
+def test_a_change_is_refused_where_another_came_since(open_store):
+    store = open_store()
+    change = ExperimentChange(experiment="feed", kind="defined", period=1, details=b"{}", time_us=1)
+    first = store.change_experiment(change, after=0)
+    assert store.change_experiment(change, after=first - 1) is None
+    other = msgspec.structs.replace(change, experiment="other")
+    second = store.change_experiment(other, after=first)
+    assert second > first
+    assert store.change_experiment(change, after=first) is None
+    assert [one.sequence for one in store.experiment_changes()] == [first, second]
+
+
+def test_participants_of_ended_periods_are_forgotten_in_steps_and_their_counts_stay(store):
+    store.add_exposures([exposure(f"r-{n}-{p}", f"user-{n}", period=p) for n in range(5) for p in (1, 2, 3)])
+    assert store.forget_participants({"feed": 2}) == 0  # none of them is counted
+    store.close_windows(1_000 * SECOND)
+    store.add_exposures([exposure("r-late", "user-9", period=2)])
+    assert [store.forget_participants({"feed": 2, "other": 9}, limit=4) for _ in range(4)] == [4, 4, 2, 0]
+    assert store.forget_participants({}) == 0
+    assert [summed(store, p)["control"]["closed"] for p in (1, 2, 3)] == [5, 5, 5]
+    assert store.close_windows(1_000 * SECOND) == 1  # of the one that came late
+    assert store.delete_user("user-1").participants == 1
+    assert [store.participant_arm("user-2", "feed", p) for p in (1, 2, 3)] == [None, None, "control"]
+
+
+def test_a_user_takes_part_in_the_arm_that_was_first(store):
+    assert store.participant_arm("ann", "feed", 1) is None
+    store.add_exposures([exposure("r-1"), exposure("r-2", arm="treatment", arm_propensity=0.25)])
+    store.add_exposures([exposure("r-3", arm="treatment"), exposure("r-4", arm="treatment", period=2)])
+    assert (store.participant_arm("ann", "feed", 1), store.participant_arm("ann", "feed", 2)) == (
+        "control", "treatment",
+    )  # fmt: skip
+    assert store.participant_arm("ann", "other", 1) is None
+    assert store.participant_arm("bob", "feed", 1) is None
+    assert summed(store) == {"control": {"users": 1, "rankings": 1}, "treatment": {"rankings": 2}}
+    assert [one.arm_propensity for one in store.exposures()] == [None, 0.25, None, None]
+    store.close_windows(1_000 * SECOND)
+    assert summed(store)["control"]["closed"] == 1
+    assert "closed" not in summed(store)["treatment"]
 
 
 def test_exposures_are_listed_in_order_with_a_cursor(store):

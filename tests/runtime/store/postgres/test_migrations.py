@@ -4,8 +4,9 @@ import asyncio
 
 import asyncpg
 import pytest
+from msgspec import structs
 
-from runtime.store import SchemaTooNew, StoreError
+from runtime.store import Exposure, SchemaTooNew, StoreError
 from runtime.store.postgres import migrations
 from runtime.store.postgres.migrations import Migration
 from runtime.store.postgres.store import open_store
@@ -80,6 +81,28 @@ def test_sequences_rise_after_a_restore_into_another_server(database, item, even
     highest, found = asyncio.run(scenario())
     assert [entry.event_id for entry in found] == ["1", "2"]
     assert found[1].sequence > highest
+
+
+def test_sequences_of_exposures_rise_after_a_restore_into_another_server(database):
+    shown = Exposure(
+        ranking_id="r-1", user_id="ann", experiment="feed", period=1, arm="control", model_version="v1", time_us=1,
+        items=b"[]", closes_us=2, bucket_us=1,
+    )  # fmt: skip
+
+    async def scenario():
+        store = await open_store(database, dimensions=4)
+        await store.add_exposures([shown])
+        connection = await asyncpg.connect(database)
+        await connection.execute("UPDATE exposures SET sequence = sequence + (1::bigint << 40)")
+        await connection.close()
+        await store.close()
+        store = await open_store(database, dimensions=4)
+        await store.add_exposures([structs.replace(shown, ranking_id="r-2")])
+        found = await store.exposures()
+        await store.close()
+        return [one.ranking_id for one in found]
+
+    assert asyncio.run(scenario()) == ["r-1", "r-2"]
 
 
 def test_without_pgvector_vectors_are_bytes(database, monkeypatch, item):

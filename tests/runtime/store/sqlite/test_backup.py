@@ -71,7 +71,7 @@ def test_a_copy_made_under_writes_has_everything_acknowledged_before_and_goes_ba
 
 def test_a_copy_has_the_experiments(filled, open_store, data_dir, tmp_path):
     change = ExperimentChange(experiment="feed", kind="defined", period=1, details=b"{}", time_us=1)
-    filled.change_experiment(change)
+    filled.change_experiment(change, after=0)
     filled.add_exposures(
         [
             Exposure(

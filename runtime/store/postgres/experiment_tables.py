@@ -1,0 +1,307 @@
+"""Statements on experiments: their changes, exposures, participants, and counts by arm and time.
+
+Several machines write at once. Changes are numbered under a lock, so that a number is never seen before a lower one.
+A participant's row is unique by user and period, so that nobody counts twice, and the counts, which all machines add
+to, are changed last and by arithmetic in SQL.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from runtime.personalization.actions import ENGAGED_STRENGTH, MOST_WEIGHTED_ENGAGEMENT, STRENGTHS, TYPES
+from runtime.personalization.cold_start import COLD_EVENTS
+from runtime.store.experiment_records import (
+    EXPOSURE_ROW_BYTES,
+    MOST_BUCKETS,
+    ExperimentChange,
+    Exposure,
+    FailedRankings,
+)
+from runtime.store.postgres.connections import Connection
+from runtime.store.postgres.context import Context, count
+from runtime.store.postgres.formula import SEQUENCE_BITS
+from runtime.store.postgres.ids import escape
+from runtime.store.postgres.interaction_log import lock_or_add_users
+
+CHANGED = "vows_experiments"  # the channel that wakes those who follow
+COUNTED = (
+    "users", "closed", "engaged", "total", "squares", "cold_closed", "cold_engaged", "rankings", "slow", "failed",
+)  # fmt: skip
+
+# Advisory locks, exclusive to the transaction: of who appends a change, and of who trims
+_CHANGING, _TRIMMING = 0x564F5754, 0x564F5755
+_COUNT_TYPES = {name: "float8" if name in ("total", "squares") else "bigint" for name in COUNTED}
+
+_ADD_COUNTS = f"""INSERT INTO experiment_counts AS c (arm, start_us, {", ".join(COUNTED)})
+    SELECT * FROM unnest($1::bigint[], $2::bigint[],
+        {", ".join(f"${n}::{type}[]" for n, type in enumerate(_COUNT_TYPES.values(), 3))}) AS d (arm, start_us)
+    ORDER BY arm, start_us
+    ON CONFLICT (arm, start_us) DO UPDATE SET {", ".join(f"{name} = c.{name} + excluded.{name}" for name in COUNTED)}
+    RETURNING xmax = 0 AS created, arm"""
+
+
+class _Arm(NamedTuple):
+    key: int
+    period: int  # the key of its row in experiment_periods
+    bucket_us: int
+
+
+# By arm and start of the bucket, what is added by name
+_Counts = defaultdict[tuple[int, int], Counter[str]]
+
+
+async def change(connection: Connection, made: ExperimentChange, after: int) -> int | None:
+    """Append a change where none has come since number `after`; its number, None where one has."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _CHANGING)
+    if await connection.fetchval("SELECT coalesce(max(sequence), 0) FROM experiment_changes") > after:
+        return None
+    sequence: int = await connection.fetchval(
+        """INSERT INTO experiment_changes (experiment, kind, period, details, time_us) VALUES ($1, $2, $3, $4, $5)
+        RETURNING sequence""",
+        made.experiment, made.kind, made.period, made.details, made.time_us,
+    )  # fmt: skip
+    await connection.execute("SELECT pg_notify($1, '')", CHANGED)
+    return sequence
+
+
+async def add(
+    connection: Connection, context: Context, exposures: Sequence[Exposure], failed: Sequence[FailedRankings]
+) -> None:
+    """Record at most MOST_EVENTS rankings that were shown, and counts of those that failed."""
+    ids = [escape(shown.user_id) for shown in exposures]
+    users = await lock_or_add_users(connection, context, set(ids), "FOR KEY SHARE")
+    arms = await _arms(connection, [*exposures, *failed])
+    theirs = [arms[one.experiment, one.period, one.arm] for one in exposures]
+    await connection.execute(
+        f"""INSERT INTO exposures
+            (sequence, ranking_id, "user", arm, model_version, arm_propensity, time_us, items)
+        SELECT ((pg_current_xact_id()::text::bigint + added) << {SEQUENCE_BITS}) + n - 1, ranking_id, "user", arm,
+            model_version, arm_propensity, time_us, items
+        FROM log_epoch, unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::float8[], $6::bigint[],
+            $7::bytea[]) WITH ORDINALITY
+            AS e (ranking_id, "user", arm, model_version, arm_propensity, time_us, items, n)""",
+        [escape(shown.ranking_id) for shown in exposures],
+        [users[id].key for id in ids],
+        [arm.key for arm in theirs],
+        [escape(shown.model_version) for shown in exposures],
+        [shown.arm_propensity for shown in exposures],
+        [shown.time_us for shown in exposures],
+        [shown.items for shown in exposures],
+    )
+    counts: _Counts = defaultdict(Counter)
+    for shown, arm in zip(exposures, theirs, strict=True):
+        _count(counts, arm, shown.time_us, rankings=1, slow=int(shown.slow))
+    first: dict[tuple[int, int], tuple[_Arm, Exposure]] = {}
+    for id, arm, shown in zip(ids, theirs, exposures, strict=True):
+        first.setdefault((users[id].key, arm.period), (arm, shown))
+    for key in await _add_participants(connection, first):
+        arm, shown = first[key]
+        _count(counts, arm, shown.time_us, users=1)
+    for some in failed:
+        _count(counts, arms[some.experiment, some.period, some.arm], some.time_us, failed=some.failed)
+    await _store_counts(connection, counts)
+    await count(connection, context, "users", sum(user.created for user in users.values()))
+    await count(connection, context, "exposures", len(exposures))
+    await count(
+        connection, context, "exposure_bytes", sum(EXPOSURE_ROW_BYTES + len(shown.items) for shown in exposures)
+    )
+
+
+async def close(connection: Connection, now_us: int, limit: int) -> int:
+    """Measure the outcome of those whose window is over, each once, whichever machine is first. A window is over when
+    the server's clock says so too: one machine's may be ahead of those that record events."""
+    due = await connection.fetch(
+        """SELECT p."user", p.period, p.arm, p.first_us, p.closes_us, p.cold, o.bucket_us
+        FROM participants p JOIN experiment_periods o ON o.key = p.period
+        WHERE NOT p.closed AND p.closes_us <= least($1, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint)
+        ORDER BY p.closes_us LIMIT $2 FOR UPDATE OF p SKIP LOCKED""",
+        now_us, limit,
+    )  # fmt: skip
+    if not due:
+        return 0
+    rows = await connection.fetch(
+        """SELECT n, max(strength) >= $6, least(sum(strength), $7)
+        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS d ("user", first_us, closes_us, n)
+        JOIN interactions l ON l."user" = d."user" AND l.time_us >= first_us AND l.time_us < closes_us
+        JOIN unnest($4::smallint[], $5::bigint[]) AS s (type, strength) ON s.type = l.type GROUP BY n""",
+        [row["user"] for row in due], [row["first_us"] for row in due], [row["closes_us"] for row in due],
+        list(range(len(TYPES))), [STRENGTHS[type] for type in TYPES], ENGAGED_STRENGTH, MOST_WEIGHTED_ENGAGEMENT,
+    )  # fmt: skip
+    outcomes = {n: (int(engaged), int(weight)) for n, engaged, weight in rows}
+    await connection.execute(
+        """UPDATE participants p SET closed = true FROM unnest($1::bigint[], $2::bigint[]) AS d ("user", period)
+        WHERE p."user" = d."user" AND p.period = d.period""",
+        [row["user"] for row in due], [row["period"] for row in due],
+    )  # fmt: skip
+    counts: _Counts = defaultdict(Counter)
+    for n, row in enumerate(due, 1):
+        engaged, weight = outcomes.get(n, (0, 0))
+        _count(
+            counts,
+            _Arm(row["arm"], row["period"], row["bucket_us"]),
+            row["closes_us"],
+            closed=1,
+            engaged=engaged,
+            total=weight,
+            squares=weight * weight,
+            cold_closed=int(row["cold"]),
+            cold_engaged=int(row["cold"] and engaged),
+        )
+    await _store_counts(connection, counts)
+    return len(due)
+
+
+async def trim(connection: Connection, context: Context, before_us: int, max_bytes: int, limit: int) -> int:
+    """Delete the oldest exposures that are from before a time or beyond the bytes; none while another machine does."""
+    if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _TRIMMING):
+        return 0
+    held = await connection.fetchval("SELECT sum(exposure_bytes)::bigint FROM totals")
+    rows = await connection.fetch(
+        "SELECT sequence, time_us, length(items) FROM exposures ORDER BY sequence LIMIT $1", limit
+    )
+    oldest: list[int] = []
+    freed = 0
+    for sequence, time_us, size in rows:
+        if time_us >= before_us and held - freed <= max_bytes:
+            break
+        oldest.append(sequence)
+        freed += EXPOSURE_ROW_BYTES + size
+    if oldest:
+        await _delete_exposures(connection, context, "sequence = ANY($1::bigint[])", oldest)
+    return len(oldest)
+
+
+async def forget_participants(connection: Connection, ended: Mapping[str, int], limit: int) -> int:
+    """Delete participants, whose outcomes are counted, of each experiment's periods up to the one that has ended."""
+    status: str = await connection.execute(
+        """DELETE FROM participants WHERE ctid = ANY (ARRAY(
+            SELECT p.ctid FROM unnest($1::text[], $2::bigint[]) AS e (experiment, period)
+            JOIN experiment_periods o ON o.experiment = e.experiment AND o.period <= e.period
+            JOIN participants p ON p.period = o.key AND p.closed LIMIT $3 FOR UPDATE OF p SKIP LOCKED))""",
+        list(ended), list(ended.values()), limit,
+    )  # fmt: skip
+    return int(status.split()[-1])
+
+
+async def delete_user_exposures(connection: Connection, context: Context, user: int) -> dict[str, int]:
+    """Delete a user's rows; the counts of their arms stay, which name nobody. Rows deleted by table. The user's row is
+    locked."""
+    exposures = await _delete_exposures(connection, context, '"user" = $1', user)
+    status = await connection.execute('DELETE FROM participants WHERE "user" = $1', user)
+    return {"exposures": exposures, "participants": int(status.split()[-1])}
+
+
+async def _delete_exposures(connection: Connection, context: Context, which: str, argument: object) -> int:
+    deleted, freed = await connection.fetchrow(
+        f"""WITH gone AS (DELETE FROM exposures WHERE {which} RETURNING length(items) + $2::bigint AS size)
+        SELECT count(*), coalesce(sum(size), 0)::bigint FROM gone""",
+        argument, EXPOSURE_ROW_BYTES,
+    )  # fmt: skip
+    await count(connection, context, "exposures", -deleted)
+    await count(connection, context, "exposure_bytes", -freed)
+    return int(deleted)
+
+
+async def _arms(connection: Connection, named: Iterable[Exposure | FailedRankings]) -> dict[tuple[str, int, str], _Arm]:
+    """The arms' rows, by experiment, period and name; made where they are new."""
+    grains = {(one.experiment, one.period): one.bucket_us for one in named}
+    wanted = sorted({(one.experiment, one.period, one.arm) for one in named})
+    columns = [list(column) for column in zip(*wanted, strict=True)] or [[], [], []]
+    for _ in range(2):
+        rows = await connection.fetch(
+            """SELECT o.experiment, o.period, a.arm, a.key, o.key, o.bucket_us
+            FROM unnest($1::text[], $2::bigint[], $3::text[]) AS w (experiment, period, arm)
+            JOIN experiment_periods o USING (experiment, period)
+            JOIN experiment_arms a ON a.period = o.key AND a.arm = w.arm""",
+            *columns,
+        )
+        if len(rows) == len(wanted):
+            return {(row[0], row[1], row[2]): _Arm(*row[3:]) for row in rows}
+        await connection.execute(
+            """INSERT INTO experiment_periods (experiment, period, bucket_us)
+            SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS d (experiment, period)
+            ORDER BY experiment, period ON CONFLICT DO NOTHING""",
+            [experiment for experiment, _ in grains], [period for _, period in grains], list(grains.values()),
+        )  # fmt: skip
+        await connection.execute(
+            """INSERT INTO experiment_arms (period, arm) SELECT o.key, w.arm
+            FROM unnest($1::text[], $2::bigint[], $3::text[]) AS w (experiment, period, arm)
+            JOIN experiment_periods o USING (experiment, period) ORDER BY o.key, w.arm ON CONFLICT DO NOTHING""",
+            *columns,
+        )
+    raise AssertionError("this is a bug: arms that were made are not there")
+
+
+async def _add_participants(
+    connection: Connection, first: Mapping[tuple[int, int], tuple[_Arm, Exposure]]
+) -> list[tuple[int, int]]:
+    """first: by user and period the exposure that may be the first of all. Those who were no participants before."""
+    rows = await connection.fetch(
+        """INSERT INTO participants ("user", period, arm, first_us, closes_us, cold)
+        SELECT d."user", d.period, d.arm, d.first_us, d.closes_us, u.interaction_count < $6
+        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+            AS d ("user", period, arm, first_us, closes_us)
+        JOIN users u ON u.key = d."user" ORDER BY d."user", d.period
+        ON CONFLICT DO NOTHING RETURNING "user", period""",
+        [user for user, _ in first],
+        [period for _, period in first],
+        [arm.key for arm, _ in first.values()],
+        [shown.time_us for _, shown in first.values()],
+        [shown.closes_us for _, shown in first.values()],
+        COLD_EVENTS,
+    )
+    return [(row["user"], row["period"]) for row in rows]
+
+
+def _count(counts: _Counts, arm: _Arm, time_us: int, **by: int) -> None:
+    counts[arm.key, time_us // arm.bucket_us * arm.bucket_us].update(by)
+
+
+async def _store_counts(connection: Connection, counts: _Counts) -> None:
+    added = {bucket: some for bucket, some in counts.items() if any(some.values())}
+    if not added:
+        return
+    rows = await connection.fetch(
+        _ADD_COUNTS,
+        [arm for arm, _ in added],
+        [start_us for _, start_us in added],
+        *([some[name] for some in added.values()] for name in COUNTED),
+    )
+    new = {row["arm"] for row in rows if row["created"]}
+    if not new:
+        return
+    many = await connection.fetch(
+        """SELECT a.period FROM experiment_counts c JOIN experiment_arms a ON a.key = c.arm
+        WHERE c.arm = ANY($1::bigint[]) GROUP BY a.period, c.arm HAVING count(*) > $2 ORDER BY a.period""",
+        list(new), MOST_BUCKETS,
+    )  # fmt: skip
+    for period in dict.fromkeys(row["period"] for row in many):
+        await _widen(connection, period)
+
+
+async def _widen(connection: Connection, period: int) -> None:
+    """Make two buckets one in every arm of a period. A machine that still counts by the old grain adds a narrow bucket,
+    which is as good."""
+    bucket_us = await connection.fetchval(
+        "UPDATE experiment_periods SET bucket_us = bucket_us * 2 WHERE key = $1 RETURNING bucket_us", period
+    )
+    names = ", ".join(COUNTED)
+    rows = await connection.fetch(
+        f"""SELECT arm, start_us, {names} FROM experiment_counts
+        WHERE arm IN (SELECT key FROM experiment_arms WHERE period = $1) ORDER BY arm, start_us FOR UPDATE""",
+        period,
+    )
+    merged: dict[tuple[int, int], list[float]] = {}
+    for arm, start_us, *values in rows:
+        bucket = arm, start_us // bucket_us * bucket_us
+        merged[bucket] = [a + b for a, b in zip(merged.get(bucket, [0] * len(COUNTED)), values, strict=True)]
+    await connection.execute(
+        "DELETE FROM experiment_counts WHERE arm = ANY($1::bigint[])", list({arm for arm, _ in merged})
+    )
+    await connection.fetch(
+        _ADD_COUNTS,
+        [arm for arm, _ in merged],
+        [start_us for _, start_us in merged],
+        *([values[n] for values in merged.values()] for n in range(len(COUNTED))),
+    )

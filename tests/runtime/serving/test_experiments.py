@@ -1,0 +1,100 @@
+"""What experiments come to by what was done to them, with a real store."""
+
+import asyncio
+import time
+
+import msgspec
+import pytest
+
+from runtime.serving.experiment_state import Definition, Experiments
+from runtime.serving.experiments import ExperimentConflict, ExperimentServing
+from runtime.settings import Settings
+from runtime.store import ExperimentChange, Exposure
+from runtime.store.sqlite.store import SqliteStore
+
+HOUR_US = 3_600_000_000
+DEFINITION = msgspec.convert(
+    {"arms": [{"name": "control", "model": "simple"}, {"name": "treatment", "model": "hybrid"}]}, Definition
+)
+
+
+def change(kind, sequence, *, period=1, time_us=None, **details):
+    body = msgspec.json.encode(DEFINITION if kind == "defined" else details)
+    return ExperimentChange(
+        experiment="feed", kind=kind, period=period, details=body, time_us=sequence if time_us is None else time_us,
+        sequence=sequence,
+    )  # fmt: skip
+
+
+def test_changes_that_are_read_twice_apply_once():
+    changes = [change("defined", 1), change("promoted", 2, arm="treatment", model="hybrid")]
+    found = Experiments({}).after(changes).after(changes)
+    assert found.promotions == (("feed", "hybrid"),)
+    assert found.by_name["feed"].state == "promoted"
+    again = found.after([*changes, change("rolled_back", 3)])
+    assert again.promotions == ()
+    assert again.by_name["feed"].state == "rolled_back"
+
+
+def test_changes_apply_in_their_order_though_a_clock_went_back():
+    changes = [
+        change("defined", 1, time_us=9_000),
+        change("promoted", 2, time_us=5_000, arm="treatment", model="hybrid"),
+        change("rolled_back", 3, time_us=100),
+    ]
+    found = Experiments({}).after(changes)
+    assert (found.by_name["feed"].state, found.promotions) == ("rolled_back", ())
+
+
+def test_two_who_act_at_once_act_one_after_the_other(tmp_path):
+    async def scenario():
+        store = SqliteStore(tmp_path / "data", dimensions=4)
+        one, other = (ExperimentServing(store, Settings()) for _ in range(2))
+        await one.define("feed", DEFINITION)
+        outcomes = await asyncio.gather(
+            one.promote("feed", "treatment", "one"),
+            other.define("mail", DEFINITION),
+            return_exceptions=True,
+        )
+        await other.refresh()
+        again = await asyncio.gather(
+            *(each.promote("feed", "treatment", "again") for each in (one, other)), return_exceptions=True
+        )
+        kinds = [change.kind for change in await store.experiment_changes()]
+        await store.close()
+        return outcomes, again, kinds
+
+    outcomes, again, kinds = asyncio.run(scenario())
+    assert kinds.count("promoted") == 1
+    assert outcomes[0].state == "promoted"
+    assert all(isinstance(one, ExperimentConflict) for one in again)
+
+
+@pytest.mark.parametrize(("ended", "left"), [(2 * HOUR_US, {}), (HOUR_US // 2, {1: "control"})])
+def test_participants_are_forgotten_an_hour_after_their_period_has_ended(tmp_path, ended, left):
+    now_us = time.time_ns() // 1_000
+
+    async def scenario():
+        store = SqliteStore(tmp_path / "data", dimensions=4)
+        first = change("defined", 0, time_us=now_us - 3 * HOUR_US)
+        await store.change_experiment(first, after=0)
+        shown = Exposure(
+            ranking_id="r-1", user_id="ann", experiment="feed", period=1, arm="control", model_version="v",
+            time_us=now_us - 3 * HOUR_US, items=b"[]", closes_us=now_us - 2 * HOUR_US, bucket_us=1_000,
+        )  # fmt: skip
+        await store.add_exposures([shown])
+        await store.close_windows(now_us)
+        serving = ExperimentServing(store, Settings())
+        await serving.refresh()
+        await serving.trim()
+        assert await store.participant_arm("ann", "feed", 1) == "control"  # it runs
+        stopped = change("stopped", 0, time_us=now_us - ended)
+        await store.change_experiment(stopped, after=1)
+        await serving.refresh()
+        await serving.trim()
+        found = await store.participant_arm("ann", "feed", 1)
+        counted = sum(bucket.closed for bucket in await store.experiment_counts("feed", 1))
+        await store.close()
+        return found, counted
+
+    assert asyncio.run(scenario()) == (left.get(1), 1)
