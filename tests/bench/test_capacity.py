@@ -42,5 +42,6 @@ def test_events_that_wait_together_share_a_transaction_and_a_sync():
     assert alone.events_per_s == pytest.approx(200, rel=0.02)
     assert together.events_per_s == pytest.approx(5_000, rel=0.05)  # half of them while the others are answered
     assert together.bottleneck == "Postgres's log"
+    few = simulate(service(sync=5, request=0.001), machines=1, cores=1, clients=5, events=5_000)
     others = simulate(service(sync=5, request=0.001), machines=10, cores=1, clients=5, events=5_000)
-    assert others.events_per_s > 4_500  # a sync covers the transactions of every machine
+    assert others.events_per_s > 4 * few.events_per_s  # a sync covers the transactions of several machines
