@@ -13,7 +13,7 @@ import { ask, userPath, vector } from "./server.js";
 import { cosine, plane, styles } from "./space.js";
 
 const CARDS = matchMedia("(max-width: 34rem)").matches ? 8 : 24;
-const SEARCH_AFTER_MS = 250, FOUND = 100;
+const SEARCH_AFTER_MS = 250, FOUND = 100, PAGE = 48, LAST_OFFSET = 900; // the last two of a catalogue too large to rank whole
 const SOURCES = {
   history: "in the order of what you did",
   preferences: "in the order of what you told at sign-up",
@@ -23,6 +23,7 @@ const SOURCES = {
 let items = [], named = [], plot = null, dress = neutral, info = null, user = visitor();
 let kind = "All", shown = CARDS, order = [], ranking = {}; // where an experiment runs, events name the ranking they answer
 const cards = new Map(), did = new Map(), places = new Map();
+let following = null; // where the next page of this order begins; null where all of it is here
 let asked = 0; // orders so far: what answers an earlier one is not shown
 
 // --- the catalogue
@@ -74,15 +75,17 @@ async function start(id) {
 
 /** Ask for the visitor's order, and show it; `after` is what was just done, in words. */
 async function rank(after = "") {
-  const mine = ++asked;
+  const mine = ++asked, whole = info.stored.content <= MOST_ITEMS;
   const [ranked, you, style] = await Promise.all([
-    ask("POST", "rank", { user_id: user, candidates: items.map((item) => item.id) }),
+    whole ? ask("POST", "rank", { user_id: user, candidates: items.map((item) => item.id) }) : recommended(0),
     ask("GET", userPath(user, "embedding")),
     ask("GET", userPath(user, "style?weeks=12&top_k=3")),
   ]);
   if (mine !== asked) return;
   ranking = ranked.ranking_id ? { ranking_id: ranked.ranking_id } : {};
-  await showOrder(ranked.ranked, "For you", SOURCES[ranked.source] ?? ranked.source);
+  const source = SOURCES[ranked.source] ?? ranked.source;
+  await showOrder(ranked.ranked ?? ranked.results, "For you",
+    whole ? source : `${source}; the map has the first ${MOST_ITEMS} of ${info.stored.content} items`, whole ? null : PAGE);
   if (mine !== asked) return;
   const near = named.map((one) => [one.name, cosine(you.embedding, one.vector)]).sort((a, b) => b[1] - a[1]).slice(0, 3);
   const nearest = near.map(([name]) => name).join(", ") || "no tag that is frequent here";
@@ -94,6 +97,23 @@ async function rank(after = "") {
   const tags = (taste) => taste.tags.map(({ name }) => name).join(", ");
   $("drift").textContent = style.now ? `${tags(style.then)} → ${tags(style.now)}` : "Each week's taste becomes a point.";
   if (after) say(`${after}. First for you is now ${order[0].item.title}.`);
+}
+
+/** A page of the visitor's order over the whole catalogue. */
+const recommended = (offset) => ask("GET", userPath(user, `recommendations?exclude=&top_k=${PAGE}&offset=${offset}`));
+
+/** Show more of this order, fetched where it is not here yet. */
+async function showMore() {
+  const mine = asked;
+  shown += CARDS;
+  while (following !== null && visible().length < shown) {
+    const { results } = await recommended(following);
+    const more = await withItems(results);
+    if (mine !== asked) return;
+    order.push(...more);
+    following = results.length < PAGE || following + PAGE > LAST_OFFSET ? null : following + PAGE;
+  }
+  await show();
 }
 
 async function search(text) {
@@ -137,26 +157,32 @@ async function open(item) {
 
 // --- the feed
 
-/** Show the items of `scores`, a list of {id, score}, best first. */
-async function showOrder(scores, title, source) {
-  const known = scores.filter(({ score }) => score !== null);
-  const byId = new Map((await itemsOf(known.map(({ id }) => id))).map((item) => [item.id, item]));
-  order = known.filter(({ id }) => byId.has(id)).map(({ id, score }) => ({ item: byId.get(id), score }));
+/** Show the items of `scores`, a list of {id, score}, best first; `next` is where the next page begins. */
+async function showOrder(scores, title, source, next = null) {
+  order = await withItems(scores);
+  following = next;
   if ($("feed-title").textContent !== title) {
     places.clear();
     shown = CARDS;
   }
   $("feed-title").textContent = title;
-  const all = info.stored.content > MOST_ITEMS && title === "For you" ? `, of the first ${MOST_ITEMS} of ${info.stored.content} items` : "";
-  $("source").textContent = source + all;
+  $("source").textContent = source;
   await show();
 }
 
+async function withItems(scores) {
+  const known = scores.filter(({ score }) => score !== null);
+  const byId = new Map((await itemsOf(known.map(({ id }) => id))).map((item) => [item.id, item]));
+  return known.filter(({ id }) => byId.has(id)).map(({ id, score }) => ({ item: byId.get(id), score }));
+}
+
+const visible = () => order.filter(({ item }) => (kind === "All" || item.kind === kind) && !did.get(item.id)?.has("skip"));
+
 async function show() {
-  const visible = order.filter(({ item }) => (kind === "All" || item.kind === kind) && !did.get(item.id)?.has("skip"));
+  const all = visible();
   const before = new Map([...cards].map(([id, card]) => [id, card.getBoundingClientRect()]));
   const best = order[0]?.score ?? 1, least = order.at(-1)?.score ?? 0;
-  const list = visible.slice(0, shown).map(({ item, score }, n) => {
+  const list = all.slice(0, shown).map(({ item, score }, n) => {
     if (!cards.has(item.id)) cards.set(item.id, makeCard(item, dress.picture(item, cards.size), on));
     const was = places.get(item.id), card = cards.get(item.id);
     places.set(item.id, n + 1);
@@ -166,7 +192,7 @@ async function show() {
   const focused = document.activeElement;
   $("cards").replaceChildren(...list);
   if (focused?.isConnected && $("cards").contains(focused)) focused.focus({ preventScroll: true });
-  $("more").hidden = visible.length <= shown;
+  $("more").hidden = all.length <= shown && following === null;
   if (!matchMedia("(prefers-reduced-motion: reduce)").matches) list.forEach((card) => glide(card, before.get(card.dataset.id)));
   if (!info.sequence || !list.length) return;
   const mine = asked; // other items of the same order may be shown meanwhile: they keep theirs
@@ -202,7 +228,7 @@ $("text").oninput = () => {
   clearTimeout(typing);
   typing = setTimeout(() => guard(() => search($("text").value.trim())), SEARCH_AFTER_MS);
 };
-$("more").onclick = () => { shown += CARDS; guard(show); };
+$("more").onclick = () => guard(showMore);
 $("user").value = user;
 await guard(load);
 watchMachine();

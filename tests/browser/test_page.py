@@ -63,6 +63,39 @@ def test_clicks_move_the_ranking_and_the_plot(visit, shared_demo_server):
     keep(page, "page.jpg")
 
 
+def test_a_catalogue_too_large_to_rank_whole_is_paged_and_nothing_of_it_is_left_out(visit, start_server):
+    """What a visitor likes may be the last item that was stored."""
+    server, items = start_server(), 460
+    kinds = ("garden", "harbour")
+    for start in range(0, items, 230):
+        batch = [
+            {
+                "id": f"item-{n}",
+                "title": f"Item {n}",
+                "text": f"{kinds[n >= 440]} place {n}",
+                "category": kinds[n >= 440],
+            }
+            for n in range(start, start + 230)
+        ]
+        assert server.client.post("/content/batch", json=batch).json()["stored"] == 230
+    page = visit(server)
+    page.wait_for_selector(".card")
+    assert f"the first 400 of {items} items" in page.inner_text("#source")
+    become(page, "sailor")
+    server.client.post("/interactions", json={"user_id": "sailor", "content_id": "item-459", "type": "share"})
+    become(page, "sailor")
+    until(page, lambda: page.locator(".card").nth(1).get_attribute("data-id") >= "item-440")
+    shown = {int(card.get_attribute("data-id").rpartition("-")[2]) for card in page.locator(".card").all()}
+    assert len({n for n in shown if n >= 440}) >= 15
+    count = page.locator(".card").count()
+    for _ in range(3):  # the third is beyond the first page
+        page.click("#more")
+        until(page, lambda count=count: page.locator(".card").count() > count)
+        count = page.locator(".card").count()
+    ids = [card.get_attribute("data-id") for card in page.locator(".card").all()]
+    assert len(ids) == len(set(ids)) == 4 * 24
+
+
 def test_the_feed_follows_the_words_while_they_are_typed(visit, shared_demo_server):
     page = visit(shared_demo_server)
     page.wait_for_selector(".card")
