@@ -1,46 +1,55 @@
-"""A server with a running experiment that is killed at random moments under exposures and interactions, and what is
-found in its database afterwards."""
+"""Servers with running experiments that are killed at random moments under exposures and interactions, and what is
+found in their database afterwards: one server on SQLite, or several on one Postgres."""
 
 from __future__ import annotations
 
+import asyncio
 import random
-import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bench.http_client import build_request
 from bench.server import Server, launched
 from bench.suite import Conditions
+from runtime.store import Store
 
 CLIENTS, ITEMS, USERS, LOAD_S, WINDOW_S = 6, 12, 200, 0.4, 0.6
+_ARMS = [{"name": "control", "model": "simple"}, {"name": "treatment", "model": "hybrid"}]
 _QUIET = {"p95_ms": None, "error_rate": None, "cold_start_ratio": None}
-_DEFINITION = {
-    "arms": [{"name": "control", "model": "simple"}, {"name": "treatment", "model": "hybrid"}],
+_RUNNING = {
+    "arms": _ARMS,
+    "namespace": {"name": "kills", "start": 0.2},
     "window_s": WINDOW_S,
     "guardrails": _QUIET,
     "promote": "manual",
 }
+_DECIDED = {"arms": _ARMS, "namespace": {"name": "kills", "end": 0.2}}
 
 
 @dataclass
 class Answered:
-    """What clients were told: ranking ids, event ids, and each user's arm. Filled from several threads."""
+    """What clients were told: ranking ids, event ids, and each user's arm. decided: of each start, the state of every
+    experiment. Filled from several threads."""
 
     rankings: set[str] = field(default_factory=set)
     events: set[str] = field(default_factory=set)
     arms: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+    decided: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """lost: acknowledged and not stored. doubled: users or outcomes counted more often than there are, or other counts
-    than rows. moved: users whose arm changed, and other contradictions."""
+    """lost: acknowledged and not stored, or not with what it answers. doubled: users or outcomes counted more often
+    than there are, or other counts than rows. moved: users whose arm changed, starts after which something else was
+    decided, and what the database's own check finds."""
 
     exposures: int
     events: int
@@ -49,42 +58,68 @@ class Outcome:
     moved: int
 
 
-def kill_repeatedly(conditions: Conditions, kills: int, progress: Callable[[int], None] = lambda _: None) -> Outcome:
-    """`kills` rounds on one database, then a start that counts every window. Raises RuntimeError where a request fails
-    for another reason than the kill."""
+def kill_repeatedly(conditions: Conditions, kills: int, *, url: str | None = None, machines: int = 1) -> Outcome:
+    """Rounds on one database, each killing every machine, `kills` in all; then two starts that count every window.
+    url: of a Postgres that `machines` share. Raises RuntimeError where a request fails for another reason."""
     draw, told = random.Random(conditions.seed), Answered()
     with tempfile.TemporaryDirectory(prefix="vows-kills-") as folder:
-        settings = {"VOWS_DATA_DIR": str(Path(folder) / "data")}
-        for number in range(kills):
-            with launched(conditions, settings=settings) as server:
-                server.first_answer(build_request("GET", "/readyz"))
+        data = Path(folder) / "data"
+        settings = {"VOWS_DATA_DIR": str(data)} if url is None else {"VOWS_DATABASE_URL": url, "VOWS_THREADS": "1"}
+        for number in range(-(-kills // machines)):
+            with _started(conditions, settings, machines) as servers:
                 if not number:
-                    _prepare(server)
-                _load_until_killed(server, number, told, draw)
-            progress(number)
-        with launched(conditions, settings=settings) as server:
-            server.first_answer(build_request("GET", "/readyz"))
-            reported = _all_closed(server)
-            return _compare(Path(folder) / "data" / "vows.db", told, reported)
+                    _prepare(servers[0])
+                told.decided += [_decided(server) for server in servers]
+                _load_until_killed(servers, number, told, draw)
+        reports = []
+        for _ in range(2):
+            with _started(conditions, settings, 1) as servers:
+                told.decided.append(_decided(servers[0]))
+                reports.append(_all_closed(servers[0]))
+                servers[0].process.kill()
+                servers[0].process.wait()
+        if reports[0] != reports[1]:
+            told.wrong.append("the second start reports something else")
+        return asyncio.run(_compare(lambda: _open(url, data), told, reports[-1]))
+
+
+@contextmanager
+def _started(conditions: Conditions, settings: dict[str, str], machines: int) -> Iterator[list[Server]]:
+    with ExitStack() as stack:
+        servers = [stack.enter_context(launched(conditions, settings=settings)) for _ in range(machines)]
+        for server in servers:
+            server.first_answer(build_request("GET", "/readyz"), limit_s=120)
+        yield servers
 
 
 def _prepare(server: Server) -> None:
     items = [{"id": f"item-{n}", "text": f"a barn with {n} windows"} for n in range(ITEMS)]
     with server.connect() as connection:
         connection.request_json(build_request("POST", "/content/batch", items))
-        connection.request_json(build_request("PUT", "/experiments/kills", _DEFINITION))
+        connection.request_json(build_request("PUT", "/experiments/kills", _RUNNING))
+        connection.request_json(build_request("PUT", "/experiments/decided", _DECIDED))
+        connection.request_json(build_request("POST", "/experiments/decided/promote?arm=control", {}))
 
 
-def _load_until_killed(server: Server, number: int, told: Answered, draw: random.Random) -> None:
+def _decided(server: Server) -> Any:
+    with server.connect() as connection:
+        return connection.request_json(build_request("GET", "/experiments"))
+
+
+def _load_until_killed(servers: Sequence[Server], number: int, told: Answered, draw: random.Random) -> None:
     clients = [
-        threading.Thread(target=_visit_until_killed, args=(server, f"{number}-{n}", told, random.Random(draw.random())))
+        threading.Thread(
+            target=_visit_until_killed,
+            args=(servers[n % len(servers)], f"{number}-{n}", told, random.Random(draw.random())),
+        )
         for n in range(CLIENTS)
     ]
     for client in clients:
         client.start()
-    time.sleep(draw.uniform(0.05, LOAD_S))
-    server.process.kill()
-    server.process.wait()
+    for server in servers:
+        time.sleep(draw.uniform(0.05, LOAD_S))
+        server.process.kill()
+        server.process.wait()
     for client in clients:
         client.join()
 
@@ -97,9 +132,12 @@ def _visit_until_killed(server: Server, name: str, told: Answered, draw: random.
                 user = f"user-{draw.randrange(USERS)}"
                 body = {"user_id": user, "candidates": ids, "top_k": 3}
                 shown = connection.request_json(build_request("POST", "/rank", body))
+                arm = shown.get("arm", "none")
+                if told.arms.setdefault(user, arm) != arm:
+                    told.wrong.append(f"{user} moved to {arm}")
+                if "ranking_id" not in shown:
+                    continue
                 told.rankings.add(shown["ranking_id"])
-                if told.arms.setdefault(user, shown["arm"]) != shown["arm"]:
-                    told.wrong.append(f"{user} moved to {shown['arm']}")
                 if draw.random() < 0.5:
                     event = {
                         "event_id": f"{name}-{n}",
@@ -114,34 +152,66 @@ def _visit_until_killed(server: Server, name: str, told: Answered, draw: random.
         return
 
 
-def _all_closed(server: Server) -> dict[str, int]:
-    """Users and closed windows as the server reports them, once every window is over."""
-    deadline = time.monotonic() + 30
+def _all_closed(server: Server) -> dict[str, Any]:
+    """What the server reports of the running experiment, once every window is over."""
+    deadline = time.monotonic() + 60
     with server.connect() as connection:
         while True:
-            arms = connection.request_json(build_request("GET", "/experiments/kills"))["arms"]
-            found = {name: sum(arm[name] for arm in arms) for name in ("users", "closed", "rankings")}
-            if found["closed"] == found["users"] or time.monotonic() > deadline:
-                return found
+            found: dict[str, Any] = connection.request_json(build_request("GET", "/experiments/kills"))
+            arms = found["arms"]
+            if all(arm["closed"] == arm["users"] for arm in arms) or time.monotonic() > deadline:
+                return {"arms": arms, "decision": found["decision"], "state": found["state"]}
             time.sleep(0.1)
 
 
-def _compare(database: Path, told: Answered, reported: dict[str, int]) -> Outcome:
-    with closing(sqlite3.connect(database)) as connection:
-        rankings = {id for (id,) in connection.execute("SELECT ranking_id FROM exposures").fetchall()}
-        answers = dict(connection.execute(
-            "SELECT event_id, ranking_id FROM interactions l LEFT JOIN exposures e ON e.sequence = l.exposure"
-        ).fetchall())  # fmt: skip
-        participants = connection.execute("SELECT user, arm, closed FROM participants").fetchall()
-        arms = connection.execute(
-            """SELECT u.id, a.arm FROM participants p JOIN users u ON u.key = p.user
-            JOIN experiment_arms a ON a.key = p.arm"""
-        ).fetchall()
-        (total,) = connection.execute("SELECT rows FROM totals WHERE name = 'exposures'").fetchone()
-    lost = len(told.rankings - rankings) + len(told.events - answers.keys())
+async def _open(url: str | None, data: Path) -> Any:
+    if url is None:
+        from runtime.store.sqlite.store import SqliteStore
+
+        return SqliteStore(data)
+    from runtime.store.postgres.store import open_store
+
+    return await open_store(url)
+
+
+async def _compare(open: Callable[[], Awaitable[Any]], told: Answered, reported: dict[str, Any]) -> Outcome:
+    store = await open()
+    try:
+        shown, arms = await _exposures(store)
+        answers = await _answers(store)
+        total = (await store.counts()).exposures
+        problems = store.check()
+        problems = await problems if asyncio.iscoroutine(problems) else problems
+    finally:
+        await store.close()
+    sums = {name: sum(arm[name] for arm in reported["arms"]) for name in ("users", "closed", "rankings")}
+    lost = len(told.rankings - shown.keys()) + len(told.events - answers.keys())
     lost += sum(answers[id] is None for id in told.events & answers.keys())
-    doubled = abs(reported["users"] - len(participants)) + abs(reported["closed"] - len(participants))
-    doubled += abs(reported["rankings"] - len(rankings)) + abs(total - len(rankings))
-    doubled += len(participants) - len({user for user, _, _ in participants})
-    moved = len(told.wrong) + sum(told.arms.get(user, arm) != arm for user, arm in arms)
-    return Outcome(len(rankings), len(answers), lost, doubled, moved)
+    doubled = abs(sums["users"] - len(arms)) + abs(sums["closed"] - len(arms))
+    doubled += abs(sums["rankings"] - shown.total()) + abs(total - shown.total()) + shown.total() - len(shown)
+    moved = len(told.wrong) + len(problems) + sum(one != told.decided[0] for one in told.decided)
+    moved += sum(len(found) > 1 or told.arms.get(user, *found) not in found for user, found in arms.items())
+    return Outcome(len(shown), len(answers), lost, doubled, moved)
+
+
+async def _exposures(store: Store) -> tuple[Counter[str], dict[str, set[str]]]:
+    """How often each ranking is stored, and the arms of each user."""
+    shown: Counter[str] = Counter()
+    arms: dict[str, set[str]] = {}
+    after = 0
+    while page := await store.exposures(after=after):
+        after = page[-1].sequence
+        shown.update(one.ranking_id for one in page)
+        for one in page:
+            arms.setdefault(one.user_id, set()).add(one.arm)
+    return shown, arms
+
+
+async def _answers(store: Store) -> dict[str, str | None]:
+    """The ranking that each stored event answers."""
+    found: dict[str, str | None] = {}
+    after: int | None = 0
+    while after is not None:
+        page, after = await store.log(after=after)
+        found |= {event.event_id: event.ranking_id for event in page}
+    return found

@@ -20,7 +20,7 @@ import numpy as np
 from bench.case_result import Series
 from bench.cgroup import forget_cached, memory_limit
 from bench.closed_loop import closed_loop
-from bench.faults import experiment_kills, hostile_cases, shim
+from bench.faults import hostile_cases, shim
 from bench.faults.hostile_cases import CATALOGUE, load_catalogue
 from bench.faults.kills import kill_repeatedly
 from bench.faults.model_runs import fail_each_run
@@ -28,7 +28,7 @@ from bench.faults.power_cuts import cut_power
 from bench.http_client import build_request
 from bench.machine import ROOT
 from bench.server import Server, serving
-from bench.suite import Case, Conditions, Metric, Samples, Suite, Worse, growth, raw, share
+from bench.suite import Case, Conditions, Metric, Samples, Suite, growth, raw, share
 from bench.suites.load import VALID_STATUSES
 from bench.texts import TextSource, load_tokenizer
 from bench.traffic import MixedTraffic
@@ -51,15 +51,6 @@ def measure_kills(conditions: Conditions, samples: Samples) -> None:
     samples.add("duplicated", found.duplicated + found.unsent)
     samples.add("undeleted_users", found.undeleted)
     samples.note("deleted_users", len(ledger.deleted))
-
-
-def measure_experiment_kills(conditions: Conditions, samples: Samples) -> None:
-    """SIGKILL under exposures and interactions of a running experiment."""
-    kills = conditions.rounds(full=conditions.kills, quick=3)
-    found = experiment_kills.kill_repeatedly(conditions, kills)
-    for name in ("exposures", "events", "lost", "doubled", "moved"):
-        samples.add(f"experiment_{name}", getattr(found, name))
-    samples.add("experiment_kills", kills)
 
 
 def measure_calls(conditions: Conditions, samples: Samples) -> None:
@@ -195,21 +186,12 @@ def _send_until_disconnected(server: Server, request: bytes) -> None:
         return
 
 
-_EXPERIMENT_FIGURES: tuple[tuple[str, str, Worse], ...] = (
-    ("kills", "kills", "lower"),
-    ("exposures", "exposures", "lower"),
-    ("lost", "rows", "higher"),
-    ("doubled", "rows", "higher"),
-    ("moved", "users", "higher"),
-)
 _EXPECTED_STATUS_SHARE = share("expected_status", "requests")
 SUITE = Suite(
     name="faults",
     purpose="SIGKILL, storage and model faults, overload in 180 MiB, a long load",
     reading="`kills`: SIGKILL at random moments while eight clients write, also while starting and stopping; `lost` "
-    "are events that were acknowledged and not stored, `duplicated` events stored or counted twice. `experiment "
-    "kills`: the same under "
-    "exposures and outcomes of a running experiment. `calls`: the N-th "
+    "are events that were acknowledged and not stored, `duplicated` events stored or counted twice. `calls`: the N-th "
     "write, sync, truncation or rename of the store, and the N-th run of the model, fails once and for good, until a "
     "run meets no fault; each must return the right result or the named error, and keep everything acknowledged. "
     f"`overload`: {OVERLOAD_CLIENTS} clients, one core, a hard limit of {OVERLOAD_MIB} MiB; p95 is relative "
@@ -221,7 +203,6 @@ SUITE = Suite(
     "or were damaged, and with synchronous=NORMAL some have to.",
     cases=(
         Case("kills", measure_kills, limit_s=3600),
-        Case("experiment kills", measure_experiment_kills, limit_s=3600),
         Case("calls", measure_calls, limit_s=900),
         Case("power_cuts", measure_power_cuts, limit_s=1800),
         Case("stop", measure_stops),
@@ -235,10 +216,6 @@ SUITE = Suite(
         Metric("faults.lost_events", "kills", "events", "higher", raw("lost")),
         Metric("faults.duplicated_events", "kills", "events", "higher", raw("duplicated")),
         Metric("faults.undeleted_users", "kills", "users", "higher", raw("undeleted_users")),
-        *(
-            Metric(f"faults.experiment_{name}", "experiment kills", unit, worse, raw(f"experiment_{name}"))
-            for name, unit, worse in _EXPERIMENT_FIGURES
-        ),
         Metric("faults.storage_faults", "calls", "faults", "lower", lambda s: [sum(s.get("storage_faults", ()))]),
         Metric("faults.model_faults", "calls", "faults", "lower", raw("model_faults")),
         Metric("faults.power_cuts", "power_cuts", "cuts", "lower", raw("power_cuts")),
