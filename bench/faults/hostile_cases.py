@@ -23,6 +23,7 @@ from bench.traffic import CheckedRequest, MixedTraffic
 LIMITS_MIB = (256, 192)
 SOAK_MIB, SOAK_CONNECTIONS, SOAK_KIND_S, SOAK_PAUSE_S, SOAK_PROBE_EVERY_S = 256, 100, 20.0, 0.05, 0.5
 READ_EVERY_S = 5.0
+READY_AGAIN_S = 60.0
 CATALOGUE = 60
 LARGE_ITEMS, LARGE_CHARACTERS = 512, 32_000  # of four bytes each, twice an item: 256 KB of fields
 STYLE_CLIENTS, STYLE_EVENTS, STYLE_S = 40, 10_000, 20
@@ -55,7 +56,8 @@ def measure_hostile(conditions: Conditions, samples: Samples) -> None:
                     samples.note(f"{where}.probes", len(times_ms))
                     samples.note(f"{where}.slowest_ms", round(max(times_ms)))
                 samples.add("hostile_peak_rss_mib", server.memory().peak_rss_mib)
-                server.first_answer(build_request("GET", "/readyz"), limit_s=60)
+                age_s = time.monotonic() - server.started
+                server.first_answer(build_request("GET", "/readyz"), limit_s=age_s + READY_AGAIN_S)
             samples.add("hostile_oom_kills", group.oom_kills())
 
 
@@ -80,7 +82,7 @@ def measure_hostile_soak(conditions: Conditions, samples: Samples) -> None:
                 ends.set()
                 for thread in beside:
                     thread.join()
-            server.first_answer(build_request("GET", "/readyz"), limit_s=seconds + 120)
+            server.first_answer(build_request("GET", "/readyz"), limit_s=seconds + 2 * READY_AGAIN_S)
             samples.add("hostile_soak_peak_rss_mib", server.memory().peak_rss_mib)
         samples.add("hostile_soak_oom_kills", group.oom_kills())
     samples.note("soak_s", seconds)

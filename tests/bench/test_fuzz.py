@@ -1,6 +1,9 @@
 """Requests that nobody wrote: a short run of each kind, and servers that deserve to be complained about."""
 
+import importlib.util
 import json
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -9,6 +12,7 @@ from hypothesis import given, settings
 
 from bench.faults.ledger import Ledger, compare
 from bench.fuzz.bombardment import Bombardment, Wrong, bombard, prepare
+from bench.fuzz.coverage import Findings
 from bench.fuzz.document import check_document
 from bench.fuzz.mutations import Request, requests
 
@@ -81,3 +85,24 @@ def test_an_unexpected_status_is_a_finding(bombardment, path, complaint):
     with pytest.raises(Wrong, match=complaint):
         bombardment.send(Request("GET", path))
     assert bombardment.statuses[503] == 1
+
+
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed: .[fuzz]")
+@pytest.mark.parametrize("target", ["parsers", "http"])
+def test_inputs_guided_by_coverage_find_nothing(target, tmp_path):
+    report = tmp_path / "report.json"
+    command = [sys.executable, "-m", "bench.fuzz.coverage", target, str(report), "--runs", "1500", "--seconds", "120"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    assert json.loads(report.read_text()) == {"inputs": 1500, "found": {}}, done.stderr[-500:]
+
+
+def test_a_finding_is_kept_once_a_place_with_its_input(tmp_path):
+    findings = Findings(tmp_path / "report.json")
+    for data in (b"first", b"second"):
+        try:
+            raise ValueError(f"about {data!r}")
+        except ValueError as error:
+            findings.note(error, data)
+    ((place, what),) = json.loads((tmp_path / "report.json").read_text())["found"].items()
+    assert place.endswith("ValueError")
+    assert "first" in what
