@@ -216,15 +216,15 @@ class Settings:
     tombstone_s: float = _setting(
         604_800.0,
         "seconds",
-        "How long late retries are refused of events that were taken back and of users who were deleted, by keyed "
-        "hashes of their ids; 0: not at all.",
+        "How long late retries are refused of events that were taken back or deleted with their user, by keyed hashes "
+        "of their ids; 0: not at all.",
         low=0,
         high=366 * 86_400,
     )
     max_tombstones: int = _setting(
         100_000,
         "rows",
-        "Most of these hashes, about 80 bytes each on the disk; beyond it the oldest are forgotten.",
+        "Most of these hashes, about 100 bytes each on the disk; beyond it the oldest are forgotten.",
         low=1,
         high=100_000_000,
     )

@@ -156,8 +156,8 @@ def _refusal(event: Interaction, outcome: AddOutcome, path: str) -> ApiError | N
         return ApiError(
             409,
             "event_deleted",
-            f"event {event.event_id!r} was taken back, or its user was deleted after it, and a late retry does not "
-            "bring it back; give a new event an id and a time of its own",
+            f"event {event.event_id!r} was taken back, or deleted with its user, and a late retry does not bring it "
+            "back; give a new event an id of its own",
             field=f"{path}.event_id",
         )
     if isinstance(outcome, Conflict):

@@ -23,7 +23,7 @@ class Conflict(msgspec.Struct, frozen=True):
     differs: tuple[str, ...]
 
 
-# deleted: it was taken back, or its user was deleted after it, and this is a late retry
+# deleted: it was taken back, or deleted with its user, and this is a late retry
 AddOutcome = Literal["stored", "duplicate", "unknown_content", "deleted"] | Conflict
 
 

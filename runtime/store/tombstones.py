@@ -1,16 +1,17 @@
-"""What is remembered, for a while, of what was deleted, so that a late retry does not bring it back.
+"""What is remembered, for a while, of events that were deleted, so that a late retry does not bring them back.
 
-A mark is a keyed hash of 16 bytes, beside the time of the deletion: of an event's id and its user's, where it was taken
-back; of a user's id, which refuses what happened before the deletion; and of their newest events, which refuses retries
-without a time of their own. The key is drawn when the database is made and stays in it. A mark says nothing about a
-user to whom does not know their id already, and means nothing when its time is over; later writes remove it.
+A mark is a hash of 16 bytes of an event's id and its user's, keyed with a random key of the database. Beside it are the
+event's time, since the same id at another time is no retry, and when it was deleted. Whoever does not know both ids
+learns nothing from a mark. It means nothing when its time is over, and later writes remove it.
 """
 
 from hashlib import blake2b
 from typing import NamedTuple
 
+from runtime.store.records import Interaction
+
 KEY_BYTES = 32
-MOST_EVENTS_OF_USER = 1_000  # the newest: retries come within hours, not after a thousand more events
+MOST_EVENTS_OF_USER = 10_000  # the newest of a user who is deleted: retries come within hours
 EXPIRED_AT_ONCE = 256  # that one write removes
 
 
@@ -30,13 +31,10 @@ FOR_A_WEEK = TombstoneLimits()
 
 def event_mark(key: bytes, user_id: str, event_id: str) -> bytes:
     """Of a user's event."""
-    return _mark(key, f"{len(user_id)} {user_id}{event_id}", b"event")
+    ids = f"{len(user_id)} {user_id}{event_id}".encode("utf-8", "surrogatepass")
+    return blake2b(ids, digest_size=16, key=key).digest()
 
 
-def user_mark(key: bytes, user_id: str) -> bytes:
-    """Of a user."""
-    return _mark(key, user_id, b"user")
-
-
-def _mark(key: bytes, id: str, kind: bytes) -> bytes:
-    return blake2b(id.encode("utf-8", "surrogatepass"), digest_size=16, key=key, person=kind).digest()
+def is_retry(event: Interaction, deleted_time_us: int) -> bool:
+    """Whether an event is the deleted one of its mark, as far as its time tells."""
+    return not event.timed or event.time_us == deleted_time_us

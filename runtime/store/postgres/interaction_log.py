@@ -175,7 +175,7 @@ async def delete(connection: Connection, context: Context, event_id: str, now_us
         else:
             await connection.execute("UPDATE user_sums SET sums = $2 WHERE key = $1", user_key, sums.encode())
     await connection.execute("DELETE FROM interactions WHERE sequence = $1", sequence)
-    await tombstones.add_event(connection, context, unescape(user_id), event_id, now_us)
+    await tombstones.add_event(connection, context, unescape(user_id), event_id, time_us, now_us)
     await connection.execute(
         """UPDATE users SET interaction_count = interaction_count - 1, stale = $1,
         last_updated_us = CASE WHEN interaction_count > 1 THEN greatest(last_updated_us, $2) END WHERE key = $3""",

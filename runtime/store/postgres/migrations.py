@@ -142,7 +142,9 @@ async def tombstones(connection: Connection, dimensions: int) -> None:
     """Keyed hashes of what was deleted lately, so that a late retry does not bring it back."""
     await connection.execute("CREATE TABLE tombstone_key (one integer PRIMARY KEY CHECK (one = 1), key bytea NOT NULL)")
     await connection.execute("INSERT INTO tombstone_key VALUES (1, $1)", secrets.token_bytes(KEY_BYTES))
-    await connection.execute("CREATE TABLE tombstones (mark bytea PRIMARY KEY, deleted_us bigint NOT NULL)")
+    await connection.execute(
+        "CREATE TABLE tombstones (mark bytea PRIMARY KEY, time_us bigint NOT NULL, deleted_us bigint NOT NULL)"
+    )
     await connection.execute("CREATE INDEX tombstones_deleted ON tombstones (deleted_us)")
 
 

@@ -83,9 +83,9 @@ async def sums_from_log(connection: Connection, context: Context, key: int) -> S
 async def delete(connection: Connection, context: Context, user_id: str, now_us: int) -> DeletedUser:
     """See Store.delete_user. Within a transaction."""
     key = await connection.fetchval("SELECT key FROM users WHERE id = $1 FOR UPDATE", escape(user_id))
-    await tombstones.add_user(connection, context, user_id, key, now_us)
     if key is None:
         return DeletedUser(0, 0, 0, 0)
+    await tombstones.add_user(connection, context, user_id, key, now_us)
     removed: dict[int, tuple[list[int], int]] = {}
     after = -1
     while rows := await connection.fetch(

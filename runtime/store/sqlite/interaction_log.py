@@ -202,7 +202,7 @@ def delete(
         else:
             store_sums(connection, user_key, sums)
     connection.execute("DELETE FROM interactions WHERE sequence = ?", (sequence,))
-    tombstones.add_event(user_id, event_id)
+    tombstones.add_event(user_id, event_id, time_us)
     connection.execute(
         """UPDATE users SET interaction_count = interaction_count - 1, stale = ?1,
         last_updated_us = CASE WHEN interaction_count > 1 THEN max(coalesce(last_updated_us, ?2), ?2) END

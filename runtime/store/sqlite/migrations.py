@@ -181,7 +181,10 @@ def tombstones(connection: sqlite3.Connection) -> None:
     """Keyed hashes of what was deleted lately, so that a late retry does not bring it back."""
     connection.execute("CREATE TABLE tombstone_key (one INTEGER PRIMARY KEY CHECK (one = 1), key BLOB NOT NULL)")
     connection.execute("INSERT INTO tombstone_key VALUES (1, ?)", (secrets.token_bytes(KEY_BYTES),))
-    connection.execute("CREATE TABLE tombstones (mark BLOB PRIMARY KEY, deleted_us INTEGER NOT NULL) WITHOUT ROWID")
+    connection.execute(
+        """CREATE TABLE tombstones (
+            mark BLOB PRIMARY KEY, time_us INTEGER NOT NULL, deleted_us INTEGER NOT NULL) WITHOUT ROWID"""
+    )
     connection.execute("CREATE INDEX tombstones_deleted ON tombstones (deleted_us)")
     connection.execute("INSERT INTO totals VALUES ('tombstones', 0)")
 

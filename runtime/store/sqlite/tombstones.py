@@ -1,17 +1,11 @@
-"""Statements on the marks of what was deleted: see runtime/store/tombstones.py."""
+"""Statements on the marks of deleted events: see runtime/store/tombstones.py."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from runtime.store.records import Interaction
 from runtime.store.sqlite import totals
-from runtime.store.tombstones import (
-    EXPIRED_AT_ONCE,
-    MOST_EVENTS_OF_USER,
-    TombstoneLimits,
-    event_mark,
-    user_mark,
-)
+from runtime.store.tombstones import EXPIRED_AT_ONCE, MOST_EVENTS_OF_USER, TombstoneLimits, event_mark, is_retry
 
 
 class Tombstones:
@@ -31,25 +25,26 @@ class Tombstones:
             )  # fmt: skip
 
     def refuse(self, event: Interaction) -> bool:
-        """Whether the event was taken back, or was its user's, who was deleted after it."""
+        """Whether the event is a late retry of one that was deleted."""
         if not self._any:
             return False
-        if self._deleted_us(event_mark(self.key, event.user_id, event.event_id)) is not None:
-            return True
-        deleted_us = self._deleted_us(user_mark(self.key, event.user_id)) if event.timed else None
-        return deleted_us is not None and event.time_us <= deleted_us
+        row = self._connection.execute(
+            "SELECT time_us FROM tombstones WHERE mark = ? AND deleted_us >= ?",
+            (event_mark(self.key, event.user_id, event.event_id), self._limits.since_us(self._now_us)),
+        ).fetchone()
+        return row is not None and is_retry(event, row[0])
 
-    def add_event(self, user_id: str, event_id: str) -> None:
+    def add_event(self, user_id: str, event_id: str, time_us: int) -> None:
         """Remember an event that was taken back."""
-        self._add([event_mark(self.key, user_id, event_id)])
+        self._add(user_id, [(event_id, time_us)])
 
-    def add_user(self, user_id: str, key: int | None) -> None:
-        """Remember a user who is about to be deleted, and the newest events that `key` has."""
-        events = [] if key is None else self._connection.execute(
-            "SELECT event_id FROM interactions WHERE user = ? ORDER BY sequence DESC LIMIT ?",
+    def add_user(self, user_id: str, key: int) -> None:
+        """Remember the newest events of a user who is about to be deleted."""
+        events = self._connection.execute(
+            "SELECT event_id, time_us FROM interactions WHERE user = ? ORDER BY sequence DESC LIMIT ?",
             (key, MOST_EVENTS_OF_USER),
-        ).fetchall()  # fmt: skip
-        self._add([*(event_mark(self.key, user_id, id) for (id,) in events), user_mark(self.key, user_id)])
+        )
+        self._add(user_id, events)
 
     @property
     def key(self) -> bytes:
@@ -58,18 +53,14 @@ class Tombstones:
             (self._key,) = self._connection.execute("SELECT key FROM tombstone_key").fetchone()
         return self._key
 
-    def _add(self, marks: Sequence[bytes]) -> None:
+    def _add(self, user_id: str, events: Iterable[tuple[str, int]]) -> None:
         if not self._limits.seconds:
             return
-        before = self._connection.total_changes
-        self._connection.executemany(
-            "INSERT OR IGNORE INTO tombstones VALUES (?, ?)", [(mark, self._now_us) for mark in marks]
-        )
-        totals.change(self._connection, "tombstones", self._connection.total_changes - before)
-        self._connection.executemany(
-            "UPDATE tombstones SET deleted_us = max(deleted_us, ?) WHERE mark = ?",
-            [(self._now_us, mark) for mark in marks],
-        )
+        marks = [(event_mark(self.key, user_id, event_id), time_us, self._now_us) for event_id, time_us in events]
+        # An event that was stored again, at another time, after its mark was made: the mark is of the later one
+        again = self._connection.executemany("DELETE FROM tombstones WHERE mark = ?", [mark[:1] for mark in marks])
+        self._connection.executemany("INSERT INTO tombstones VALUES (?, ?, ?)", marks)
+        totals.change(self._connection, "tombstones", len(marks) - max(0, again.rowcount))
         (rows,) = self._connection.execute("SELECT rows FROM totals WHERE name = 'tombstones'").fetchone()
         if rows > self._limits.rows:
             self._remove("SELECT mark FROM tombstones ORDER BY deleted_us LIMIT ?", rows - self._limits.rows)
@@ -77,7 +68,3 @@ class Tombstones:
     def _remove(self, marks: str, *arguments: int) -> None:
         removed = self._connection.execute(f"DELETE FROM tombstones WHERE mark IN ({marks})", arguments).rowcount
         totals.change(self._connection, "tombstones", -removed)
-
-    def _deleted_us(self, mark: bytes) -> int | None:
-        row = self._connection.execute("SELECT deleted_us FROM tombstones WHERE mark = ?", (mark,)).fetchone()
-        return None if row is None else row[0]

@@ -98,9 +98,9 @@ def _from_log(connection: sqlite3.Connection, key: int, decay_per_day: float, no
 def delete(connection: sqlite3.Connection, user_id: str, now_us: int, tombstones: Tombstones) -> DeletedUser:
     """Delete all rows of a user, and their part of the items' counts; returns how many of each kind."""
     row = connection.execute("SELECT key FROM users WHERE id = ?", (user_id,)).fetchone()
-    tombstones.add_user(user_id, None if row is None else row[0])
     if row is None:
         return DeletedUser(0, 0, 0, 0)
+    tombstones.add_user(user_id, row[0])
     weights = connection.execute(
         f"""SELECT l.content, l.type, o.strength, count(*) FROM interactions l
         LEFT JOIN own_types o ON o.key = l.own_type WHERE l.user = ? AND {READABLE}

@@ -48,9 +48,9 @@ class Model:
     """The definition of every answer, in plain Python."""
 
     def __init__(self, remembers):
-        """remembers: deleted events and users, whose events all happened before they were deleted."""
+        """remembers: what was deleted. `deleted`: of user and id, the time."""
         self.content, self.log, self.preferences, self.known, self.hidden = {}, [], {}, set(), set()
-        self.remembers, self.deleted = remembers, set()
+        self.remembers, self.deleted = remembers, {}
 
     def add(self, events):
         outcomes = []
@@ -59,7 +59,7 @@ class Model:
                 fields = ("event_id", "user_id", "content_id", "type", "timestamp")
                 differs = [name for name, new, old in zip(fields, event, stored[0], strict=True) if new != old]
                 outcomes.append(Conflict(tuple(differs)) if differs else "duplicate")
-            elif self.remembers and self.deleted & {event[1], event[:2]}:
+            elif self.remembers and self.deleted.get(event[:2]) == event[4]:
                 outcomes.append("deleted")
             elif event[2] not in self.content:
                 outcomes.append("unknown_content")
@@ -73,7 +73,7 @@ class Model:
         mine = [event for event in self.log if event[1] == user]
         receipt = (int(user in self.known), len(mine), int(user in self.preferences))
         self.log = [event for event in self.log if event[1] != user]
-        self.deleted |= {user, *(event[:2] for event in mine)}
+        self.deleted |= {event[:2]: event[4] for event in mine}
         self.preferences.pop(user, None)
         self.known.discard(user)
         return receipt
@@ -81,7 +81,7 @@ class Model:
     def undo(self, id):
         left = [event for event in self.log if event[0] != id]
         existed = len(left) < len(self.log)
-        self.deleted |= {event[:2] for event in self.log if event[0] == id}
+        self.deleted |= {event[:2]: event[4] for event in self.log if event[0] == id}
         self.log = left
         return existed
 
