@@ -21,7 +21,6 @@ KEY_FIGURES = (
     ("sequence.peak_rss_mib.both", "Peak memory, text encoder and sequence model, 20,000 items"),
     ("quality.cosine_mean", "Mean cosine of int8 to float32 vectors"),
 )
-_BLOCK = re.compile(r"(<!-- (figures|sizing):[^\n]*-->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def figures(
@@ -69,7 +68,21 @@ def sizing(measured: Sequence[tuple[Suite, Run]]) -> str:
     return "Not measured yet: `python -m bench sizing`."
 
 
-def write_figures(text: str, page: Path = README) -> None:
-    """Put them between the page's marks."""
+def capacity(measured: Sequence[tuple[Suite, Run]]) -> str:
+    """Markdown: events a second and users by the number of machines; what to run where nothing was measured."""
+    for suite, run in measured:
+        if suite.name == "capacity" and suite.table is not None:
+            machine = f"{run.machine['cpu']}, {run.machine['cores']} cores, load average {run.load_average:g}"
+            return f"{suite.table(run.suites[suite.name])}\n\n{suite.reading} On {machine}."
+    return "Not measured yet: `python -m bench capacity`."
+
+
+def write_figures(text: str, page: Path = README, name: str = "figures") -> None:
+    """Put them between the page's marks of that name."""
     content = page.read_text(encoding="utf-8")
-    page.write_text(_BLOCK.sub(lambda found: f"{found[1]}\n{text}\n\n{found[3]}", content), encoding="utf-8")
+    page.write_text(block(name).sub(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", content), encoding="utf-8")
+
+
+def block(name: str) -> re.Pattern[str]:
+    """What is between a page's marks of that name, with the marks."""
+    return re.compile(rf"(<!-- {name}:[^\n]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)

@@ -3,6 +3,8 @@
 import pytest
 
 from bench.capacity import Service, simulate
+from bench.runner import default_conditions, run_case
+from bench.suites.capacity import SUITE
 
 
 def service(**changes):
@@ -45,3 +47,16 @@ def test_events_that_wait_together_share_a_transaction_and_a_sync():
     few = simulate(service(sync=5, request=0.001), machines=1, cores=1, clients=5, events=5_000)
     others = simulate(service(sync=5, request=0.001), machines=10, cores=1, clients=5, events=5_000)
     assert others.events_per_s > 4 * few.events_per_s  # a sync covers the transactions of several machines
+
+
+@pytest.mark.slow
+def test_a_quick_run_measures_service_times_and_draws_the_table(bundle_path):
+    conditions = default_conditions(bundle_path.parent, seed=1, mixed_requests=300, quick=True)
+    (case,) = SUITE.cases
+    result = run_case("bench.suites.capacity", case, conditions)
+    assert (result.failed, result.not_measured) == (None, None)
+    assert result.series["events_per_s.1"][0] > 0
+    assert result.series["statements"][0] > 2
+    rows = SUITE.table({case.name: result}).splitlines()
+    assert [row.split(" | ")[0] for row in rows[2:6]] == ["| 1", "| 3", "| 10", "| 100"]
+    assert all(any(name in row for name in ("the machines", "Postgres")) for row in rows[2:6])

@@ -34,6 +34,11 @@ def test_the_sizing_table_is_that_of_the_history():
     assert table in readme.DEPLOYMENT.read_text(encoding="utf-8"), "run `python -m bench report`"
 
 
+def test_the_capacity_table_is_that_of_the_history():
+    table = readme.capacity(measured(history.read(history.HISTORY_FILE)))
+    assert table in readme.DEPLOYMENT.read_text(encoding="utf-8"), "run `python -m bench report`"
+
+
 def test_every_key_figure_is_a_metric_and_has_a_row():
     names = {metric.name for name in NAMES for metric in load_suite(module_of(name)).metrics}
     assert names >= {name for name, _ in readme.KEY_FIGURES}
@@ -59,5 +64,5 @@ def test_the_readme_is_short():
 
 def test_no_figure_stands_outside_the_marks():
     """Percentages, milliseconds, throughputs: they go stale where nothing generates them."""
-    text = re.sub(readme._BLOCK, "", readme.README.read_text(encoding="utf-8"))
+    text = re.sub(readme.block("figures"), "", readme.README.read_text(encoding="utf-8"))
     assert not re.findall(r"\d[\d.,]* ?(?:%|ms\b|requests/s|MB\b)", text)
