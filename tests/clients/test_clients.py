@@ -92,3 +92,14 @@ def test_six_clients_with_batches_of_long_texts_all_succeed(start_server):
     assert failed == []
     metrics = server.client.get("/metrics").text
     assert 'http_requests_total{endpoint="POST /v1/embeddings",status="200"} 6' in metrics  # nobody had to try again
+
+
+def test_java_offers_http2_with_every_request_and_is_answered(shared_server):
+    """A single file, which a JDK runs as it is."""
+    if shutil.which("javac") is None:
+        pytest.skip("there is no JDK here: apt-get install openjdk-17-jdk-headless")
+    done = subprocess.run(
+        ["java", str(ROOT / "tests/clients/java/Client.java"), shared_server.url],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout.split("\n") == ["200 HTTP_1_1"] * 5 + ["200"] * 20 + [""], done.stderr[-2000:]

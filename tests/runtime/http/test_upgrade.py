@@ -86,3 +86,26 @@ def test_curl_offers_http2(shared_server):
         )  # fmt: skip
         assert "\n200 1\n" in done.stdout, done
         assert "\n200 0\n" in done.stdout, done  # the second went over the same connection
+
+
+# As java.net.http.HttpClient of Java 17 sent them, but for the port: tests/clients runs it where there is a JDK.
+JAVA = (
+    b"Connection: Upgrade, HTTP2-Settings\r\n%bHost: 127.0.0.1:8080\r\n"
+    b"HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA\r\n%bUpgrade: h2c\r\n"
+    b"User-Agent: Java-http-client/17.0.15\r\n%b\r\n"
+)
+JSON = b"Content-Type: application/json\r\n"
+
+
+def test_what_java_sends(shared_server):
+    with_length = b"POST /embed HTTP/1.1\r\n" + JAVA % (b"Content-Length: 17\r\n", b"", JSON) + BODY
+    in_chunks = (
+        b"POST /embed HTTP/1.1\r\n" + JAVA % (b"", b"Transfer-encoding: chunked\r\n", JSON)
+        + b"11\r\n" + BODY + b"\r\n0\r\n\r\n"
+    )  # fmt: skip
+    get = b"GET /healthz HTTP/1.1\r\n" + JAVA % (b"Content-Length: 0\r\n", b"", b"")
+    with connect(shared_server) as connection:
+        for sent in (with_length, in_chunks, get, with_length):
+            connection.sendall(sent)
+            status, _, body = answer(connection)
+            assert status == 200, body
