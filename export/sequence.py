@@ -88,7 +88,7 @@ def export_sequence(folder: Path, out: Path | None = None, gate: SequenceGate = 
     progress = Progress(4)
     checkpoint = _load(folder)
     if out is None:
-        out = DEFAULT / BUNDLES / f"{checkpoint.recipe.name}-{bundle.sha256_file(folder / WEIGHTS)[:12]}"
+        out = DEFAULT / BUNDLES / f"{_name(checkpoint)}-{bundle.sha256_file(folder / WEIGHTS)[:12]}"
     with folder_in_place_of(out) as made:
         with progress.step("trace and compile the three graphs"):
             graphs = sequence_graphs(checkpoint.model)
@@ -192,6 +192,11 @@ def _load(folder: Path) -> Checkpoint:
     return checkpoint
 
 
+def _name(checkpoint: Checkpoint) -> str:
+    """The owner's, or else the recipe's."""
+    return str(checkpoint.data.get("model_name", checkpoint.recipe.name))
+
+
 def _compare(
     checkpoint: Checkpoint, model: SequenceModel, lengths: tuple[int, ...] = LENGTHS
 ) -> tuple[Agreement, dict[int, Agreement]]:
@@ -232,13 +237,13 @@ def _best(checkpoint: Checkpoint) -> dict[str, Any]:
 def _manifest_fields(folder: Path, checkpoint: Checkpoint, files: dict[str, str], gate: SequenceGate) -> dict[str, Any]:
     return {
         "kind": KIND,
-        "model_version": MODEL_VERSION,
+        "model_version": checkpoint.data.get("model_name", MODEL_VERSION),
         "dimensions": checkpoint.model.config.output,
         "max_tokens": MAX_EVENTS,
         "encodings": {},
         "graphs": files,
         "source": bundle.Source(
-            id=f"checkpoint:{checkpoint.recipe.name} trained on {checkpoint.data['name']}",
+            id=f"checkpoint:{_name(checkpoint)} trained on {checkpoint.data['name']}",
             license=checkpoint.data.get("licence") or "unknown",
             files={name: bundle.sha256_file(folder / name) for name in (WEIGHTS, CONFIG)},
         ),

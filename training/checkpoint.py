@@ -36,6 +36,7 @@ from training.recipes import Recipe
 
 FORMAT = 2  # format 1 differs in names alone, see legacy_names
 BEST = "best"  # folder of a run's best weights so far
+VALIDATED = "validated"  # of a log's run: the weights that validation chose, before the last epoch read it, too
 WEIGHTS, CONFIG, ITEMS, METRICS, SAMPLE = (
     "model.safetensors", "config.json", "items.json", "metrics.json", "sample.safetensors",
 )  # fmt: skip

@@ -9,24 +9,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.card import checkpoint_card
-from training.checkpoint import BEST, Checkpoint
+from training.checkpoint import BEST, VALIDATED, Checkpoint
 from training.data import public
 from training.data.command import FEWEST_EVENTS, add_sources, load_own
 from training.data.events import SKIP, Dataset
-from training.data.split import Split, by_time
+from training.data.split import Split, by_time, joined, periods
 from training.errors import TrainingError
-from training.recipes import RECIPES, Recipe
+from training.recipes import RECIPES, Recipe, of_log
+from training.refit import refitted
 from training.simulator.multi_world import multi_world
 from training.simulator.parameters import Parameters
-from training.train import train
+from training.train import fingerprint, train
+
+_OFTEN = 5  # events that make an item known
 
 REFERENCE_WORLDS = tuple(range(16))
 
 DESCRIPTION = """\
 Train the sequence model, with a progress bar and one line of validation per epoch. A run that was killed resumes when
-the same command is given again. The best weights so far are always in OUT/best.
+the same command is given again. The best weights so far are always in OUT/best. On a log of your own the newest tenth
+chooses the number of epochs, a last epoch then reads everything, and OUT/validated keeps the weights before it, which
+`vows-edge train ranker --sequence OUT` needs.
 
-  vows-edge train --out checkpoints/mine --events data          your server's log
+  vows-edge train --out checkpoints/mine --events data          your server's log, all of it
+  vows-edge train --out checkpoints/judged --events data --hold-out 0.2
+                                                                without its newest fifth, for `vows-edge evaluate`
   vows-edge train --out checkpoints/next --events data --from checkpoints/mine/best --since 2026-05-01
                                                                          fine-tuned from an earlier checkpoint
   vows-edge train ranker --events data --out models/rankers/mine        the hybrid ranker, in minutes: see its --help
@@ -44,7 +51,14 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the run; its result is FOLDER/best")
-    parser.add_argument("--recipe", choices=sorted(RECIPES), default="reference", help="default: %(default)s")
+    parser.add_argument(
+        "--recipe", choices=sorted(RECIPES), help="default: for a log one of its size, and else reference"
+    )
+    parser.add_argument("--name", help="public name of the model of a log (default: the name of FOLDER)")
+    parser.add_argument(
+        "--hold-out", type=float, default=0.0, metavar="SHARE",
+        help="with --events: leave out the newest share of the log, so that the model can be judged on it",
+    )  # fmt: skip
     parser.add_argument("--set", choices=public.NAMES, dest="public_set", help="a public data set")
     add_sources(parser)
     parser.add_argument(
@@ -77,20 +91,15 @@ def _run(options: argparse.Namespace) -> int:
         raise TrainingError("--since names the events that are new to an earlier checkpoint: give one with --from")
     if start is not None and options.events and not options.days_to_event_key:
         options.days_to_event_key = start.data.get("days_to_event_key")
-    split = _split(options)
-    recipe = _recipe(options, start)
-    checkpoint = train(
-        split.train,
-        split.validation,
-        recipe,
-        options.out,
-        start=start,
-        new=_new(split.train, options.since),
-        replay=options.replay,
-    )
+    if options.hold_out and not options.events:
+        raise TrainingError("--hold-out leaves out a part of a log of your own: give one with --events")
+    training, validation = _parts(options)
+    checkpoint = _train(options, training, validation, start)
     best = options.out / BEST
+    if options.events:
+        checkpoint = _refit(options, checkpoint, training, validation)
     (best / "README.md").write_text(checkpoint_card(checkpoint, best), encoding="utf-8")
-    print(f"the best weights are in {best}; serve them with: vows-edge export sequence --checkpoint {best}")
+    print(f"the weights are in {best}; serve them with: vows-edge export sequence --checkpoint {best}")
     if options.push:
         print(f"uploaded to {push(best, options.push)}")
     return 0
@@ -113,27 +122,89 @@ def push(folder: Path, repository: str) -> str:
         raise TrainingError(f"the upload to {repository} failed: {error}; the checkpoint is in {folder}") from error
 
 
-def _split(options: argparse.Namespace) -> Split:
+def _train(options: argparse.Namespace, training: Dataset, validation: Dataset, start: Checkpoint | None) -> Checkpoint:
+    """The weights that validation chose; those of a run that got as far are read."""
+    recipe = _recipe(options, start, training, validation)
+    validated = options.out / VALIDATED
+    if options.events and validated.exists():
+        before = Checkpoint.load(validated)
+        if (before.recipe, before.data["sha256"]) == (recipe, fingerprint(training, validation)["sha256"]):
+            return before
+    return train(
+        training, validation, recipe, options.out,
+        start=start, new=_new(training, options.since), replay=options.replay,
+    )  # fmt: skip
+
+
+def _refit(options: argparse.Namespace, chosen: Checkpoint, training: Dataset, validation: Dataset) -> Checkpoint:
+    """Keep the chosen weights, and write those that have seen the log as `best`."""
+    times = {
+        "trained_until_us": int(training.events.time_us.max()),  # what weights were fitted to
+        "seen_until_us": int(validation.events.time_us.max()),  # and what chose among them
+    }
+    name = options.name or options.out.absolute().name
+    chosen = replace(chosen, data=chosen.data | times | {"model_name": name})
+    chosen.save(options.out / VALIDATED)
+    print("one more epoch reads all of it", file=sys.stderr)
+    final = refitted(chosen, joined(training, validation))
+    final.data |= {"trained_until_us": times["seen_until_us"]}
+    final.save(options.out / BEST)
+    return final
+
+
+def _parts(options: argparse.Namespace) -> tuple[Dataset, Dataset]:
+    """What is trained on, and what chooses the number of epochs. Raises TrainingError for a share that is none."""
     own = load_own(options)
-    if own is not None and (engaged := int((own.events.action != SKIP).sum())) < FEWEST_EVENTS:
+    if own is None:
+        split = _split(options)
+        return split.train, split.validation
+    if not 0 <= options.hold_out < 0.9:
+        raise TrainingError(f"--hold-out {options.hold_out:g} is no share of the log from 0 up to 0.9")
+    _warn_of_few(own)
+    rest = 1 - options.hold_out
+    shares = [0.9 * rest, 0.1 * rest, *([options.hold_out] if options.hold_out else [])]
+    try:
+        training, validation, *_ = periods(own, shares)
+    except ValueError as error:  # of a log of a few events
+        raise TrainingError(str(error)) from error
+    return training, validation
+
+
+def _warn_of_few(own: Dataset) -> None:
+    if (engaged := int((own.events.action != SKIP).sum())) < FEWEST_EVENTS:
         print(
             f"warning: {own.name} has {engaged:,} engaged events; with fewer than {FEWEST_EVENTS:,} a trained model "
             "follows chance, and `vows-edge evaluate` cannot tell whether it is better",
             file=sys.stderr,
         )
-    if own is None and options.public_set is None:
+
+
+def _split(options: argparse.Namespace) -> Split:
+    if options.public_set is None:
         return multi_world(options.worlds, replace(Parameters(), users=options.users))
-    return by_time(own if own is not None else public.load(options.public_set, options.data_dir))
+    return by_time(public.load(options.public_set, options.data_dir))
 
 
-def _recipe(options: argparse.Namespace, start: Checkpoint | None) -> Recipe:
+def _recipe(options: argparse.Namespace, start: Checkpoint | None, training: Dataset, validation: Dataset) -> Recipe:
     """The checkpoint's own recipe for fine-tuning, because the shapes have to be the same."""
-    recipe = start.recipe if start is not None else RECIPES[options.recipe]()
+    if start is not None:
+        recipe = start.recipe
+    elif options.recipe is None and options.events:
+        recipe = of_log(int((training.events.action != SKIP).sum()), known_share(training, validation))
+    else:
+        recipe = RECIPES[options.recipe or "reference"]()
     if start is not None and options.layers not in (None, recipe.layers):
         raise TrainingError(f"{options.start} has {recipe.layers} layers; --layers {options.layers} cannot change them")
     changes: dict[str, int] = {"seed": options.seed}
     changes |= {name: getattr(options, name) for name in ("layers", "epochs") if getattr(options, name) is not None}
     return replace(recipe, **changes)  # type: ignore[arg-type]
+
+
+def known_share(training: Dataset, validation: Dataset) -> float:
+    """Share of the engaged events of `validation` whose item had five engaged events or more in `training`."""
+    counts = np.bincount(training.events.item[training.events.action != SKIP], minlength=len(training.catalogue))
+    later = validation.events.item[validation.events.action != SKIP]
+    return float((counts[later] >= _OFTEN).mean()) if len(later) else 0.0
 
 
 def _new(training: Dataset, since: np.datetime64 | None) -> NDArray[np.bool_] | None:

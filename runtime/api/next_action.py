@@ -1,4 +1,4 @@
-"""What a user would do with each candidate, by the sequence model."""
+"""What a user would do with each candidate."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 
+from runtime.api.at import At, as_of
 from runtime.api.rank import Candidate, candidate_ids, checked
 from runtime.api.users import Device
 from runtime.http.endpoint import Endpoint
@@ -18,10 +19,12 @@ MAX_CANDIDATES = 500
 
 
 class NextActionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Candidates as for /rank: ids of stored content, or ids with a vector of their own."""
+    """Candidates as for /rank: ids of stored content, or ids with a vector of their own. `at`: answer as of this
+    time, from events before it, where the server allows it."""
 
     candidates: Annotated[list[Id | Candidate], Meta(min_length=1, max_length=MAX_CANDIDATES)]
     device: Device | None = None
+    at: At = None
 
 
 class ActionProbabilities(msgspec.Struct, frozen=True):
@@ -35,9 +38,10 @@ class ActionProbabilities(msgspec.Struct, frozen=True):
 
 
 class NextActionResponse(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`events`: how many of the user's newest events were read. `source`: history, preferences (no
-    event yet), or none (average over all users). `fallback`: why the answer is how often the user did each action, the
-    same for every candidate; `model_version` names what answered."""
+    """`model_version` names what answered: the installed ranker, the sequence model, or both as `ranker+sequence`.
+    `events`: how many of the user's newest events were read. `source`: history, preferences (no event yet), or none
+    (average over all users). `fallback`: why the answer is how often the user did each action, the same for every
+    candidate."""
 
     model_version: str
     source: Annotated[str, one_of("history", "preferences", "none")]
@@ -49,7 +53,9 @@ class NextActionResponse(msgspec.Struct, frozen=True, omit_defaults=True):
 
 async def post_next_action(state: State, request: Request, body: NextActionRequest) -> NextActionResponse:
     """The probability of each action if the candidate is shown now."""
-    found = await next_actions(state, path_id(request), checked(body.candidates), body.device)
+    found = await next_actions(
+        state, path_id(request), checked(body.candidates), body.device, as_of(state, body.at, "$.at")
+    )
     actions = [
         ActionProbabilities(id, **probabilities) if probabilities else ActionProbabilities(id, None, None, None, None)
         for id, probabilities in zip(candidate_ids(body.candidates), found.probabilities, strict=True)
@@ -61,7 +67,7 @@ ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "POST", "/user/{id:path}/next-action", post_next_action, "Predict a user's next action on candidates",
         request=NextActionRequest, response=NextActionResponse, access="read",
-        errors=(400, 409, 413, 415, 422, 503),
+        errors=(400, 413, 415, 422, 503),
         example={"candidates": ["hollow-oak-barn", "grand-ballroom"]},
         max_values=250_000, answer_bytes=lambda body: 512 * len(body.candidates),
     ),

@@ -14,6 +14,7 @@ from runtime import VERSION
 from runtime.http.endpoint import Endpoint
 from runtime.http.errors import ApiError
 from runtime.models.session import onnxruntime_version
+from runtime.personalization.action_features import NAMES
 from runtime.state import State
 from runtime.store import StoreUnreachable
 from runtime.system.host import INTEGER_FLAGS, cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
@@ -72,6 +73,38 @@ class SequenceInfo(msgspec.Struct, frozen=True):
     known_items: int
 
 
+class LogInfo(msgspec.Struct, frozen=True):
+    """The log that a ranker was fitted to; `first` and `last` are RFC 3339."""
+
+    name: str
+    events: int
+    users: int
+    items: int
+    first: str
+    last: str
+
+
+class NextActionInfo(msgspec.Struct, frozen=True):
+    """`features`: how many the model reads. `sequence`: the sequence model that it was fitted with, and answers with
+    where that one is served."""
+
+    features: int
+    sequence: str | None
+
+
+class RankerInfo(msgspec.Struct, frozen=True):
+    """The hybrid ranker. `weights`: of its features. `log`, `bundle_sha256`: null where it ranks with the weights that
+    come with the server. `next_action`: null where the bundle has no such model: the sequence model then answers."""
+
+    model_version: str
+    bundle_sha256: str | None
+    source: str | None
+    quality: dict[str, Any]
+    weights: dict[str, float]
+    log: LogInfo | None
+    next_action: NextActionInfo | None
+
+
 class MachineInfo(msgspec.Struct, frozen=True):
     """The processor with its instructions for integers, the cores that may be used, and the memory of the machine or
     its cgroup."""
@@ -99,6 +132,7 @@ class Info(msgspec.Struct, frozen=True):
     pid: int
     models: list[ModelInfo]
     sequence: SequenceInfo | None
+    ranker: RankerInfo
     machine: MachineInfo
     memory: MemoryInfo
     limits: dict[str, float]
@@ -140,6 +174,7 @@ async def get_info(state: State, request: Request) -> Info:
             )
         ],
         sequence=_sequence(state),
+        ranker=_ranker(state),
         machine=MachineInfo(cpu_name(), sorted(cpu_flags() & INTEGER_FLAGS), usable_cores(), memory_limit()),
         memory=MemoryInfo(memory.rss, memory.anonymous, memory.file, memory.peak),
         limits={
@@ -176,6 +211,21 @@ def _sequence(state: State) -> SequenceInfo | None:
         item_vectors=state.sequence.item_vectors,
         trained_items=model.trained_items,
         known_items=state.sequence.known_items,
+    )
+
+
+def _ranker(state: State) -> RankerInfo:
+    served = state.ranker.served
+    manifest = None if served.bundle is None else served.bundle.manifest
+    action = None if served.next_action is None else served.next_action.model
+    return RankerInfo(
+        model_version=served.ranker.version,
+        bundle_sha256=None if served.bundle is None else served.bundle.digest,
+        source=None if manifest is None else manifest.source.id,
+        quality={} if manifest is None else manifest.quality,
+        weights=served.ranker.named_weights,
+        log=None if served.log is None else LogInfo(**msgspec.structs.asdict(served.log)),
+        next_action=None if action is None else NextActionInfo(len(NAMES), action.sequence),
     )
 
 

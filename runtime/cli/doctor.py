@@ -92,7 +92,31 @@ def _models(settings: Settings) -> Generator[Finding, None, list[object]]:
         yield Finding("sequence model", "none is installed: the simple model ranks")
     else:
         yield Finding("sequence model", model.model_version, "ok")
+    yield _ranker(settings, None if model is None else model.model_version)
     return [encoder] if model is None else [encoder, model]
+
+
+def _ranker(settings: Settings, sequence: str | None) -> Finding:
+    """sequence: the public version of the sequence model that is served."""
+    from runtime.models.bundle import MANIFEST, Bundle, BundleError
+    from runtime.models.installed import RANKER, bundle_folders
+    from runtime.models.ranker import load_ranker
+    from runtime.personalization.hybrid import prior
+
+    there = [folder for folder in bundle_folders(settings.models_dir, RANKER) if (folder / MANIFEST).exists()]
+    if not there:
+        return Finding("ranker", f"{prior().version}: no trained one is installed")
+    try:
+        loaded = load_ranker(Bundle.load(there[0].resolve(), kind="ranker"))
+    except BundleError as error:
+        return Finding("ranker", f"{error}; {prior().version} ranks", "unsafe")
+    action = "no model of the next action"
+    if loaded.next_action is not None:
+        wanted = loaded.next_action.model.sequence
+        action = "with a model of the next action"
+        if wanted is not None:
+            action += f" beside {wanted}" if wanted == sequence else f" alone: {wanted} is not served"
+    return Finding("ranker", f"{loaded.ranker.version}, {action}", "ok")
 
 
 def _memory(settings: Settings, workers: int) -> Generator[Finding, None, Settings]:

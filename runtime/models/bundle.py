@@ -24,6 +24,8 @@ ID_TABLE = ("ids.npy", "codes.npy", "basis.npy")
 # A ranker: weights as JSON, and where it has them its neighbours, as arrays to map: hashes, starts, rows and values.
 RANKER = "ranker.json"
 NEIGHBOURS = ("items.npy", "starts.npy", "rows.npy", "values.npy")
+# And where it predicts the next action what the log says of each item, in the same order, and of items it lacks.
+ACTIONS = ("action_items.npy", "action_basis.npy")
 
 _HASH_CHUNK_BYTES = 1 << 20
 _MANIFEST_BYTES = 1 << 20  # the largest that is read; with its list of flips a real one has 100 KB
@@ -136,7 +138,7 @@ class Bundle:
         encodings |= {entry.source for entry in manifest.derived.values()}
         required = encodings | set(manifest.graphs.values())
         required |= _REQUIRED[kind]
-        read_now = required - encodings | {GOLDEN, *NEIGHBOURS}
+        read_now = required - encodings | {GOLDEN, *NEIGHBOURS, *ACTIONS}
         for name in sorted(required - manifest.files.keys()):
             raise BundleError(f"{path / MANIFEST} does not list {name}, which it needs; export the bundle again")
         for name, entry in manifest.files.items():

@@ -1,17 +1,21 @@
 """A `ranker` bundle: the weights of the hybrid ranker, the log they were fitted to, and where there is one its table of
-neighbours, mapped."""
+neighbours and the model of the next action, mapped."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.models.bundle import NEIGHBOURS, RANKER, Bundle, BundleError
+from runtime.models.bundle import ACTIONS, NEIGHBOURS, RANKER, Bundle, BundleError
 from runtime.personalization import ranking_features
+from runtime.personalization.action_features import ItemTable
+from runtime.personalization.actions import TYPES
 from runtime.personalization.hybrid import Ranker
 from runtime.personalization.item_identity import id_hash
 from runtime.personalization.neighbours import Neighbours
+from runtime.personalization.next_action import ALONE_NAMES, STACKED_NAMES, NextAction, Regression
 from runtime.personalization.popularity import HALF_LIVES_HOURS
 
 
@@ -26,24 +30,54 @@ class RankerLog(msgspec.Struct, frozen=True, kw_only=True):
     last: str
 
 
+class RegressionFile(msgspec.Struct, frozen=True, kw_only=True):
+    """Weights of the four actions, in the order of TYPES, by feature."""
+
+    intercept: list[float]
+    weights: dict[str, list[float]]
+
+
+class NextActionFile(msgspec.Struct, frozen=True, kw_only=True):
+    """See `NextAction` and `ItemTable`. days_to_event_key: see `sequence_features.days_to_event`."""
+
+    alone: RegressionFile
+    stacked: RegressionFile | None = None
+    sequence: str | None = None
+    shares: list[float]
+    mean: float
+    days_to_event_key: str
+
+
 class RankerFile(msgspec.Struct, frozen=True, kw_only=True):
-    """`ranker.json`. half_lives_hours and history_events: what the features were computed with."""
+    """`ranker.json`. half_lives_hours and history_events: what the features were computed with. next_action: None in
+    bundles made before there was such a model."""
 
     weights: dict[str, float]
     half_lives_hours: tuple[float, ...]
     history_events: int
     log: RankerLog
+    next_action: NextActionFile | None = None
+
+
+class LoadedNextAction(NamedTuple):
+    """The rows of `table` are those of the neighbours."""
+
+    model: NextAction
+    table: ItemTable
+    days_to_event_key: str
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedRanker:
-    """`table` and `hashes`: the neighbours, and the hash of each row's item, ascending; None without a table. `log`:
-    None for the prior."""
+    """`table` and `hashes`: the neighbours, and the hash of each row's item, ascending; None without a table. `log`
+    and `bundle`: None for the prior. `next_action`: None where the bundle has none."""
 
     ranker: Ranker
     log: RankerLog | None = None
     table: Neighbours | None = None
     hashes: NDArray[np.uint64] | None = None
+    next_action: LoadedNextAction | None = None
+    bundle: Bundle | None = None
 
     def rows(self, ids: list[str]) -> NDArray[np.int32]:
         """Rows of the table, [k]; −1 for an item that it lacks."""
@@ -69,11 +103,35 @@ def load_ranker(bundle: Bundle) -> LoadedRanker:
             f"{(HALF_LIVES_HOURS, ranking_features.HISTORY_EVENTS)}; train the ranker again"
         )
     if not all(name in bundle.manifest.files for name in NEIGHBOURS):
-        return LoadedRanker(ranker, file.log)
+        return LoadedRanker(ranker, file.log, bundle=bundle)
     hashes, starts, rows, values = (np.load(path / name, mmap_mode="r") for name in NEIGHBOURS)
     if len(starts) != len(hashes) + 1 or starts[-1] != len(rows) or values.shape != (len(rows), 3):
         raise BundleError(
             f"bundle {path}: the neighbour table has {len(hashes)} items, {len(starts)} starts, {len(rows)} rows and "
             f"values of shape {values.shape}, which do not fit together; train the ranker again"
         )
-    return LoadedRanker(ranker, file.log, Neighbours(starts, rows, values), hashes)
+    next_action = None if file.next_action is None else _next_action(bundle, file.next_action, len(hashes))
+    return LoadedRanker(ranker, file.log, Neighbours(starts, rows, values), hashes, next_action, bundle)
+
+
+def _next_action(bundle: Bundle, file: NextActionFile, items: int) -> LoadedNextAction:
+    try:
+        values, basis = (np.load(bundle.path / name, mmap_mode="r") for name in ACTIONS)
+        model = NextAction(
+            _regression(file.alone, ALONE_NAMES),
+            None if file.stacked is None else _regression(file.stacked, STACKED_NAMES),
+            file.sequence,
+        )
+        if len(values) != items or len(file.shares) != len(TYPES) or values.shape[1] < 6 + len(basis):
+            raise ValueError(f"{len(values)} items of {items}, {len(file.shares)} shares, {len(basis)} text factors")
+    except (OSError, ValueError) as error:
+        raise BundleError(
+            f"bundle {bundle.path}: the model of the next action cannot be used: {error}; train the ranker again with "
+            "this version"
+        ) from error
+    table = ItemTable(values, np.array(file.shares, np.float32), file.mean, basis)
+    return LoadedNextAction(model, table, file.days_to_event_key)
+
+
+def _regression(file: RegressionFile, names: tuple[str, ...]) -> Regression:
+    return Regression.of(file.weights, file.intercept, names)

@@ -9,7 +9,7 @@ const KINDS = { minilm: "Text encoder", sequence: "Sequence model", ranker: "Hyb
 
 const isRecord = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 const words = (key) => key.replaceAll("_", " ");
-const shown = (value) => `${typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : [value].flat().join(", ")}`;
+const shown = (value) => value === null ? "none" : `${typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : [value].flat().join(", ")}`;
 const row = (name, ...values) => element("tr", {}, element("th", { scope: "row" }, name), ...values.map((value) => element("td", {}, shown(value))));
 
 /** A record as tables: plain values as rows, records of the same fields as columns, others one level down. */
@@ -25,14 +25,15 @@ function tables(record, caption) {
     table(element("thead", {}, head), element("tbody", {}, ...nested.map(([key, one]) => row(words(key), ...columns.map((column) => one[column]))))))];
 }
 
-function panel(title, { model_version, source, quality = {}, recipe = {}, ...facts }) {
+function panel(title, { model_version, source, quality = {}, recipe = {}, weights = {}, ...facts }) {
   return element("section", { class: "panel", "data-model": model_version ?? title }, element("h2", {}, title),
     element("p", {}, element("b", {}, model_version ?? ""), source ? ` from ${source}` : ""),
-    element("h3", {}, "Quality, as measured when it was exported"), ...tables(quality),
-    element("h3", {}, "In use"), ...tables(facts),
-    element("details", {}, element("summary", {}, "Recipe"), ...tables(recipe)));
+    ...part("Quality, as measured when it was made", quality), ...part("In use", facts),
+    ...[["Recipe", recipe], ["Weights", weights]].filter(([, one]) => Object.keys(one).length)
+      .map(([name, one]) => element("details", {}, element("summary", {}, name), ...tables(one))));
 }
 
+const part = (name, record) => Object.keys(record).length ? [element("h3", {}, name), ...tables(record)] : [];
 const command = (text) => element("pre", { tabindex: "0" }, text);
 
 /** What is served of a kind, and a button for the bundle before. */
@@ -54,7 +55,7 @@ async function show() {
   $("models").replaceChildren(...served, element("section", { class: "panel" }, element("h2", {}, "Another one, and back"),
     ...models.map(line),
     element("p", {}, "On the server's machine; it follows within seconds, without dropping a request:"),
-    command("vows-edge models list\nvows-edge models install FOLDER   # serve another sequence bundle or ranker\nvows-edge models back             # serve the one before again")));
+    command("vows-edge models list\nvows-edge models install FOLDER   # serve another sequence bundle or ranker\nvows-edge models back             # serve the sequence bundle before again\nvows-edge models back ranker      # and the ranker")));
 }
 
 frame("Models");

@@ -36,6 +36,11 @@ class Ranker:
             raise ValueError(f"{', '.join(unknown)}: no such ranking feature; there are {', '.join(NAMES)}")
         return cls(version, np.array([weights.get(name, 0.0) for name in NAMES], np.float32))
 
+    @property
+    def named_weights(self) -> dict[str, float]:
+        """Those that are not 0."""
+        return {name: float(weight) for name, weight in zip(NAMES, self.weights, strict=True) if weight}
+
     def scores(self, features: Features) -> NDArray[np.float32]:
         """float32 [n]: higher is better, comparable within one user and query context.
 

@@ -117,9 +117,10 @@ class SequenceServing:
         """Cosine of a user's vector [128] and each known candidate's, float32 [k]. Raises QueueFull."""
         return cosine_scores(user, await sequence_items.vectors(self._thread, self._catalog, served, candidates))
 
-    async def actions(self, served: Served, user: UserNow, candidates: Candidates) -> Vector:
-        """Probabilities float32 [k, 4] of skip, view, save, share. Raises QueueFull."""
-        learned = served.model.learned(candidates.ids, await candidates.metadata(self._catalog))
+    async def actions(self, served: Served, user: UserNow, ids: Sequence[str], metadata: Vector) -> Vector:
+        """Probabilities float32 [k, 4] of skip, view, save, share for items with these ids and content vectors
+        [k, 384]. Raises QueueFull."""
+        learned = served.model.learned(ids, metadata)
         return await self._thread.run(served.model.actions, user, learned)
 
     async def fill(self, ids: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from runtime.personalization.popularity import HALF_LIVES_HOURS
 from runtime.personalization.user_vector import unit_vector
 from runtime.serving.resources import Resources
 from runtime.serving.sequence_items import Served
-from runtime.store import UserState
+from runtime.store import UserHistory, UserState
 
 SIMPLE = "simple-v1"  # the public model_version of the average
 
@@ -93,16 +93,17 @@ async def user_vector(resources: Resources, user_id: str) -> UserVector:
     raise NoContent("no history, no preferences, no content to start from: store content first")
 
 
-async def sequence_user(resources: Resources, user_id: str, device: str | None) -> SequenceUser:
-    """The user by the sequence model, on a device or else the last one. Raises NotInstalled or QueueFull."""
+async def sequence_user(
+    resources: Resources, user_id: str, device: str | None, past: tuple[UserHistory, int] | None = None
+) -> SequenceUser:
+    """The user by the sequence model, on a device or else the last one. past: their events before another time than
+    now, and that time. Raises NotInstalled or QueueFull."""
     served = resources.sequence.require()
     model = served.model
-    stored = await resources.store.newest(user_id, model.max_events)
-    history = await resources.sequence.history(served, stored)
+    stored, now_us = past or (await resources.store.newest(user_id, model.max_events), time.time_ns() // 1_000)
+    history = await resources.sequence.history(served, stored.last(model.max_events))
     preferred = await preference_embedding(resources, user_id)
-    now = await resources.sequence.user(
-        served, history, now_us=time.time_ns() // 1_000, device=device, preferred=preferred
-    )
+    now = await resources.sequence.user(served, history, now_us=now_us, device=device, preferred=preferred)
     events = len(history)
     return SequenceUser(
         served,

@@ -162,6 +162,10 @@ class UserHistory(msgspec.Struct, frozen=True, eq=False):
     device: list[str | None]
     context: list[bytes | None]
 
+    def last(self, events: int) -> "UserHistory":
+        """The newest of them."""
+        return UserHistory(*(getattr(self, name)[-events:] for name in self.__struct_fields__))
+
 
 class UserState(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """What is kept per user.

@@ -70,6 +70,7 @@ def test_the_models_page_shows_what_is_served_its_quality_and_the_way_back(visit
     for model in [*info["models"], info["sequence"]]:
         panel = page.locator(f"[data-model='{model['model_version']}']")
         assert model["bundle_sha256"] in panel.inner_text()
+    assert "Hybrid ranker" in page.locator("[data-model='hybrid-prior-1']").inner_text()
     spearman = info["models"][0]["quality"]["stsb_dev"]["spearman"]
     assert f"{spearman:.4g}" in page.inner_text("#models")
     assert "vows-edge models back" in page.inner_text("#models")

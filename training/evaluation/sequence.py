@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from runtime.personalization.sequence_features import event_date_us, features, query_contexts, seconds
-from training.batches import Windows
 from training.checkpoint import BEST, Checkpoint
 from training.data.events import Dataset, Histories
 from training.data.split import joined
 from training.evaluation.protocol import Scores
 from training.model import Candidates, EncodedHistory, History, ItemProjections, QueryContext, SequenceModel, UserState
 from training.recipes import RECIPES, Recipe, fine_tuning
-from training.train import epoch_order, fingerprint, optimizer_of, step, train, with_items_of
+from training.refit import refitted
+from training.train import fingerprint, train, with_items_of
 
 MAX_EVENTS = 200  # the newest of a history that are read, as export sets it for the server
-_REFIT_RATE = 0.3  # of the recipe's learning rate, for the epoch over train and validation
 _BATCH = 32  # queries: with more, attention scores of long histories no longer fit the cache, 2.5 times as slow
 _CODE = ("batches", "id_embeddings", "layers", "losses", "model", "train")
 
@@ -76,7 +75,7 @@ class SequenceRecommender:
         self.choice = {"recipe": self._recipe.name, "epochs": best_epoch(self.checkpoint)}
         self._final = self.checkpoint.model
         if self._refit:
-            self._final = refitted(self.checkpoint, joined(train, validation))
+            self._final = refitted(self.checkpoint, joined(train, validation)).model
         self._use(self._final, train)
 
     def learn(self, data: Dataset) -> None:
@@ -233,6 +232,9 @@ class GivenCheckpoint(SequenceRecommender):
         self._final = model.eval()
         self._use(self._final, train)
 
+    def learn(self, data: Dataset) -> None:
+        """Nothing: the weights stay."""
+
 
 def recommender(checkpoint: str, seed: int = 0) -> SequenceRecommender:
     """For `evaluate --recommender training.evaluation.sequence:recommender=checkpoints/reference`: the recipe of a
@@ -254,18 +256,6 @@ def best_epoch(checkpoint: Checkpoint) -> int:
     """The epoch with the best validation loss, counted from 1."""
     curve = [line for line in checkpoint.metrics if line["epoch"] > 0]
     return int(min(curve, key=lambda line: line["validation"]["loss"])["epoch"])
-
-
-def refitted(checkpoint: Checkpoint, data: Dataset) -> SequenceModel:
-    """The model of a checkpoint after one epoch over all of `data`, at a low and falling learning rate."""
-    recipe = replace(checkpoint.recipe, learning_rate=_REFIT_RATE * checkpoint.recipe.learning_rate, warmup=1)
-    model, _ = with_items_of(checkpoint, data)
-    optimizer = optimizer_of(model, recipe)
-    order = epoch_order(Windows(data, recipe.context), None, recipe, recipe.epochs, 0.0)
-    for number, (source, chosen) in enumerate(order):
-        batch = source.batch(chosen, (recipe.seed, recipe.epochs, number))
-        step(model, optimizer, batch, recipe, number, len(order))
-    return model.eval()
 
 
 def _digest(recipe: Recipe, data: dict[str, Any]) -> str:

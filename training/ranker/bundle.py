@@ -8,21 +8,29 @@ import msgspec
 import numpy as np
 
 from runtime.models import bundle
-from runtime.models.ranker import RankerFile, RankerLog, load_ranker
+from runtime.models.ranker import NextActionFile, RankerFile, RankerLog, RegressionFile, load_ranker
 from runtime.personalization.item_identity import id_hash
 from runtime.personalization.neighbours import Neighbours
+from runtime.personalization.next_action import ALONE_NAMES, STACKED_NAMES, Regression
 from runtime.personalization.popularity import HALF_LIVES_HOURS
 from runtime.personalization.ranking_features import HISTORY_EVENTS, NAMES
 from training.data.events import Dataset
 from training.errors import TrainingError
+from training.ranker.actions import ActionModel
 
 KIND = "ranker"
 
 
 def write_bundle(
-    folder: Path, name: str, data: Dataset, weights: dict[str, float], table: Neighbours, quality: dict[str, Any]
+    folder: Path,
+    name: str,
+    data: Dataset,
+    weights: dict[str, float],
+    table: Neighbours,
+    actions: ActionModel,
+    quality: dict[str, Any],
 ) -> None:
-    """Write the bundle and load it the way the server does. `name`: its public model_version.
+    """Write the bundle and load it the way the server does. `name`: its public model_version. `actions`: fitted.
 
     Raises TrainingError where the folder holds something already.
     """
@@ -34,11 +42,13 @@ def write_bundle(
         half_lives_hours=HALF_LIVES_HOURS,
         history_events=HISTORY_EVENTS,
         log=_log(data),
+        next_action=_next_action(actions, data),
     )
     (folder / bundle.RANKER).write_bytes(msgspec.json.format(msgspec.json.encode(file), indent=1) + b"\n")
-    for array_name, array in zip(bundle.NEIGHBOURS, _by_hash(data.catalogue.ids, table), strict=True):
+    order, *arrays = _by_hash(data.catalogue.ids, table)
+    names = (bundle.RANKER, *bundle.NEIGHBOURS, *bundle.ACTIONS)
+    for array_name, array in zip(names[1:], (*arrays, actions.table.values[order], actions.table.basis), strict=True):
         np.save(folder / array_name, array)
-    names = (bundle.RANKER, *bundle.NEIGHBOURS)
     manifest = bundle.Manifest(
         format=bundle.FORMAT,
         kind="ranker",
@@ -57,8 +67,29 @@ def write_bundle(
     load_ranker(bundle.Bundle.load(folder, kind=KIND))
 
 
-def _by_hash(ids: list[str], table: Neighbours) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The table with its rows in the order of their items' hashes: hashes, starts, rows, values."""
+def _next_action(actions: ActionModel, data: Dataset) -> NextActionFile:
+    model, table = actions.model, actions.table
+    assert model is not None
+    return NextActionFile(
+        alone=_regression(model.alone, ALONE_NAMES),
+        stacked=None if model.stacked is None else _regression(model.stacked, STACKED_NAMES),
+        sequence=model.sequence,
+        shares=[float(share) for share in table.shares],
+        mean=table.mean,
+        days_to_event_key=data.days_to_event_key,
+    )
+
+
+def _regression(found: Regression, names: tuple[str, ...]) -> RegressionFile:
+    weights = {name: [round(one, 6) for one in row] for name, row in zip(names, found.weights.T.tolist(), strict=True)}
+    return RegressionFile(
+        intercept=[round(one, 6) for one in found.intercept.tolist()],
+        weights={name: row for name, row in weights.items() if any(row)},
+    )
+
+
+def _by_hash(ids: list[str], table: Neighbours) -> tuple[np.ndarray, ...]:
+    """The order of the items' hashes, and the table with its rows in that order: hashes, starts, rows, values."""
     hashes = np.array([id_hash(id) for id in ids], np.uint64)
     order = np.argsort(hashes)
     place = np.empty(len(order), np.int32)
@@ -66,7 +97,7 @@ def _by_hash(ids: list[str], table: Neighbours) -> tuple[np.ndarray, np.ndarray,
     lengths = np.diff(table.starts)[order]
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     entries = np.repeat(table.starts[:-1][order] - starts[:-1], lengths) + np.arange(starts[-1])
-    return hashes[order], starts, place[table.rows[entries]], table.values[entries]
+    return order, hashes[order], starts, place[table.rows[entries]], table.values[entries]
 
 
 def _log(data: Dataset) -> RankerLog:

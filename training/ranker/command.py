@@ -4,6 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
+from training.checkpoint import VALIDATED, Checkpoint
 from training.data import public
 from training.data.command import FEWEST_EVENTS, add_sources, load_own
 from training.data.events import SKIP, Dataset
@@ -13,10 +14,13 @@ from training.evaluation import metrics
 from training.evaluation.bootstrap import mean_interval, paired_interval
 from training.evaluation.queries import sample_queries
 from training.evaluation.ranking import rank_targets
+from training.evaluation.sequence import GivenCheckpoint, SequenceRecommender
+from training.ranker.actions import ActionModel
 from training.ranker.bundle import write_bundle
 from training.ranker.recommender import Hybrid, Prior
 
 _CHECKED_QUERIES = 1_000
+_FEW = 0.01  # of the newest tenth, that two ways of cutting it may differ by
 
 NAME = "train ranker"  # two words of the command line, see `training.__main__`
 DESCRIPTION = f"""\
@@ -38,6 +42,11 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the bundle; it must not exist yet")
     parser.add_argument("--name", help="the public model_version (default: the folder's name)")
     parser.add_argument("--set", choices=public.NAMES, dest="public_set", help="a public data set instead of a log")
+    parser.add_argument(
+        "--sequence", type=Path, metavar="RUN",
+        help="the folder of `vows-edge train --events` on the same log: the next action is then predicted with its "
+        "model, where that is served",
+    )  # fmt: skip
     add_sources(parser)
     parser.set_defaults(run=_run)
 
@@ -47,16 +56,17 @@ def _run(options: argparse.Namespace) -> int:
     if own is None and options.public_set is None:
         raise TrainingError("name a log with --events, or a public set with --set")
     data = own if own is not None else public.load(options.public_set, options.data_dir)
-    print(train_ranker(data, options.out, options.name or options.out.name))
+    print(train_ranker(data, options.out, options.name or options.out.absolute().name, options.sequence))
     print(f"serve it with: vows-edge models install {options.out}")
     return 0
 
 
-def train_ranker(data: Dataset, out: Path, name: str) -> str:
-    """Write the bundle and return what was found, in a line. The weights are those of the newest tenth; before that
-    they are checked: fitted to the tenth before it and compared with the prior on the newest one.
+def train_ranker(data: Dataset, out: Path, name: str, run: Path | None = None) -> str:
+    """Write the bundle and return what was found, in two lines. The weights are those of the newest tenth; before that
+    they are checked: fitted to the tenth before it and compared with the prior on the newest one. Those of the next
+    action are checked on half of its users, when they were fitted to the others. run: of the sequence model.
 
-    Raises TrainingError for a log that is too small.
+    Raises TrainingError for a log that is too small, or a model that has seen the newest tenth.
     """
     engaged = int((data.events.action != SKIP).sum())
     if engaged < FEWEST_EVENTS:
@@ -78,16 +88,43 @@ def train_ranker(data: Dataset, out: Path, name: str) -> str:
     final.fit_weights(joined(older, middle), newest, checked.table)
     final.learn(joined(older, middle, newest))
     assert final.table is not None
+    sequence = None if run is None else _sequence(run, joined(older, middle), newest)
+    actions = ActionModel(sequence)
+    actions.fit(joined(older, middle), newest)
     quality = {
         "checked_on": "the newest tenth, with weights of the tenth before it",
         "ndcg_10": [round(float(value), 4) for value in figure],
         "gain_over_prior": [round(float(value), 4) for value in gain],
         "queries": len(queries),
-    }
-    write_bundle(out, name, data, final.weights, final.table, quality)
+    } | ({"next_action": actions.quality} if actions.quality else {})
+    write_bundle(out, name, data, final.weights, final.table, actions, quality)
     verdict = "better" if gain.low > 0 else "worse" if gain.high < 0 else "no difference found"
     return (
         f"{name}: NDCG@10 {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}] on the newest tenth, "
         f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] against the untrained ranker ({verdict}); "
-        f"{len(data.events):,} events in {time.perf_counter() - started:.0f} s"
+        f"{len(data.events):,} events in {time.perf_counter() - started:.0f} s\n" + _of_actions(actions)
     )
+
+
+def _sequence(run: Path, older: Dataset, newest: Dataset) -> SequenceRecommender:
+    """The weights of a run that have not seen the newest tenth, under their public name."""
+    folder = run / VALIDATED
+    checkpoint = Checkpoint.load(folder)
+    until_us = checkpoint.data.get("trained_until_us")
+    if until_us is None or (newest.events.time_us <= until_us).mean() > _FEW:
+        raise TrainingError(
+            f"{folder} was fitted to events of the newest tenth of {newest.name}, which the ranker is fitted to: train "
+            "the sequence model on the same log, with `vows-edge train --events`"
+        )
+    found = GivenCheckpoint(checkpoint, name=str(checkpoint.data["model_name"]))
+    found.fit(older, newest)
+    return found
+
+
+def _of_actions(actions: ActionModel) -> str:
+    figures = [
+        f"{name}: accuracy {one['accuracy'][0]:.3f}, log-loss {one['log_loss'][0]:.3f}"
+        for name, one in actions.quality.items()
+        if name != "events"
+    ]
+    return "next action, " + ("; ".join(figures) or "of one kind alone in this log")

@@ -1,7 +1,8 @@
 """One sentence for the owner of a log: what ranks better on it than the server does untrained, and how to install it.
 
 Everything that is or could be served predicts the engaged events of the newest fifth of the log, each from what was
-known before it. What is fitted is fitted to the four fifths before; a checkpoint is judged as it is.
+known before it. What is fitted is fitted to the four fifths before; a checkpoint is judged as it is, and left out where
+it has seen what it would be judged on: `vows-edge train --hold-out 0.2` makes one that has not.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from training.checkpoint import Checkpoint
+from training.checkpoint import BEST, Checkpoint
 from training.data.command import FEWEST_EVENTS
 from training.data.events import SKIP, Dataset
 from training.data.split import Split, by_time
@@ -29,6 +30,7 @@ from training.evaluation.sequence import GivenCheckpoint
 from training.ranker.recommender import Hybrid, Prior, Simple
 
 FEWEST_USERS = 50  # with a query: the interval resamples users, and of fewer it says little
+_FEW = 0.01  # of the newest fifth, that two ways of cutting it may differ by
 MOST_QUERIES, MOST_PER_USER = 4_000, 10
 SERVED, FITTED, SIMPLE, SEQUENCE = "untrained hybrid", "fitted hybrid", "simple", "sequence"
 
@@ -89,12 +91,15 @@ def verdict(data: Dataset, source: str, model: Path | None = None) -> Verdict:
     if users < FEWEST_USERS:
         found = f"{users:,} users in its newest fifth, at least {FEWEST_USERS:,} are needed"
         return _too_little(data, engaged, found)
+    notes = [] if checkpoint is None else _notes(checkpoint, split)
+    if checkpoint is not None and (seen := _has_seen(checkpoint, split, source)):
+        checkpoint, notes = None, [seen]
     found_ndcg = {one.name: _ndcg(one, data, split, queries) for one in _recommenders(checkpoint)}
     rows = _rows(found_ndcg, queries.user)
     outcome, sentence, install = _judged(rows, source, model)
     return Verdict(
         outcome=outcome, sentence=sentence, log=data.name, engaged_events=engaged, queries=len(queries), users=users,
-        rows=rows, install=install, notes=_notes(checkpoint, split),
+        rows=rows, install=install, notes=notes,
     )  # fmt: skip
 
 
@@ -154,18 +159,33 @@ def _install(name: str, source: str, model: Path | None) -> list[str]:
     if name == SEQUENCE:
         out = "models/sequences/mine"
         return [
-            f"vows-edge export sequence --checkpoint {model} --out {out}",
+            f"vows-edge train {source} --out checkpoints/mine   # as {model} was, and now on all of the log",
+            f"vows-edge export sequence --checkpoint checkpoints/mine/{BEST} --out {out}",
             f"vows-edge models install {out}   # and rank with model=sequence",
         ]
     return ["# nothing to install: rank with model=simple"]
 
 
-def _notes(checkpoint: Checkpoint | None, split: Split) -> list[str]:
+def _has_seen(checkpoint: Checkpoint, split: Split, source: str) -> str | None:
+    """Why a checkpoint of this log cannot be judged on its newest fifth; None where it can."""
+    seen_until_us = checkpoint.data.get("seen_until_us")
+    judged = split.test.events.time_us
+    if seen_until_us is None or (judged <= seen_until_us).mean() <= _FEW:
+        return None
+    if not set(checkpoint.ids) & set(split.train.catalogue.ids):
+        return None
+    return (
+        f"the checkpoint is left out: it has seen events up to {_day(seen_until_us)}, and those that it would be "
+        f"judged on begin on {_day(int(judged.min()))}; train one that has not: vows-edge train {source} "
+        f"--hold-out 0.2 --out checkpoints/judged, and judge checkpoints/judged/{BEST}"
+    )
+
+
+def _notes(checkpoint: Checkpoint, split: Split) -> list[str]:
     older = len(split.train.events) + len(split.validation.events)
-    if checkpoint is None:
-        return []
     seen = checkpoint.data.get("training_events", 0) + checkpoint.data.get("validation_events", 0)
-    if checkpoint.data.get("name") == split.train.name and seen > older:
+    same_log = "seen_until_us" not in checkpoint.data and checkpoint.data.get("name") == split.train.name
+    if same_log and seen > older:
         return [
             f"the checkpoint was trained on {seen:,} events, and only {older:,} are older than those it is judged on: "
             "it may have seen some of these"
@@ -173,6 +193,10 @@ def _notes(checkpoint: Checkpoint | None, split: Split) -> list[str]:
     if not set(checkpoint.ids) & set(split.train.catalogue.ids):
         return ["the checkpoint was trained on none of the items of this log"]
     return []
+
+
+def _day(time_us: int) -> str:
+    return str(np.datetime64(time_us, "us"))[:10]
 
 
 def _too_little(data: Dataset, engaged: int, found: str) -> Verdict:

@@ -26,6 +26,10 @@ def test_health_and_info(shared_server):
     for name in ("catalog_bytes", "body_budget_bytes", "max_requests", "cache_bytes"):
         assert f"VOWS_{name.upper()}={info['limits'][name]}" in log
     assert info["onnxruntime"]
+    ranker = info["ranker"]
+    assert (ranker["model_version"], ranker["bundle_sha256"], ranker["log"]) == ("hybrid-prior-1", None, None)
+    assert ranker["weights"]["simple"] == 5.0
+    assert ranker["next_action"] is None
 
 
 def test_every_endpoint_is_documented(shared_server):

@@ -84,11 +84,13 @@ def test_without_a_bundle_everything_else_works_and_the_model_is_refused(
     asked = [
         server.client.get("/user/nobody/embedding", params={"model": "sequence"}),
         server.client.post("/rank", json={"user_id": "nobody", "candidates": ["plain-1"], "model": "sequence"}),
-        server.client.post("/user/nobody/next-action", json={"candidates": ["plain-1"]}),
     ]
     for answer in asked:
         assert (answer.status_code, answer.json()["error"]["code"]) == (409, "no_sequence_model")
         assert "vows-edge export sequence" in answer.json()["error"]["message"]
+    rates = _answer(server, "/user/nobody/next-action", candidates=["plain-1"])
+    assert (rates["model_version"], rates["source"], rates["actions"][0]["view"]) == ("action-rates-v1", "none", 0.25)
+    assert "vows-edge export sequence" in rates["fallback"]
     simple = _answer(server, "/rank", user_id="nobody", candidates=["plain-1"], model="simple")
     assert (simple["model_version"], "fallback" in simple) == ("simple-v1", False)
     assert server.client.get("/info").json()["sequence"] is None
@@ -332,12 +334,13 @@ def test_a_bundle_that_appears_is_served_and_one_that_is_broken_leaves_the_rest(
     (folder / "sequence").symlink_to("sequences/one")
     server = start_server(models_dir=folder)
     server.client.put("/content/a", json={"text": "a barn"})
-    refused = server.client.post("/user/x/next-action", json={"candidates": ["a"]})
-    assert refused.status_code == 409
-    assert "cannot be served" in refused.json()["error"]["message"]
+    assert server.client.get("/user/x/embedding", params={"model": "sequence"}).status_code == 409
+    without = _answer(server, "/user/x/next-action", candidates=["a"])
+    assert (without["model_version"], without["actions"][0]["save"]) == ("action-rates-v1", 0.25)
+    assert "cannot be served" in without["fallback"]
     shutil.copytree(models / "sequence", folder / "sequences" / "two")
     _switch(folder, "install", str(folder / "sequences" / "two"))
-    _until(lambda: server.client.post("/user/x/next-action", json={"candidates": ["a"]}).status_code == 200)
+    _until(lambda: server.client.get("/info").json()["sequence"] is not None)
 
 
 def _other_bundle(first: Path) -> Path:

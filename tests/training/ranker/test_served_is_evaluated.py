@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -10,46 +9,19 @@ import pytest
 from runtime.models.bundle import Bundle
 from runtime.models.installed import back, install
 from runtime.models.ranker import load_ranker
-from tests.small_world import ITEMS, small_world
+from tests.small_world import ITEMS
+from tests.training.ranker.replayed import USERS, replayed_server, rfc3339
 from training.data.event_log import read_event_log
-from training.data.events import ACTIONS, Histories
+from training.data.events import Histories
 from training.errors import TrainingError
 from training.evaluation.protocol import Scores
 from training.ranker.command import train_ranker
 from training.ranker.recommender import Hybrid, Prior
 
-USERS = 200
-WORDS = ("rustic", "modern", "coastal", "garden", "urban", "alpine", "vintage", "royal")
-
-
-def rfc3339(time_us: int) -> str:
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)).isoformat()
-
 
 @pytest.fixture(scope="module")
 def server(start_server, bundle_path, tmp_path_factory):
-    """With an own folder of models, and a log of 6,000 events sent in the order of time."""
-    models = tmp_path_factory.mktemp("models")
-    (models / "minilm").symlink_to(bundle_path.resolve())
-    server = start_server(models_dir=models, allow_at=1)
-    server.models = models
-    items = [{"id": f"item-{n}", "text": f"a {WORDS[n % 8]} place number {n}"} for n in range(ITEMS)]
-    assert server.client.post("/content/batch", json=items).json()["stored"] == ITEMS
-    world = small_world(users=USERS)
-    events = world.events.take(np.argsort(world.events.time_us, kind="stable"))
-    sent = [
-        {
-            "user_id": world.users[user],
-            "content_id": f"item-{item}",
-            "type": ACTIONS[action],
-            "timestamp": rfc3339(int(t)),
-        }
-        for user, item, action, t in zip(events.user, events.item, events.action, events.time_us, strict=True)
-    ]
-    for start in range(0, len(sent), 1000):
-        answer = server.client.post("/interactions", json=sent[start : start + 1000]).json()
-        assert answer["rejected"] == 0
-    return server
+    return replayed_server(start_server, bundle_path, tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,10 @@ import pytest
 
 from tests.small_world import ITEMS, small_world
 from training.__main__ import main
+from training.checkpoint import BEST
 from training.data.events import ACTIONS, Dataset, Events
+from training.data.files import read_files, write_parquet
+from training.data.vectors import CACHE_VARIABLE
 from training.ranker import verdict as module
 from training.ranker.verdict import as_text, verdict
 
@@ -64,6 +67,27 @@ def test_a_checkpoint_is_judged_as_it_is(
     assert verdict(renamed, HERE, shared_checkpoint).notes == [
         "the checkpoint was trained on none of the items of this log"
     ]
+
+
+def test_a_checkpoint_that_has_seen_the_newest_fifth_is_left_out_and_one_made_without_it_is_judged(
+    world: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_QUERIES", 300)
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    write_parquet(world, tmp_path)
+    log = ["--events", str(tmp_path / "events.parquet"), "--items", str(tmp_path / "items.parquet")]
+    quick = ["train", *log, "--recipe", "tiny", "--epochs", "1"]
+    assert main([*quick, "--out", str(tmp_path / "all")]) == 0
+    assert main([*quick, "--out", str(tmp_path / "judged"), "--hold-out", "0.2"]) == 0
+    data = read_files(tmp_path / "events.parquet", tmp_path / "items.parquet")
+    found = verdict(data, HERE, tmp_path / "all" / BEST)
+    assert "sequence" not in {row.name for row in found.rows}
+    (note,) = found.notes
+    assert "the checkpoint is left out: it has seen events up to" in note
+    assert "vows-edge train --events data --hold-out 0.2 --out checkpoints/judged" in note
+    held_out = verdict(data, HERE, tmp_path / "judged" / BEST)
+    assert "sequence" in {row.name for row in held_out.rows}
+    assert held_out.notes == []
 
 
 def test_the_command_writes_nothing_and_speaks_json(

@@ -17,7 +17,10 @@ Matrix = NDArray[np.float64]
 
 class UserRidge:
     """Item features are the principal components of the text vectors and factors of all users' residuals. A user's
-    weights are the regression of their own residuals on those, solved from each history."""
+    weights are the regression of their own residuals on those, solved from each history.
+
+    basis: float64 [t, vector + 1]: features 1 to t of an item with a text from its vector and 1.
+    """
 
     def learn(self, data: Dataset) -> None:
         """Fit item means and item features on `data`."""
@@ -31,8 +34,14 @@ class UserRidge:
         vectors = data.catalogue.vectors.astype(np.float64)
         described = (np.linalg.norm(vectors, axis=1) > 0).astype(np.float64)
         parts = [np.ones((items, 1))]
+        self.basis = np.zeros((0, vectors.shape[1] + 1))
         if described.any():
-            parts.append(_scaled(_principal_components((vectors - vectors.mean(axis=0)) * described[:, None])))
+            centre = vectors.mean(axis=0)
+            centred = (vectors - centre) * described[:, None]
+            components = _principal_components(centred)  # [vector, t]
+            components /= (centred @ components).std(axis=0).max() + 1e-12
+            self.basis = np.column_stack([components.T, -components.T @ centre])
+            parts.append(centred @ components)
         k = min(_FACTORS, min(table.shape) - 1)
         if k > 0 and table.count_nonzero():  # no residuals where all actions are the same
             _, strength, factors = svds(table, k=k, v0=np.ones(min(table.shape)))
@@ -60,8 +69,8 @@ class UserRidge:
 
 def _principal_components(vectors: Matrix) -> Matrix:
     _, basis = np.linalg.eigh(vectors.T @ vectors)
-    projected: Matrix = vectors @ basis[:, ::-1][:, :_TEXT_DIMENSIONS]
-    return projected
+    components: Matrix = basis[:, ::-1][:, :_TEXT_DIMENSIONS].copy()
+    return components
 
 
 def _scaled(columns: Matrix) -> Matrix:

@@ -1,0 +1,44 @@
+"""A server that was sent a small log in the order of time, to be asked as of any time."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from tests.small_world import ITEMS, small_world
+from training.data.events import ACTIONS
+
+USERS = 200
+WORDS = ("rustic", "modern", "coastal", "garden", "urban", "alpine", "vintage", "royal")
+DEVICES = (None, "phone", "tablet", "desktop")
+
+
+def rfc3339(time_us: int) -> str:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)).isoformat()
+
+
+def replayed_server(start_server, bundle_path, models):
+    """With an own folder of models, and a log of 6,000 events."""
+    (models / "minilm").symlink_to(bundle_path.resolve())
+    server = start_server(models_dir=models, allow_at=1)
+    server.models = models
+    items = [{"id": f"item-{n}", "text": f"a {WORDS[n % 8]} place number {n}"} for n in range(ITEMS)]
+    assert server.client.post("/content/batch", json=items).json()["stored"] == ITEMS
+    world = small_world(users=USERS)
+    events = world.events.take(np.argsort(world.events.time_us, kind="stable"))
+    sent = [
+        {
+            "user_id": world.users[user],
+            "content_id": f"item-{item}",
+            "type": ACTIONS[action],
+            "timestamp": rfc3339(int(t)),
+            "device": DEVICES[device],
+            "context": {} if np.isnan(days) else {"days_to_wedding": round(float(days), 3)},
+        }
+        for user, item, action, t, device, days in zip(
+            events.user, events.item, events.action, events.time_us, events.device, events.days_to_event, strict=True
+        )
+    ]
+    for start in range(0, len(sent), 1000):
+        answer = server.client.post("/interactions", json=sent[start : start + 1000]).json()
+        assert answer["rejected"] == 0
+    return server
