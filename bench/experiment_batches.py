@@ -70,9 +70,7 @@ def adaptive_worlds(
                 thompson_weights(
                     [int(sums[1, w]), int(sums[2, w])],
                     [start - int(sums[0, w]), int(sums[0, w])],
-                    seed=[w, batch],
                     floor=allocation.floor,
-                    draws=500,
                 )[1]
                 for w in range(n)
             ]

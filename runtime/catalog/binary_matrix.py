@@ -8,6 +8,7 @@ texts made from one pattern it gained nothing (docs/decisions/021), and without 
 """
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import simsimd
@@ -107,6 +108,7 @@ class BinaryScan:
 
 def _rotation(dimensions: int) -> NDArray[np.float32]:
     """A random orthogonal matrix [dimensions, dimensions], the same in every process."""
-    gaussian = np.random.default_rng(2405_12497).standard_normal((dimensions, dimensions))
+    random = Random(2405_12497)
+    gaussian = np.array([random.gauss(0, 1) for _ in range(dimensions**2)]).reshape(dimensions, dimensions)
     rotation, _ = np.linalg.qr(gaussian)
     return rotation.astype(np.float32)

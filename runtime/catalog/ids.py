@@ -1,5 +1,6 @@
 """Content id ↔ row: in dictionaries, or as hashes with the ids on the disk."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -101,7 +102,7 @@ class IdHashes:
         self._length = MappedArray(folder, capacity, (), np.uint16)  # in bytes; 0: the row is free
         self._rows = 0  # rows ever used
         self._capacity = capacity
-        self._keys = np.random.default_rng().integers(0, 1 << 64, (2, MAX_ID_BYTES + 1), np.uint64)
+        self._keys = np.frombuffer(os.urandom(16 * (MAX_ID_BYTES + 1)), np.uint64).reshape(2, -1)
 
     def __len__(self) -> int:
         return self._count

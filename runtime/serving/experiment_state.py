@@ -76,7 +76,6 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     method: Literal["fixed", "thompson"] = "fixed"
     batch: Annotated[int, Meta(ge=10, le=1_000_000)] = 1_000
     floor: Annotated[float, Meta(ge=0.001, le=0.1)] = 0.01
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

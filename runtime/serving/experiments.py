@@ -265,7 +265,6 @@ class ExperimentServing:
         weights = thompson_weights(
             [arm.engaged for arm in found.arms],
             [arm.closed for arm in found.arms],
-            seed=[allocation.seed, experiment.period, batch],
             floor=allocation.floor,
         )
         done = Done(batch=batch, weights=tuple(weights), counted=counted)

@@ -3,9 +3,8 @@
 import time
 from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import replace
+from random import Random
 from typing import NamedTuple, TypeVar
-
-import numpy as np
 
 from runtime.experiments.exploration import Drawn, epsilon_greedy, plackett_luce
 from runtime.models.scheduler import QueueFull
@@ -159,7 +158,7 @@ def _draw(explore: Explore | None, assigned: Assigned, scores: Sequence[float]) 
     """scores: best first."""
     if explore is None:
         return None
-    random = np.random.default_rng([explore.seed, int(assigned.ranking_id, 16)])
+    random = Random(f"{explore.seed}/{assigned.ranking_id}")
     if explore.method == "epsilon":
         return epsilon_greedy(len(scores), explore.top, explore.epsilon, random)
     return plackett_luce(scores, explore.top, explore.temperature, random)

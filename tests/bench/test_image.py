@@ -1,5 +1,6 @@
 """The image and its deployment agree with the server's own settings."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -70,3 +71,17 @@ def test_the_bundles_are_those_of_the_repository_unless_the_build_says_otherwise
     for run in re.findall(r"^RUN (?:.*\\\n)*.*$", DOCKERFILE, re.MULTILINE):
         if "[export]" in run or "-m export" in run:
             assert "exported)" in run or '"${BUNDLES}" = exported' in run
+
+
+def test_the_server_uses_nothing_that_the_image_removes():
+    """Also where it is used late, which no import shows."""
+    removed = set(re.findall(r"\bnumpy/(\w+)(?=\s)", DOCKERFILE))
+    assert {"random", "fft"} <= removed
+    used = {
+        (str(file.relative_to(ROOT)), node.attr)
+        for file in sorted((ROOT / "runtime").rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("np", "numpy")
+    }
+    assert len(used) > 100
+    assert not [one for one in used if one[1] in removed]

@@ -231,7 +231,7 @@ def test_exploration_is_seeded_and_its_propensities_are_exact(client):
 
 
 def test_weights_follow_the_outcomes_and_a_user_keeps_the_arm_they_were_shown(client):
-    allocation = {"method": "thompson", "batch": 100, "seed": 1}
+    allocation = {"method": "thompson", "batch": 100}
     define(client, "sampled", window_s=0.5, allocation=allocation, promote="manual")
     users = [f"sampled-{n}" for n in range(120)]
     arms = visit(client, users, {"control": 0.1, "treatment": 0.9})
