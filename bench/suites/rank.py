@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import tempfile
+import time
 
+from bench.closed_loop import closed_loop
 from bench.http_client import Connection, build_request
 from bench.server import serving
 from bench.suite import Case, Conditions, Metric, Samples, Suite, percentile_difference, raw
@@ -11,6 +15,8 @@ from bench.texts import TextSource, load_tokenizer
 
 CANDIDATES = (10, 100, 1_000)
 EXPERIMENT_CANDIDATES = 100
+SHARED_CLIENTS, SHARED_RANKS = 8, 10
+SYNCED_BYTES = 12_288  # the pages that an exposure changes
 HYBRID_EVENTS = (5, 256)  # of the user who is ranked for
 ITEMS_A_REQUEST = 250
 TEXT_TOKENS = 12
@@ -59,7 +65,27 @@ def measure_experiment(conditions: Conditions, samples: Samples) -> None:
                     if status != 200:
                         raise RuntimeError(f"/rank answered {status}")
                     samples.add(f"{name}_ms.{'running' if running else 'none'}", elapsed_ms)
+                if running:
+                    samples.add("sync_ms", _sync_ms())
         samples.add("experiment_mib", server.memory().anonymous_mib - before_mib)
+        for _ in range(conditions.rounds(full=20, quick=1)):
+            for name, request in (("named", named), ("auto", auto)):
+                clients = [iter([request] * SHARED_RANKS) for _ in range(SHARED_CLIENTS)]
+                seconds, answers = closed_loop(server.port, clients, limit_s=30)
+                if {answer.status for answer in answers} != {200}:
+                    raise RuntimeError("/rank did not answer all of several clients")
+                samples.add(f"{name}_shared_ms", seconds / len(answers) * 1e3)
+
+
+def _sync_ms() -> float:
+    """What the disk takes to sync as much as a ranking's exposure: the least that its durability costs."""
+    with tempfile.NamedTemporaryFile() as file:
+        os.pwrite(file.fileno(), bytes(SYNCED_BYTES), 0)
+        os.fsync(file.fileno())
+        os.pwrite(file.fileno(), bytes(SYNCED_BYTES), 0)
+        started = time.perf_counter()
+        os.fdatasync(file.fileno())
+        return (time.perf_counter() - started) * 1e3
 
 
 def measure_hybrid(conditions: Conditions, samples: Samples) -> None:
@@ -102,6 +128,8 @@ SUITE = Suite(
     reading="Candidates given by id, the user by id. `experiment`: medians of 100 candidates by the hybrid model, with "
     "model=auto minus with the model named; `auto_added_ms` while no experiment runs, `experiment_added_ms` within "
     "one, where the exposure is synced before the answer; MiB of anonymous memory after 300 rankings within it. "
+    "`sync_ms`: what the disk takes to sync as many bytes, in turns; `experiment_shared_added_ms`: more time a ranking "
+    f"where {SHARED_CLIENTS} clients rank at once and share syncs. "
     "`hybrid`: median of 100 candidates by the hybrid model minus that by the simple one, in turns, for a user of 5 "
     "and of 256 events.",
     cases=(Case("one client", measure), Case("experiment", measure_experiment), Case("hybrid", measure_hybrid)),
@@ -121,6 +149,9 @@ SUITE = Suite(
                percentile_difference("auto_ms.none", "named_ms.none", 50)),
         Metric("rank.experiment_added_ms", "experiment", "ms", "higher",
                percentile_difference("auto_ms.running", "named_ms.running", 50)),
+        Metric("rank.experiment_shared_added_ms", "experiment", "ms", "higher",
+               percentile_difference("auto_shared_ms", "named_shared_ms", 50)),
+        Metric("rank.sync_ms", "experiment", "ms", "higher", raw("sync_ms")),
         Metric("rank.experiment_added_mib", "experiment", "MiB", "higher", raw("experiment_mib")),
     ),
 )  # fmt: skip

@@ -145,6 +145,29 @@ def test_an_outcome_is_what_happened_within_the_window_and_counts_once(store, ev
     assert summed(store) == {"control": expected | {"rankings": 4}}
 
 
+def test_a_clock_that_goes_back_counts_nobody_twice_and_nothing_too_early(store, event):
+    store.add_exposures([exposure("r-1", time_us=1_000 * SECOND)])
+    store.add_exposures([exposure("r-2", "bob", time_us=400 * SECOND), exposure("r-3", time_us=410 * SECOND)])
+    store.add_interactions(
+        [
+            event("before", "ann", type="save", time_us=420 * SECOND),
+            event("within", "bob", type="save", time_us=420 * SECOND),
+        ]
+    )
+    assert store.close_windows(470 * SECOND) == 1
+    assert summed(store)["control"]["engaged"] == 1
+    store.add_exposures([exposure("r-4", "bob", time_us=300 * SECOND)])
+    assert store.close_windows(100 * SECOND) == store.close_windows(1_059 * SECOND) == 0
+    store.add_interactions([event("again", "ann", type="view", time_us=1_001 * SECOND)])
+    assert store.close_windows(1_060 * SECOND) == 1
+    assert store.close_windows(9_999 * SECOND) == 0
+    expected = {"users": 2, "rankings": 4, "closed": 2, "engaged": 1, "total": 4, "squares": 10}
+    assert summed(store)["control"] == expected | {"cold_closed": 2, "cold_engaged": 1}
+    assert [one.ranking_id for one in store.exposures()] == ["r-1", "r-2", "r-3", "r-4"]
+    starts = [bucket.start_us for bucket in store.experiment_counts("feed", 1)]
+    assert starts == sorted(starts)
+
+
 def test_windows_close_in_bounded_steps(store):
     store.add_exposures([exposure(f"r-{n}", f"user-{n}") for n in range(10)])
     assert [store.close_windows(100 * SECOND, limit=4) for _ in range(4)] == [4, 4, 2, 0]
