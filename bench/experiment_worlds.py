@@ -16,6 +16,7 @@ Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _WORLDS_AT_ONCE = 50
+Z_TWO_SIDED, _Z_POWER = 1.959964, 0.841621  # 5 %, and 80 % power
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,13 @@ def growthbook_limit(users: Counts, alpha: float, tuned_for: int = 5_000) -> Flo
     spread = 2 * (scaled + 1) / (users * squared) * np.log(np.sqrt(scaled + 1) / alpha)
     limit: Floats = np.sqrt(spread)
     return limit
+
+
+def fixed_horizon(rate: float, lift: float) -> int:
+    """Users of both arms for a z-test of 5 % with 80 % power."""
+    other = rate * (1 + lift)
+    variance = rate * (1 - rate) + other * (1 - other)
+    return 2 * math.ceil((Z_TWO_SIDED + _Z_POWER) ** 2 * variance / (other - rate) ** 2)
 
 
 def first_look(crossed: NDArray[np.bool_]) -> Counts:

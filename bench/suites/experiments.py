@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.experiment_batches import adaptive_worlds
 from bench.experiment_worlds import (
+    Z_TWO_SIDED,
     Looks,
     first_look,
+    fixed_horizon,
     growthbook_limit,
     log_spaced,
     mixture_evidence,
@@ -21,7 +22,7 @@ from bench.experiment_worlds import (
     worlds,
 )
 from bench.suite import Case, Conditions, Metric, Samples, Suite, Worse, raw
-from runtime.experiments.decision import LEAST_USERS, ArmCounts, Rules, decide
+from runtime.experiments.decision import ArmCounts, Rules, decide
 from runtime.experiments.sequences import Mean, lift_interval, ratio_interval
 
 ALPHA = 0.05
@@ -31,7 +32,6 @@ WORLDS, NULL_USERS = 1_000, 20_000
 POWER_RATE, POWER_LOOKS, LONGEST = 0.1, 1_000, 4  # times the fixed horizon
 SIZES = (100, 1_000, 10_000, 100_000)
 TEMPERATURES, REPLAYED_RANKINGS, REPLAYED_POSITIONS, REPLAYED_RESAMPLES = (0.1, 0.3), 2_000, 2, 400
-_Z_TWO_SIDED, _Z_POWER = 1.959964, 0.841621  # 5 %, and 80 % power
 
 
 def measure_null(conditions: Conditions, samples: Samples) -> None:
@@ -71,7 +71,7 @@ def measure_power(conditions: Conditions, samples: Samples) -> None:
     n = conditions.rounds(full=WORLDS, quick=20)
     for lift in LIFTS:
         random = np.random.default_rng([conditions.seed, int(lift * 1e3)])
-        horizon = _horizon(POWER_RATE, lift)
+        horizon = fixed_horizon(POWER_RATE, lift)
         users = np.unique(np.linspace(0, LONGEST * horizon, POWER_LOOKS + 1)[1:].astype(np.int64))
         at_horizon = int(np.searchsorted(users, horizon))
         found: dict[str, list[np.ndarray]] = {"ours": [], "growthbook": []}
@@ -81,7 +81,7 @@ def measure_power(conditions: Conditions, samples: Samples) -> None:
             above = z > 0
             found["ours"].append(first_look(above & (mixture_evidence(seen, 0.0, ALPHA) >= -math.log(ALPHA))))
             found["growthbook"].append(first_look(z > growthbook_limit(users, ALPHA)))
-            fixed += int((z[:, at_horizon] > _Z_TWO_SIDED).sum())
+            fixed += int((z[:, at_horizon] > Z_TWO_SIDED).sum())
         percent = round(lift * 100)
         samples.add(f"fixed.detected.{percent}", fixed / n)
         samples.note(f"horizon.{percent}", horizon)
@@ -93,13 +93,6 @@ def measure_power(conditions: Conditions, samples: Samples) -> None:
             until = np.where(there, users[looks], np.inf)
             samples.add(f"{name}.users_to_horizon.{percent}", float(min(np.median(until) / horizon, 99)))
             samples.add(f"{name}.curve.{percent}", *np.quantile(until[there], np.linspace(0.05, 0.95, 19)))
-
-
-def _horizon(rate: float, lift: float) -> int:
-    """Users of both arms for a z-test of 5 % with 80 % power."""
-    other = rate * (1 + lift)
-    variance = rate * (1 - rate) + other * (1 - other)
-    return 2 * math.ceil((_Z_TWO_SIDED + _Z_POWER) ** 2 * variance / (other - rate) ** 2)
 
 
 def measure_coverage(conditions: Conditions, samples: Samples) -> None:
@@ -173,32 +166,6 @@ _REPLAY_FIGURES: tuple[tuple[str, str, Worse], ...] = (
 )
 
 
-def measure_adaptive(conditions: Conditions, samples: Samples) -> None:
-    """Thompson sampling over two arms: worlds without an effect while the base rate doubles, and with one."""
-    n = conditions.rounds(full=WORLDS, quick=10)
-    users = conditions.rounds(full=NULL_USERS, quick=3_000)
-    limit = -math.log(ALPHA)
-    for rate in RATES:
-        random = np.random.default_rng([conditions.seed, int(rate * 1e3), 2])
-        seen = adaptive_worlds(n, users, rate, 0.0, 2.0, ALPHA, random)
-        trusted = seen.users >= 2 * LEAST_USERS
-        for name, crossed in (
-            ("adaptive_decided", (seen.evidence >= limit).any(axis=1)),
-            ("pooled_decided", (seen.pooled_z > 1)[:, trusted].any(axis=1)),
-        ):
-            samples.add(f"{name}.{rate:g}", float(crossed.mean()))
-            samples.note(f"{name}.{rate:g}.interval", "{:.4f} to {:.4f}".format(*wilson(int(crossed.sum()), n)))
-    for lift in LIFTS:
-        percent = round(lift * 100)
-        horizon = _horizon(POWER_RATE, lift)
-        most = min(LONGEST * horizon, 40 * users) // 1_000 * 1_000
-        random = np.random.default_rng([conditions.seed, int(lift * 1e3), 3])
-        seen = adaptive_worlds(min(n, 200), most, POWER_RATE, lift, 1.0, ALPHA, random)
-        crossed = (seen.evidence >= limit).any(axis=1)
-        samples.add(f"adaptive_detected.{percent}", float(crossed.mean()))
-        samples.add(f"adaptive_best_arm.{percent}", float(seen.treated.mean()))
-
-
 _POWER_FIGURES: tuple[tuple[str, str, Worse], ...] = (
     ("ours.detected", "share", "lower"),
     ("growthbook.detected", "share", "lower"),
@@ -228,23 +195,12 @@ SUITE = Suite(
         Case("power", measure_power, limit_s=900),
         Case("coverage", measure_coverage, limit_s=900),
         Case("replay", measure_replay, limit_s=1_800),
-        Case("thompson", measure_adaptive, limit_s=1800),
     ),
     metrics=(
         *(
             Metric(f"experiments.{name}_share.{rate:g}", "null", "share", "higher", raw(f"{name}.{rate:g}"))
             for name in ("decided", "growthbook_decided", "doubted")
             for rate in RATES
-        ),
-        *(
-            Metric(f"experiments.{name}_share.{rate:g}", "thompson", "share", "higher", raw(f"{name}.{rate:g}"))
-            for name in ("adaptive_decided", "pooled_decided")
-            for rate in RATES
-        ),
-        *(
-            Metric(f"experiments.{name}.{percent}", "thompson", "share", "lower", raw(f"{name}.{percent}"))
-            for name in ("adaptive_detected", "adaptive_best_arm")
-            for percent in (round(lift * 100) for lift in LIFTS)
         ),
         *(
             Metric(f"experiments.{name}.{round(lift * 100)}", "power", unit, worse, raw(f"{name}.{round(lift * 100)}"))
