@@ -30,7 +30,7 @@ def measure_bets(conditions: Conditions, samples: Samples) -> None:
         random = np.random.default_rng([conditions.seed, int(rate * 1e3), 5])
         for _ in range(conditions.rounds(full=9, quick=1)):
             users = draw(1, SIZES[-1], rate, 0.1, random)
-            for size in SIZES[: conditions.rounds(full=len(SIZES), quick=2)]:
+            for size in SIZES:
                 seen = users.first(size)
                 found = {name: interval(evidence, seen, ALPHA) for name, evidence in methods.items()}
                 found |= _intervals(*(_mean(seen, arm) for arm in (~seen.treated, seen.treated)))
@@ -78,13 +78,13 @@ def measure_adaptive(conditions: Conditions, samples: Samples) -> None:
 SUITE = Suite(
     name="experiment_methods",
     purpose="other confidence sequences beside those that are served, and Thompson sampling, in simulated worlds",
-    reading=f"`bets`: a lift of 10 % among users who come one by one. `coverage`: the share of {BET_WORLDS} worlds whose "
-    "interval held it at 400 looks from 100 to 100,000 users; `width`: the median of the interval of nine worlds, by "
-    "betting and the empirical Bernstein bound (arXiv 2010.09686, 2102.09540, with the control's rate so far taken off "
-    "the outcomes), and of the beta and normal mixtures on the same users; 51 and 99 stand for unbounded. `thompson`: "
-    f"{WORLDS} worlds of {NULL_USERS} users without an effect, whose base rate doubles while the weights follow the "
-    "outcomes; `adaptive_decided` were ever decided by the likelihood of the batches, `pooled_decided` by the normal "
-    "mixture on the counts of all batches put together. With an effect (base rate "
+    reading=f"`bets`: a lift of 10 % among users who come one by one. `coverage`: the share of {BET_WORLDS} worlds "
+    "whose interval held it at 400 looks from 100 to 100,000 users; `width`: the median of the interval of nine "
+    "worlds, by betting and the empirical Bernstein bound (arXiv 2010.09686, 2102.09540, with the control's rate so "
+    "far taken off the outcomes), and of the beta and normal mixtures on the same users; 50 and 99: unbounded. "
+    f"`thompson`: {WORLDS} worlds of {NULL_USERS} users without an effect, whose base rate doubles while the weights "
+    "follow the outcomes; `adaptive_decided` were ever decided by the likelihood of the batches, `pooled_decided` by "
+    "the normal mixture on the counts of all batches put together. With an effect (base rate "
     f"{POWER_RATE:g}): the share detected within {LONGEST} times the users that a z-test needs, and the share of users "
     "who got the better arm.",
     cases=(
