@@ -30,13 +30,13 @@ def public(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Definition]]:
 
 
 def promised(trees: list[ast.Module]) -> set[str]:
-    """Names of the methods that a protocol or an abstract class documents: their implementations need not repeat it."""
+    """Names of the methods that a protocol or a base class documents: who implements them need not repeat it."""
+    classes = [one for tree in trees for one in ast.walk(tree) if isinstance(one, ast.ClassDef)]
+    bases = {ast.unparse(base).split("[")[0].rpartition(".")[2] for one in classes for base in one.bases}
     return {
         method.name
-        for tree in trees
-        for one in ast.walk(tree)
-        if isinstance(one, ast.ClassDef)
-        and {"Protocol", "ABC"} & {ast.unparse(base).split("[")[0] for base in one.bases}
+        for one in classes
+        if one.name in bases or any(ast.unparse(base).split("[")[0] == "Protocol" for base in one.bases)
         for method in one.body
         if isinstance(method, Definition) and ast.get_docstring(method)
     }

@@ -173,3 +173,15 @@ def test_the_checks_find_what_they_look_for(tmp_path: Path) -> None:
     assert found["runtime.api.users"] == {"runtime.system.host", "torch"}
     assert upward(found, RUNTIME) == ["runtime.system.host imports runtime.api.users"]
     assert set(cycle(found)) == {"runtime.system.host", "runtime.api.users"}
+
+
+def test_the_api_reaches_durable_state_through_serving() -> None:
+    """What is stored, and how it is read, is a matter of `serving/`: an endpoint has types and one call."""
+    reached = [
+        f"{file.relative_to(ROOT)}:{node.lineno} state.{node.attr}"
+        for file in sorted((ROOT / "runtime/api").glob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in ("store", "catalog", "popularity")
+        and isinstance(node.value, ast.Name) and node.value.id == "state"
+    ]  # fmt: skip
+    assert reached == []

@@ -1,7 +1,7 @@
 """Content that is kept: stored with its embedding, found by id."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from starlette.requests import Request
@@ -15,12 +15,10 @@ from runtime.http.errors import invalid, not_found
 from runtime.http.ids import Id, check_id, path_id
 from runtime.http.lenient import NOT_GIVEN, ReadOnly
 from runtime.serving.content import BlankContent, NewItem, delete_item, hide_item, new_item, store_item
+from runtime.serving.stored_items import stored_item
 from runtime.state import State
-from runtime.store import Content as StoredContent
-from runtime.store import StoreCorrupt
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_decode_fields = msgspec.json.Decoder(Content).decode
 
 
 class GivenContent(Content, frozen=True, kw_only=True):
@@ -113,10 +111,10 @@ async def put_content(state: State, request: Request, content: PutContentRequest
 async def get_content(state: State, request: Request) -> ContentResponse:
     """Its fields, its vector, and when it was stored, hidden items included."""
     id = path_id(request)
-    stored = await state.store.get_content(id)
-    if stored is None:
+    item = await stored_item(state, id)
+    if item is None:
         raise not_found("content", id)
-    fields = stored_fields(stored)
+    stored = item.stored
     return ContentResponse(
         id=id,
         hidden=stored.hidden,
@@ -124,18 +122,8 @@ async def get_content(state: State, request: Request) -> ContentResponse:
         model_version=stored.model_version,
         created_at=utc(stored.created_us),
         updated_at=utc(stored.updated_us),
-        **fields,
+        **msgspec.structs.asdict(item.fields),
     )
-
-
-def stored_fields(item: StoredContent) -> dict[str, Any]:
-    """The fields of a stored item by name. Raises StoreCorrupt where they cannot be read."""
-    try:
-        return msgspec.structs.asdict(_decode_fields(item.fields))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise StoreCorrupt(
-            f"the stored fields of {item.id!r} cannot be read: {error}; store the item again, or delete it"
-        ) from error
 
 
 async def patch_content(state: State, request: Request, body: ContentChange) -> ContentChanged:

@@ -1,23 +1,18 @@
 """The catalogue from its first item to its last, a page at a time."""
 
-import logging
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 
-from runtime.api.content import ContentResponse, stored_fields, utc
+from runtime.api.content import ContentResponse, utc
 from runtime.api.embed import EncodingFormat, encoded
 from runtime.http.endpoint import Endpoint
+from runtime.serving.stored_items import PAGE_BYTES, items_page
 from runtime.state import State
-from runtime.store import StoreCorrupt
 
-# A page ends early where its items are long, so that a page of the longest ones does not hold megabytes.
-PAGE_BYTES = 512 * 1024
 _ITEM_BYTES = 12_000  # beside its texts: the vector as numbers, twice while it is encoded
-
-log = logging.getLogger("vows")
 
 
 class ListingQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,25 +38,18 @@ class ContentPage(msgspec.Struct, frozen=True):
 
 async def get_contents(state: State, request: Request, query: ListingQuery) -> ContentPage:
     """Stored items with their vectors. A page can hold fewer than `limit` items where they are long."""
-    stored, following = await state.store.list_content(after=query.after, limit=query.limit, max_bytes=PAGE_BYTES)
-    items = []
-    for item in stored:
-        try:
-            fields = stored_fields(item)
-        except StoreCorrupt as error:  # one item does not hide the others
-            log.error("left out of a page of the catalogue: %s", error)
-            continue
-        vector = encoded(item.embedding, query.encoding_format)
-        items.append(
-            ListedContent(
-                id=item.id,
-                embedding=vector,
-                model_version=item.model_version,
-                created_at=utc(item.created_us),
-                updated_at=utc(item.updated_us),
-                **fields,
-            )
+    found, following = await items_page(state, after=query.after, limit=query.limit)
+    items = [
+        ListedContent(
+            id=stored.id,
+            embedding=encoded(stored.embedding, query.encoding_format),
+            model_version=stored.model_version,
+            created_at=utc(stored.created_us),
+            updated_at=utc(stored.updated_us),
+            **msgspec.structs.asdict(fields),
         )
+        for fields, stored in found
+    ]
     return ContentPage(items, following)
 
 

@@ -1,9 +1,6 @@
 """For operators and machines: alive, ready, what runs here and within which limits."""
 
-import math
 import os
-import time
-from collections import Counter
 from typing import Any
 
 import msgspec
@@ -15,15 +12,12 @@ from runtime.http.endpoint import Endpoint
 from runtime.http.errors import ApiError
 from runtime.models.session import onnxruntime_version
 from runtime.personalization.action_features import NAMES
+from runtime.serving.measurements import measurements, store_unavailable, stored_counts
 from runtime.state import State
-from runtime.store import StoreUnreachable
 from runtime.system.host import INTEGER_FLAGS, cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
-from runtime.system.logs import dropped_lines
 from runtime.system.metrics import Sample, family, renamed_family
 
 METRICS_PER_SECOND = 8
-
-_STARTED = time.time()
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -147,7 +141,7 @@ async def get_healthz(state: State, request: Request) -> Health:
 async def get_readyz(state: State, request: Request) -> Health:
     """The port opens only after the model embedded its recorded texts and the database was opened and checked. 503
     while a database on another machine cannot be reached: embeddings and searches are answered all the same."""
-    if (reason := state.store.unavailable()) is not None:
+    if (reason := store_unavailable(state)) is not None:
         raise ApiError(503, "storage_unavailable", reason, retry_after_s=1)
     return Health("ready")
 
@@ -229,14 +223,6 @@ def _ranker(state: State) -> RankerInfo:
     )
 
 
-async def stored_counts(state: State) -> dict[str, int]:
-    """None of them while the database cannot be reached."""
-    try:
-        return msgspec.structs.asdict(await state.store.counts())
-    except StoreUnreachable:
-        return {}
-
-
 async def get_metrics(state: State, request: Request) -> PlainTextResponse:
     """For Prometheus: requests, latencies, rejections, stages, cache, queue, memory, disk, rows stored, versions."""
     return PlainTextResponse(await metrics_text(state), media_type="text/plain; version=0.0.4")
@@ -249,93 +235,17 @@ async def metrics_text(state: State) -> bytes:
 
 
 async def _metrics_text(state: State) -> bytes:
-    cache, memory, manifest = state.embedder.cache, process_memory(), state.embedder.encoder.bundle.manifest
-    version = {"model_version": manifest.model_version, "bundle": state.embedder.encoder.bundle.digest[:12]}
-    singles = [
-        ("vows_cache_hits_total", "counter", "Texts whose vector was in the cache.", cache.hits),
-        ("vows_cache_misses_total", "counter", "Texts that the model had to read.", cache.misses),
-        ("vows_cache_bytes", "gauge", "Bytes held by the cache.", cache.bytes),
-        ("vows_texts_truncated_total", "counter", "Texts longer than the model reads.", state.embedder.truncated),
-        (
-            "vows_unknown_tokens_total",
-            "counter",
-            "Tokens for words not in the vocabulary.",
-            state.embedder.unknown,
-        ),
-        ("vows_queue_tokens", "gauge", "Tokens that wait for a worker.", state.embedder.pool.waiting_tokens),
-        ("vows_bulk_waiting_tokens", "gauge", "Tokens of batches that wait in line.", state.embedder.lined_up_tokens),
-        ("vows_catalog_bytes", "gauge", "Bytes of the catalogue's vectors.", state.catalog.used_bytes),
-        (
-            "vows_items_without_room",
-            "gauge",
-            "Items that are stored and in no ranking, for want of memory.",
-            state.catalog.without_room,
-        ),
-        (
-            "vows_label_bytes",
-            "gauge",
-            "Bytes of the catalogue's tags, vendors and categories.",
-            state.catalog.label_bytes,
-        ),
-        ("vows_memory_rss_bytes", "gauge", "Resident memory.", memory.rss),
-        ("vows_memory_anonymous_bytes", "gauge", "Resident memory that no file backs.", memory.anonymous),
-        ("vows_memory_file_bytes", "gauge", "Resident memory that files back.", memory.file),
-        ("vows_memory_peak_rss_bytes", "gauge", "Highest resident memory so far.", memory.peak),
-        ("vows_memory_limit_bytes", "gauge", "Memory of the machine or of its cgroup.", memory_limit() or math.nan),
-        ("vows_queue_tokens_limit", "gauge", "Tokens that may wait.", state.settings.queue_tokens),
-        ("vows_writes_waiting", "gauge", "Writes that wait for the disk.", state.store.waiting_writes()),
-        (
-            "vows_unreadable_rows_total",
-            "counter",
-            "Stored rows that were met and left out because they cannot be read.",
-            state.store.unreadable_rows(),
-        ),
-        ("vows_volume_free_bytes", "gauge", "Room on the volume of the database.", _free_bytes(state)),
-        ("http_connections", "gauge", "Connections that are open.", len(state.connections)),
-        ("log_lines_dropped_total", "counter", "Log lines dropped because their reader was too slow.", dropped_lines()),
-        ("process_cpu_seconds_total", "counter", "Processor time.", time.process_time()),
-        ("process_start_time_seconds", "gauge", "When the process began, since 1970.", _STARTED),
-    ]
     lines = state.metrics.text()
+    lines += family("http_connections", "gauge", "Connections that are open.", [("", {}, len(state.connections))])
     dropped: list[Sample] = [("", {"reason": reason}, n) for reason, n in state.connections.dropped.items()]
     lines += family("http_connections_dropped_total", "counter", "Connections closed because of their client, or for "
                     "capacity.", dropped)  # fmt: skip
-    for name, kind, help, value in singles:
-        lines += family(name, kind, help, [("", {}, value)])
     lines += renamed_family(
         "http_request_body_reserved_bytes", "vows_held_bytes", "gauge",
         "Bytes reserved for request bodies and large responses in flight.", [("", {}, state.bodies.held_bytes)],
     )  # fmt: skip
-    rows: list[Sample] = [("", {"table": name}, count) for name, count in (await stored_counts(state)).items()]
-    lines += family("vows_stored_rows", "gauge", "Rows stored.", rows)
-    lines += family("vows_model_info", "gauge", "The model that is served.", [("", version, 1)])
-    found = state.experiments.state.by_name.values()
-    lines += family(
-        "vows_experiments", "gauge", "Experiments, by state.",
-        [("", {"state": name}, n) for name, n in Counter(one.state for one in found).items()],
-    )  # fmt: skip
-    lines += family(
-        "vows_experiment_rankings_total", "counter", "Rankings since the start, by experiment, arm and result.",
-        [
-            ("", {"experiment": experiment, "arm": arm, "result": result}, n)
-            for (experiment, arm, result), n in state.experiments.rankings.items()
-        ],
-    )  # fmt: skip
-    unavailable = state.store.unavailable()
-    reachable: list[Sample] = [("", {}, int(not unavailable))]
-    lines += family("vows_store_available", "gauge", "Whether the database can be reached.", reachable)
-    schema = "unknown" if unavailable else (await state.store.schema())[-1]
-    data = {"schema": schema, "decay_per_day": repr(state.settings.decay_per_day)}
-    lines += family("vows_data_info", "gauge", "The database's last migration, and λ of its sums.", [("", data, 1)])
+    lines += await measurements(state)
     return ("\n".join(lines) + "\n").encode()
-
-
-def _free_bytes(state: State) -> float:
-    try:
-        found = os.statvfs(state.settings.data_dir)
-    except OSError:  # the volume is missing, which is worth a metric and no more
-        return math.nan
-    return found.f_bavail * found.f_frsize
 
 
 ENDPOINTS: list[Endpoint[State]] = [

@@ -14,7 +14,7 @@ from runtime.http.errors import ApiError
 from runtime.http.ids import Id, path_id
 from runtime.http.lenient import NOT_GIVEN, ReadOnly
 from runtime.serving.user_vectors import Model, current_vector
-from runtime.serving.users import delete_user_data, set_preferences
+from runtime.serving.users import delete_user_data, set_preferences, user_preferences
 from runtime.state import State
 from runtime.store import DeletedUser
 
@@ -91,7 +91,7 @@ async def put_preferences(state: State, request: Request, body: PreferencesReque
 async def get_preferences(state: State, request: Request) -> StoredPreferences:
     """As they were set. 404 where none were."""
     user_id = path_id(request)
-    stored = await state.store.get_preferences(user_id)
+    stored = await user_preferences(state, user_id)
     if stored is None:
         raise ApiError(404, "no_preferences", f"user {user_id!r} has no onboarding preferences")
     return StoredPreferences(user_id, stored.preferences, stored.model_version, utc(stored.updated_us))

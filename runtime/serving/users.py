@@ -28,6 +28,11 @@ async def set_preferences(
     return embedded
 
 
+async def user_preferences(resources: Resources, user_id: str) -> Preferences | None:
+    """The onboarding preferences as they were set; None if there are none. Raises StoreError."""
+    return await resources.store.get_preferences(user_id)
+
+
 async def replace_preference_embedding(resources: Resources, user: UserPreferences, embedded: EmbeddedText) -> bool:
     """Store the new vector of preferences that are still as they were read; whether they are. Raises StoreError."""
     preferences = _preferences(resources, user.preferences.preferences, embedded)

@@ -45,6 +45,7 @@ class Slates:
 
     @property
     def positions(self) -> int:
+        """How many items of a slate are shown."""
         return self.laws.shape[2]
 
     def engaged(self) -> Floats:
