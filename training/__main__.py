@@ -30,9 +30,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
     from training.evaluation import command as evaluation
     from training.experiments import ablations, incremental, tuning
     from training.off_policy import command as off_policy
+    from training.ranker import action_comparison, verdict
     from training.ranker import command as ranker
     from training.ranker import comparison_command as comparison
-    from training.ranker import verdict
     from training.simulator import command as simulator
 
     data.add_command(commands)
@@ -43,10 +43,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
     ablations.add_command(commands)
     incremental.add_command(commands)
     comparison.add_command(commands)
+    action_comparison.add_command(commands)
     evaluation.add_command(commands, verdict.add_options, verdict.print_verdict)
     off_policy.add_command(commands)
     typed = list(sys.argv[1:] if arguments is None else arguments)
-    if (two := " ".join(typed[:2])) in (ranker.NAME, comparison.NAME):
+    if (two := " ".join(typed[:2])) in (ranker.NAME, comparison.NAME, action_comparison.NAME):
         typed[:2] = [two]
     options = parser.parse_args(typed)
     try:

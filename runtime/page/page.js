@@ -194,7 +194,7 @@ async function show() {
   if (focused?.isConnected && $("cards").contains(focused)) focused.focus({ preventScroll: true });
   $("more").hidden = all.length <= shown && following === null;
   if (!matchMedia("(prefers-reduced-motion: reduce)").matches) list.forEach((card) => glide(card, before.get(card.dataset.id)));
-  if (!info.sequence || !list.length) return;
+  if (!(info.sequence || info.ranker.next_action) || !list.length) return;
   const mine = asked; // other items of the same order may be shown meanwhile: they keep theirs
   const { actions } = await ask("POST", userPath(user, "next-action"), { candidates: list.map((card) => card.dataset.id) });
   if (mine !== asked) return;

@@ -1,6 +1,6 @@
 """Query contexts: the held-out events that every model predicts, each with its user, time, device and history."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -190,10 +190,8 @@ def shuffled(histories: Histories, seed: int, last: int = 512) -> Histories:
     owner = np.repeat(np.arange(len(lengths)), lengths)
     permuted = rows[np.lexsort((rng.random(len(rows)), owner))]
     kept, moved = histories.events.take(rows), histories.events.take(permuted)
-    events = Events(
-        kept.user, moved.item, moved.action, kept.time_us, moved.duration_ms, moved.device, moved.session,
-        kept.days_to_event,
-    )  # fmt: skip
+    names = ("item", "action", "duration_ms", "device", "session")
+    events = replace(kept, **{name: getattr(moved, name) for name in names})
     ends = np.cumsum(lengths)
     return Histories(events, ends - lengths, ends, histories.users, histories.log)
 
