@@ -34,7 +34,7 @@ from runtime.api import (
     operations as ops,
 )
 from runtime.api.problems import problem
-from runtime.catalog.catalog import Catalog, CatalogFull
+from runtime.catalog.catalog import CatalogFull
 from runtime.http import server as http_server
 from runtime.http.admission import Admission
 from runtime.http.api_keys import ApiKeys
@@ -55,7 +55,7 @@ from runtime.models.installed import RANKER, SEQUENCE, TEXT_ENCODER, bundle_fold
 from runtime.models.text_encoder import SelfTest, TextEncoder, load_encoder
 from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
-from runtime.serving import stored_catalog
+from runtime.serving.catalog_files import open_catalog
 from runtime.serving.catalog_search import Search
 from runtime.serving.experiments import ExperimentServing
 from runtime.serving.following import follow
@@ -122,6 +122,8 @@ async def create_app(settings: Settings) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         work = [reembed(state), state.sequence.watch(), state.ranker.watch(), state.experiments.watch()]
+        if state.catalog_files is not None:
+            work.append(state.catalog_files.keep(state.item_turns))
         if feed is not None:
             work.append(follow(state, feed))
         background = [asyncio.create_task(one) for one in work]
@@ -165,6 +167,8 @@ async def _stop(state: State, background: Sequence[asyncio.Task[None]]) -> None:
         for failure in await asyncio.gather(*background, return_exceptions=True):
             if isinstance(failure, Exception):
                 log.error("this is a bug: background work had ended", exc_info=failure)
+        if state.catalog_files is not None:
+            await state.catalog_files.sync(state.item_turns)
         for close in (state.sequence.close, state.embedder.close):
             try:
                 close()
@@ -212,9 +216,8 @@ async def build_state(
     sizes.check()
     log.info("memory %s", sizes.lines())
     settings = sizes.settings
-    catalog = Catalog(DIMENSIONS, settings.catalog_bytes, settings.catalog_vectors, settings.data_dir)
+    catalog, files = await open_catalog(store, settings, DIMENSIONS, encoder.bundle.digest)
     sequence.start(catalog, sequence_model)
-    await stored_catalog.load(store, catalog, encoder.bundle.digest)
     log.info(
         "%s (%s) ready in %.2f s; %d items, %d worker threads",
         encoder.model_version, encoder.encoding, time.monotonic() - started, len(catalog), pool.workers,
@@ -239,6 +242,7 @@ async def build_state(
         ),
         store=store,
         catalog=catalog,
+        catalog_files=files,
         search=Search(catalog, settings.request_timeout_s),
         history_turn=Turn("reading long histories", settings.request_timeout_s),
         item_turns=Turns(settings.batch_timeout_s),

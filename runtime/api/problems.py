@@ -4,6 +4,7 @@ import logging
 from math import ceil
 
 from runtime.catalog.catalog import CatalogFull
+from runtime.catalog.files import RowDamaged
 from runtime.http.errors import ApiError, invalid, not_found
 from runtime.models.embedder import BatchTooLarge, ClientDisconnected
 from runtime.models.installed import SwitchError
@@ -34,6 +35,9 @@ def problem(error: BaseException) -> ApiError | None:
             return ApiError(503, "overloaded", str(error), retry_after_s=_whole(error), reason="deadline")
         case StoreBusy():
             return ApiError(503, "overloaded", str(error), retry_after_s=1, reason="writes_full")
+        case RowDamaged():
+            log.error("%s; the next start makes the catalogue's files again", error)
+            return ApiError(503, "storage_unavailable", f"{error}; try again", retry_after_s=1)
         case CatalogFull():
             return ApiError(507, "catalog_full", str(error))
         case StoreUnreachable():  # said once, by the store

@@ -7,14 +7,15 @@ R, and its standard deviation follows from ‖R·x‖₁ alone. No mean is taken
 texts made from one pattern it gained nothing (docs/decisions/021), and without one a code never changes.
 """
 
-from pathlib import Path
+from functools import lru_cache
 from random import Random
+from zlib import crc32
 
 import numpy as np
 import simsimd
 from numpy.typing import NDArray
 
-from runtime.catalog.mapped import MappedArray
+from runtime.catalog.mapped import Arrays, MirroredArray
 
 # The query is kept to so many bits a dimension: five or six found no more (docs/decisions/021).
 _QUERY_BITS = 4
@@ -28,6 +29,9 @@ _DEVIATIONS = 2.0
 # nearest (docs/decisions/021).
 MOST_RESCORED = 1_024
 
+_MEAN_STEP = 4_096
+_UNSAVED = Arrays(on_disk=True)
+
 
 class BinaryMatrix:
     """See `Matrix`. Of a row 52 bytes are in memory, and 1,536 in a mapped file, read where it is among the best.
@@ -36,23 +40,60 @@ class BinaryMatrix:
     all of them.
     """
 
-    def __init__(self, rows: int, dimensions: int, folder: Path | None = None) -> None:
-        """dimensions: a multiple of 8. folder: of the files; None takes the system's for temporary files."""
+    def __init__(self, rows: int, dimensions: int, arrays: Arrays = _UNSAVED) -> None:
+        """dimensions: a multiple of 8. Raises OSError."""
         self.row_bytes = dimensions // 8 + 4
         self._rotation = _rotation(dimensions)
-        self._codes = np.empty((rows, dimensions // 8), np.uint8)
-        self._factors = np.empty(rows, np.float32)
-        self._vectors = MappedArray(folder, rows, (dimensions,), np.float32)
+        self._in_memory = [
+            arrays.mirrored(rows, (dimensions // 8,), np.uint8, "codes"),
+            arrays.mirrored(rows, (), np.float32, "factors"),
+        ]
+        self._codes, self._factors = (one.rows for one in self._in_memory)
+        self._vectors = arrays.mapped(rows, (dimensions,), np.float32, "vectors")
         self._vectors.read_at_random()
 
+    @property
+    def read_by_searches(self) -> list[NDArray[np.generic]]:
+        """What is in memory of each row."""
+        return [self._codes, self._factors]
+
+    @property
+    def rotation_mark(self) -> int:
+        """The same for the same rotation, but for rounding."""
+        return crc32(np.packbits(self._rotation[:8] > 0).tobytes())
+
     def reserve(self, rows: int) -> None:
-        self._vectors.reserve(rows)
+        for one in (*self._in_memory, self._vectors):
+            one.reserve(rows)
 
     def set(self, row: int, vector: NDArray[np.float32]) -> None:
         rotated = self._rotation @ vector
         self._vectors.write(row, vector)
-        self._codes[row] = np.packbits(rotated > 0)
-        self._factors[row] = 1 / max(float(np.abs(rotated).sum()), 1.0)  # of a unit vector it is 1 or more
+        codes, factors = self._in_memory
+        codes.write(row, np.packbits(rotated > 0))
+        of_unit_vector = max(float(np.abs(rotated).sum()), 1.0)  # it is 1 or more
+        factors.write(row, np.float32(1 / of_unit_vector))
+
+    def erase(self, row: int) -> None:
+        """Overwrite a row that is no longer held. Raises OSError."""
+        self._vectors.write(row, np.zeros(len(self._rotation), np.float32))
+        for array in self._in_memory:
+            array.write(row, np.zeros_like(array.rows[row]))
+
+    def read(self, rows: int) -> None:
+        """Take the first rows from saved files. Raises OSError."""
+        for one in self._in_memory:
+            if isinstance(one, MirroredArray):
+                one.read(rows)
+
+    def mean(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """The average of these rows by their estimates, [dimensions]."""
+        total = np.zeros(len(self._rotation), np.float32)
+        for start in range(0, len(rows), _MEAN_STEP):
+            some = rows[start : start + _MEAN_STEP]
+            signs = np.unpackbits(self._codes[some], axis=1).astype(np.float32)
+            total += self._factors[some] @ (2 * signs - 1)
+        return (total @ self._rotation).astype(np.float64) / max(len(rows), 1)
 
     def row(self, row: int) -> NDArray[np.float32]:
         held: NDArray[np.float32] = self._vectors.rows[row]
@@ -106,6 +147,7 @@ class BinaryScan:
         return errors
 
 
+@lru_cache(1)
 def _rotation(dimensions: int) -> NDArray[np.float32]:
     """A random orthogonal matrix [dimensions, dimensions], the same in every process."""
     random = Random(2405_12497)

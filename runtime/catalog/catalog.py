@@ -11,12 +11,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.catalog.binary_matrix import BinaryMatrix
+from runtime.catalog.files import Files, RowDamaged
 from runtime.catalog.formats import LABELS_PER_ITEM, kept_item_vectors, new_arrays, new_matrix, row_bytes
 from runtime.catalog.ids import IdDictionary, IdHashes, Ids
 from runtime.catalog.label_index import LabelIndex
 from runtime.catalog.vector_matrix import Scan
 from runtime.personalization import popularity
 
+MOST_AVERAGED = 16_384
 MOST_WAITING = 20_000  # ids of items that are stored and not here, some 2 MB; others are counted
 
 
@@ -42,18 +45,27 @@ class Catalog:
     never copied, and a small catalogue stays small. Rows of deleted items are used again.
     """
 
-    def __init__(self, dimensions: int, max_bytes: int, format: str = "float32", folder: Path | None = None) -> None:
-        """format: one of formats.FORMATS. folder: of the files; None takes the system's for temporary files. Raises
-        OSError."""
+    def __init__(
+        self,
+        dimensions: int,
+        max_bytes: int,
+        format: str = "float32",
+        folder: Path | None = None,
+        files: Files | None = None,
+    ) -> None:
+        """format: one of formats.FORMATS. folder: of the files; None takes the system's for temporary files. files: in
+        which a catalogue on disk outlives the process. Raises OSError."""
         self.dimensions = dimensions
         self.capacity = max_bytes // row_bytes(format, dimensions)
         self.kept_item_vectors = kept_item_vectors(format, self.capacity)
         self.changes = 0  # how often an item was put or deleted
         self.rows = 0  # ever used; those of deleted items are among them
-        arrays = new_arrays(format, folder)
-        self._matrix = new_matrix(format, self.capacity, dimensions, folder)
-        self._ids: Ids = IdHashes(self.capacity, folder) if arrays.on_disk else IdDictionary()
-        self._labels = LabelIndex(self.capacity, LABELS_PER_ITEM * self.capacity, arrays)
+        arrays = new_arrays(format, folder, files.folder if files else None)
+        secret = files.secret if files else b""
+        self._matrix = new_matrix(format, self.capacity, dimensions, arrays)
+        self._ids: Ids = IdHashes(self.capacity, arrays, secret) if arrays.on_disk else IdDictionary()
+        self._labels = LabelIndex(self.capacity, LABELS_PER_ITEM * self.capacity, arrays, secret, self._before_packing)
+        self._arrays = arrays
         self._all_counts = arrays.new(self.capacity, (len(popularity.HALF_LIVES_HOURS),), np.float64)
         self._counts = self._all_counts.rows  # set as rows are given to items
         self._met = np.zeros(self.capacity, np.bool_)  # by row: whether it has counts
@@ -64,7 +76,7 @@ class Catalog:
         self._reserved = 0
         self._waiting: set[str] = set()
         self.without_room = 0  # items that are stored, neither here nor waiting; they have their room, by number
-        self._sum = np.zeros(dimensions, np.float64)
+        self._sum = None if arrays.on_disk else np.zeros(dimensions, np.float64)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -128,17 +140,23 @@ class Catalog:
                 row = self._free.pop()
             else:
                 row, self.rows = self.rows, self.rows + 1
+            self._begin(row)
             self._ids.add(id, row)
             self._held[row] = True
-            self._counts[row] = -np.inf
+            if not self._arrays.on_disk:
+                self._counts[row] = -np.inf
             self._waiting.discard(id)
             self._met[row] = False
         else:
-            self._sum -= self._matrix.row(row)
+            self._begin(row)
+            if self._sum is not None:
+                self._sum -= self._matrix.row(row)
         self._labels.set(row, labels)
         self._matrix.set(row, embedding)
-        self._sum += self._matrix.row(row)
+        if self._sum is not None:
+            self._sum += self._matrix.row(row)
         self._version[row] += 1
+        self._end(row, embedding)
         self.changes += 1
 
     def holds(self, id: str) -> bool:
@@ -169,11 +187,14 @@ class Catalog:
         row = self._ids.row(id)
         if row < 0:
             return False
+        self._begin(row)
         self._ids.remove(id, row)
         self._held[row] = False
         self._labels.clear(row)
         self._free.append(row)
-        self._sum -= self._matrix.row(row)
+        if self._sum is not None:
+            self._sum -= self._matrix.row(row)
+        self._end(row, None)
         self.changes += 1
         return True
 
@@ -207,12 +228,16 @@ class Catalog:
     def counts(self, rows: NDArray[np.integer]) -> popularity.Counts:
         """A copy of the decayed counts, float64 [k, half-lives], of rows that hold an item; −1 has none."""
         found: popularity.Counts = self._counts[rows]
-        found[rows < 0] = -np.inf
+        found[(rows < 0) | ~self._met[rows]] = -np.inf
         return found
 
     def counts_between(self, start: int, stop: int) -> popularity.Counts:
-        """A view of the decayed counts of the rows from `start` up to `stop`; those of free rows are some number."""
-        return self._counts[start:stop]
+        """The decayed counts of the rows from `start` up to `stop`; those of free rows are some number."""
+        if not self._arrays.on_disk:
+            return self._counts[start:stop]
+        found: popularity.Counts = self._counts[start:stop].copy()
+        found[~self._met[start:stop]] = -np.inf
+        return found
 
     def popular(self, n: int, half_life: int) -> NDArray[np.intp]:
         """The rows of the n items with the highest count by one of the half-lives, of equals the earlier row first;
@@ -239,7 +264,7 @@ class Catalog:
     def ids_or_none(self, rows: NDArray[np.integer]) -> list[str | None]:
         """The id of each row, None for a free one."""
         held = self._held[rows]
-        ids = iter(self._ids.ids(rows[held].astype(np.intp)))
+        ids = iter(self.ids(rows[held].astype(np.intp)))
         return [next(ids) if is_held else None for is_held in held.tolist()]
 
     def pages(self, rows: int) -> Iterator[list[str]]:
@@ -248,7 +273,10 @@ class Catalog:
         start = 0
         while start < self.rows:
             stop = min(start + rows, self.rows)
-            yield self._ids.ids(np.flatnonzero(self._held[start:stop]) + start)
+            try:
+                yield self.ids(np.flatnonzero(self._held[start:stop]) + start)
+            except RowDamaged:
+                continue  # without the row that is damaged: it was taken out
             start = stop
 
     def scan(self, query: NDArray[np.float32]) -> Scan:
@@ -275,8 +303,22 @@ class Catalog:
         return self._ids.ids(rows)
 
     def mean(self) -> NDArray[np.float64]:
-        """The plain average of all items as they are held, [dimensions], kept as they change; zeros without any."""
-        return self._sum / max(len(self), 1)
+        """The plain average of all items as they are held, [dimensions]; zeros without any. On disk an estimate from
+        some thousands of them, evenly spaced."""
+        if self._sum is not None:
+            return self._sum / max(len(self), 1)
+        assert isinstance(self._matrix, BinaryMatrix)
+        rows = np.flatnonzero(self._held[: self.rows])
+        return self._matrix.mean(rows[:: 1 + len(rows) // MOST_AVERAGED])
+
+    def _begin(self, row: int) -> None:
+        """Called before a row changes."""
+
+    def _end(self, row: int, embedding: NDArray[np.float32] | None) -> None:
+        """Called when a row holds an item with this vector, or none any more."""
+
+    def _before_packing(self) -> None:
+        """Called before the entries of labels are moved."""
 
     def _reserve(self, rows: int, labels: int) -> None:
         self._matrix.reserve(rows)

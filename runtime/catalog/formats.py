@@ -26,7 +26,7 @@ class ItemBytes(NamedTuple):
 
 # With ids of 36 bytes; 106 were measured as dictionaries (`python -m bench.memory_parts catalogue`).
 _IN_MEMORY = ItemBytes(210, LABELS_PER_ITEM * label_index.ENTRY_BYTES + label_index.ROW_BYTES, popularity.COUNT_BYTES)
-_ON_DISK = ItemBytes(22, 0, 0)  # a table of hashes (at most 16), a version and two flags; the rest is in mapped files
+_ON_DISK = ItemBytes(23, 0, 0)  # a table of hashes (at most 16), a version and three flags; the rest is in mapped files
 
 # From the fastest to the one that takes the least memory.
 FORMATS = {"float32": _IN_MEMORY, "int8": _IN_MEMORY, "disk": _ON_DISK}
@@ -43,13 +43,14 @@ def kept_item_vectors(format: str, items: int) -> int:
     return min(items, _KEPT_ITEM_VECTORS) if format == "disk" else items
 
 
-def new_matrix(format: str, rows: int, dimensions: int, folder: Path | None) -> Matrix:
+def new_matrix(format: str, rows: int, dimensions: int, arrays: Arrays) -> Matrix:
     """Raises OSError."""
     if format == "float32":
         return Float32Matrix(rows, dimensions)
-    return (Int8Matrix if format == "int8" else BinaryMatrix)(rows, dimensions, folder)
+    return Int8Matrix(rows, dimensions, arrays.folder) if format == "int8" else BinaryMatrix(rows, dimensions, arrays)
 
 
-def new_arrays(format: str, folder: Path | None) -> Arrays:
-    """Makes the other arrays by row of a format: on the disk where the vectors are."""
-    return Arrays(format == "disk", folder)
+def new_arrays(format: str, folder: Path | None, saved: Path | None = None) -> Arrays:
+    """Makes the other arrays by row of a format: on the disk where the vectors are. saved: the folder of what outlives
+    the process, of a catalogue on disk."""
+    return Arrays(format == "disk", folder, saved)

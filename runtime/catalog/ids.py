@@ -1,14 +1,15 @@
 """Content id ↔ row: in dictionaries, or as hashes with the ids on the disk."""
 
-import os
+import secrets
 from collections.abc import Sequence
-from pathlib import Path
+from hashlib import shake_256
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.catalog.mapped import MappedArray
+from runtime.catalog.files import RowDamaged
+from runtime.catalog.mapped import Arrays
 
 MAX_ID_BYTES = 256
 
@@ -79,6 +80,7 @@ class IdDictionary:
 
 _DELETED = np.uint32(0xFFFFFFFF)
 _SLOTS_PER_ROW = 2  # of the table, at least
+_UNSAVED = Arrays(on_disk=True)
 
 
 class IdHashes:
@@ -92,17 +94,19 @@ class IdHashes:
     (Lemire and Kaser, "Strongly universal string hashing is fast", 2014): computed for a thousand ids at once.
     """
 
-    def __init__(self, capacity: int, folder: Path | None = None) -> None:
+    def __init__(self, capacity: int, arrays: Arrays = _UNSAVED, secret: bytes = b"") -> None:
+        """secret: of the hashes; without one it is chosen at random."""
         size = 1 << max(4, (_SLOTS_PER_ROW * capacity - 1).bit_length())
         self._table = np.zeros(size, np.uint32)  # row + 1; 0: never used
         self._used = 0  # slots that are not 0
         self._count = 0
-        self._hashes = MappedArray(folder, capacity, (), np.uint64)
-        self._text = MappedArray(folder, capacity, (MAX_ID_BYTES,), np.uint8)
-        self._length = MappedArray(folder, capacity, (), np.uint16)  # in bytes; 0: the row is free
+        self._hashes = arrays.mapped(capacity, (), np.uint64, "hashes")
+        self._text = arrays.mapped(capacity, (MAX_ID_BYTES,), np.uint8, "ids")
+        self._length = arrays.mapped(capacity, (), np.uint32, "id-lengths")  # in bytes; 0: the row is free
         self._rows = 0  # rows ever used
         self._capacity = capacity
-        self._keys = np.frombuffer(os.urandom(16 * (MAX_ID_BYTES + 1)), np.uint64).reshape(2, -1)
+        keys = shake_256(secret or secrets.token_bytes(16)).digest(16 * (MAX_ID_BYTES + 1))
+        self._keys = np.frombuffer(keys, np.uint64).reshape(2, -1)
 
     def __len__(self) -> int:
         return self._count
@@ -132,12 +136,16 @@ class IdHashes:
         return found
 
     def ids(self, rows: NDArray[np.intp]) -> list[str]:
-        lengths = self._length.rows[rows].tolist()
-        return [
-            self._text.rows[row, :length].tobytes().decode()
-            for row, length in zip(rows.tolist(), lengths, strict=True)
-            if length
+        """Raises RowDamaged, with the rows, where an id is not what its hash was made of."""
+        lengths = self._length.rows[rows]
+        held, lengths = rows[lengths > 0], lengths[lengths > 0].tolist()
+        ids = [
+            self._text.rows[row, :length].tobytes().decode(errors="replace")
+            for row, length in zip(held.tolist(), lengths, strict=True)
         ]
+        if ids and (wrong := self._hash(ids) != self._hashes.rows[held]).any():
+            raise RowDamaged(held[wrong].tolist())
+        return ids
 
     def add(self, id: str, row: int) -> None:
         self.reserve(row + 1)
@@ -156,12 +164,42 @@ class IdHashes:
             self._insert(int(self._slots(hashes)[0]), row)
 
     def remove(self, id: str, row: int) -> None:
+        self.forget(row)
+
+    def forget(self, row: int) -> None:
+        """Remove whatever id a row has."""
         slot = int(self._slots(self._hashes.rows[row : row + 1])[0])
         while self._table[slot] != row + 1:
             slot = (slot + 1) & (len(self._table) - 1)
         self._table[slot] = _DELETED
-        self._length.rows[row] = 0
+        self.erase(row)
         self._count -= 1
+
+    def erase(self, row: int) -> None:
+        """Overwrite what the files hold of a row."""
+        self._text.rows[row] = 0
+        self._hashes.rows[row] = 0
+        self._length.rows[row] = 0
+
+    @property
+    def in_files(self) -> list[NDArray[np.generic]]:
+        """What is there of each row beside the id itself, which its hash stands for."""
+        return [self._hashes.rows, self._length.rows]
+
+    def held(self, rows: int) -> NDArray[np.bool_]:
+        """Which of the first rows have an id, [rows]."""
+        has: NDArray[np.bool_] = (self._length.rows[:rows] > 0) & (self._hashes.rows[:rows] > 0)
+        return has
+
+    def among(self, rows: int, ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Which of the first rows have the hash of one of these ids, [rows]."""
+        return np.isin(self._hashes.rows[:rows], self._hash(ids)) if ids else np.zeros(rows, np.bool_)
+
+    def read(self, rows: int) -> None:
+        """Take the first rows from saved files."""
+        self._rows = rows
+        self._build()
+        self._count = self._used
 
     def _insert(self, slot: int, row: int) -> None:
         while self._table[slot] not in (0, _DELETED):
@@ -173,7 +211,7 @@ class IdHashes:
         """The table anew, without what was deleted."""
         self._table[:] = 0
         self._used = 0
-        left = np.flatnonzero(self._length.rows[: self._rows]).astype(np.uint32)
+        left = np.flatnonzero(self.held(self._rows)).astype(np.uint32)
         self._used = len(left)
         slots = self._slots(self._hashes.rows[left])
         while len(left):  # those that get the slot they are at, until all have one

@@ -1,6 +1,7 @@
 """Which rows of the catalogue carry a label: a tag, a vendor, a category."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ MAX_LABELS = 255  # of one row
 IN_MEMORY = Arrays()
 _STEP = 1 << 18  # entries compared at a time, so that the comparison takes little memory
 _HALF, _LOWER = np.uint64(32), np.uint64(0xFFFFFFFF)
+_MIX = np.array([0x9E3779B97F4A7C15, 0xD1B54A32D192ED03, 0x8CB92BA72F3D8DD7], np.uint64)  # odd
 
 
 class LabelIndex:
@@ -25,12 +27,25 @@ class LabelIndex:
     catalogues. The arrays are reserved at once, but the system allocates their memory as it is written.
     """
 
-    def __init__(self, rows: int, capacity: int, arrays: Arrays = IN_MEMORY) -> None:
-        """Raises OSError where the arrays are on the disk."""
+    def __init__(
+        self,
+        rows: int,
+        capacity: int,
+        arrays: Arrays = IN_MEMORY,
+        secret: bytes = b"",
+        before_packing: Callable[[], None] = lambda: None,
+    ) -> None:
+        """secret: of hashes that are saved. before_packing: called before saved entries are moved. Raises OSError where
+        the arrays are on the disk."""
         self.capacity = capacity
         self.held = 0
+        self._hash: Callable[[str], int] = _Keyed(secret) if secret else hash
+        self._before_packing = before_packing
         # The upper and the lower half of each hash: finding a label compares the upper ones and few of the others.
-        self._entries = [arrays.new(capacity, (), dtype) for dtype in (np.uint32, np.uint32, np.int32)]
+        self._entries = [
+            arrays.new(capacity, (), dtype, name)
+            for dtype, name in ((np.uint32, "labels-upper"), (np.uint32, "labels-lower"), (np.int32, "labels-rows"))
+        ]
         self._upper, self._lower, self._rows = (one.rows for one in self._entries)  # row −1: no longer used
         self._by_row = [arrays.new(rows, (), dtype) for dtype in (np.int32, np.uint8)]
         self._start, self._count = (one.rows for one in self._by_row)
@@ -42,6 +57,11 @@ class LabelIndex:
             one.reserve(rows)
         for one in self._entries:
             one.reserve(min(self._end + labels, self.capacity))
+
+    @property
+    def end(self) -> int:
+        """Entries that were ever written since they were last packed."""
+        return self._end
 
     @property
     def used_bytes(self) -> int:
@@ -58,7 +78,7 @@ class LabelIndex:
 
     def set(self, row: int, labels: Collection[str]) -> None:
         """Replace the labels of a row; a repeated one counts once. Call `fits` before."""
-        hashes = np.fromiter({hash(label) for label in labels}, np.int64).view(np.uint64)
+        hashes = np.fromiter({self._hash(label) for label in labels}, np.int64).view(np.uint64)
         self.clear(row)
         if self._end + len(hashes) > self.capacity:
             self._pack()
@@ -78,13 +98,14 @@ class LabelIndex:
         count = self.count(row)
         if count:
             start = int(self._start[row])
-            self._rows[start : start + count] = -1
+            for values, unused in ((self._rows, -1), (self._upper, 0), (self._lower, 0)):
+                values[start : start + count] = unused
             self._count[row] = 0
             self.held -= count
 
     def rows_with(self, label: str) -> NDArray[np.int32]:
         """The rows that carry a label, in no order."""
-        (wanted,) = np.array([hash(label)], np.int64).view(np.uint64)
+        (wanted,) = np.array([self._hash(label)], np.int64).view(np.uint64)
         upper, lower = np.uint32(wanted >> _HALF), np.uint32(wanted & _LOWER)
         found = [np.empty(0, np.int32)]
         for start in range(0, self._end, _STEP):
@@ -93,8 +114,51 @@ class LabelIndex:
         rows = np.concatenate(found)
         return rows[rows >= 0]
 
+    def checksum(self, row: int) -> int:
+        """Of a row's labels."""
+        start, count = int(self._start[row]), self.count(row)
+        return int(self._mixed(start, start + count).sum() >> _HALF)
+
+    def read(self, end: int, rows: int) -> NDArray[np.uint32]:
+        """Take the entries up to `end`, and what belongs to the first rows, from saved files; each one's checksum."""
+        sums = np.zeros(rows, np.uint64)
+        for start in range(0, end, _STEP):
+            stop = min(start + _STEP, end)
+            of = self._rows[start:stop]
+            first = np.flatnonzero(np.diff(of, prepend=-2))  # of each row's entries, or of a part of them
+            sums_here = np.add.reduceat(self._mixed(start, stop), first)
+            counts = np.diff(first, append=stop - start)
+            owners = of[first]
+            there = (owners >= 0) & (owners < rows)
+            owners = owners[there]
+            np.add.at(sums, owners, sums_here[there])
+            new = self._count[owners] == 0
+            self._start[owners[new]] = first[there][new] + start
+            np.add.at(self._count, owners, counts[there].astype(np.uint8))
+        self._end = end
+        self.held = int(self._count[:rows].sum(dtype=np.int64))
+        found: NDArray[np.uint32] = (sums >> _HALF).astype(np.uint32)
+        return found
+
+    def drop(self, rows: NDArray[np.bool_]) -> None:
+        """Remove every entry of these of the first rows, [rows], wherever one is."""
+        for start in range(0, self._end, _STEP):
+            stop = min(start + _STEP, self._end)
+            of = self._rows[start:stop]
+            dropped = np.flatnonzero((of >= 0) & (of < len(rows)) & rows[of.clip(0, len(rows) - 1)])
+            for values, unused in ((self._rows, -1), (self._upper, 0), (self._lower, 0)):
+                values[start + dropped] = unused
+        self._count[: len(rows)][rows] = 0
+        self.held = int(self._count[: len(rows)].sum(dtype=np.int64))
+
+    def _mixed(self, start: int, stop: int) -> NDArray[np.uint64]:
+        """Of each entry a number that says what it is: [stop − start]."""
+        mixed: NDArray[np.uint64] = self._upper[start:stop] * _MIX[0] + self._lower[start:stop] * _MIX[1] + _MIX[2]
+        return mixed
+
     def _pack(self) -> None:
         """Take out the entries that are no longer used. A row's entries stay together, in their order."""
+        self._before_packing()
         used = self._rows[: self._end] >= 0
         rows = self._rows[: self._end][used]
         self._upper[: self.held] = self._upper[: self._end][used]
@@ -103,3 +167,14 @@ class LabelIndex:
         firsts, starts = np.unique(rows, return_index=True)
         self._start[firsts] = starts
         self._end = self.held
+
+
+class _Keyed:
+    """A label's hash, the same in every process that knows the secret."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def __call__(self, label: str) -> int:
+        digest = blake2b(label.encode("utf-8", "surrogatepass"), digest_size=8, key=self._secret).digest()
+        return int.from_bytes(digest, "little", signed=True)

@@ -4,60 +4,111 @@ import errno
 import mmap
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-_GROWTH_BYTES = 4 << 20  # of the file, allocated at a time
+_GROWTH_BYTES = 4 << 20  # of a file, allocated at a time
+_READ_BYTES = 4 << 20
+
+
+class RowArray(Protocol):
+    """`rows`: an array [capacity, …], of zeros where nothing was written."""
+
+    rows: NDArray[Any]
+
+    def reserve(self, rows: int) -> None:
+        """Make sure that the first `rows` can be written. Raises OSError."""
+        ...
+
+    def write(self, row: int, values: NDArray[Any] | np.generic) -> None:
+        """Set one row. Raises OSError."""
+        ...
 
 
 class MemoryArray:
-    """`rows`: an array [capacity, …] of zeros. The system allocates memory as rows are first written."""
+    """See `RowArray`. The system allocates memory as rows are first written."""
 
     def __init__(self, capacity: int, width: tuple[int, ...], dtype: DTypeLike) -> None:
         self.rows: NDArray[Any] = np.zeros((capacity, *width), dtype)
 
     def reserve(self, rows: int) -> None:
-        """As of a MappedArray."""
+        """Nothing has to be done."""
+
+    def write(self, row: int, values: NDArray[Any] | np.generic) -> None:
+        self.rows[row] = values
+
+
+class _RowFile:
+    """A file of rows: without a name, and then it goes with the process, however that ends; or saved as `path`.
+
+    Space on the disk is allocated before rows are written, so that a full disk is an error of `reserve` and not a
+    signal at a later access.
+    """
+
+    def __init__(self, place: Path | None, capacity: int, row_bytes: int, *, named: bool) -> None:
+        """place: the file's path if it is `named`, else its folder; None takes the system's for temporary files."""
+        self.size = max(capacity, 1) * row_bytes
+        self._row_bytes = row_bytes
+        self._allocated = 0
+        self._file: BinaryIO
+        if named:
+            assert place is not None
+            descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file = open(descriptor, "r+b", buffering=0)  # noqa: SIM115 - lives as long as this object
+        else:
+            self._file = tempfile.TemporaryFile(dir=place, buffering=0)  # noqa: SIM115
+        self.descriptor = self._file.fileno()
+        self.found_rows = os.fstat(self.descriptor).st_size // row_bytes  # from an earlier process
+        os.ftruncate(self.descriptor, self.size)
+
+    def reserve(self, rows: int) -> None:
+        needed = rows * self._row_bytes
+        if needed > self._allocated:
+            stop = min(-(-needed // _GROWTH_BYTES) * _GROWTH_BYTES, self.size)
+            if stop < needed:
+                raise OSError(errno.EFBIG, f"{rows} rows are more than the file is for")
+            os.posix_fallocate(self.descriptor, self._allocated, stop - self._allocated)
+            self._allocated = stop
+
+    def write(self, row: int, values: NDArray[Any] | np.generic) -> None:
+        self.reserve(row + 1)
+        data = values.tobytes()
+        if os.pwrite(self.descriptor, data, row * self._row_bytes) != len(data):
+            raise OSError(errno.EIO, f"not all of the {len(data)} bytes of a row were written")
+
+    def sync(self) -> None:
+        os.fsync(self.descriptor)
 
 
 class MappedArray:
-    """`rows`: an array [capacity, …] of zeros in a file without a name, which goes with the process, however that ends.
+    """See `RowArray`. In a mapped file: call `reserve` before writing to `rows`."""
 
-    Space on the disk is allocated before rows are written, so that a full disk is an error of `reserve` and not a
-    signal at a later access: call it before writing to `rows`.
-    """
-
-    def __init__(self, folder: Path | None, capacity: int, width: tuple[int, ...], dtype: DTypeLike) -> None:
-        """folder: of the file; None takes the system's for temporary files. width: shape of a row. Raises OSError."""
-        self._row_bytes = int(np.prod(width, dtype=np.int64)) * np.dtype(dtype).itemsize
-        self._size = max(capacity, 1) * self._row_bytes
-        self._allocated = 0
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - lives as long as this object
-        os.ftruncate(self._file.fileno(), self._size)
-        self._map = mmap.mmap(self._file.fileno(), self._size)
+    def __init__(
+        self, place: Path | None, capacity: int, width: tuple[int, ...], dtype: DTypeLike, *, named: bool = False
+    ) -> None:
+        """place: see `_RowFile`. width: shape of a row. Raises OSError."""
+        self._row_bytes = _row_bytes(width, dtype)
+        self._file = _RowFile(place, capacity, self._row_bytes, named=named)
+        self._map = mmap.mmap(self._file.descriptor, self._file.size)
         self.rows: NDArray[Any] = np.frombuffer(self._map, dtype).reshape(-1, *width)
 
-    def reserve(self, rows: int) -> None:
-        """Make sure that the first `rows` can be written. Raises OSError."""
-        needed = rows * self._row_bytes
-        if needed > self._allocated:
-            stop = min(-(-needed // _GROWTH_BYTES) * _GROWTH_BYTES, self._size)
-            if stop < needed:
-                raise OSError(errno.EFBIG, f"{rows} rows are more than the file is for")
-            os.posix_fallocate(self._file.fileno(), self._allocated, stop - self._allocated)
-            self._allocated = stop
+    @property
+    def found_rows(self) -> int:
+        return self._file.found_rows
 
-    def write(self, row: int, values: NDArray[Any]) -> None:
-        """Set one row by a write and not through the map: then its pages are nobody's resident memory. Raises
-        OSError."""
-        self.reserve(row + 1)
-        data = values.tobytes()
-        if os.pwrite(self._file.fileno(), data, row * self._row_bytes) != len(data):
-            raise OSError(errno.EIO, f"not all of the {len(data)} bytes of a row were written")
+    def reserve(self, rows: int) -> None:
+        self._file.reserve(rows)
+
+    def write(self, row: int, values: NDArray[Any] | np.generic) -> None:
+        """By a write and not through the map: then its pages are nobody's resident memory. Raises OSError."""
+        self._file.write(row, values)
+
+    def sync(self) -> None:
+        self._file.sync()
 
     def expect(self, rows: NDArray[np.intp]) -> None:
         """Start to read these rows from the disk, so that what is not in memory comes at once instead of page by
@@ -72,15 +123,68 @@ class MappedArray:
         self._map.madvise(mmap.MADV_RANDOM)
 
 
+class MirroredArray:
+    """See `RowArray`. In memory, with a copy in a saved file: `write` alone changes both."""
+
+    def __init__(self, path: Path, capacity: int, width: tuple[int, ...], dtype: DTypeLike) -> None:
+        """Raises OSError."""
+        self._row_bytes = _row_bytes(width, dtype)
+        self._file = _RowFile(path, capacity, self._row_bytes, named=True)
+        self.rows: NDArray[Any] = np.zeros((capacity, *width), dtype)
+
+    @property
+    def found_rows(self) -> int:
+        return self._file.found_rows
+
+    def reserve(self, rows: int) -> None:
+        self._file.reserve(rows)
+
+    def write(self, row: int, values: NDArray[Any] | np.generic) -> None:
+        self.rows[row] = values
+        self._file.write(row, np.asarray(values))
+
+    def sync(self) -> None:
+        self._file.sync()
+
+    def read(self, rows: int) -> None:
+        """Take the first `rows` from the file. Raises OSError."""
+        target = self.rows[:rows].reshape(-1).view(np.uint8).data
+        for start in range(0, len(target), _READ_BYTES):
+            part = target[start : start + _READ_BYTES]
+            if os.preadv(self._file.descriptor, [part], start) != len(part):
+                raise OSError(errno.EIO, "the file is shorter than it was")
+
+
 @dataclass(frozen=True)
 class Arrays:
-    """Makes arrays: in memory, or `on_disk` in a folder; None takes the system's for temporary files."""
+    """Makes arrays: in memory, or `on_disk` in a folder; None takes the system's for temporary files.
+
+    saved: the folder of files that outlive the process; `kept` are the arrays in them.
+    """
 
     on_disk: bool = False
     folder: Path | None = None
+    saved: Path | None = None
+    kept: dict[str, "MappedArray | MirroredArray"] = field(default_factory=dict)
 
-    def new(self, capacity: int, width: tuple[int, ...], dtype: DTypeLike) -> MemoryArray | MappedArray:
-        """Raises OSError."""
-        if self.on_disk:
+    def new(self, capacity: int, width: tuple[int, ...], dtype: DTypeLike, name: str = "") -> RowArray:
+        """name: of the file, for an array that is saved where anything is. Raises OSError."""
+        return self.mapped(capacity, width, dtype, name) if self.on_disk else MemoryArray(capacity, width, dtype)
+
+    def mapped(self, capacity: int, width: tuple[int, ...], dtype: DTypeLike, name: str = "") -> MappedArray:
+        """As `new`, always in a file."""
+        if self.saved is None or not name:
             return MappedArray(self.folder, capacity, width, dtype)
-        return MemoryArray(capacity, width, dtype)
+        self.kept[name] = made = MappedArray(self.saved / name, capacity, width, dtype, named=True)
+        return made
+
+    def mirrored(self, capacity: int, width: tuple[int, ...], dtype: DTypeLike, name: str) -> RowArray:
+        """In memory, beside a file if it is saved."""
+        if self.saved is None:
+            return MemoryArray(capacity, width, dtype)
+        self.kept[name] = made = MirroredArray(self.saved / name, capacity, width, dtype)
+        return made
+
+
+def _row_bytes(width: tuple[int, ...], dtype: DTypeLike) -> int:
+    return int(np.prod(width, dtype=np.int64)) * np.dtype(dtype).itemsize

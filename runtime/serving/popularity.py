@@ -25,7 +25,11 @@ class Popularity:
         """Read the counts of the whole catalogue."""
         if self._alone and not (await self._store.counts()).interactions:
             self.newest_us = -1
-        await self._refresh_all()
+        async with self._turn:
+            after: int | None = 0
+            while after is not None:
+                counts, after = await self._store.engaged_content(after=after)
+                self._catalog.set_counts(list(counts), counts)
 
     async def refresh(self, ids: Sequence[str]) -> None:
         """Read the counts of those of `ids` that are in the catalogue."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from runtime.catalog.catalog import Catalog
 from runtime.models.embedder import Embedder
+from runtime.serving.catalog_files import CatalogFiles
 from runtime.serving.catalog_search import Search
 from runtime.serving.experiments import ExperimentServing
 from runtime.serving.popularity import Popularity
@@ -22,6 +23,7 @@ class Resources:
     embedder: Embedder
     store: Store
     catalog: Catalog
+    catalog_files: CatalogFiles | None = None
     search: Search
     sequence: SequenceServing
     popularity: Popularity

@@ -1,8 +1,11 @@
 """The stored catalogue, brought into memory at start: what fits is ranked, the rest is counted and reported."""
 
 import logging
+from collections.abc import Iterable
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.catalog.catalog import Catalog, CatalogFull
 from runtime.catalog.item_fields import labels_of
@@ -10,30 +13,48 @@ from runtime.store import Store
 
 log = logging.getLogger("vows")
 
-_REPORTED = 10  # items without room or with unreadable fields that the log names; all are counted
+_REPORTED = 10  # items with unreadable fields that the log names
+_reported = 0
+
+Item = tuple[str, bytes, NDArray[np.float32]]  # id, fields, vector
 
 
 async def load(store: Store, catalog: Catalog, bundle_digest: str) -> None:
     """Rank with the items whose vector this bundle made, as many as there is room for, and keep room for the others:
     they are hidden, or about to be embedded again. Raises StoreError where none can be read."""
-    unreadable = 0
     full: CatalogFull | None = None
     async for stored in store.vectors(bundle_digest):
-        for id, fields, vector in zip(stored.ids, stored.fields, stored.embeddings, strict=True):
-            try:
-                labels = labels_of(fields)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                labels = frozenset()
-                unreadable += 1
-                if unreadable <= _REPORTED:
-                    log.error("%r is ranked without labels, its fields cannot be read: %s; store it again", id, error)
-            try:
-                catalog.put(id, vector, labels)
-            except CatalogFull as error:
-                full = error
+        full = put_items(zip(stored.ids, stored.fields, stored.embeddings, strict=True), catalog) or full
         if len(catalog) == catalog.capacity:
             break
-    await _keep_room(store, catalog, bundle_digest)
+    await keep_room(store, catalog, bundle_digest, full)
+
+
+def put_items(items: Iterable[Item], catalog: Catalog) -> CatalogFull | None:
+    """Rank with these; what does not fit is left out, and the last reason returned."""
+    full: CatalogFull | None = None
+    for id, fields, vector in items:
+        try:
+            labels = labels_of(fields)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            labels = frozenset()
+            _report(id, error)
+        try:
+            catalog.put(id, vector, labels)
+        except CatalogFull as error:
+            full = error
+    return full
+
+
+async def keep_room(store: Store, catalog: Catalog, bundle_digest: str, full: CatalogFull | None = None) -> None:
+    """Keep room for what is stored and not ranked, and report what has none. full: why something did not fit."""
+    after = 0
+    while len(catalog) + catalog.waiting < catalog.capacity:
+        page = await store.ids_without_room(bundle_digest, after=after)
+        if not page:
+            break
+        for after, id in page:  # noqa: B007
+            catalog.keep_room(id)
     stored_items = (await store.counts()).content
     catalog.without_room = max(0, stored_items - len(catalog) - catalog.waiting)
     if catalog.without_room and (full is not None or stored_items > catalog.capacity):
@@ -45,11 +66,8 @@ async def load(store: Store, catalog: Catalog, bundle_digest: str) -> None:
         )  # fmt: skip
 
 
-async def _keep_room(store: Store, catalog: Catalog, bundle_digest: str) -> None:
-    after = 0
-    while len(catalog) + catalog.waiting < catalog.capacity:
-        page = await store.ids_without_room(bundle_digest, after=after)
-        if not page:
-            return
-        for after, id in page:  # noqa: B007
-            catalog.keep_room(id)
+def _report(id: str, error: Exception) -> None:
+    global _reported
+    _reported += 1
+    if _reported <= _REPORTED:
+        log.error("%r is ranked without labels, its fields cannot be read: %s; store it again", id, error)

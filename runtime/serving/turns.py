@@ -47,6 +47,9 @@ class Turns:
         self._timeout_s = timeout_s
         self._locks: dict[str, asyncio.Lock] = {}
         self._users: dict[str, int] = {}
+        self._all = asyncio.Lock()
+        self._holders = 0
+        self._idle = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._locks)
@@ -56,9 +59,34 @@ class Turns:
         """Hold the turns of these ids, taken in one order by everybody, so that none waits in a circle. Raises
         DeadlineExceeded."""
         async with AsyncExitStack() as held:
+            if self._all.locked():
+                await acquire(self._all, "changing all", self._timeout_s)
+                self._all.release()
+            self._holders += 1
+            held.callback(self._leave)
             for id in sorted(set(ids)):
                 await held.enter_async_context(self._one(id))
             yield
+
+    @asynccontextmanager
+    async def all(self, timeout_s: float) -> AsyncIterator[None]:
+        """Hold the turns of all ids: once everybody who holds one or waits has finished. Raises DeadlineExceeded."""
+        await acquire(self._all, "changing all", timeout_s)
+        try:
+            while self._holders:
+                self._idle.clear()
+                try:
+                    await asyncio.wait_for(self._idle.wait(), timeout_s)
+                except TimeoutError:
+                    raise DeadlineExceeded(f"items were changed for {timeout_s:g} s without a pause") from None
+            yield
+        finally:
+            self._all.release()
+
+    def _leave(self) -> None:
+        self._holders -= 1
+        if not self._holders:
+            self._idle.set()
 
     @asynccontextmanager
     async def _one(self, id: str) -> AsyncIterator[None]:

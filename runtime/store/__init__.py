@@ -24,7 +24,7 @@ from runtime.store.experiment_records import (
     FailedRankings,
     LoggedExposure,
 )
-from runtime.store.protocol import ChangeFeed, Store
+from runtime.store.protocol import CatalogLog, ChangeFeed, Store
 from runtime.store.records import (
     AddOutcome,
     Changes,
@@ -53,6 +53,7 @@ from runtime.store.records import (
 __all__ = [
     "AddOutcome",
     "ArmBucket",
+    "CatalogLog",
     "ChangeFeed",
     "ChangeKind",
     "Changes",

@@ -19,6 +19,7 @@ from runtime.store.records import (
     Counts,
     DeletedUser,
     Embedding,
+    FilesState,
     Interaction,
     LoggedInteraction,
     NewVector,
@@ -63,6 +64,39 @@ class ChangeFeed(Protocol):
         ...
 
 
+class CatalogLog(Protocol):
+    """What changed of the content since the files of one catalogue were in step with it. Reads are at once, from the
+    event-loop thread; raise StoreError."""
+
+    def state(self) -> FilesState | None:
+        """Which files changes are listed for; None if for none."""
+        ...
+
+    def change(self) -> int:
+        """The number of the last change; it only rises."""
+        ...
+
+    def changed(self, most: int) -> list[str] | None:
+        """Ids of what was put, hidden, shown or deleted since `done`; None where there are more than `most`."""
+        ...
+
+    def items(self, bundle_digest: str) -> int:
+        """How many items that are not hidden have a vector by this bundle."""
+        ...
+
+    async def begin(self, identity: str) -> None:
+        """From here on list what changes, for these files."""
+        ...
+
+    async def done(self, change: int) -> None:
+        """Everything up to this change is in the files: it need not be listed any more."""
+        ...
+
+    async def end(self) -> None:
+        """There are no files."""
+        ...
+
+
 class Store(Protocol):
     """Durable state: content, the interaction log, user states and preferences.
 
@@ -74,6 +108,9 @@ class Store(Protocol):
     Reads see every write that has returned and never wait for one. Each is an index look-up or a page of bounded size;
     an implementation lets other tasks run at least between pages. Raise StoreError.
     """
+
+    # For files of a catalogue; an implementation that has none makes the catalogue again at each start
+    catalog_log: CatalogLog | None = None
 
     # Writes
 
@@ -275,6 +312,13 @@ class Store(Protocol):
     async def ids_without_room(self, bundle_digest: str, *, after: int = 0, limit: int = 256) -> list[tuple[int, str]]:
         """A page of (key, id) of the items that `vectors` leaves out: hidden, or by another bundle. `after`: the last
         key of the page before."""
+        ...
+
+    async def engaged_content(
+        self, *, after: int = 0, limit: int = 512
+    ) -> tuple[dict[str, popularity.Counts], int | None]:
+        """A page of the decayed counts of all content that somebody engaged with, stored or not, by id, and the `after`
+        of the next page, None on the last."""
         ...
 
     async def preferences_of_other_bundles(

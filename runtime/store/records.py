@@ -69,6 +69,13 @@ class Unchanged(msgspec.Struct, frozen=True):
     model_version: str
 
 
+class FilesState(msgspec.Struct, frozen=True):
+    """Files of a catalogue that are kept in step: which they are, and the number of the last change of content."""
+
+    identity: str
+    change: int
+
+
 class Vectors(msgspec.Struct, frozen=True, eq=False):
     """Some stored vectors: `embeddings` float32 [n, 384], row i belongs to ids[i], whose fields are fields[i]."""
 

@@ -124,6 +124,19 @@ async def item_counts(connection: Connection, ids: Sequence[str]) -> dict[str, p
     return {unescape(row["id"]): np.array(row["counts"], np.float64) for row in rows}
 
 
+async def engaged_content(
+    connection: Connection, after: int, limit: int
+) -> tuple[dict[str, popularity.Counts], int | None]:
+    rows = await connection.fetch(
+        "SELECT key, id, counts FROM content_totals JOIN content_ids USING (key) "
+        "WHERE key > $1 AND counts IS NOT NULL ORDER BY key LIMIT $2",
+        after,
+        limit,
+    )
+    found = {unescape(row["id"]): np.array(row["counts"], np.float64) for row in rows}
+    return found, rows[-1]["key"] if len(rows) == limit else None
+
+
 async def get(connection: Connection, context: Context, id: str) -> Content | None:
     """See Store.get_content."""
     row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM {_TABLES} WHERE i.id = $1", escape(id))

@@ -186,6 +186,11 @@ class PostgresStore(Store):
             found |= await self._read(content_reads.item_counts, some)
         return found
 
+    async def engaged_content(
+        self, *, after: int = 0, limit: int = 512
+    ) -> tuple[dict[str, popularity.Counts], int | None]:
+        return await self._read(content_reads.engaged_content, after, limit)
+
     async def get_preferences(self, user_id: str) -> Preferences | None:
         return await self._read(users.get_preferences, self.context, user_id)
 

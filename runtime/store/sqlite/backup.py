@@ -13,7 +13,7 @@ import msgspec
 
 from runtime.store.errors import StoreCorrupt, StoreError, StoreIOError
 from runtime.store.records import Counts
-from runtime.store.sqlite import acknowledged, totals
+from runtime.store.sqlite import acknowledged, catalog_log, totals
 from runtime.store.sqlite.backup_seal import put_on, take_off
 from runtime.store.sqlite.connection import (
     APPLICATION_ID,
@@ -116,6 +116,7 @@ def _copy(source: sqlite3.Connection, to: Path) -> Backup:
             with closing(sqlite3.connect(copy, isolation_level=None)) as target:
                 target.execute("PRAGMA journal_mode = OFF").fetchall()  # of no use to a copy that is begun anew
                 source.backup(target, pages=_PAGES_AT_ONCE)
+                catalog_log.forget(target)
         finally:
             source.execute("ROLLBACK")
         (page_bytes,) = source.execute("PRAGMA page_size").fetchone()

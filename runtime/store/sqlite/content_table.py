@@ -204,7 +204,12 @@ def of_other_bundles(
 def without_room(connection: sqlite3.Connection, bundle_digest: str, after: int, limit: int) -> list[tuple[int, str]]:
     """Keys and ids, after a key, of items that a catalogue of this bundle leaves out: hidden, or of others."""
     return connection.execute(
-        f"SELECT c.key, i.id FROM {_TABLES} WHERE c.key > ? AND (b.digest <> ? OR c.hidden) ORDER BY c.key LIMIT ?",
+        """SELECT key, id FROM content_ids WHERE key IN (
+            SELECT key FROM (SELECT key FROM content INDEXED BY content_hidden
+                WHERE hidden <> 0 AND key > ?1 ORDER BY key LIMIT ?3)
+            UNION SELECT key FROM (SELECT key FROM content INDEXED BY content_bundle
+                WHERE bundle IN (SELECT key FROM bundles WHERE digest <> ?2) AND key > ?1 ORDER BY key LIMIT ?3))
+        ORDER BY key LIMIT ?3""",
         (after, bundle_digest, limit),
     ).fetchall()
 

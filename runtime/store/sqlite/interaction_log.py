@@ -301,6 +301,16 @@ def item_counts(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str,
     return {id: decayed.decode(blob) for id, blob in found}
 
 
+def engaged_content(
+    connection: sqlite3.Connection, after: int, limit: int
+) -> tuple[dict[str, decayed.Counts], int | None]:
+    found = connection.execute(
+        "SELECT key, id, counts FROM content_ids WHERE key > ? AND counts IS NOT NULL ORDER BY key LIMIT ?",
+        (after, limit),
+    ).fetchall()
+    return {id: decayed.decode(blob) for _, id, blob in found}, found[-1][0] if len(found) == limit else None
+
+
 def seen(connection: sqlite3.Connection, user_id: str, before: int | None, limit: int) -> list[Seen]:
     rows = connection.execute(
         f"""SELECT l.sequence, c.id, l.type FROM interactions l JOIN content_ids c ON c.key = l.content

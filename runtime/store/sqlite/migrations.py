@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from runtime.store.errors import SchemaTooNew
-from runtime.store.sqlite import checksums
+from runtime.store.sqlite import catalog_log, checksums
 from runtime.store.tombstones import KEY_BYTES
 
 Migration = Callable[[sqlite3.Connection], None]
@@ -196,6 +196,11 @@ def ended_periods(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE exposures ADD COLUMN arm_propensity REAL")
 
 
+def catalog_files(connection: sqlite3.Connection) -> None:
+    """What changed since the files of the catalogue were in step."""
+    catalog_log.create(connection)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     first_tables,
     hidden_content,
@@ -206,6 +211,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     row_checksums,
     tombstones,
     ended_periods,
+    catalog_files,
 )
 
 

@@ -21,7 +21,7 @@ from runtime.store.experiment_records import (
     FailedRankings,
     LoggedExposure,
 )
-from runtime.store.protocol import Store
+from runtime.store.protocol import CatalogLog, Store
 from runtime.store.records import (
     AddOutcome,
     Content,
@@ -48,6 +48,7 @@ from runtime.store.sqlite import experiment_tables, formula, interaction_log, to
 from runtime.store.sqlite import user_tables as users
 from runtime.store.sqlite.acknowledged import Acknowledgements
 from runtime.store.sqlite.backup import before_migrating
+from runtime.store.sqlite.catalog_log import SqliteCatalogLog
 from runtime.store.sqlite.checksums import REMEDY
 from runtime.store.sqlite.connection import (
     DATABASE,
@@ -138,6 +139,7 @@ class SqliteStore(Store):
             # It also finishes a deletion's scrub that a crash has interrupted.
             self.writer = Writer(connection, self._scrubber, acknowledgements)
             undo.pop_all()
+        self.catalog_log: CatalogLog = SqliteCatalogLog(self._read, lambda apply: self._write(apply, bytes=_ROW_BYTES))
 
     async def put_content(self, items: Sequence[ContentItem]) -> list[PutOutcome]:
         for item in items:
@@ -287,6 +289,13 @@ class SqliteStore(Store):
             found |= self._read(interaction_log.item_counts, some)
         latest_us = _now_us() + MOST_AHEAD_US
         return {id: popularity.until(counts, latest_us) for id, counts in found.items()}
+
+    async def engaged_content(
+        self, *, after: int = 0, limit: int = 512
+    ) -> tuple[dict[str, popularity.Counts], int | None]:
+        found, following = self._read(interaction_log.engaged_content, after, limit)
+        latest_us = _now_us() + MOST_AHEAD_US
+        return {id: popularity.until(counts, latest_us) for id, counts in found.items()}, following
 
     async def get_preferences(self, user_id: str) -> Preferences | None:
         return self._read(users.get_preferences, user_id)

@@ -1,0 +1,115 @@
+"""A store with a catalogue in files, changed as the server changes it."""
+
+import os
+import random
+
+import numpy as np
+
+from runtime.catalog.item_fields import labels_of
+from runtime.serving.catalog_files import open_catalog
+from runtime.settings import Settings
+from runtime.store import ContentItem
+from runtime.store.sqlite.store import SqliteStore
+
+DIGEST = "bundle"
+IDS = [f"item {n}" for n in range(40)]
+
+
+def settings(data_dir, mib=1):
+    return Settings(data_dir=data_dir, catalog_vectors="disk", catalog_bytes=mib << 20)
+
+
+class Changing:
+    """`files`: keeps them in step. `catalog`: with everything in `store`."""
+
+    def __init__(self, data_dir, digest=DIGEST, mib=1):
+        self.data_dir, self.digest, self.mib = data_dir, digest, mib
+
+    async def __aenter__(self):
+        self.store = SqliteStore(self.data_dir)
+        self.catalog, self.files = await open_catalog(self.store, settings(self.data_dir, self.mib), 384, self.digest)
+        return self
+
+    async def __aexit__(self, *_):
+        await self.store.close()
+
+    async def change(self, draw):
+        """Put, hide or delete a few items."""
+        some = draw.sample(IDS, draw.randint(1, 3))
+        kind = draw.random()
+        if kind < 0.6:
+            items = [item(id, draw.randrange(1 << 30)) for id in some]
+            await self.store.put_content(items)
+            hidden = await self.store.hidden(some)
+            for one in items:
+                if one.id not in hidden:
+                    self.catalog.put(one.id, one.embedding, labels_of(one.fields))
+        elif kind < 0.8:
+            for id in some:
+                await self.store.delete_content(id)
+                self.catalog.delete(id)
+        else:
+            await self._hide(some[0], draw.random() < 0.5)
+
+    async def _hide(self, id, hidden):
+        if not await self.store.hide_content(id, hidden):
+            return
+        if hidden:
+            self.catalog.keep_room(id)
+        else:
+            stored = await self.store.get_content(id)
+            self.catalog.put(id, stored.embedding, labels_of(stored.fields))
+
+    async def differences(self):
+        """What the catalogue says otherwise than the database."""
+        wrong = []
+        labels = {}
+        stored = {}
+        for id in IDS:
+            one = await self.store.get_content(id)
+            if one is None or one.hidden:
+                if self.catalog.lookup([id]).ids:
+                    wrong.append(f"{id} is there")
+                continue
+            stored[id] = one.embedding
+            found = self.catalog.lookup([id])
+            if not found.ids:
+                wrong.append(f"{id} is missing")
+                continue
+            (vector,) = await self.catalog.gather(found.rows)
+            if not np.array_equal(vector, one.embedding) or self.catalog.ids(found.rows) != [id]:
+                wrong.append(f"{id} has another vector or id")
+            (score,) = self.catalog.scan(one.embedding).scores(int(found.rows[0]), int(found.rows[0]) + 1)
+            if abs(score - 1) > 0.2:
+                wrong.append(f"{id} is not found: {score}")
+            for label in labels_of(one.fields):
+                labels.setdefault(label, set()).add(id)
+        for tag in map(str, range(5)):
+            (label,) = labels_of(f'{{"text":"t","tags":["tag {tag}"]}}'.encode())
+            rows = np.flatnonzero(self.catalog.matching([label]))
+            if set(self.catalog.ids(rows)) != labels.get(label, set()):
+                wrong.append(f"{label} is of others")
+        if len(self.catalog) != len(stored):
+            wrong.append(f"{len(self.catalog)} items, {len(stored)} stored")
+        return wrong
+
+
+def item(id, seed):
+    draw = np.random.default_rng(seed)
+    vector = draw.standard_normal(384).astype(np.float32)
+    tags = ",".join(f'"tag {n}"' for n in draw.choice(5, draw.integers(0, 4), replace=False))
+    return ContentItem(
+        id=id, fields=f'{{"text":"{seed}","tags":[{tags}]}}'.encode(), embedding=vector / np.linalg.norm(vector),
+        model_version="v1", bundle_digest=DIGEST, tokens=1, truncated=False,
+    )  # fmt: skip
+
+
+async def until_killed(data_dir, seed, report):
+    """Open, compare, report to a pipe, then change without an end."""
+    async with Changing(data_dir) as changing:
+        os.write(report, ("; ".join(await changing.differences()) or "right").encode())
+        draw = random.Random(seed)
+        while True:
+            await changing.change(draw)
+            if draw.random() < 0.1:
+                await changing.files.sync()
