@@ -324,7 +324,7 @@ def _gate(settings: Settings) -> Gate:
 
 
 def _allowed(request: Request) -> set[str]:
-    """The methods that the path takes; Starlette tells those of the first route alone."""
+    """The methods that the path takes; Starlette reports those of the first route alone."""
     served = [route for route in request.app.routes if isinstance(route, Route)]
     return {
         method

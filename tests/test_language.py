@@ -20,7 +20,9 @@ RETIRED = {
     r"\b(?:arithmetic|float32|x) floor\b|ratio_to_floor|floor_ms": "fp32 roofline",
     r"lives_in_|\bdies by\b": "survived_, is OOM-killed by",
     r"says_when|\bsays when to come back\b": "Retry-After",
-    r"\bfor want of (?:room|time|a key)\b": "capacity, deadline, authorization",
+    r"\bfor want of\b": "capacity, deadline, authorization; because … is short",
+    r"(?-i:\bomegas?\b)": "order strength ω",
+    r"\b(?:is|are|was|were) told\b(?! (?:apart|from))": "reported, gets",
     r"\bheavy rooms?\b|\bcompute house\b|\bnaive twins?\b": "packages, reference implementation",
     r"\b(?:is|are|was|were) handed\b|\bhands (?:it|them|one|the \w+) to\b": "receives, passes",
     r"\bpays what it owes\b|\bwhat (?:it|is|was) owe[ds]\b": "pending, deferred",
@@ -41,6 +43,7 @@ ALLOWED = {
     "runtime/api/operations.py",
     "tests/runtime/system/test_metrics.py",
     "training/evaluation/legacy_results.py",  # reads files of format 1
+    "training/legacy_names.py",
     "tests/training/evaluation/test_legacy_results.py",
 }
 TEXT = {".py", ".md", ".toml", ".txt", ".c", ".sh", ".js", ".css", ".html", ".json", ".ipynb", ".svg", ".yml", ""}
@@ -82,6 +85,7 @@ def test_retired_words_do_not_occur():
         "A contender that fails is a row.",
         "embed.ratio_to_floor.32",
         "Requests refused for want of room",
+        "the client is told to wait",
         "The model is handed both.",
         "set VOWS_WITHOUT_KEYS=anyone-may-call",
         "vows_held_bytes 0",

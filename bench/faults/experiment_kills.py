@@ -35,8 +35,8 @@ _DECIDED = {"arms": _ARMS, "namespace": {"name": "kills", "end": 0.2}}
 
 @dataclass
 class Answered:
-    """What clients were told: ranking ids, event ids, and each user's arm. decided: of each start, the state of every
-    experiment. Filled from several threads."""
+    """Ranking ids, event ids, and each user's arm as clients got them. decided: of each start, the state of
+    every experiment. Filled from several threads."""
 
     rankings: set[str] = field(default_factory=set)
     events: set[str] = field(default_factory=set)
@@ -61,7 +61,7 @@ class Outcome:
 def kill_repeatedly(conditions: Conditions, kills: int, *, url: str | None = None, machines: int = 1) -> Outcome:
     """Rounds on one database, each killing every machine, `kills` in all; then two starts that count every window.
     url: of a Postgres that `machines` share. Raises RuntimeError where a request fails for another reason."""
-    draw, told = random.Random(conditions.seed), Answered()
+    draw, answered = random.Random(conditions.seed), Answered()
     with tempfile.TemporaryDirectory(prefix="vows-kills-") as folder:
         data = Path(folder) / "data"
         settings = {"VOWS_DATA_DIR": str(data)} if url is None else {"VOWS_DATABASE_URL": url, "VOWS_THREADS": "1"}
@@ -69,18 +69,18 @@ def kill_repeatedly(conditions: Conditions, kills: int, *, url: str | None = Non
             with _started(conditions, settings, machines) as servers:
                 if not number:
                     _prepare(servers[0])
-                told.decided += [_decided(server) for server in servers]
-                _load_until_killed(servers, number, told, draw)
+                answered.decided += [_decided(server) for server in servers]
+                _load_until_killed(servers, number, answered, draw)
         reports = []
         for _ in range(2):
             with _started(conditions, settings, 1) as servers:
-                told.decided.append(_decided(servers[0]))
+                answered.decided.append(_decided(servers[0]))
                 reports.append(_all_closed(servers[0]))
                 servers[0].process.kill()
                 servers[0].process.wait()
         if reports[0] != reports[1]:
-            told.wrong.append("the second start reports something else")
-        return asyncio.run(_compare(lambda: _open(url, data), told, reports[-1]))
+            answered.wrong.append("the second start reports something else")
+        return asyncio.run(_compare(lambda: _open(url, data), answered, reports[-1]))
 
 
 @contextmanager
@@ -106,11 +106,11 @@ def _decided(server: Server) -> Any:
         return connection.request_json(build_request("GET", "/experiments"))
 
 
-def _load_until_killed(servers: Sequence[Server], number: int, told: Answered, draw: random.Random) -> None:
+def _load_until_killed(servers: Sequence[Server], number: int, answered: Answered, draw: random.Random) -> None:
     clients = [
         threading.Thread(
             target=_visit_until_killed,
-            args=(servers[n % len(servers)], f"{number}-{n}", told, random.Random(draw.random())),
+            args=(servers[n % len(servers)], f"{number}-{n}", answered, random.Random(draw.random())),
         )
         for n in range(CLIENTS)
     ]
@@ -124,7 +124,7 @@ def _load_until_killed(servers: Sequence[Server], number: int, told: Answered, d
         client.join()
 
 
-def _visit_until_killed(server: Server, name: str, told: Answered, draw: random.Random) -> None:
+def _visit_until_killed(server: Server, name: str, answered: Answered, draw: random.Random) -> None:
     ids = [f"item-{n}" for n in range(ITEMS)]
     try:
         with server.connect() as connection:
@@ -133,11 +133,11 @@ def _visit_until_killed(server: Server, name: str, told: Answered, draw: random.
                 body = {"user_id": user, "candidates": ids, "top_k": 3}
                 shown = connection.request_json(build_request("POST", "/rank", body))
                 arm = shown.get("arm", "none")
-                if told.arms.setdefault(user, arm) != arm:
-                    told.wrong.append(f"{user} moved to {arm}")
+                if answered.arms.setdefault(user, arm) != arm:
+                    answered.wrong.append(f"{user} moved to {arm}")
                 if "ranking_id" not in shown:
                     continue
-                told.rankings.add(shown["ranking_id"])
+                answered.rankings.add(shown["ranking_id"])
                 if draw.random() < 0.5:
                     event = {
                         "event_id": f"{name}-{n}",
@@ -147,7 +147,7 @@ def _visit_until_killed(server: Server, name: str, told: Answered, draw: random.
                         "ranking_id": shown["ranking_id"],
                     }
                     connection.request_json(build_request("POST", "/interactions", event))
-                    told.events.add(event["event_id"])
+                    answered.events.add(event["event_id"])
     except (OSError, RuntimeError, ValueError):  # killed; a half-sent answer is no JSON
         return
 
@@ -174,7 +174,7 @@ async def _open(url: str | None, data: Path) -> Any:
     return await open_store(url)
 
 
-async def _compare(open: Callable[[], Awaitable[Any]], told: Answered, reported: dict[str, Any]) -> Outcome:
+async def _compare(open: Callable[[], Awaitable[Any]], answered: Answered, reported: dict[str, Any]) -> Outcome:
     store = await open()
     try:
         shown, arms = await _exposures(store)
@@ -185,12 +185,12 @@ async def _compare(open: Callable[[], Awaitable[Any]], told: Answered, reported:
     finally:
         await store.close()
     sums = {name: sum(arm[name] for arm in reported["arms"]) for name in ("users", "closed", "rankings")}
-    lost = len(told.rankings - shown.keys()) + len(told.events - answers.keys())
-    lost += sum(answers[id] is None for id in told.events & answers.keys())
+    lost = len(answered.rankings - shown.keys()) + len(answered.events - answers.keys())
+    lost += sum(answers[id] is None for id in answered.events & answers.keys())
     doubled = abs(sums["users"] - len(arms)) + abs(sums["closed"] - len(arms))
     doubled += abs(sums["rankings"] - shown.total()) + abs(total - shown.total()) + shown.total() - len(shown)
-    moved = len(told.wrong) + len(problems) + sum(one != told.decided[0] for one in told.decided)
-    moved += sum(len(found) > 1 or told.arms.get(user, *found) not in found for user, found in arms.items())
+    moved = len(answered.wrong) + len(problems) + sum(one != answered.decided[0] for one in answered.decided)
+    moved += sum(len(found) > 1 or answered.arms.get(user, *found) not in found for user, found in arms.items())
     return Outcome(len(shown), len(answers), lost, doubled, moved)
 
 

@@ -166,7 +166,7 @@ def _send_mixed(conditions: Conditions, server: Server, end: float, every: float
 
 
 class _PatientClient:
-    """A client that does what the server says: waits where it is told to come later, and connects again."""
+    """A client that does what the server says: waits for Retry-After, and connects again."""
 
     def __init__(self, server: Server, samples: Samples) -> None:
         self._server = server
@@ -229,7 +229,7 @@ READING = (
     f"answers without using them, {hostile.CONNECTIONS} of each of {len(hostile.KINDS)} kinds in turn and then of all, "
     "under hard limits of 256 and 192 MiB; an honest client makes a connection and asks for a vector every 20 ms. "
     f"`hostile soak`: mixed traffic under {SOAK_MIB} MiB beside {SOAK_CONNECTIONS} connections of one kind after "
-    "another; a client who is told to come later does so. `stored items`: a batch of 20 KB that names "
+    "another; a client waits for Retry-After. `stored items`: a batch of 20 KB that names "
     f"{LARGE_ITEMS} items of {LARGE_CHARACTERS * 8 // 1000} KB. `style`: recommendations of a user with one event "
     f"beside {STYLE_CLIENTS} clients who ask for the style of one with {STYLE_EVENTS:,} events. "
 )

@@ -1,4 +1,4 @@
-"""A server that is killed at random moments while clients write, started again each time, and called to account."""
+"""A server that is killed at random moments while clients write, started again each time, and checked."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
    so sees what happened before what. `faults_arm(n, forever)` makes the n-th call from now fail with EIO, or that one
    and all after it; `faults_fired()` says how many did. Writes, syncs, truncations and renames are calls.
 
-   A process that runs no code of the test is told by files in the folder FAULTS_DIR: while `errno` is there every call
+   A process that runs no code of the test is controlled by files in FAULTS_DIR: while `errno` is there every call
    fails with the number in it, and `clock` holds seconds that the time of day is off by. */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -12,7 +12,7 @@ KEY = ""  # of VOWS_API_KEYS, where the server has some
 
 
 def call(method: str, path: str, body: object = None) -> dict:
-    """The decoded answer; what is refused for want of capacity is sent again."""
+    """The decoded answer; what the server had no capacity for is sent again."""
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {KEY}"} if KEY else {})
     data = None if body is None else json.dumps(body).encode()
     for _ in range(5):
@@ -22,7 +22,7 @@ def call(method: str, path: str, body: object = None) -> dict:
         except urllib.error.HTTPError as error:
             if error.code not in (429, 503):
                 raise SystemExit(f"{method} {path}: {json.load(error)['error']['message']}") from None
-            time.sleep(float(error.headers.get("Retry-After", 1)))  # the server says when there is room again
+            time.sleep(float(error.headers.get("Retry-After", 1)))  # how long the server asks to wait
     raise SystemExit(f"{method} {path}: the server stays busy")
 
 

@@ -43,7 +43,7 @@ class ApiKeys:
 
     @classmethod
     def parse(cls, text: str) -> "ApiKeys":
-        """Entries `name:scopes:digest` between commas. Raises ValueError, which tells an entry by its place alone:
+        """Entries `name:scopes:digest` between commas. Raises ValueError, which names an entry by its place alone:
         a key that was pasted instead of its digest must not end up in a log."""
         keys: list[ApiKey] = []
         for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):

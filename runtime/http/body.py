@@ -18,7 +18,7 @@ class BodyBudget:
     """Bytes that requests in flight may hold together. Event-loop thread only.
 
     `make_room` closes the connection of a client that is late with its body or with reading its answer, if there is
-    one, and tells whether it did.
+    one, and returns whether it did.
     """
 
     def __init__(self, *, max_body_bytes: int, total_bytes: int) -> None:

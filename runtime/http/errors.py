@@ -31,7 +31,7 @@ class ErrorBody(msgspec.Struct, frozen=True):
 class ApiError(Exception):
     """An answer other than success. `retry_after_s` becomes a Retry-After header.
 
-    `reason` tells operators, in metrics and logs, what `code` does not tell clients: which of the limits was met.
+    `reason` is for operators, in metrics and logs: which of the limits was met, which `code` does not say to clients.
     """
 
     def __init__(

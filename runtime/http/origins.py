@@ -1,8 +1,8 @@
 """Which web pages may call, and under which names: browsers send requests for any page that their user opens.
 
 A page of another origin can send a browser's POST to this server without asking (a "simple" request), and one whose own
-name was pointed at this machine after it was loaded (DNS rebinding) is even of the same origin. Neither can be told
-from its user by an address. What tells them is what the browser says: Origin, Sec-Fetch-Site and Host.
+name was pointed at this machine after it was loaded (DNS rebinding) is even of the same origin. Neither differs
+from its user by its address. What differs is what the browser sends: Origin, Sec-Fetch-Site and Host.
 """
 
 import re

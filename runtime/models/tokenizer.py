@@ -138,8 +138,8 @@ class Tokenizer:
     def tokens(self, ids: list[int]) -> Tokens:
         """Token ids that a client made with this tokenizer. Raises ValueError where they cannot be: see below.
 
-        Asking for [CLS] and [SEP] at the ends tells this model's ids from another tokenizer's: those would be embedded
-        as other words, without any error.
+        Asking for [CLS] and [SEP] at the ends distinguishes this model's ids from another tokenizer's: those would be
+        embedded as other words, without any error.
         """
         if len(ids) > self.max_tokens:
             raise ValueError(f"{len(ids)} token ids, and the model reads {self.max_tokens}; send text, which is cut")

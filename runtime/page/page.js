@@ -16,7 +16,7 @@ const CARDS = matchMedia("(max-width: 34rem)").matches ? 8 : 24;
 const SEARCH_AFTER_MS = 250, FOUND = 100, PAGE = 48, LAST_OFFSET = 900; // the last two of a catalogue too large to rank whole
 const SOURCES = {
   history: "in the order of what you did",
-  preferences: "in the order of what you told at sign-up",
+  preferences: "in the order of your preferences at sign-up",
   popular: "nothing is known of you yet: in the order of what is popular",
 };
 

@@ -46,7 +46,7 @@ async def measurements(resources: Resources) -> list[str]:
         (
             "vows_items_without_room",
             "gauge",
-            "Items that are stored and in no ranking, for want of memory.",
+            "Items that are stored and in no ranking, because memory is short.",
             resources.catalog.without_room,
         ),
         (

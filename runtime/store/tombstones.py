@@ -36,5 +36,5 @@ def event_mark(key: bytes, user_id: str, event_id: str) -> bytes:
 
 
 def is_retry(event: Interaction, deleted_time_us: int) -> bool:
-    """Whether an event is the deleted one of its mark, as far as its time tells."""
+    """Whether an event is the deleted one of its mark, as far as its time says."""
     return not event.timed or event.time_us == deleted_time_us

@@ -15,7 +15,7 @@ _UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a huge page-aligned numbe
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes the process holds. `peak` is the highest resident size so far; None where the kernel does not tell."""
+    """Bytes the process holds. `peak` is the highest resident size so far; None where the kernel does not report it."""
 
     rss: int
     anonymous: int
@@ -40,7 +40,7 @@ def cpu_flags(root: Path = _ROOT) -> frozenset[str]:
 
 
 def cpu_name(root: Path = _ROOT) -> str:
-    """The processor's name as the system tells it."""
+    """The processor's name as the system reports it."""
     for line in _lines(root / "proc/cpuinfo"):
         name, _, value = line.partition(":")
         if name.strip() == "model name":
@@ -49,7 +49,7 @@ def cpu_name(root: Path = _ROOT) -> str:
 
 
 def cpu_model() -> str:
-    """The CPU's name with its family and model: virtual machines often hide the name, and these still tell it."""
+    """The CPU's name with its family and model: virtual machines often hide the name, and these still identify it."""
     fields: dict[str, str] = {}
     for line in _lines(Path("/proc/cpuinfo")):
         name, _, value = line.partition(":")
@@ -82,7 +82,9 @@ def available_memory(root: Path = _ROOT) -> int | None:
 
     The smaller of what the kernel calls available and what its cgroup leaves, page cache counted as free.
     """
-    rooms = [int(line.split()[1]) * 1024 for line in _lines(root / "proc/meminfo") if line.startswith("MemAvailable:")]
+    available = [
+        int(line.split()[1]) * 1024 for line in _lines(root / "proc/meminfo") if line.startswith("MemAvailable:")
+    ]
     for limit_path in _cgroup_files(root, "memory.max", "memory", "memory.limit_in_bytes"):
         limit = _number(limit_path)
         if limit is None or limit >= _UNLIMITED:
@@ -91,8 +93,8 @@ def available_memory(root: Path = _ROOT) -> int | None:
         # Version 2 counts children too; version 1 does so under names with "total_".
         anonymous = stat.get("anon", stat.get("total_rss", stat.get("rss", 0)))
         in_use = int(anonymous) + int(stat.get("total_shmem", stat.get("shmem", 0)))
-        rooms.append(limit - in_use)
-    return min(rooms, default=None)
+        available.append(limit - in_use)
+    return min(available, default=None)
 
 
 def process_memory(root: Path = _ROOT) -> Memory:

@@ -1,4 +1,4 @@
-"""The committed bundles are what `make export` makes; a bundle that is not is told apart."""
+"""The committed bundles are what `make export` makes; one that is not is found."""
 
 import hashlib
 import io

@@ -93,16 +93,16 @@ def _order_strength(simulated: Sequence[SetResult], folder: Path) -> str:
     ndcg: dict[str, list[tuple[float, Figure]]] = {}
     rows = []
     for one in simulated:
-        omega = float(one.order_strength or 0)
+        strength = float(one.order_strength or 0)
         for acting in one.actions:
             if acting.model not in one.baselines or acting.model == _best_actions(one):
-                accuracy.setdefault(_label(one, acting.model), []).append((omega, acting.accuracy))
+                accuracy.setdefault(_label(one, acting.model), []).append((strength, acting.accuracy))
         for ranking in one.rankings:
             if ranking.model not in one.baselines or ranking.model == _best_ranking(one):
-                ndcg.setdefault(_label(one, ranking.model), []).append((omega, ranking.slices["all"]["NDCG@10"]))
+                ndcg.setdefault(_label(one, ranking.model), []).append((strength, ranking.slices["all"]["NDCG@10"]))
         figures = ["", "", ""]
         if oracle := one.oracle:
-            accuracy.setdefault(charts.ORACLE, []).append((omega, oracle.accuracy))
+            accuracy.setdefault(charts.ORACLE, []).append((strength, oracle.accuracy))
             best = _best_actions(one)
             models = [
                 f"{name} {value:.3f}"
@@ -112,7 +112,7 @@ def _order_strength(simulated: Sequence[SetResult], folder: Path) -> str:
             gap = [f"{name} {share:.0%}" for name, share in oracle.gap_closed.items()]
             figures = [f"{oracle.accuracy.value:.3f}", ", ".join(models), ", ".join(gap)]
         text = "" if one.text_share is None else f"{one.text_share:.0%}"
-        rows.append([f"{omega:g}", ", ".join(str(seed) for seed in one.seeds), *figures, text])
+        rows.append([f"{strength:g}", ", ".join(str(seed) for seed in one.seeds), *figures, text])
     charts.order_strength_curve(accuracy, "next-action accuracy", folder / "order-strength-accuracy.svg")
     charts.order_strength_curve(ndcg, "NDCG@10", folder / "order-strength-ndcg.svg")
     head = ["ω", "worlds", "oracle accuracy", "accuracy on the same events", "gap closed", "explained by text"]

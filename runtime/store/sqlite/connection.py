@@ -14,7 +14,7 @@ from runtime.store.sqlite.checksums import register
 DATABASE = "vows.db"
 LOCK = "lock"
 
-APPLICATION_ID = 0x564F5753  # "VOWS": file(1) and this program tell the file from any other database by it
+APPLICATION_ID = 0x564F5753  # "VOWS": file(1) and this program recognise the database by it
 
 # The log is checkpointed every 1,000 pages (4 MB) and the file cut back to this, so that it cannot outgrow the disk.
 _WAL_BYTES = 8 << 20

@@ -243,7 +243,7 @@ class Writer:
         try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-        except sqlite3.Error:  # the next BEGIN fails with the reason, and tells those who wait for it
+        except sqlite3.Error:  # the next BEGIN fails with the reason, which those who wait receive
             pass
 
 

@@ -44,7 +44,7 @@ def test_a_deleted_user_leaves_nothing(start_server, tmp_path):
     for path in ("embedding", "recommendations", "style"):
         assert client.get(f"/user/{USER}/{path}").status_code == 200
     client.post("/rank?explain=true", json={"user_id": USER, "candidates": ["item-1"]})
-    client.post("/interactions", json={"user_id": USER, "content_id": USER, "type": "view"})  # refused, and told
+    client.post("/interactions", json={"user_id": USER, "content_id": USER, "type": "view"})  # refused, with a reason
     assert USER in client.get("/events/export").text
     assert in_files(server.data_dir, USER)
 

@@ -70,8 +70,8 @@ def test_words_that_the_model_does_not_know_are_counted(shared_server):
         put = ask.put("/content/unknown-words", json=fields).json()
         assert (put["status"], put["unknown_tokens"]) == (status, 2)
     assert ask.post("/search", json=fields).json()["unknown_tokens"] == 2
-    told = ask.put("/user/unknown-words/preferences", json={"preferences": ["😀", "barns"]}).json()
-    assert told["unknown_tokens"] == 1
+    stored = ask.put("/user/unknown-words/preferences", json={"preferences": ["😀", "barns"]}).json()
+    assert stored["unknown_tokens"] == 1
     assert ask.delete("/user/unknown-words").status_code == 200
     both = ask.post("/v1/embeddings", json={"model": "sentence-bert-v1", "input": ["😀", "a"]}).json()["data"]
     assert [one["unknown_tokens"] for one in both] == [1, 0]

@@ -36,8 +36,8 @@ def test_cold_start_goes_from_popular_to_preferences_to_history(shared_server_wi
     assert (state["source"], state["interaction_count"], state["last_updated"]) == ("popular", 0, None)
     np.testing.assert_allclose(state["embedding"], mean / np.linalg.norm(mean), atol=1e-6)
 
-    told = client.put("/user/new/preferences", json={"preferences": ["black tie", " grand ballroom "]}).json()
-    assert (told["tokens"], told["truncated"]) == (7, False)  # [CLS] black tie , grand ballroom [SEP]
+    stored = client.put("/user/new/preferences", json={"preferences": ["black tie", " grand ballroom "]}).json()
+    assert (stored["tokens"], stored["truncated"]) == (7, False)  # [CLS] black tie , grand ballroom [SEP]
     state = client.get("/user/new/embedding").json()
     assert state["source"] == "preferences"
     text = client.post("/embed", json={"text": "black tie, grand ballroom"}).json()

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 # What the server needs, and so what every sub-command may import.
 RUNTIME = {"httptools", "msgspec", "numpy", "onnxruntime", "starlette", "tokenizers", "uvicorn", "uvloop"}
 OWN = {"bench", "examples", "export", "runtime", "training"}
-OPTIONAL = {"huggingface_hub"}  # one option each; its absence is told where it is asked for
+OPTIONAL = {"huggingface_hub"}  # one option each; its absence is reported where it is needed
 
 
 def _without(modules: Sequence[str], *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -160,7 +160,7 @@ def test_a_burst_and_then_the_rate(start_server):
     client = openai.OpenAI(base_url=f"{server.url}/v1", api_key=READER, max_retries=0)
     with pytest.raises(openai.RateLimitError):
         client.models.list()
-    for _ in range(5):  # a health check is never told to wait
+    for _ in range(5):  # a health check never has to wait
         assert server.client.get("/readyz").status_code == 200
     responses = server.client.get("/openapi.json").json()["paths"]["/embed"]["post"]["responses"]
     assert "429" in responses

@@ -78,7 +78,7 @@ def test_a_client_that_was_served_outlives_a_flood_of_silent_ones(patient):
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/healthz/", "/readyz?from=probe"])
 def test_health_is_answered_where_every_connection_is_at_work(start_server, path):
-    """Nothing idles and nothing is late, so that nobody can be dropped: others are told to come back."""
+    """Nothing idles and nothing is late, so that nobody can be dropped: others get Retry-After."""
     server = start_server(threads=1, cache_bytes=0, max_connections=8, queue_tokens=10_000_000)
     text = "a long walk through the garden " * 60
     batch = json.dumps({"items": [{"text": text + str(n)} for n in range(200)]}).encode()
@@ -228,7 +228,7 @@ def test_an_answer_that_is_read_slowly_arrives_whole(stocked):
 
 
 def test_garbage_after_a_write_takes_nothing_from_its_answer(shared_server):
-    """The write is stored, so its client has to be told so; what follows is refused after it."""
+    """The write is stored, so its client has to get the answer; what follows is refused after it."""
     shared_server.client.put("/content/garbage", json={"text": "a barn"})
     for number, garbage in enumerate([b"\x00\x01\r\n\r\n", b"NOT HTTP AT ALL\r\n\r\n", b"GET", b"{}" * 20_000]):
         event = {"user_id": "g", "content_id": "garbage", "type": "view", "event_id": f"garbage-{number}"}

@@ -1,4 +1,4 @@
-"""Where the server can be told to listen, and what it says where it cannot."""
+"""Where the server can listen, and what it says where it cannot."""
 
 import socket
 

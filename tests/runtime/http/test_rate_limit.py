@@ -11,7 +11,7 @@ pauses = st.lists(st.floats(0, 3, allow_nan=False), min_size=1, max_size=60)
 
 @given(pauses, st.floats(0.1, 50), st.integers(1, 10))
 def test_never_more_than_the_burst_and_the_rate_allow(pauses, per_s, burst):
-    """In any window, at most burst + per_s · seconds; and a client that waits as long as it is told gets in."""
+    """In any window, at most burst + per_s · seconds; and a client that waits for Retry-After gets in."""
     buckets, now, taken = TokenBuckets(per_s=per_s, burst=burst), 0.0, []
     for pause in pauses:
         now += pause
