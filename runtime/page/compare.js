@@ -11,7 +11,7 @@ let models = [], candidates = [], asked = 0;
 /** The models that /rank takes here; the sequence model may not be installed. */
 async function offered() {
   const [info, { components }] = await Promise.all([ask("GET", "info", undefined, { quiet: true }), ask("GET", "openapi.json", undefined, { quiet: true })]);
-  const names = components.schemas.RankRequest.properties.model.enum;
+  const names = components.schemas.RankRequest.properties.model.anyOf.find((one) => one.enum).enum;
   return ["simple", "sequence", "hybrid"].filter((name) => names.includes(name) && (name !== "sequence" || info.sequence));
 }
 
