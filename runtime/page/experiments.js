@@ -58,8 +58,9 @@ function armsTable(found) {
 }
 
 function checks(found) {
-  const { p, mismatch, observed } = found.sample_ratio;
-  const ratio = `Sample ratio ${observed.map((share) => percent(share, false)).join(" : ")}, p ${p.toPrecision(2)}${mismatch ? ": a mismatch, which blocks promotion" : ""}`;
+  const { p, mismatch, observed, expected } = found.sample_ratio;
+  const [seen, planned] = [observed, expected].map((shares) => shares.map((share) => percent(share, false)).join(" : "));
+  const ratio = `Sample ratio ${seen} (expected ${planned}), p ${p.toPrecision(2)}${mismatch ? ": a mismatch, which blocks promotion" : ""}`;
   const lines = [element("p", ratio, { class: mismatch ? "bad" : "note" })];
   for (const arm of found.arms.slice(1)) {
     for (const rail of arm.guardrails ?? []) {

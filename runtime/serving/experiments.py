@@ -312,8 +312,10 @@ class ExperimentServing:
 
     async def trim(self) -> None:
         """Delete exposures and participants that are kept too long, or beyond the budget. Raises StoreError."""
-        before_us = _now_us() - self._settings.exposure_days * _DAY_US
-        while await self._store.trim_exposures(before_us, self._settings.exposure_bytes) == 1_000:
+        now_us = _now_us()
+        before_us, after_us = now_us - self._settings.exposure_days * _DAY_US, now_us + _DAY_US
+        most = self._settings.exposure_bytes
+        while await self._store.trim_exposures(before_us, most, after_us=after_us) == 1_000:
             await asyncio.sleep(0)
         ended = self._ended()
         while ended and await self._store.forget_participants(ended) == 1_000:

@@ -190,9 +190,11 @@ class Store(Protocol):
         and count it, once for all. At most `limit`, those that ended first; how many there were."""
         ...
 
-    async def trim_exposures(self, before_us: int, max_bytes: int, *, limit: int = 1000) -> int:
-        """Delete the oldest exposures, at most `limit`, that are from before a time or beyond `max_bytes` in all; how
-        many. Counts and participants stay."""
+    async def trim_exposures(
+        self, before_us: int, max_bytes: int, *, after_us: int = 2**63 - 1, limit: int = 1000
+    ) -> int:
+        """Delete the oldest exposures, at most `limit`, that are from before a time or beyond `max_bytes` in all, or
+        from after a time, by a clock that was wrong; how many. Counts and participants stay."""
         ...
 
     async def forget_participants(self, ended: Mapping[str, int], *, limit: int = 1000) -> int:

@@ -152,8 +152,11 @@ async def close(connection: Connection, now_us: int, limit: int) -> int:
     return len(due)
 
 
-async def trim(connection: Connection, context: Context, before_us: int, max_bytes: int, limit: int) -> int:
-    """Delete the oldest exposures that are from before a time or beyond the bytes; none while another machine does."""
+async def trim(
+    connection: Connection, context: Context, before_us: int, max_bytes: int, after_us: int, limit: int
+) -> int:
+    """Delete the oldest exposures that are from before a time, beyond the bytes, or from after a time; none while
+    another machine does."""
     if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _TRIMMING):
         return 0
     held = await connection.fetchval("SELECT sum(exposure_bytes)::bigint FROM totals")
@@ -163,7 +166,7 @@ async def trim(connection: Connection, context: Context, before_us: int, max_byt
     oldest: list[int] = []
     freed = 0
     for sequence, time_us, size in rows:
-        if time_us >= before_us and held - freed <= max_bytes:
+        if before_us <= time_us <= after_us and held - freed <= max_bytes:
             break
         oldest.append(sequence)
         freed += EXPOSURE_ROW_BYTES + size

@@ -260,9 +260,11 @@ class PostgresStore(Store):
             lambda connection: experiment_tables.close(connection, now_us, limit), bytes=_ROW_BYTES
         )
 
-    async def trim_exposures(self, before_us: int, max_bytes: int, *, limit: int = 1000) -> int:
+    async def trim_exposures(
+        self, before_us: int, max_bytes: int, *, after_us: int = 2**63 - 1, limit: int = 1000
+    ) -> int:
         return await self._writer.write(
-            lambda connection: experiment_tables.trim(connection, self.context, before_us, max_bytes, limit),
+            lambda connection: experiment_tables.trim(connection, self.context, before_us, max_bytes, after_us, limit),
             bytes=_ROW_BYTES,
         )
 

@@ -138,15 +138,16 @@ def log(connection: sqlite3.Connection, after: int, limit: int) -> list[LoggedEx
     return [LoggedExposure(**dict(zip(names, row, strict=True))) for row in rows]
 
 
-def trim(connection: sqlite3.Connection, before_us: int, max_bytes: int, limit: int) -> int:
-    """Delete the oldest exposures that are from before a time or beyond the bytes. Counts and participants stay."""
+def trim(connection: sqlite3.Connection, before_us: int, max_bytes: int, after_us: int, limit: int) -> int:
+    """Delete the oldest exposures that are from before a time, beyond the bytes, or from after a time. Counts and
+    participants stay."""
     (held,) = connection.execute("SELECT rows FROM totals WHERE name = 'exposure_bytes'").fetchone()
     deleted = freed = 0
     oldest = connection.execute(
         "SELECT sequence, time_us, length(items) FROM exposures ORDER BY sequence LIMIT ?", (limit,)
     ).fetchall()
     for sequence, time_us, size in oldest:
-        if time_us >= before_us and held - freed <= max_bytes:
+        if before_us <= time_us <= after_us and held - freed <= max_bytes:
             break
         connection.execute("DELETE FROM exposures WHERE sequence = ?", (sequence,))
         deleted, freed = deleted + 1, freed + EXPOSURE_ROW_BYTES + size

@@ -246,9 +246,12 @@ class SqliteStore(Store):
             lambda connection: experiment_tables.close(connection, now_us, limit), bytes=_ROW_BYTES
         )
 
-    async def trim_exposures(self, before_us: int, max_bytes: int, *, limit: int = 1000) -> int:
+    async def trim_exposures(
+        self, before_us: int, max_bytes: int, *, after_us: int = 2**63 - 1, limit: int = 1000
+    ) -> int:
         return await self._write(
-            lambda connection: experiment_tables.trim(connection, before_us, max_bytes, limit), bytes=_ROW_BYTES
+            lambda connection: experiment_tables.trim(connection, before_us, max_bytes, after_us, limit),
+            bytes=_ROW_BYTES,
         )
 
     async def forget_participants(self, ended: Mapping[str, int], *, limit: int = 1000) -> int:

@@ -262,6 +262,13 @@ def test_old_exposures_are_trimmed_by_age_and_by_bytes(store, event):
     assert store.log()[0][0].ranking_id is None
 
 
+def test_exposures_by_a_clock_that_was_ahead_do_not_keep_the_others(store):
+    store.add_exposures([exposure("r-ahead", time_us=10_000 * SECOND)])
+    store.add_exposures([exposure("r-old", time_us=SECOND), exposure("r-new", time_us=9 * SECOND)])
+    assert store.trim_exposures(5 * SECOND, 1 << 40, after_us=100 * SECOND) == 2
+    assert [one.ranking_id for one in store.exposures()] == ["r-new"]
+
+
 def test_a_deleted_user_leaves_counts_alone(store, event):
     store.add_exposures([exposure("r-1"), exposure("r-2"), exposure("r-3", "bob")])
     receipt = store.delete_user("ann")
