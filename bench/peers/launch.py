@@ -22,7 +22,7 @@ from bench.http_client import build_request
 from bench.machine import ROOT
 from bench.peers.engines import Engine, Places
 from bench.peers.install import quiet_environment
-from bench.server import STOP_S, Server, free_port
+from bench.server import Server, end, free_port
 
 READY_S = 120.0
 # As ours sets for itself: one thread, and one malloc heap for all threads.
@@ -123,12 +123,7 @@ def started(
             yield Peer(name, Server(process, port, begun, folder / "log"), dialect)
         finally:
             process.send_signal(signal.SIGCONT)  # one that sleeps would not hear the next
-            process.terminate()
-            try:
-                process.wait(timeout=STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

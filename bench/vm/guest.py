@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.http_client import HOST, Connection, build_request
 from bench.process_memory import MiB
-from bench.server import ServerError, free_port
+from bench.server import ServerError, end, free_port
 from bench.suite import NotMeasured
 from bench.vm.initramfs import initramfs
 from bench.vm.parts import CACHE, GuestParts
@@ -22,7 +22,6 @@ from bench.vm.root import Service
 
 QEMU = "qemu-system-x86_64"
 VOLUME_MIB = 64
-STOP_S = 10.0
 _POLL_S = 0.5
 _TAIL_LINES = 25
 # Without a timer to calibrate by, the kernel takes the emulated clock as it is.
@@ -107,12 +106,7 @@ def booted(root: Path, service: Service, parts: GuestParts, hardware: Hardware) 
         try:
             yield Guest(process, port, folder)
         finally:
-            process.terminate()
-            try:
-                process.wait(timeout=STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
 
 
 def require_programs() -> None:

@@ -21,17 +21,21 @@ def vectors(seed, n):
     return normalised(np.random.default_rng(seed).standard_normal((n, DIMENSIONS)))
 
 
-@pytest.fixture(scope="module", params=["float32", "int8"])
-def catalog_of(request):
-    """Makes a catalogue of rows."""
+def maker(format):
+    """Makes a catalogue of rows in a format."""
 
     def make(rows, labels=lambda n: ()):
-        catalog = Catalog(DIMENSIONS, 4 * DIMENSIONS * max(len(rows), 1), request.param)
+        catalog = Catalog(DIMENSIONS, 4 * DIMENSIONS * max(len(rows), 1), format)
         for n, row in enumerate(rows):
             catalog.put(f"item-{n}", row, labels(n))
         return catalog
 
     return make
+
+
+@pytest.fixture(scope="module", params=["float32", "int8"])
+def catalog_of(request):
+    return maker(request.param)
 
 
 def best(catalog, query, k, **options):
@@ -69,15 +73,8 @@ def test_it_gives_what_a_plain_ranking_gives(catalog_of, seed, n, k, labels, exc
 
 @pytest.fixture(scope="module", params=FORMATS)
 def any_catalog_of(request):
-    """Makes a catalogue of rows, in any format: where all rows are among the best, estimates change nothing."""
-
-    def make(rows, labels=lambda n: ()):
-        catalog = Catalog(DIMENSIONS, 4 * DIMENSIONS * max(len(rows), 1), request.param)
-        for n, row in enumerate(rows):
-            catalog.put(f"item-{n}", row, labels(n))
-        return catalog
-
-    return make
+    """In any format: where all rows are among the best, estimates change nothing."""
+    return maker(request.param)
 
 
 def test_deleted_items_are_not_found_and_their_rows_are_used_again(any_catalog_of):
