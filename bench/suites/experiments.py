@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from bench.experiment_worlds import (
     wilson,
     worlds,
 )
+from bench.replay_cases import METRICS, READING, measure_impressions, measure_replay
 from bench.suite import Case, Conditions, Metric, Samples, Suite, Worse, raw
 from runtime.experiments.decision import ArmCounts, Rules, decide
 from runtime.experiments.sequences import Mean, lift_interval, ratio_interval
@@ -31,7 +31,6 @@ LIFTS = (0.05, 0.1, 0.2)
 WORLDS, NULL_USERS = 1_000, 20_000
 POWER_RATE, POWER_LOOKS, LONGEST = 0.1, 1_000, 4  # times the fixed horizon
 SIZES = (100, 1_000, 10_000, 100_000)
-TEMPERATURES, REPLAYED_RANKINGS, REPLAYED_POSITIONS, REPLAYED_RESAMPLES = (0.1, 0.3), 2_000, 2, 400
 
 
 def measure_null(conditions: Conditions, samples: Samples) -> None:
@@ -122,50 +121,6 @@ def _widths(users: int, rate: float) -> dict[str, float]:
     return {"mixture": exact.upper - exact.lower, "normal": normal.upper - normal.lower}
 
 
-def measure_replay(conditions: Conditions, samples: Samples) -> None:
-    """Logs of a simulated world in which the simple model ranked with exploration: the share of intervals that hold
-    what the hybrid ranker would really get."""
-    from training.off_policy.estimators import effective_users, position_weights  # these need the train extra
-    from training.off_policy.replay import estimates
-    from training.off_policy.simulated import slates
-    from training.off_policy.targets import target
-    from training.simulator.parameters import Parameters
-
-    n = conditions.rounds(full=WORLDS, quick=20)
-    for temperature in TEMPERATURES:
-        parameters = replace(Parameters(), users=500, order_strength=0.0)
-        world = slates(parameters, conditions.seed, pool=6, positions=REPLAYED_POSITIONS, temperature=temperature)
-        order, scores = world.order(target("hybrid"))
-        truth = world.truth(order)
-        held: dict[str, int] = {}
-        errors: dict[str, list[float]] = {}
-        effective = []
-        for number in range(n):
-            random = np.random.default_rng([conditions.seed, number])
-            logged = world.rankings(order, scores, REPLAYED_RANKINGS, random)
-            weights = position_weights(logged.target, logged.logged)
-            effective.append(effective_users(weights, logged.users))
-            for row in estimates(logged, weights, alpha=ALPHA, seed=number, resamples=REPLAYED_RESAMPLES):
-                value, lower, upper = row.value
-                name = row.name.replace(" ", "_").lower()
-                held[name] = held.get(name, 0) + (lower <= truth <= upper)
-                errors.setdefault(name, []).append(value / truth - 1)
-        for name, count in held.items():
-            samples.add(f"{name}.coverage.{temperature:g}", count / n)
-            samples.note(f"{name}.coverage.{temperature:g}.interval", "{:.4f} to {:.4f}".format(*wilson(count, n)))
-            samples.add(f"{name}.bias.{temperature:g}", float(np.mean(errors[name])))
-            samples.add(f"{name}.error.{temperature:g}", float(np.std(errors[name])))
-        samples.add(f"effective_users.{temperature:g}", float(np.mean(effective)))
-
-
-_ESTIMATES = ("ips", "self-normalised_ips", "doubly_robust")
-_REPLAY_FIGURES: tuple[tuple[str, str, Worse], ...] = (
-    ("coverage", "share", "lower"),
-    ("bias", "of the truth", "higher"),
-    ("error", "of the truth", "higher"),
-)
-
-
 _POWER_FIGURES: tuple[tuple[str, str, Worse], ...] = (
     ("ours.detected", "share", "lower"),
     ("growthbook.detected", "share", "lower"),
@@ -186,15 +141,13 @@ SUITE = Suite(
     "`detected_late` up to four times it, and `users_to_horizon` is the median until the decision. `coverage`: the "
     "share of experiments whose interval of the lift (10 %) held it at 400 looks from 100 to 100,000 users: the beta "
     "mixture that decides, the normal mixture with smoothed variances, and GrowthBook's formula on the same ratio. "
-    f"`replay`: {WORLDS} logs of {REPLAYED_RANKINGS:,} rankings of a simulated world, in which the simple model ranked "
-    "6 candidates with Plackett-Luce exploration at each temperature; what the hybrid ranker would get at the first "
-    f"{REPLAYED_POSITIONS} positions is known; `coverage` is the share of 95 % intervals that hold it, and bias and "
-    "standard deviation (`error`) of each estimate are relative to it.",
+    + READING,
     cases=(
         Case("null", measure_null, limit_s=900),
         Case("power", measure_power, limit_s=900),
         Case("coverage", measure_coverage, limit_s=900),
         Case("replay", measure_replay, limit_s=1_800),
+        Case("impressions", measure_impressions, limit_s=900),
     ),
     metrics=(
         *(
@@ -226,27 +179,6 @@ SUITE = Suite(
             for size in SIZES
             for name in ("mixture", "normal")
         ),
-        *(
-            Metric(
-                f"experiments.replay.{name}.{figure}.{temperature:g}",
-                "replay",
-                unit,
-                worse,
-                raw(f"{name}.{figure}.{temperature:g}"),
-            )
-            for temperature in TEMPERATURES
-            for name in _ESTIMATES
-            for figure, unit, worse in _REPLAY_FIGURES
-        ),
-        *(
-            Metric(
-                f"experiments.replay.effective_users.{temperature:g}",
-                "replay",
-                "users",
-                "lower",
-                raw(f"effective_users.{temperature:g}"),
-            )
-            for temperature in TEMPERATURES
-        ),
+        *METRICS,
     ),
 )  # fmt: skip

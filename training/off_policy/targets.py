@@ -14,11 +14,12 @@ from runtime.personalization.hybrid import Ranker, prior
 from runtime.personalization.neighbours import Neighbours
 from runtime.personalization.ranking import cosine_scores
 from training.checkpoint import Checkpoint
-from training.data.events import Dataset, Histories
+from training.data.events import Dataset
 from training.data.exposures import Exposures
 from training.errors import TrainingError
 from training.evaluation.protocol import Recommender
 from training.evaluation.sequence import GivenCheckpoint
+from training.ranker.impressions import histories_before
 from training.ranker.replay import Query, Replay
 
 SIMPLE, HYBRID = "simple", "hybrid"
@@ -53,7 +54,9 @@ class ByFeatures:
     def scores(self, dataset: Dataset, exposures: Exposures, rows: NDArray[np.int64]) -> list[Scores]:
         vectors, table_rows = dataset.catalogue.vectors, self.table_rows(dataset)
         found: list[Scores] = [np.zeros(0, np.float32)] * len(rows)
-        queries = Replay(dataset, dataset.events).queries(histories(dataset, exposures, rows), exposures.time_us[rows])
+        queries = Replay(dataset, dataset.events).queries(
+            histories_before(dataset.events, exposures, rows), exposures.time_us[rows]
+        )
         for query in queries:
             items = exposures.item[exposures.entries(int(rows[query.position]))]
             found[query.position] = self._scored(query, items, vectors, table_rows)
@@ -110,7 +113,7 @@ class ByRecommender:
         found: list[Scores] = []
         for start in range(0, len(rows), _AT_ONCE):
             some = rows[start : start + _AT_ONCE]
-            given = histories(dataset, exposures, some)
+            given = histories_before(dataset.events, exposures, some)
             device = np.zeros(len(some), np.int8)
             scored = self._recommender.item_scores(given, exposures.time_us[some], device)
             found += [
@@ -134,18 +137,6 @@ def target(name: str) -> Target:
     raise TrainingError(
         f"no ranking is called {name!r}: give {SIMPLE}, {HYBRID}, or the folder of a ranker bundle or a checkpoint"
     )
-
-
-def histories(dataset: Dataset, exposures: Exposures, rows: NDArray[np.int64]) -> Histories:
-    """What the users of these exposures had done before them."""
-    users = exposures.user[rows]
-    starts, ends = dataset.starts[users], dataset.starts[users + 1]
-    times = dataset.events.time_us
-    before = [
-        start + int(np.searchsorted(times[start:end], time_us))
-        for start, end, time_us in zip(starts.tolist(), ends.tolist(), exposures.time_us[rows].tolist(), strict=True)
-    ]
-    return Histories(dataset.events, starts, np.array(before, np.int64), users, dataset.events)
 
 
 def _popular(query: Query, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:

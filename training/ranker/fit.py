@@ -4,8 +4,6 @@ The catalogue is too large for each query, so the sum over it is estimated: what
 is, and a random sample stands for the rest, weighted by how many it stands for.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -14,6 +12,7 @@ from runtime.personalization.neighbours import Neighbours
 from runtime.personalization.ranking_features import NAMES
 from training.data.events import Dataset
 from training.evaluation.queries import Queries
+from training.ranker.lists import Lists, padded
 from training.ranker.replay import Query, Replay
 
 _LIKELY = 40  # of each feature that finds candidates
@@ -27,14 +26,6 @@ _MOST_SCORED = 20_000  # items whose features are looked at a query; of a larger
 _PENALTY = 1e-3  # of the squared standardised weights; 1e-4 and 1e-2 gave the same figures
 
 
-class Lists(NamedTuple):
-    """Queries with their candidates, the target first. x: float32 [queries, candidates, features]; log_weight: float32
-    [queries, candidates], log of how many items a candidate stands for, −inf where there is none."""
-
-    x: NDArray[np.float32]
-    log_weight: NDArray[np.float32]
-
-
 def lists(dataset: Dataset, sampled: Queries, table: Neighbours | None, *, seed: int = 0) -> Lists:
     """Of the queries `sampled`, in the order of time."""
     rng = np.random.default_rng(seed)
@@ -43,12 +34,7 @@ def lists(dataset: Dataset, sampled: Queries, table: Neighbours | None, *, seed:
         _candidates(query, int(sampled.item[query.position]), dataset.catalogue.vectors, table, rng)
         for query in replay.queries(sampled.histories, sampled.now_us)
     ]
-    longest = max(len(weight) for _, weight in rows)
-    x = np.zeros((len(rows), longest, len(NAMES)), np.float32)
-    log_weight = np.full((len(rows), longest), -np.inf, np.float32)
-    for number, (features, weight) in enumerate(rows):
-        x[number, : len(weight)], log_weight[number, : len(weight)] = features, weight
-    return Lists(x, log_weight)
+    return padded([features for features, _ in rows], [weight for _, weight in rows])
 
 
 def _candidates(
@@ -79,14 +65,16 @@ def _candidates(
 
 
 def fit(found: Lists) -> dict[str, float]:
-    """The weight of each feature that varies."""
+    """The weight of each feature that varies. What a position adds is fitted beside them and left out: it is how the
+    user looked, not what the item is."""
+    x = np.concatenate([found.x, found.place[..., np.newaxis]], axis=2)
     there = np.isfinite(found.log_weight)
     share = np.where(there, np.exp(np.where(there, found.log_weight, 0)), 0)
     share /= share.sum(axis=1, keepdims=True) * len(share)
-    mean = np.einsum("qc,qcf->f", share, found.x)
-    spread = np.sqrt(np.einsum("qc,qcf->f", share, (found.x - mean) ** 2))
+    mean = np.einsum("qc,qcf->f", share, x)
+    spread = np.sqrt(np.einsum("qc,qcf->f", share, (x - mean) ** 2))
     varies = spread > 1e-6
-    z = np.where(there[..., None], (found.x[..., varies] - mean[varies]) / spread[varies], 0).astype(np.float32)
+    z = np.where(there[..., None], (x[..., varies] - mean[varies]) / spread[varies], 0).astype(np.float32)
     flat = z.reshape(-1, z.shape[2])
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -101,5 +89,5 @@ def fit(found: Lists) -> dict[str, float]:
         return float(value.mean() + _PENALTY * weights @ weights), gradient + 2 * _PENALTY * weights
 
     found_weights = minimize(loss, np.zeros(int(varies.sum())), jac=True, method="L-BFGS-B").x / spread[varies]
-    names = [name for name, there in zip(NAMES, varies.tolist(), strict=True) if there]
-    return {name: float(weight) for name, weight in zip(names, found_weights, strict=True)}
+    names = [name for name, there in zip((*NAMES, None), varies.tolist(), strict=True) if there]
+    return {name: float(weight) for name, weight in zip(names, found_weights, strict=True) if name is not None}

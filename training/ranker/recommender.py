@@ -10,6 +10,7 @@ from training.data.split import in_time_order, joined, log_of
 from training.evaluation.protocol import Scores
 from training.evaluation.queries import sample_queries
 from training.ranker.fit import fit, lists
+from training.ranker.impressions import answers, impression_lists
 from training.ranker.neighbours import learn_neighbours
 from training.ranker.replay import Replay
 
@@ -18,12 +19,15 @@ MOST_PER_USER = 10
 
 
 class Hybrid:
-    """Weights are fitted to the validation events, which the neighbour table has not seen; the table that ranks is then
-    learned from everything."""
+    """Weights are fitted to the validation events, which the neighbour table has not seen: to lists of the catalogue,
+    or where an event answers a ranking that was shown, to that. The table that ranks is then learned from everything.
+    """
 
     name = "hybrid"
 
-    def __init__(self) -> None:
+    def __init__(self, *, impressions: bool = True) -> None:
+        """impressions: learn from rankings that experiments showed as such."""
+        self.impressions = impressions
         self.ranker = prior()
         self.table: Neighbours | None = None
         self.weights: dict[str, float] = {}
@@ -40,7 +44,11 @@ class Hybrid:
             log_of(train, validation), validation, per_user=MOST_PER_USER, at_most=MOST_QUERIES, engaged_only=True,
             source_order_breaks_ties=not in_time_order(train, validation),
         )  # fmt: skip
-        self.weights = fit(lists(train, queries, table))
+        answered = answers(validation.events, train.exposures if self.impressions else None)
+        found = lists(train, queries.take(~answered[queries.rows]), table)
+        if answered.any():
+            found += impression_lists(train, queries.histories.log, validation.events.take(answered), table)
+        self.weights = fit(found)
         self.ranker = Ranker.of("hybrid", self.weights)
         self.choice = {name: round(weight, 3) for name, weight in self.weights.items()}
 
