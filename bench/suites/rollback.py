@@ -16,7 +16,7 @@ _RANK = build_request("POST", "/rank", {"user_id": "ana", "candidates": ["barn"]
 
 
 def measure(conditions: Conditions, samples: Samples) -> None:
-    """One machine promotes the simple model and rolls it back; the other ranks until it does as it was told."""
+    """One machine promotes the simple model and rolls it back; the other ranks until it follows."""
     with PostgresServer() as postgres, ExitStack() as stack:
         settings = {"VOWS_DATABASE_URL": postgres.create_database("rollback"), "VOWS_THREADS": "1"}
         servers = [stack.enter_context(launched(conditions, settings=settings)) for _ in range(2)]
