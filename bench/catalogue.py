@@ -16,7 +16,8 @@ _EMBEDDED = 300  # texts that the model reads; the other items lie between and a
 _MIXED = 3
 _NOISE = 0.02  # a component's standard deviation: an item is some 20 degrees away from its mixture
 _ITEMS_A_WRITE = 250
-_TAGS, _VENDORS, _CATEGORIES = 40, 500, 8
+VENDORS = 500
+_TAGS, _CATEGORIES = 40, 8
 
 
 def item_id(n: int) -> str:
@@ -66,5 +67,5 @@ def _vectors(embedded: NDArray[np.float32], items: int, seed: int) -> NDArray[np
 def _fields(start: int, stop: int) -> Iterator[tuple[int, bytes]]:
     for n in range(start, stop):
         tags = f'"tag-{n % _TAGS}","tag-{n // 7 % _TAGS}"'
-        about = f'"vendor_name":"vendor {n % _VENDORS}","category":"category-{n % _CATEGORIES}","tags":[{tags}]'
+        about = f'"vendor_name":"vendor {n % VENDORS}","category":"category-{n % _CATEGORIES}","tags":[{tags}]'
         yield n, f'{{"text":"venue number {n}",{about}}}'.encode()
