@@ -179,6 +179,7 @@ async def get_info(state: State, request: Request) -> Info:
             "max_requests": settings.max_requests,
             "max_connections": settings.max_connections,
             "catalog_bytes": settings.catalog_bytes,
+            "catalog_items": state.catalog.capacity,
             "cache_bytes": settings.cache_bytes,
             "request_timeout_s": settings.request_timeout_s,
             "batch_timeout_s": settings.batch_timeout_s,

@@ -28,9 +28,9 @@ GRAPHS = ("user", "item", "action")
 MIN_COSINE_TO_RECORDED = 0.9999
 MAX_PROBABILITY_DIFFERENCE = 0.001
 
-# Scratch of one run over the most events and candidates, kept by the sessions for the next one: 12.7 MiB, measured by
-# `python -m bench.memory_parts sequence_scratch`. One run at a time.
-SCRATCH_BYTES = 13 << 20
+# Scratch of one run over the most events and candidates, kept for the next one in the arena that the sessions share:
+# 7.5 MiB, measured by `python -m bench.memory_parts sequence_scratch`; 12.6 with an arena each. One run at a time.
+SCRATCH_BYTES = 8 << 20
 
 # What one request holds beside it, the vectors of its candidates and their copies: 6.7 MiB for 2,000, by the same
 # command. Or what loading another bundle takes: 8.5 MiB, by `python -m bench.memory_parts switch`.
@@ -131,7 +131,8 @@ class SequenceModel:
         try:
             # Weights packed for the kernel again would double a model that is small beside what it saves of time.
             self._user, self._item, self._action = (
-                create_session(bundle.file(bundle.manifest.graphs[graph]), prepacking=False) for graph in GRAPHS
+                create_session(bundle.file(bundle.manifest.graphs[graph]), shared_arena=True, prepacking=False)
+                for graph in GRAPHS
             )
             self._ids = IdTable(bundle)
         except Exception as error:  # onnxruntime raises its own unexported types, some straight from Exception
