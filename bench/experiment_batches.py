@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.experiment_worlds import Looks, normal_limit, relative_z
-from runtime.experiments.adaptive import GRID, prior_deviation
+from runtime.experiments.adaptive import GRID, Engaged, prior_deviation
 from runtime.experiments.exploration import thompson_weights
 from runtime.serving.experiment_state import Allocation
 from runtime.serving.experiments import next_batch_at
@@ -22,12 +22,14 @@ LOOK_EVERY = 100  # users
 @dataclass(frozen=True)
 class Adaptive:
     """users [l]: of both arms at each look. evidence [w, l]: log, against no lift, by batches. pooled_z [w, l]: of the
-    counts put together, in limits of the normal mixture. treated [w]: the treatment's share of all users."""
+    counts put together, in limits of the normal mixture. treated [w]: the treatment's share of all users. first: the
+    batches of the first world, as the server counts them."""
 
     users: Counts
     evidence: Floats
     pooled_z: Floats
     treated: Floats
+    first: list[Engaged]
 
 
 def adaptive_worlds(
@@ -43,6 +45,7 @@ def adaptive_worlds(
     sums = np.zeros((4, n), np.int64)  # users of the treatment, of both, and who engaged in the control and treatment
     weights = np.full(n, 0.5)
     parts: list[tuple[Counts, Floats, Looks]] = []
+    first: list[Engaged] = []
     start, batch = 0, 1
     while start < users:
         size = min(int(next_batch_at(start, allocation)) - start, users - start)
@@ -61,6 +64,7 @@ def adaptive_worlds(
             null -= control_yes[:, look] * np.logaddexp(0, odds)
             evidence[:, look] = np.logaddexp.reduce(prior + likelihoods, axis=1) - null
         before, before_null = likelihoods, null
+        first.append(Engaged(int(control_yes[0, -1]), int(treatment_yes[0, -1]), float(weights[0])))
         seen = Looks(at, treated + sums[0, :, None], control_yes + sums[1, :, None], treatment_yes + sums[2, :, None])
         parts.append((at, evidence, seen))
         sums[:3] = seen.treated[:, -1], seen.control_yes[:, -1], seen.treatment_yes[:, -1]
@@ -82,4 +86,5 @@ def adaptive_worlds(
         np.concatenate([evidence for _, evidence, _ in parts], axis=1),
         np.concatenate(limits, axis=1),
         sums[0] / users,
+        first,
     )
