@@ -7,6 +7,7 @@ import msgspec
 ChangeKind = Literal["defined", "reweighted", "stopped", "promoted", "rolled_back"]
 
 MOST_BUCKETS = 512  # of an arm; at more, two become one
+MOST_PERIOD_BUCKETS = 8 * MOST_BUCKETS  # of all arms of a period
 EXPOSURE_ROW_BYTES = 160  # of an exposure beside its items, with its share of the indexes
 
 

@@ -267,7 +267,8 @@ class Store(Protocol):
         ...
 
     async def experiment_counts(self, experiment: str, period: int) -> list[ArmBucket]:
-        """The counts of a period's arms by time, oldest first: at most 512 buckets an arm, wider where it ran long."""
+        """The counts of a period's arms by time, oldest first: at most 512 buckets an arm and 4,096 in all, wider where
+        it ran long or has many."""
         ...
 
     async def participant_arm(self, user_id: str, experiment: str, period: int) -> str | None:

@@ -14,6 +14,7 @@ from runtime.personalization.cold_start import COLD_EVENTS
 from runtime.store.experiment_records import (
     EXPOSURE_ROW_BYTES,
     MOST_BUCKETS,
+    MOST_PERIOD_BUCKETS,
     ExperimentChange,
     Exposure,
     FailedRankings,
@@ -275,12 +276,15 @@ async def _store_counts(connection: Connection, counts: _Counts) -> None:
     if not new:
         return
     many = await connection.fetch(
-        """SELECT a.period FROM experiment_counts c JOIN experiment_arms a ON a.key = c.arm
-        WHERE c.arm = ANY($1::bigint[]) GROUP BY a.period, c.arm HAVING count(*) > $2 ORDER BY a.period""",
-        list(new), MOST_BUCKETS,
+        """SELECT period FROM (
+            SELECT a.period, count(*) AS buckets FROM experiment_counts c JOIN experiment_arms a ON a.key = c.arm
+            WHERE a.period IN (SELECT period FROM experiment_arms WHERE key = ANY($1::bigint[]))
+            GROUP BY a.period, c.arm) arms
+        GROUP BY period HAVING max(buckets) > $2 OR sum(buckets) > $3 ORDER BY period""",
+        list(new), MOST_BUCKETS, MOST_PERIOD_BUCKETS,
     )  # fmt: skip
-    for period in dict.fromkeys(row["period"] for row in many):
-        await _widen(connection, period)
+    for row in many:
+        await _widen(connection, row["period"])
 
 
 async def _widen(connection: Connection, period: int) -> None:

@@ -8,6 +8,7 @@ from runtime.personalization.cold_start import COLD_EVENTS
 from runtime.store.experiment_records import (
     EXPOSURE_ROW_BYTES,
     MOST_BUCKETS,
+    MOST_PERIOD_BUCKETS,
     ArmBucket,
     ExperimentChange,
     Exposure,
@@ -224,7 +225,12 @@ def _count(connection: sqlite3.Connection, arm: int, time_us: int, **by: float) 
     )
     if new.rowcount:
         (rows,) = connection.execute("SELECT count(*) FROM experiment_counts WHERE arm = ?", (arm,)).fetchone()
-        if rows > MOST_BUCKETS:
+        (all_rows,) = connection.execute(
+            """SELECT count(*) FROM experiment_arms a JOIN experiment_arms o USING (experiment, period)
+            JOIN experiment_counts c ON c.arm = o.key WHERE a.key = ?""",
+            (arm,),
+        ).fetchone()
+        if rows > MOST_BUCKETS or all_rows > MOST_PERIOD_BUCKETS:
             _widen(connection, arm)
 
 

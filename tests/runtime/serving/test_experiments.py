@@ -4,12 +4,13 @@ import asyncio
 import time
 
 import msgspec
+import numpy as np
 import pytest
 
 from runtime.serving.experiment_state import Definition, Experiments
 from runtime.serving.experiments import ExperimentConflict, ExperimentServing
 from runtime.settings import Settings
-from runtime.store import ExperimentChange, Exposure
+from runtime.store import ContentItem, ExperimentChange, Exposure, Interaction
 from runtime.store.sqlite.store import SqliteStore
 
 HOUR_US = 3_600_000_000
@@ -98,3 +99,48 @@ def test_participants_are_forgotten_an_hour_after_their_period_has_ended(tmp_pat
         return found, counted
 
     assert asyncio.run(scenario()) == (left.get(1), 1)
+
+
+def test_two_machines_begin_a_batch_once_with_weights_that_follow_the_outcomes(tmp_path):
+    adaptive = msgspec.convert(
+        {"arms": msgspec.to_builtins(DEFINITION.arms), "promote": "manual",
+         "allocation": {"method": "thompson", "batch": 100, "floor": 0.02}},
+        Definition,
+    )  # fmt: skip
+
+    async def scenario():
+        store = SqliteStore(tmp_path / "data", dimensions=4)
+        embedding = np.array([1, 0, 0, 0], np.float32)
+        item = ContentItem(
+            id="barn", fields=b"{}", embedding=embedding, model_version="v", bundle_digest="b", tokens=1,
+            truncated=False,
+        )  # fmt: skip
+        await store.put_content([item])
+        serving = [ExperimentServing(store, Settings()) for _ in range(2)]
+        await serving[0].define("feed", adaptive)
+        for n in range(120):
+            arm, user = ("control", "treatment")[n % 2], f"user-{n}"
+            shown = Exposure(
+                ranking_id=f"r-{n}", user_id=user, experiment="feed", period=1, arm=arm, model_version="v",
+                time_us=1_000, items=b"[]", closes_us=2_000, bucket_us=1_000,
+            )  # fmt: skip
+            await store.add_exposures([shown])
+            if n % 2 or n % 20 == 0:
+                saved = Interaction(event_id=f"e-{n}", user_id=user, content_id="barn", type="save", time_us=1_500)
+                await store.add_interactions([saved])
+        while await store.close_windows(3_000):
+            pass
+        await serving[1].refresh()
+        await asyncio.gather(*(one.decide() for one in serving))
+        await asyncio.gather(*(one.decide() for one in serving))  # too few outcomes since
+        changes = await store.experiment_changes()
+        assigned = [await serving[0].assign(user) for user in ("user-0", "user-1", "new")]
+        weights = serving[0].find("feed").weights_by_batch
+        await store.close()
+        return [change.kind for change in changes], weights, assigned
+
+    kinds, weights, assigned = asyncio.run(scenario())
+    assert kinds == ["defined", "reweighted"]
+    assert weights[1] == pytest.approx([0.02, 0.98])
+    assert [(one.arm.name, one.batch) for one in assigned[:2]] == [("control", 0), ("treatment", 0)]
+    assert assigned[2].batch == 1

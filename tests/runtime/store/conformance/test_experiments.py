@@ -216,6 +216,20 @@ def test_buckets_get_wider_before_they_are_too_many(store):
     assert [bucket.start_us for bucket in buckets] == sorted(bucket.start_us for bucket in buckets)
 
 
+def test_the_buckets_of_many_arms_are_bounded_together(store):
+    for start in range(0, 200, 10):
+        store.add_exposures(
+            [
+                exposure(f"r-{n}-{arm}", f"user-{n}-{arm}", f"arm-{arm}", time_us=n * SECOND)
+                for n in range(start, start + 10)
+                for arm in range(30)
+            ]
+        )
+    buckets = store.experiment_counts("feed", 1)
+    assert 2_000 < len(buckets) <= 4_096
+    assert sum(bucket.users for bucket in buckets) == 6_000
+
+
 def test_an_event_answers_the_ranking_it_names_or_the_last_that_showed_its_content(store, event):
     store.add_exposures(
         [
