@@ -20,7 +20,9 @@ from bench.server import Server, launched
 from bench.suite import Conditions
 from runtime.store import Store
 
-CLIENTS, ITEMS, USERS, LOAD_S, WINDOW_S = 6, 12, 200, 0.4, 0.6
+CLIENTS, ITEMS, USERS, WINDOW_S = 6, 12, 200, 0.6
+LOAD_S = 0.4  # at most, until a kill
+SHARED_LOAD_S = 1.2  # of machines on one Postgres, which answer their first requests later
 _ARMS = [{"name": "control", "model": "simple"}, {"name": "treatment", "model": "hybrid"}]
 _QUIET = {"p95_ms": None, "error_rate": None, "cold_start_ratio": None}
 _RUNNING = {
@@ -70,7 +72,7 @@ def kill_repeatedly(conditions: Conditions, kills: int, *, url: str | None = Non
                 if not number:
                     _prepare(servers[0])
                 answered.decided += [_decided(server) for server in servers]
-                _load_until_killed(servers, number, answered, draw)
+                _load_until_killed(servers, number, answered, draw, LOAD_S if url is None else SHARED_LOAD_S)
         reports = []
         for _ in range(2):
             with _started(conditions, settings, 1) as servers:
@@ -106,7 +108,9 @@ def _decided(server: Server) -> Any:
         return connection.request_json(build_request("GET", "/experiments"))
 
 
-def _load_until_killed(servers: Sequence[Server], number: int, answered: Answered, draw: random.Random) -> None:
+def _load_until_killed(
+    servers: Sequence[Server], number: int, answered: Answered, draw: random.Random, load_s: float
+) -> None:
     clients = [
         threading.Thread(
             target=_visit_until_killed,
@@ -117,7 +121,7 @@ def _load_until_killed(servers: Sequence[Server], number: int, answered: Answere
     for client in clients:
         client.start()
     for server in servers:
-        time.sleep(draw.uniform(0.05, LOAD_S))
+        time.sleep(draw.uniform(0.05, load_s))
         server.process.kill()
         server.process.wait()
     for client in clients:
