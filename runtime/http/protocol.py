@@ -139,7 +139,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._unparsed = 0
         self.open.works(self)
         target = httptools.parse_url(self.url)
-        path = target.path
+        path = target.path or b"/"  # http://host alone is that of "/" (RFC 9112 §3.2.2)
         self.scope["raw_path"] = path
         self.scope["path"] = unquote(path.decode("ascii")) if b"%" in path else path.decode("ascii")
         self.scope["query_string"] = target.query or b""

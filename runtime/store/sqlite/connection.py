@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.store.errors import StoreBusy, StoreCorrupt, StoreError, StoreFull, StoreIOError, StoreLocked
-from runtime.store.sqlite.checksums import register
+from runtime.store.sqlite.checksums import REMEDY, register
 
 DATABASE = "vows.db"
 LOCK = "lock"
@@ -114,6 +114,8 @@ def translated(doing: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise translate(error, doing) from error
+    except (TypeError, ValueError, OverflowError, IndexError) as error:  # SQLite's own messages can be such: no UTF-8
+        raise StoreCorrupt(f"{doing} failed: what is stored cannot be read: {error!r}; {REMEDY}") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreFull(f"{doing} failed: {error}; free some disk space, then repeat") from error
@@ -122,18 +124,34 @@ def translated(doing: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def any_text(connection: sqlite3.Connection) -> Iterator[None]:
+    """Read texts that are not UTF-8 too, which damage makes: with a surrogate for each byte that is wrong."""
+    before = connection.text_factory
+    connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+    try:
+        yield
+    finally:
+        connection.text_factory = before
+
+
+def is_not_text(error: sqlite3.Error) -> bool:
+    """Whether a text was read that is not UTF-8."""
+    return not hasattr(error, "sqlite_errorname") and str(error).startswith("Could not decode")
+
+
 def translate(error: sqlite3.Error, doing: str) -> StoreError:
     """The StoreError for an error of SQLite; `doing` says what was tried, for the message."""
     name = getattr(error, "sqlite_errorname", "") or "SQLITE_ERROR"
     found = f"{doing} failed: {error} ({name})"
+    if is_not_text(error):
+        return StoreCorrupt(f"{doing} failed: a text is damaged on the disk; {REMEDY}")
     if name == "SQLITE_FULL":
         return StoreFull(f"{found}; free some disk space, then repeat the request")
     if name.startswith(("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return StoreIOError(f"{found}; check that the volume is mounted, writable and healthy, then repeat")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return StoreCorrupt(
-            f"{found}; stop the server and restore the database from a backup: `vows-edge restore FILE --replace`"
-        )
+        return StoreCorrupt(f"{found}; {REMEDY}")
     if name.startswith("SQLITE_BUSY"):
         return StoreBusy(f"{found}; another program holds the database, stop it or try again")
     return StoreError(found)

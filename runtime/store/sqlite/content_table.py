@@ -18,7 +18,8 @@ from runtime.store.records import (
 )
 from runtime.store.sqlite import totals
 from runtime.store.sqlite.checksums import CONTENT, damaged, row_checksum, seal_content
-from runtime.store.sqlite.readable import report
+from runtime.store.sqlite.connection import any_text
+from runtime.store.sqlite.readable import is_utf8, report
 
 _COLUMNS = """i.id, c.fields, c.embedding, b.model_version, b.digest, c.tokens, c.truncated, i.popularity,
     c.created_us, c.updated_us, c.hidden, c.bundle, c.checksum, c.key"""
@@ -231,17 +232,18 @@ def vectors(connection: sqlite3.Connection, bundle: int, after: int, rows: int) 
     ids: list[str] = []
     fields: list[bytes] = []
     vectors: list[Embedding] = []
-    for last, id, its_fields, blob, checksum in found:
-        if row_checksum(last, blob) != checksum:
-            report(f"item {id!r}", "its vector is damaged; store it again")
-            continue
-        ids.append(id)
-        fields.append(its_fields)
-        vectors.append(decode(blob))
-        size += len(its_fields)
-        if size > _VECTORS_BYTES:
-            break
-    found.close()
+    with any_text(connection):
+        for last, id, its_fields, blob, checksum in found:
+            if row_checksum(last, blob) != checksum or not is_utf8(id):
+                report(f"item {id!r}", "its vector or id is damaged; store it again")
+                continue
+            ids.append(id)
+            fields.append(its_fields)
+            vectors.append(decode(blob))
+            size += len(its_fields)
+            if size > _VECTORS_BYTES:
+                break
+        found.close()
     if last is None:
         return None
     return Vectors(ids, fields, np.stack(vectors) if vectors else np.empty((0, 0), np.float32)), last

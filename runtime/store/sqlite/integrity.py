@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.store.errors import StoreCorrupt
 from runtime.store.sqlite.checksums import REMEDY, TABLES, row_checksum
-from runtime.store.sqlite.connection import translate
+from runtime.store.sqlite.connection import any_text, translate
 from runtime.store.sqlite.readable import report
 
 _LISTED = 100  # problems of one kind; a damaged file has as many as it has rows
@@ -28,6 +28,8 @@ def problems(connection: sqlite3.Connection) -> Iterator[str]:
         yield from _wrong_counts(connection)
     except sqlite3.Error as error:
         yield str(translate(error, "checking"))
+    except UnicodeDecodeError:  # SQLite's message quotes the statement of a damaged table
+        yield f"the statements that made the tables are damaged; {REMEDY}"
 
 
 def check_at_start(connection: sqlite3.Connection, budget_s: float = START_S) -> None:
@@ -51,7 +53,7 @@ def _limited(connection: sqlite3.Connection, budget_s: float) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorname != "SQLITE_INTERRUPT":
+        if getattr(error, "sqlite_errorname", "") != "SQLITE_INTERRUPT":
             raise
     finally:
         connection.set_progress_handler(None, 0)
@@ -65,6 +67,11 @@ def structural_problems(connection: sqlite3.Connection) -> list[str]:
 
 def damaged_rows(connection: sqlite3.Connection) -> Iterator[str]:
     """Rows whose checksum is not the one stored, by their names."""
+    with any_text(connection):
+        yield from _damaged_rows(connection)
+
+
+def _damaged_rows(connection: sqlite3.Connection) -> Iterator[str]:
     for table, checksum, columns, name in TABLES:
         found = 0
         rows = connection.execute(f"SELECT rowid, {checksum}, {columns} FROM {table}")

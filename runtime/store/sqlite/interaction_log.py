@@ -27,8 +27,9 @@ from runtime.store.repeats import repeated
 from runtime.store.sqlite import totals
 from runtime.store.sqlite.attribution import answered_exposure
 from runtime.store.sqlite.checksums import EVENT, damaged, row_checksum
+from runtime.store.sqlite.connection import any_text, is_not_text
 from runtime.store.sqlite.content_table import delete_unused_id, whole_vector
-from runtime.store.sqlite.readable import MOST_AHEAD_US, READABLE, problem_of, report
+from runtime.store.sqlite.readable import MOST_AHEAD_US, READABLE, is_utf8, problem_of, report
 from runtime.store.sqlite.tombstones import Tombstones
 
 ENGAGED = ",".join(str(code) for code, type in enumerate(TYPES) if STRENGTHS[type])  # codes, for statements
@@ -223,20 +224,28 @@ def read(
 ) -> tuple[list[LoggedInteraction], int | None]:
     """A page of the log without the rows that cannot be read, and the `after` of the next page, None on the last."""
     of_user = "" if user_id is None else "l.user = (SELECT key FROM users WHERE id = ?3) AND"
-    rows = connection.execute(
-        f"""SELECT l.sequence, l.event_id, u.id, c.id, l.type, l.time_us, l.received_us, l.duration_ms, l.device,
+    statement = f"""
+        SELECT l.sequence, l.event_id, u.id, c.id, l.type, l.time_us, l.received_us, l.duration_ms, l.device,
             l.context, e.ranking_id, o.name, o.strength, l.own_type, l.user, l.content, l.checksum
         FROM interactions l JOIN users u ON u.key = l.user JOIN content_ids c ON c.key = l.content
         LEFT JOIN exposures e ON e.sequence = l.exposure LEFT JOIN own_types o ON o.key = l.own_type
-        WHERE {of_user} l.sequence > ?1 ORDER BY l.sequence LIMIT ?2""",
-        (after, limit) if user_id is None else (after, limit, user_id),
-    ).fetchall()
+        WHERE {of_user} l.sequence > ?1 ORDER BY l.sequence LIMIT ?2"""
+    arguments = (after, limit) if user_id is None else (after, limit, user_id)
+    try:
+        rows = connection.execute(statement, arguments).fetchall()
+    except sqlite3.OperationalError as error:
+        if not is_not_text(error):
+            raise
+        with any_text(connection):
+            rows = connection.execute(statement, arguments).fetchall()
     logged: list[LoggedInteraction] = []
     for row in rows:
         problem = problem_of(row[4], row[5], row[6], row[9])
         own_type, user, content, checksum = row[13:]
         if problem is None and row_checksum(row[1], user, content, *row[4:10], own_type) != checksum:
             problem = "its checksum is not the one stored"
+        if problem is None and not all(map(is_utf8, (row[2], row[3], row[10] or ""))):
+            problem = "the id of its user, content or ranking is not UTF-8"
         if problem is not None:
             report(f"event {row[1]!r}", problem)
             continue

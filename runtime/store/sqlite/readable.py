@@ -41,6 +41,15 @@ def report(what: str, problem: str) -> None:
         log.error("%s is left out: %s; `vows-edge doctor --check-database` lists what is damaged", what, problem)
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text that `any_text` let through is what was written."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def problem_of(code: object, time_us: object, received_us: object, context: object) -> str | None:
     """What is wrong with an event of the log; None if it can be read."""
     if not isinstance(code, int) or not 0 <= code < len(TYPES):

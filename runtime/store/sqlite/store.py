@@ -72,6 +72,7 @@ from runtime.system.trace import spent
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_MOST_SHARED_EVENTS = 64  # of one write that shares a transaction with others: each changes some ten pages
 _ROW_BYTES = 512  # what a queued record holds besides its texts and vectors, rounded up
 
 
@@ -148,6 +149,7 @@ class SqliteStore(Store):
         return await self._write(
             lambda connection: content.put(connection, items, now_us),
             bytes=sum(_ROW_BYTES + len(item.fields) + item.embedding.nbytes for item in items),
+            alone=True,
         )
 
     async def replace_vectors(self, vectors: Sequence[NewVector]) -> list[bool]:
@@ -156,10 +158,11 @@ class SqliteStore(Store):
         return await self._write(
             lambda connection: content.replace_vectors(connection, vectors),
             bytes=sum(_ROW_BYTES + len(one.fields) + one.embedding.nbytes for one in vectors),
+            alone=True,
         )
 
     async def delete_content(self, id: str) -> bool:
-        return await self._write(lambda connection: content.delete(connection, id), bytes=_ROW_BYTES)
+        return await self._write(lambda connection: content.delete(connection, id), bytes=_ROW_BYTES, alone=True)
 
     async def hide_content(self, id: str, hidden: bool) -> bool:
         return await self._write(lambda connection: content.hide(connection, id, hidden), bytes=_ROW_BYTES)
@@ -179,6 +182,7 @@ class SqliteStore(Store):
                 tombstones=Tombstones(connection, self._tombstones, now_us),
             ),
             bytes=sum(_ROW_BYTES + len(event.context or b"") for event in interactions),
+            alone=len(interactions) > _MOST_SHARED_EVENTS,
         )
 
     async def delete_interaction(self, event_id: str) -> bool:
@@ -227,7 +231,7 @@ class SqliteStore(Store):
         def delete(connection: sqlite3.Connection) -> DeletedUser:
             return users.delete(connection, user_id, now_us, Tombstones(connection, self._tombstones, now_us))
 
-        return await self._write(delete, bytes=_ROW_BYTES, scrub=True)
+        return await self._write(delete, bytes=_ROW_BYTES, scrub=True, alone=True)
 
     async def change_experiment(self, change: ExperimentChange, *, after: int) -> int | None:
         return await self._write(
@@ -252,6 +256,7 @@ class SqliteStore(Store):
         return await self._write(
             lambda connection: experiment_tables.trim(connection, before_us, max_bytes, after_us, limit),
             bytes=_ROW_BYTES,
+            alone=True,
         )
 
     async def forget_participants(self, ended: Mapping[str, int], *, limit: int = 1000) -> int:
@@ -375,10 +380,12 @@ class SqliteStore(Store):
         self._scrubber.close()
         os.close(self._lock)
 
-    async def _write(self, apply: Callable[[sqlite3.Connection], T], *, bytes: int, scrub: bool = False) -> T:
+    async def _write(
+        self, apply: Callable[[sqlite3.Connection], T], *, bytes: int, scrub: bool = False, alone: bool = False
+    ) -> T:
         try:
             async with timeout(self._write_timeout_s):
-                return await wrap_future(self.writer.submit(apply, bytes=bytes, scrub=scrub))
+                return await wrap_future(self.writer.submit(apply, bytes=bytes, scrub=scrub, alone=alone))
         except (TypeError, ValueError, OverflowError, IndexError) as error:  # arguments were checked before
             raise StoreCorrupt(f"what is stored cannot be read: {error!r}; {REMEDY}") from error
         except TimeoutError:

@@ -82,3 +82,10 @@ def test_what_is_not_http_is_refused(shared_server):
         connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
         assert b" 400 " in answer(connection).split(b"\r\n")[0]
     assert shared_server.client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(("target", "status"), [(b"http://localhost", 200), (b"http://localhost?a=b", 200)])
+def test_an_absolute_target_without_a_path_is_the_root(shared_server, target, status):
+    with connect(shared_server) as connection:
+        connection.sendall(b"GET %b HTTP/1.1\r\nhost: localhost\r\n\r\n" % target)
+        assert answer(connection).startswith(b"HTTP/1.1 %d " % status)

@@ -90,6 +90,29 @@ def test_one_failing_write_does_not_undo_the_others_of_its_transaction(make):
     assert database.numbers() == [1, 2]
 
 
+def test_a_write_that_has_a_transaction_of_its_own_is_undone_alone(make):
+    database = make()
+    database.hold()
+
+    def half_done(connection):
+        connection.execute("INSERT INTO numbers VALUES (3)")
+        raise KeyError("no such thing")
+
+    before = database.insert(1)
+    broken = database.writer.submit(half_done, bytes=1, alone=True)
+    repeated = database.writer.submit(
+        lambda connection: connection.execute("INSERT INTO numbers VALUES (1)"), bytes=1, alone=True
+    )
+    after = database.insert(2)
+    database.release()
+    assert (before.result(), after.result()) == (1, 1)
+    with pytest.raises(KeyError, match="no such thing"):
+        broken.result()
+    with pytest.raises(Exception, match="UNIQUE constraint failed"):
+        repeated.result()
+    assert database.numbers() == [1, 2]
+
+
 def test_a_failing_commit_is_an_error_for_everyone_in_it_and_the_thread_lives_on(make):
     database = make()
     database.hold()
