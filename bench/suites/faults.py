@@ -20,7 +20,7 @@ import numpy as np
 from bench.case_result import Series
 from bench.cgroup import forget_cached, memory_limit
 from bench.closed_loop import closed_loop
-from bench.faults import hostile_cases, shim
+from bench.faults import damage_cases, hostile_cases, shim
 from bench.faults.hostile_cases import CATALOGUE, load_catalogue
 from bench.faults.kills import kill_repeatedly
 from bench.faults.model_runs import fail_each_run
@@ -197,6 +197,7 @@ SUITE = Suite(
     f"`overload`: {OVERLOAD_CLIENTS} clients, one core, a hard limit of {OVERLOAD_MIB} MiB; p95 is relative "
     f"to the deadline of {OVERLOAD_DEADLINE_S:g} s. "
     + hostile_cases.READING
+    + damage_cases.READING
     + "`soak`: mixed traffic; growth is the last quarter's median of "
     "anonymous memory minus the second quarter's. `stop`: SIGTERM under load. `power_cuts`: what a store wrote is "
     "played back up to a moment, unsynced writes dropped, torn and reordered; `lost` had less than was acknowledged "
@@ -209,6 +210,7 @@ SUITE = Suite(
         Case("overload", measure_overload),
         Case("soak", measure_soak, limit_s=7200),
         *hostile_cases.CASES,
+        *damage_cases.CASES,
     ),
     metrics=(
         Metric("faults.kills", "kills", "kills", "lower", raw("kills")),
@@ -233,5 +235,6 @@ SUITE = Suite(
         Metric("faults.soak_expected_status_share", "soak", "share", "lower", _EXPECTED_STATUS_SHARE),
         Metric("faults.soak_peak_rss_mib", "soak", "MiB", "higher", raw("soak_peak_rss_mib")),
         *hostile_cases.METRICS,
+        *damage_cases.METRICS,
     ),
 )

@@ -81,7 +81,21 @@ def test_a_failure_of_any_model_run_is_handled(conditions):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["stop", "overload", "soak", "hostile soak", "stored items", "style"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stop",
+        "overload",
+        "soak",
+        "hostile soak",
+        "stored items",
+        "style",
+        "bit flips",
+        "reembedding",
+        "switches",
+        "large deletion",
+    ],
+)
 def test_every_metric_of_a_case_is_measured(name, conditions):
     result = run_case("bench.suites.faults", SUITE.case(name), conditions)
     if result.not_measured:

@@ -9,7 +9,8 @@ import numpy as np
 from runtime.personalization import popularity
 from runtime.personalization.actions import STRENGTHS, TYPES, InteractionType
 from runtime.store.errors import StoreError
-from runtime.store.sqlite.interaction_log import ENGAGED
+from runtime.store.sqlite import item_counts
+from runtime.store.sqlite.item_counts import ENGAGED
 
 _EVENTS_AT_ONCE = 4096  # Python tuples held while the log is read, about 0.5 MB
 
@@ -70,7 +71,10 @@ def _count_decayed(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE content_ids SET counts = NULL")
     connection.executemany(
         "UPDATE content_ids SET counts = ? WHERE key = ?",
-        [(popularity.encode(counts[row]), keys[row]) for row in np.flatnonzero(counts[:, -1] > -np.inf).tolist()],
+        [
+            (item_counts.seal(keys[row], counts[row]), keys[row])
+            for row in np.flatnonzero(counts[:, -1] > -np.inf).tolist()
+        ],
     )
 
 

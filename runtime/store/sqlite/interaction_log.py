@@ -24,7 +24,7 @@ from runtime.store.records import (
     UserHistory,
 )
 from runtime.store.repeats import repeated
-from runtime.store.sqlite import totals
+from runtime.store.sqlite import item_counts, totals
 from runtime.store.sqlite.attribution import answered_exposure
 from runtime.store.sqlite.checksums import EVENT, damaged, row_checksum
 from runtime.store.sqlite.connection import any_text, is_not_text
@@ -32,7 +32,6 @@ from runtime.store.sqlite.content_table import delete_unused_id, whole_vector
 from runtime.store.sqlite.readable import MOST_AHEAD_US, READABLE, is_utf8, problem_of, report
 from runtime.store.sqlite.tombstones import Tombstones
 
-ENGAGED = ",".join(str(code) for code, type in enumerate(TYPES) if STRENGTHS[type])  # codes, for statements
 _decode_ids = msgspec.json.Decoder(list[str]).decode
 _CODES = {type: code for code, type in enumerate(TYPES)}
 
@@ -79,7 +78,7 @@ def add(
             outcomes.append("deleted")
             continue
         if event.content_id not in contents:
-            contents[event.content_id] = _find_content(connection, event.content_id)
+            contents[event.content_id] = _find_content(connection, event.content_id, now_us)
         content = contents[event.content_id]
         if content is None:
             outcomes.append("unknown_content")
@@ -137,7 +136,10 @@ def add(
             store_sums(connection, user.key, user.sums)
     connection.executemany(
         "UPDATE content_ids SET popularity = popularity + ?, counts = ? WHERE key = ?",
-        [(content.strength, decayed.encode(content.counts), content.key) for content in engaged.values()],
+        [
+            (content.strength, item_counts.seal(content.key, content.counts), content.key)
+            for content in engaged.values()
+        ],
     )
     if counts_now is not None:
         counts_now.update((id, content.counts) for id, content in engaged.items())
@@ -212,8 +214,9 @@ def delete(
     )
     connection.execute("UPDATE content_ids SET popularity = popularity - ? WHERE key = ?", (strength, content_key))
     if strength:
-        left = decayed.remove(load_counts(connection, content_key), time_us)
-        store_counts(connection, content_key, left, now_us=now_us)
+        before = item_counts.load(connection, content_key)
+        left = None if before is None else decayed.remove(before, time_us)
+        item_counts.store(connection, content_key, left, now_us=now_us)
     delete_unused_id(connection, content_key)
     totals.change(connection, "interactions", -1)
     return True
@@ -301,13 +304,19 @@ def recent(connection: sqlite3.Connection, user_id: str, limit: int) -> RecentEv
     return RecentEvents(_decode_ids(ids)[::-1], (digits[::-1] - ord("0")).astype(np.int8))
 
 
-def item_counts(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, decayed.Counts]:
-    """Of at most MOST_IDS ids."""
+def counts_of(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, decayed.Counts]:
+    """Decayed counts of at most MOST_IDS ids. Damaged ones are left out and reported."""
     found = connection.execute(
-        "SELECT id, counts FROM content_ids WHERE id IN (SELECT value FROM json_each(?)) AND counts IS NOT NULL",
+        "SELECT id, key, counts FROM content_ids WHERE id IN (SELECT value FROM json_each(?)) AND counts IS NOT NULL",
         (msgspec.json.encode(ids).decode(),),
     ).fetchall()
-    return {id: decayed.decode(blob) for id, blob in found}
+    counts: dict[str, decayed.Counts] = {}
+    for id, key, stored in found:
+        try:
+            counts[id] = item_counts.unseal(key, stored)
+        except (StoreCorrupt, ValueError) as error:
+            report(f"what is popular of item {id!r}", str(error))
+    return counts
 
 
 def engaged_content(
@@ -360,28 +369,6 @@ def history(connection: sqlite3.Connection, user_id: str, before: int | None, li
     ]
 
 
-def load_counts(connection: sqlite3.Connection, content_key: int) -> decayed.Counts:
-    """An item's decayed counts, zeros without any."""
-    (blob,) = connection.execute("SELECT counts FROM content_ids WHERE key = ?", (content_key,)).fetchone()
-    return decayed.decode(blob)
-
-
-def store_counts(
-    connection: sqlite3.Connection, content_key: int, counts: decayed.Counts | None, *, now_us: int
-) -> None:
-    """None: computed from the log, which has changed already."""
-    if counts is None:
-        engaged = connection.execute(
-            f"""SELECT min(l.time_us, ?) FROM interactions l
-            WHERE l.content = ? AND l.type IN ({ENGAGED}) AND {READABLE} ORDER BY l.sequence""",
-            (now_us + MOST_AHEAD_US, content_key),
-        )
-        times_us = np.fromiter((time_us for (time_us,) in engaged), np.int64)
-        counts = decayed.from_log(times_us)
-    blob = decayed.encode(counts) if counts[-1] > -np.inf else None
-    connection.execute("UPDATE content_ids SET counts = ? WHERE key = ?", (blob, content_key))
-
-
 def load_sums(connection: sqlite3.Connection, user_key: int, dimensions: int) -> Sums | None:
     """A user's decayed sums, None without any. Raises StoreCorrupt."""
     row = connection.execute("SELECT sums, checksum FROM user_sums WHERE key = ?", (user_key,)).fetchone()
@@ -429,8 +416,15 @@ def _own_type_key(connection: sqlite3.Connection, own: OwnType, known: dict[OwnT
     return known[own]
 
 
-def _find_content(connection: sqlite3.Connection, id: str) -> "_Content | None":
+def _find_content(connection: sqlite3.Connection, id: str, now_us: int) -> "_Content | None":
     row = connection.execute(
         "SELECT key, embedding, vector_checksum, counts FROM content JOIN content_ids USING (key) WHERE id = ?", (id,)
     ).fetchone()
-    return None if row is None else _Content(row[0], whole_vector(id, *row[:3]), decayed.decode(row[3]))
+    if row is None:
+        return None
+    try:
+        counts = item_counts.unseal(row[0], row[3])
+    except (StoreCorrupt, ValueError) as error:
+        report(f"what is popular of item {id!r}", str(error))
+        counts = item_counts.from_log(connection, row[0], now_us=now_us)
+    return _Content(row[0], whole_vector(id, *row[:3]), counts)

@@ -294,7 +294,7 @@ class SqliteStore(Store):
     async def item_counts(self, ids: Sequence[str]) -> dict[str, popularity.Counts]:
         found: dict[str, popularity.Counts] = {}
         async for some in _in_steps(ids):
-            found |= self._read(interaction_log.item_counts, some)
+            found |= self._read(interaction_log.counts_of, some)
         latest_us = _now_us() + MOST_AHEAD_US
         return {id: popularity.until(counts, latest_us) for id, counts in found.items()}
 

@@ -13,13 +13,11 @@ from runtime.personalization.actions import STRENGTHS, TYPES
 from runtime.personalization.user_vector import Sums
 from runtime.store.errors import StoreCorrupt
 from runtime.store.records import DeletedUser, Preferences, UserPreferences, UserState
-from runtime.store.sqlite import experiment_tables, scrub, totals
+from runtime.store.sqlite import experiment_tables, item_counts, scrub, totals
 from runtime.store.sqlite.checksums import damaged, row_checksum, seal_preferences
 from runtime.store.sqlite.content_table import bundle_key, decode, delete_unused_id, encode, whole_vector
 from runtime.store.sqlite.interaction_log import (
     find_or_add_user,
-    load_counts,
-    store_counts,
     store_sums,
     whole_sums,
 )
@@ -112,7 +110,7 @@ def delete(connection: sqlite3.Connection, user_id: str, now_us: int, tombstones
         f"SELECT l.content, l.type, l.time_us FROM interactions l WHERE l.user = ? AND {READABLE}", row
     ):
         if STRENGTHS[TYPES[code]]:
-            before = counts[content_key] if content_key in counts else load_counts(connection, content_key)
+            before = counts[content_key] if content_key in counts else item_counts.load(connection, content_key)
             counts[content_key] = None if before is None else popularity.remove(before, time_us)
     deleted = experiment_tables.delete_user_exposures(connection, row[0]) | {
         name: connection.execute(f"DELETE FROM {name} WHERE {column} = ?", row).rowcount
@@ -125,7 +123,7 @@ def delete(connection: sqlite3.Connection, user_id: str, now_us: int, tombstones
         )
         delete_unused_id(connection, content_key)
     for content_key, count in counts.items():
-        store_counts(connection, content_key, count, now_us=now_us)
+        item_counts.store(connection, content_key, count, now_us=now_us)
     scrub.request_scrub(connection)
     for name in ("interactions", "preferences", "users"):
         totals.change(connection, name, -deleted[name])

@@ -10,7 +10,7 @@ import pytest
 
 from bench.blocking_store import BlockingStore
 from bench.faults.bit_flips import EVENTS, ITEMS, everything, fill, flip_bits, item, plain
-from runtime.store import StoreCorrupt, StoreIOError
+from runtime.store import Interaction, StoreCorrupt, StoreIOError
 from runtime.store.sqlite import acknowledged
 from runtime.store.sqlite.connection import DATABASE, LOCK, open_writer
 from runtime.store.sqlite.store import SqliteStore
@@ -73,6 +73,24 @@ def test_a_text_that_is_no_longer_utf_8_takes_its_own_row_alone(folder, caplog):
     assert caplog.text.count("is not UTF-8") == EVENTS // ITEMS
     assert [len(page.ids) for page in store.vectors("bundle-1", rows=100)] == [ITEMS - 1]
     assert [what for what in store.check() if "e-4" in what]
+    store.close()
+
+
+def test_damaged_counts_of_an_item_are_left_out_until_its_next_event_computes_them_again(folder, caplog):
+    data, before = folder
+    connection = open_writer(data / DATABASE)
+    connection.execute("UPDATE content_ids SET counts = zeroblob(length(counts)) WHERE id IN ('item-3', 'item-4')")
+    connection.execute("UPDATE content_ids SET counts = substr(counts, 1, length(counts) - 4) WHERE id = 'item-5'")
+    connection.close()
+    store = BlockingStore(SqliteStore(data, dimensions=4))
+    assert set(before["item counts"]) - set(store.item_counts(list(before["item counts"]))) == {"item-3", "item-4"}
+    assert "what is popular of item 'item-3' is left out" in caplog.text
+    late = Interaction(event_id="late", user_id="late", content_id="item-3", type="save", time_us=5_000)
+    assert store.add_interactions([late]) == ["stored"]
+    assert store.delete_interaction("e-4")  # of item-4
+    assert store.delete_interaction("late")
+    assert plain(store.item_counts(["item-5"])) == {"item-5": before["item counts"]["item-5"]}
+    assert set(store.item_counts(["item-3", "item-4"])) == {"item-3", "item-4"}
     store.close()
 
 
