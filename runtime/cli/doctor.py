@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+from runtime.cli.doctor_clock import repair_clock
 from runtime.cli.doctor_postgres import examine_postgres
 from runtime.cli.findings import Finding
 from runtime.http.connections import SPARE_CONNECTIONS
@@ -251,6 +252,15 @@ def add_command(commands: Any) -> None:
         action="store_true",
         help="instead, read the whole database and list what is damaged; a server may be using it",
     )
+    parser.add_argument(
+        "--repair-clock",
+        action="store_true",
+        help="instead, give events that a clock which was ahead has stamped the time of their arrival; the server must "
+        "be stopped",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="with --repair-clock: list them and change nothing; it may be running"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -259,6 +269,8 @@ def _run(options: argparse.Namespace) -> int:
         settings = Settings.from_environment()
     except SettingsError as error:
         return report(iter([Finding("settings", str(error), "unsafe")]), print)
+    if options.repair_clock:
+        return report(repair_clock(settings, dry_run=options.dry_run), print)
     if options.check_database:
         return report(check_database(settings), print)
     return report(examine(settings), print)

@@ -151,7 +151,9 @@ def translate(error: sqlite3.Error, doing: str) -> StoreError:
     if name.startswith(("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return StoreIOError(f"{found}; check that the volume is mounted, writable and healthy, then repeat")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return StoreCorrupt(f"{found}; {REMEDY}")
+        return StoreCorrupt(
+            f"{found}; stop the server and restore the database from a backup: `vows-edge restore FILE --replace`"
+        )
     if name.startswith("SQLITE_BUSY"):
         return StoreBusy(f"{found}; another program holds the database, stop it or try again")
     return StoreError(found)
