@@ -42,6 +42,11 @@ build/clients/node/.installed: tests/clients/node/package-lock.json
 	@if command -v npm >/dev/null; then cd $(@D) && npm ci --silent --no-audit --no-fund; else echo "npm is not here: no Node.js clients"; fi
 	@touch $@
 
+# A pooler for the tests of Postgres, from Debian's packages; without it they are skipped.
+.PHONY: pgbouncer
+pgbouncer: ## unpack PgBouncer for the tests behind it
+	@$(BIN)/python -m bench.pgbouncer
+
 # Linters and client generators for the OpenAPI document; without them the tests in tests/openapi are skipped.
 .PHONY: generators
 generators: build/openapi/python/.installed build/openapi/node/.installed ## install the OpenAPI tools of tests/openapi

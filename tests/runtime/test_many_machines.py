@@ -1,9 +1,11 @@
 """Several servers on one Postgres: each serves the same data, and Postgres may go away and come back."""
 
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import httpx
 import numpy as np
@@ -118,22 +120,51 @@ def test_import_moves_to_postgres_and_back_while_both_serve(
          "timestamp": f"2026-01-{1 + n % 28:02}T00:00:00Z"}
         for n in range(90)
     ]  # fmt: skip
-    alone.client.post("/interactions", json=events[:80])
+    alone.client.post("/interactions", json=events[:60])
+    with clients_of(alone, events[60:75]) as answers:
+        assert main(["import", "--from", alone.url, "--to", shared.url]) == 0
+    assert set(answers) == {200}
+    alone.client.post("/interactions", json=events[75:80])  # by clients that were not switched yet
     assert main(["import", "--from", alone.url, "--to", shared.url]) == 0
-    alone.client.post("/interactions", json=events[80:])  # by clients that were not switched yet
-    assert main(["import", "--from", alone.url, "--to", shared.url]) == 0
+    with clients_of(shared, events[80:]) as answers:  # the others were
+        assert main(["import", "--from", shared.url, "--to", back.url]) == 0
+    assert set(answers) == {200}
     assert main(["import", "--from", shared.url, "--to", back.url]) == 0
+    assert main(["import", "--from", shared.url, "--to", alone.url]) == 0  # back to where it came from
     exported = [
         [(one["event_id"], one["user_id"], one["content_id"], one["type"]) for one in _log(server)]
         for server in (alone, shared, back)
     ]
-    assert exported[0] == exported[1] == exported[2]
+    assert sorted(exported[0]) == sorted(exported[1]) == sorted(exported[2])
+    assert len(exported[0]) == len(set(exported[0])) == 90
     for user in range(4):
         vectors = [
             server.client.get(f"/user/user-{user}/embedding").json()["embedding"] for server in (alone, shared, back)
         ]
         assert vectors[0] == pytest.approx(vectors[1], abs=1e-6)
         assert vectors[0] == pytest.approx(vectors[2], abs=1e-6)
+
+
+@contextmanager
+def clients_of(server: Server, events: list[dict]) -> Iterator[list[int]]:
+    """Send events one by one, and read and rank, while something else happens; the statuses of the answers."""
+    statuses: list[int] = []
+
+    def send() -> None:
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            for event in events:
+                user = event["user_id"]
+                statuses.append(client.post("/interactions", json=event).status_code)
+                statuses.append(client.get(f"/user/{user}/embedding").status_code)
+                body = {"user_id": user, "candidates": ["item-1", "item-2"]}
+                statuses.append(client.post("/rank", json=body).status_code)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    try:
+        yield statuses
+    finally:
+        sending.join()
 
 
 def _log(server: Server) -> list[dict]:

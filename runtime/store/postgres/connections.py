@@ -31,6 +31,8 @@ _BEGIN_WRITE = (
 )
 _BEGIN_READ = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
 
+_POOLER_SAYS = "unsupported startup parameter"  # PgBouncer, to what a session could be given at its begin
+
 _RETRIED = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -245,6 +247,8 @@ class Connections:
                 return StoreFull(f"{found}; give Postgres more disk space, then repeat the request")
             case asyncpg.QueryCanceledError() | asyncpg.LockNotAvailableError():
                 return StoreBusy(f"{found}; nothing was written, try again later")
+            case _ if _POOLER_SAYS in str(error):
+                return StoreError(f"{found}: a pooler answers; set VOWS_DATABASE_POOLER=transaction")
             case ValueError() if doing == CONNECTING:
                 return StoreError(f"{found}; VOWS_DATABASE_URL is postgresql://user:password@host:5432/database")
             case _ if _is_lost(error):

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from bench.blocking_store import BlockingStore
+from bench.pgbouncer import PgBouncer
 from bench.postgres import PostgresServer
+from bench.suite import NotMeasured
 from runtime.store.postgres.store import open_store as open_postgres
 from runtime.store.sqlite.store import SqliteStore
 
@@ -42,11 +44,37 @@ def _postgres(server: PostgresServer) -> Callable[..., BlockingStore]:
     return open
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def _pooled(server: PostgresServer, pooler: PgBouncer) -> Callable[..., BlockingStore]:
+    """A database for each folder: a pooler passes no search path on."""
+    runner, made = asyncio.Runner(), set[str]()
+
+    def open(folder: Path, **options: object) -> BlockingStore:
+        name = "p" + sha256(str(folder).encode()).hexdigest()[:16]
+        if name not in made:
+            server.create_database(name)
+            made.add(name)
+        return BlockingStore(runner.run(open_postgres(pooler.url(name), pooler="transaction", **options)), runner)
+
+    return open
+
+
+@pytest.fixture(scope="session")
+def pooler(postgres_server):
+    try:
+        with PgBouncer(postgres_server.socket) as running:
+            yield running
+    except NotMeasured as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres", "pgbouncer"])
 def implementation(request):
     if request.param == "sqlite":
         return Implementation("sqlite", _open_sqlite, examples=150)
-    return Implementation("postgres", _postgres(request.getfixturevalue("postgres_server")), examples=30)
+    server = request.getfixturevalue("postgres_server")
+    if request.param == "postgres":
+        return Implementation("postgres", _postgres(server), examples=30)
+    return Implementation("pgbouncer", _pooled(server, request.getfixturevalue("pooler")), examples=5)
 
 
 @pytest.fixture(scope="session")
