@@ -67,7 +67,7 @@ def pooler(postgres_server):
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgres", "pgbouncer"])
+@pytest.fixture(scope="session", params=["sqlite", "postgres", pytest.param("pgbouncer", marks=pytest.mark.slow)])
 def implementation(request):
     if request.param == "sqlite":
         return Implementation("sqlite", _open_sqlite, examples=150)
