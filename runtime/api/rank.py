@@ -12,7 +12,7 @@ from runtime.api.content import utc
 from runtime.api.users import Device
 from runtime.http.endpoint import Endpoint
 from runtime.http.errors import invalid
-from runtime.http.ids import Id, check_id
+from runtime.http.ids import SURELY_SHORT, Id, check_id
 from runtime.http.lenient import NOT_GIVEN, ReadOnly
 from runtime.serving.candidates import OwnVector, only_ids
 from runtime.serving.explanations import Reason
@@ -167,6 +167,8 @@ def candidate_ids(candidates: list[str | Candidate]) -> list[str]:
 
 def checked(candidates: list[str | Candidate]) -> list[str | OwnVector]:
     """The candidates for `serving`. Raises ApiError 422 for an id that is too long."""
+    if only_ids(candidates) and max(map(len, candidates)) <= SURELY_SHORT:  # as nearly always: none is empty
+        return list(candidates)
     found: list[str | OwnVector] = []
     for n, one in enumerate(candidates):
         if isinstance(one, str):

@@ -18,7 +18,9 @@ from runtime.catalog.ids import IdDictionary, IdHashes, Ids
 from runtime.catalog.label_index import LabelIndex
 from runtime.catalog.vector_matrix import Scan
 from runtime.personalization import popularity
+from runtime.personalization.ranking import cosine_scores
 
+COSINE_ROWS = 64  # scored at a time: 96 KiB of vectors, which malloc keeps
 MOST_AVERAGED = 16_384
 MOST_WAITING = 20_000  # ids of items that are stored and not here, some 2 MB; others are counted
 
@@ -212,6 +214,23 @@ class Catalog:
         if self._matrix.expect(rows):
             return await asyncio.to_thread(self._matrix.exact, rows)
         return self._matrix.exact(rows)
+
+    async def cosines(
+        self, rows: NDArray[np.intp], vectors: Sequence[NDArray[np.float32]]
+    ) -> list[NDArray[np.float32]]:
+        """Of these rows, as of `gather`, with each of the unit vectors, float32 [k]: without the memory of all at once,
+        whose pages take longer than the products."""
+        if self._matrix.expect(rows):
+            return await asyncio.to_thread(self._cosines, rows, vectors)
+        return self._cosines(rows, vectors)
+
+    def _cosines(self, rows: NDArray[np.intp], vectors: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        found = [np.empty(len(rows), np.float32) for _ in vectors]
+        for start in range(0, len(rows), COSINE_ROWS):
+            some = self._matrix.exact(rows[start : start + COSINE_ROWS])
+            for scores, vector in zip(found, vectors, strict=True):
+                scores[start : start + COSINE_ROWS] = cosine_scores(vector, some)
+        return found
 
     def versions(self, rows: NDArray[np.intp]) -> NDArray[np.uint32]:
         """How often these rows were written, [k]: what was computed from a row holds while this stays the same."""

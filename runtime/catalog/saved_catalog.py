@@ -12,6 +12,7 @@ from runtime.catalog.catalog import Catalog
 from runtime.catalog.files import LAYOUT, Files, FilesDamaged, Header, RowDamaged, write_header
 from runtime.catalog.ids import IdHashes
 from runtime.catalog.row_seals import RowSeals
+from runtime.personalization.ranking import cosine_scores
 
 Vector = NDArray[np.float32]
 Source = Callable[[Sequence[str]], Awaitable[Mapping[str, Vector]]]
@@ -99,6 +100,12 @@ class SavedCatalog(Catalog):
         if len(doubted):
             await self._verify(rows[doubted], ids, vectors, doubted)
         return vectors
+
+    async def cosines(self, rows: NDArray[np.intp], vectors: Sequence[Vector]) -> list[Vector]:
+        if not self._seals.unverified[rows].any():
+            return await super().cosines(rows, vectors)
+        verified = await self.gather(rows)
+        return [cosine_scores(vector, verified) for vector in vectors]
 
     async def _verify(
         self, rows: NDArray[np.intp], ids: Sequence[str], vectors: Vector, places: NDArray[np.intp]

@@ -10,6 +10,7 @@ from runtime.http.lenient import NUMBERS
 from runtime.http.openapi_schemas import OR_INTEGER
 
 MAX_ID_BYTES = 256
+SURELY_SHORT = MAX_ID_BYTES // 4  # characters: UTF-8 takes four bytes of one at the most
 
 Id = Annotated[
     str,
@@ -24,7 +25,7 @@ Id = Annotated[
 
 def check_id(id: str, field: str) -> str:
     """The id itself. Raises ApiError 422 when it is empty or longer than 256 bytes in UTF-8."""
-    if 0 < len(id) <= MAX_ID_BYTES // 4:  # UTF-8 takes four bytes a character at the most
+    if 0 < len(id) <= SURELY_SHORT:
         return id
     size = len(id.encode("utf-8"))
     if not 1 <= size <= MAX_ID_BYTES:

@@ -66,19 +66,25 @@ async def hybrid_user(resources: Resources, user_id: str, at_us: int | None = No
     return await _user(resources, user_id, now_us, recent.content_ids, recent.action, sums)
 
 
-async def hybrid_features(resources: Resources, user: HybridUser, found: Candidates) -> tuple[Features, Vector]:
-    """Features [k, ·] and content vectors [k, 384] of the known candidates."""
+async def hybrid_features(
+    resources: Resources, user: HybridUser, found: Candidates, *, with_vectors: bool = True
+) -> tuple[Features, Vector | None]:
+    """Features [k, ·] of the known candidates and, `with_vectors`, their content vectors [k, 384]."""
     catalog = resources.catalog
     # Rows hold until something is awaited, so everything that goes by rows comes first
     rows = found.rows
     counts = _counts(catalog, user, rows, found.ids)
     history = user.history(catalog)
     near = _near(resources.ranker, history, rows)
-    metadata = await found.metadata(catalog)
+    vectors = [vector for vector in (user.vector, user.last) if vector is not None]
+    metadata = await found.metadata(catalog) if with_vectors else None
+    if metadata is None:
+        cosines = iter(await found.cosines(catalog, vectors))
+    else:
+        cosines = (cosine_scores(vector, metadata) for vector in vectors)
     made = features(
         now_us=user.now_us, rows=rows, counts=counts, history=history, near=near,
-        simple=None if user.vector is None else cosine_scores(user.vector, metadata),
-        last=None if user.last is None else cosine_scores(user.last, metadata),
+        simple=None if user.vector is None else next(cosines), last=None if user.last is None else next(cosines),
     )  # fmt: skip
     return made, metadata
 

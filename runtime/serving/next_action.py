@@ -93,6 +93,7 @@ async def _by_own_model(
         catalog.rows_of(stored.content_ids), ranker.rows(stored.content_ids), stored.action, stored.time_us
     )
     ranking, metadata = await hybrid_features(resources, user, found)
+    assert metadata is not None
     made = features(
         ranking, rows=rows, table_rows=table_rows, vectors=metadata, history=history, table=own.table,
         context=_context(stored, user.now_us, device, own.days_to_event_key),

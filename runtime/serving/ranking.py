@@ -55,8 +55,8 @@ class Ranking:
 
 
 class _Scored(NamedTuple):
-    """`scores`: float32 [k], of the known candidates. By the simple model and the hybrid ranker also their `metadata`,
-    float32 [k, 384], and the user's `sums`, where their vector was made from them."""
+    """`scores`: float32 [k], of the known candidates. By the simple model and the hybrid ranker, where they are to be
+    explained, also their `metadata`, float32 [k, 384], and the user's `sums`, where their vector was made from them."""
 
     candidates: Candidates
     scores: Vector
@@ -87,9 +87,9 @@ async def rank(
         async with resources.sequence.turn():
             scored, fallback = await _by_sequence(resources, query, candidates)
     elif query.user_id is not None and query.model != "simple":
-        scored = await _by_hybrid(resources, query, query.user_id, candidates)
+        scored = await _by_hybrid(resources, query, query.user_id, candidates, explained=explained)
     if scored is None:
-        scored = await _by_average(resources, query, candidates)
+        scored = await _by_average(resources, query, candidates, explained=explained)
     found = scored.candidates
     best = ranked(scored.scores) if top is None else top_k(scored.scores, top)
     scores: list[float | None] = scored.scores.tolist()
@@ -109,18 +109,22 @@ async def rank(
     )
 
 
-async def _by_hybrid(resources: Resources, query: Query, user_id: str, candidates: Sequence[Candidate]) -> _Scored:
+async def _by_hybrid(
+    resources: Resources, query: Query, user_id: str, candidates: Sequence[Candidate], *, explained: bool
+) -> _Scored:
     user = await hybrid_user(resources, user_id, query.at_us)
     found = find(resources.catalog, candidates)
     ranker = resources.ranker.served.ranker
-    features, metadata = await hybrid_features(resources, user, found)
+    features, metadata = await hybrid_features(resources, user, found, with_vectors=explained)
     return _Scored(
         found, ranker.scores(features), ranker.version, user.source, metadata, user.sums,
         lambda best: ranker.parts(features[best]),
     )  # fmt: skip
 
 
-async def _by_average(resources: Resources, query: Query, candidates: Sequence[Candidate]) -> _Scored:
+async def _by_average(
+    resources: Resources, query: Query, candidates: Sequence[Candidate], *, explained: bool
+) -> _Scored:
     catalog = resources.catalog
     sums = None
     if query.embedding is not None:
@@ -131,6 +135,9 @@ async def _by_average(resources: Resources, query: Query, candidates: Sequence[C
         vector, source = user.embedding, str(user.source)
         sums = user.user.sums if user.user and source == "history" else None
     found = find(catalog, candidates)
+    if not explained:
+        (scores,) = await found.cosines(catalog, [vector])
+        return _Scored(found, scores, SIMPLE, source)
     metadata = await found.metadata(catalog)
     return _Scored(found, cosine_scores(vector, metadata), SIMPLE, source, metadata, sums)
 

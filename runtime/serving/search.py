@@ -43,7 +43,7 @@ async def search_text(
     closest = await resources.search.best(embedded.vector, pool, **among._asdict())
     user = await hybrid_user(resources, user_id)
     known = find(resources.catalog, [hit.id for hit in closest.hits])  # without what was deleted meanwhile
-    features, _ = await hybrid_features(resources, user, known)
+    features, _ = await hybrid_features(resources, user, known, with_vectors=False)
     by_user = from_0_to_1(resources.ranker.served.ranker.scores(features))
     by_text = from_0_to_1(np.array([closest.hits[n].score for n in known.known.tolist()], np.float32))
     scores = (1 - personalization) * by_text + personalization * by_user
