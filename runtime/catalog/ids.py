@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from hashlib import shake_256
+from itertools import repeat
 from typing import Protocol
 
 import numpy as np
@@ -60,10 +61,7 @@ class IdDictionary:
         return self._rows.get(id, -1)
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.intp]:
-        rows = list(map(self._rows.get, ids))
-        if None in rows:
-            rows = [-1 if row is None else row for row in rows]
-        return np.array(rows, np.intp)
+        return np.fromiter(map(self._rows.get, ids, repeat(-1)), np.intp, len(ids))
 
     def ids(self, rows: NDArray[np.intp]) -> list[str]:
         return [id for row in rows.tolist() if (id := self._ids[row]) is not None]

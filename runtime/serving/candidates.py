@@ -75,7 +75,6 @@ class Candidates:
             vectors[position] = vector
         return vectors if wanted is None else vectors[wanted]
 
-
     async def cosines(self, catalog: Catalog, vectors: Sequence[Vector]) -> list[Vector]:
         """Of the known candidates with each of these unit vectors, float32 [k]: the same to the last bit as from
         `metadata`, and quicker where that is not needed otherwise."""

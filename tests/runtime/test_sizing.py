@@ -110,7 +110,7 @@ def test_a_large_machine_has_a_bound_too():
         (10**6, 196, "disk"),
     ],
 )  # a hard limit of 256 MiB leaves 196
-def test_the_format_is_the_first_in_which_the_stored_items_fit_and_float32_where_it_holds_many(items, available_mib, format):
+def test_the_format_is_the_first_in_which_the_items_fit_and_float32_where_it_holds_many(items, available_mib, format):
     sizes = size(Settings(), available_mib * MiB, Held(scratches=1, items=items))
     sizes.check()
     assert sizes.settings.catalog_vectors == format

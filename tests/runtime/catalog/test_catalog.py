@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.catalog.catalog import Catalog, CatalogFull
+from runtime.personalization.ranking import cosine_scores
 
 
 def vector(n):
@@ -111,3 +112,18 @@ def test_memory_is_taken_as_rows_are_written():
     held.put("a", np.zeros(384, np.float32))
     assert held.used_bytes == 1536
     assert held.capacity == (100 << 20) // 1536
+
+
+@pytest.mark.parametrize("format", ["float32", "int8", "disk"])
+def test_cosines_are_those_of_the_gathered_vectors_to_the_last_bit(format, tmp_path):
+    rows = np.random.default_rng(1).standard_normal((300, 384)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    held = Catalog(384, 300 * 1_536, format, tmp_path)
+    for n, row in enumerate(rows):
+        held.put(f"item {n}", row)
+    some = np.random.default_rng(2).integers(0, 300, 217)
+    first, second = asyncio.run(held.cosines(some, [rows[0], rows[1]]))
+    np.testing.assert_array_equal(first, cosine_scores(rows[0], rows[some]))
+    np.testing.assert_array_equal(second, cosine_scores(rows[1], rows[some]))
+    assert asyncio.run(held.cosines(some[:0], [rows[0]]))[0].shape == (0,)
+    assert asyncio.run(held.cosines(some, [])) == []
