@@ -38,7 +38,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """shown: the mean reward of a ranking in the log, with its interval. left_out: rankings that are not used, by the
-    reason. largest_weight: before clipping. clipped: the share of rankings with a clipped weight."""
+    reason. largest_weight: before clipping. clipped: the share of rankings with a clipped weight. undescribed: items
+    of these rankings that have no text, which the server had."""
 
     target: str
     groups: list[str]
@@ -54,6 +55,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     clip: float | None
     clipped: float
     left_out: dict[str, int] = {}
+    undescribed: int = 0
 
 
 def replay(
@@ -67,10 +69,17 @@ def replay(
     alpha: float = 0.05,
     seed: int = 0,
 ) -> Result:
-    """Raises TrainingError for a log that has no exposures, or none that exploration drew."""
+    """Raises TrainingError for a log that has no exposures, none that exploration drew, or no texts."""
     drawn = explored(dataset)
     exposures = dataset.exposures
     assert exposures is not None
+    shown = np.unique(exposures.item)
+    undescribed = int((~dataset.catalogue.vectors[shown].any(axis=1)).sum())
+    if undescribed == len(shown):
+        raise TrainingError(
+            f"{dataset.name} has no text of any of the {len(shown):,} items that were shown: give them with --items, "
+            "or the server's data folder as --events"
+        )
     scores = target.scores(dataset, exposures, drawn.rows)
     logged = beside_target(dataset, drawn, scores, positions=positions, metric=metric, window_us=window_us)
     weights = position_weights(logged.target, logged.logged)
@@ -92,6 +101,7 @@ def replay(
         clip=clip,
         clipped=0.0 if clip is None else float((weights > clip).any(axis=1).mean()),
         left_out=drawn.left_out,
+        undescribed=undescribed,
     )
 
 
@@ -156,6 +166,11 @@ def as_text(found: Result) -> str:
             f"doubly robust too small there; the largest was {found.largest_weight:,.1f}"
         )
     lines.append(f"{effective}; {clipping}")
+    if found.undescribed:
+        lines.append(
+            f"note: {found.undescribed:,} items have no text here, so the other ranking is not what the server would "
+            "show"
+        )
     if found.effective_users < FEWEST_EFFECTIVE_USERS:
         lines.append(
             f"note: below {FEWEST_EFFECTIVE_USERS} effective users no interval is to be trusted: judge fewer "

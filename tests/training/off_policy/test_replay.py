@@ -230,5 +230,11 @@ def test_the_command_prints_estimates_and_what_limits_them(explored, capsys):
         assert part in text
     assert main(["replay", *source, "--model", "simple", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rankings"] == 12
+    assert main(["replay", *source[:2], "--model", "simple"]) == 1
+    assert "no text of any of the" in capsys.readouterr().err
+    one = (folder / "items.ndjson").read_text().splitlines()[:5]
+    (folder / "few.ndjson").write_text("\n".join(one) + "\n")
+    assert main(["replay", *source[:3], str(folder / "few.ndjson"), "--model", "simple"]) == 0
+    assert "items have no text here" in capsys.readouterr().out
     assert main(["replay", *source, "--model", "simple", "--clip", "0.5"]) == 1
     assert "--clip is 0.5" in capsys.readouterr().err
