@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
     from training.ranker import action_comparison, verdict
     from training.ranker import command as ranker
     from training.ranker import comparison_command as comparison
+    from training.report.files import write_report
     from training.simulator import command as simulator
 
     data.add_command(commands)
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
     incremental.add_command(commands)
     comparison.add_command(commands)
     action_comparison.add_command(commands)
-    evaluation.add_command(commands, verdict.add_options, verdict.print_verdict)
+    evaluation.add_command(commands, verdict.add_options, verdict.print_verdict, write_report)
     off_policy.add_command(commands)
     typed = list(sys.argv[1:] if arguments is None else arguments)
     if (two := " ".join(typed[:2])) in (ranker.NAME, comparison.NAME, action_comparison.NAME):

@@ -122,6 +122,30 @@ def calibration(actions: Sequence[Actions], title: str, path: Path) -> None:
         _save(canvas, path)
 
 
+def intervals(labels: Sequence[str], series: Mapping[str, Sequence[Figure]], title: str, path: Path) -> None:
+    """Figures with their intervals, a row a label, a colour a series. series: name → one figure a label."""
+    with mpl.rc_context(_STYLE):
+        canvas = Canvas(figsize=(8, 1.4 + 0.42 * len(labels)), layout="constrained")
+        axes = canvas.subplots()
+        axes.set_title(title, loc="left", color=_INK)
+        axes.set_axisbelow(True)
+        for number, (name, figures) in enumerate(series.items()):
+            height = [row + 0.15 * (number - (len(series) - 1) / 2) for row in range(len(labels))]
+            values = [figure.value for figure in figures]
+            around = [
+                [max(0.0, figure.value - figure.low) for figure in figures],
+                [max(0.0, figure.high - figure.value) for figure in figures],
+            ]
+            axes.errorbar(
+                values, height, xerr=around, label=name, color=_PALETTE[number % len(_PALETTE)], linestyle="none",
+                marker="o", markersize=4,
+            )  # fmt: skip
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.set_xlim(left=0)
+        _save(canvas, path)
+
+
 def _canvas(title: str) -> tuple[Canvas, Axes]:
     canvas = Canvas(figsize=(8, 4.4), layout="constrained")
     axes = canvas.subplots()

@@ -16,7 +16,6 @@ from training.evaluation import results, trial_records
 from training.evaluation.evaluate import Factory, real_set, simulated_worlds
 from training.evaluation.protocol import Recommender
 from training.evaluation.queries import QueryBudget
-from training.evaluation.report import write_report
 from training.evaluation.sequence_blends import MODEL, sequence_blends
 from training.simulator.parameters import Parameters
 
@@ -51,8 +50,10 @@ def add_command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     add_verdict_options: Callable[[argparse.ArgumentParser], None],
     print_verdict: Callable[[Dataset, argparse.Namespace], int],
+    write_report: Callable[[Path, Path, Path], None],
 ) -> None:
-    """print_verdict: what --events alone does; it comes from a layer above this one."""
+    """print_verdict: what --events alone does. write_report: from results, to report, with a checkpoint's curve. They
+    come from layers above this one."""
     parser = commands.add_parser(
         "evaluate",
         help="compare models and write results, report and model card",
@@ -91,10 +92,14 @@ def add_command(
         help="whose training curve the report shows (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--report-only", action="store_true", help="write the report from the results file")
-    parser.set_defaults(run=partial(_run, print_verdict))
+    parser.set_defaults(run=partial(_run, print_verdict, write_report))
 
 
-def _run(print_verdict: Callable[[Dataset, argparse.Namespace], int], options: argparse.Namespace) -> int:
+def _run(
+    print_verdict: Callable[[Dataset, argparse.Namespace], int],
+    write_report: Callable[[Path, Path, Path], None],
+    options: argparse.Namespace,
+) -> int:
     own = load_own(options)
     compared = options.sets or options.recommender or options.sequence or options.report_only
     if own is not None and not compared:
@@ -122,7 +127,7 @@ def _run(print_verdict: Callable[[Dataset, argparse.Namespace], int], options: a
                     oracle_users=options.oracle_users, with_baselines=not options.no_baselines,
                 )  # fmt: skip
                 found = _saved(found, row, options.results)
-    write_report(found, options.report, options.results.parent, options.checkpoint)
+    write_report(options.results, options.report, options.checkpoint)
     print(f"{options.results}: {len(found.sets)} sets; report in {options.report}")
     return 0
 

@@ -6,9 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from training.evaluation.baselines import EASE, KNN_AND_MARKOV, SIMPLE
-from training.evaluation.report import verdict, write_report
 from training.evaluation.results import Actions, Bins, Figure, Margin, Oracle, Ranking, Results, SetResult
 from training.evaluation.targets import Target, targets
+from training.ranker import action_comparison
+from training.report.details import verdict, write_details
+from training.report.model_card import model_card
 
 EXACT = Figure(0.5, 0.5, 0.5)
 
@@ -119,8 +121,9 @@ def test_action_figures_of_a_single_class_are_not_printed(tmp_path: Path) -> Non
         ],
         margins=[margin("counted", 0.0, "accuracy")],
     )  # fmt: skip
-    write_report(Results(sets=[row]), tmp_path / "REPORT.md", tmp_path, tmp_path)
-    report, card = (tmp_path / "REPORT.md").read_text(), (tmp_path / "MODEL_CARD.md").read_text()
+    write_details(Results(sets=[row]), tmp_path / "DETAILS.md", tmp_path, tmp_path)
+    report = (tmp_path / "DETAILS.md").read_text()
+    card = model_card(Results(sets=[row]), action_comparison.Results())
     assert "every event of this data set has the same action" in report
-    assert "every event of this data set has the same action" in card
+    assert "every event has the same action" in card
     assert "1.000" not in report + card

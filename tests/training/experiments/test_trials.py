@@ -10,13 +10,13 @@ from tests.small_world import small_world
 from training.__main__ import main
 from training.data.split import by_time, periods
 from training.evaluation import incremental_records, trial_records
-from training.evaluation.training_section import training_section
 from training.evaluation.trial_records import UNCHANGED, Trial
 from training.experiments import incremental
 from training.experiments.ablations import inverse_frequency, plan
 from training.experiments.trials import PlannedTrial, TrialRunner
 from training.experiments.tuning import search
 from training.recipes import RECIPES, Recipe, tiny
+from training.report.training_section import training_section
 
 TUNED = Path(__file__).parents[3] / "training" / trial_records.TUNING
 TUNED_SETS = sorted({one.data for one in trial_records.read(TUNED)})

@@ -1,4 +1,4 @@
-"""REPORT.md, its charts and the model card, written from the results file. No figure is typed by hand."""
+"""DETAILS.md and its charts, written from the results file: every figure of the sequence model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,16 +6,16 @@ from pathlib import Path
 from training.evaluation import charts
 from training.evaluation.baselines import EXTENDED_BLENDS, REFERENCE_BASELINES
 from training.evaluation.markdown import table
-from training.evaluation.model_card import model_card
 from training.evaluation.results import Actions, Figure, Margin, Ranking, Results, SetResult
 from training.evaluation.targets import interval, set_name, sign, signed, targets
-from training.evaluation.training_section import training_section
+from training.report.training_section import training_section
 
 _OPENING = """\
-# Offline evaluation of the sequence model
+# Details: the sequence model on every set
 
-Written by `vows-edge evaluate`. Every figure comes from `{results}`, from the files that `tune`, `ablate` and
-`incremental` write beside it, and from the metrics of the reference checkpoint.
+Written by `vows-edge evaluate`; [REPORT.md](REPORT.md) is the page to read first. Every figure comes from `{results}`,
+from the files that `tune`, `ablate` and `incremental` write beside it, and from the metrics of the reference
+checkpoint.
 
 **Limits.** Real data sets are logs of other products: a ranking is judged by what users engaged with under another
 system. Simulated worlds are assumptions about users: they show whether a model learns order where there is order, and
@@ -24,23 +24,26 @@ the actions of a user are exchangeable, at 1 sessions follow intents and intents
 
 **Protocol.** Rankings are over the whole catalogue; ties go to the lower item index. Intervals are 95 %, by resampling
 users. Hyperparameters of all models are selected on the same validation events, over the grids in
-`training/evaluation/baselines/`; *popularity* and *popularity, 7 days* have none: the window of seven days is fixed,
-not tuned. Baselines are then refitted on train and validation together; on real data the sequence model with the best
-validation loss is trained for one more epoch on both. Differences are to the baseline that is best on the test events,
-which favours the baseline; to the best standard baseline, without {extended}; to recency-decayed EASE and kNN + Markov;
-and to the simple model, which is served without training.
+`training/evaluation/baselines/`.{untuned} Baselines are then refitted on train and validation together; on real data
+the sequence model with the best validation loss is trained for one more epoch on both. Differences are to the baseline
+that is best on the test events, which favours the baseline; to the best standard baseline, without {extended}; to
+recency-decayed EASE and kNN + Markov; and to the simple model with tuned weights and half-life.
 """
+_UNTUNED = (
+    " **Popularity of 7 days** and the blends with it have a fixed window. Where items are news a tuned window is "
+    "better: REPORT.md compares with that."
+)
 _LEGEND = """\
 *sequence*: the model alone, with a recipe selected on the data set's validation part. *sequence + recency*: blended
-with the popularity of the last seven days and the user's own history. *blend of everything + sequence*: the blend of
+with recent popularity and the user's own history. *blend of everything + sequence*: the blend of
 all baselines with the model as one more part. The weights of every blend are selected on the same validation events.
 "Above" and "better" mean that the whole interval is above zero; "significantly worse" that all of it is below.
 """
 _FIRST = ("deskdrop",)  # the data set closest to this product is reported first
 
 
-def write_report(results: Results, path: Path, records: Path, checkpoint: Path) -> None:
-    """Write the report to `path`, and charts/ and MODEL_CARD.md beside it.
+def write_details(results: Results, path: Path, records: Path, checkpoint: Path) -> None:
+    """Write the details to `path`, and charts/ beside it.
 
     records: the folder with the records of ablations, tuning and incremental training; checkpoint: whose training curve
     is drawn.
@@ -51,14 +54,15 @@ def write_report(results: Results, path: Path, records: Path, checkpoint: Path) 
         key=lambda s: (s.order_strength is not None, not s.key.startswith(_FIRST), s.order_strength or 0, s.key),
     )
     extended = " and ".join(f"*{name}*" for name in EXTENDED_BLENDS)
-    parts = [_OPENING.format(results="training/results.json", extended=extended), summary_table(results)]
+    untuned = any("7 days" in name for one in results.sets for name in one.baselines)
+    opening = _OPENING.format(results="training/results.json", extended=extended, untuned=_UNTUNED if untuned else "")
+    parts = [opening, summary_table(results)]
     if simulated := [one for one in order if one.order_strength is not None]:
         parts.append(_order_strength(simulated, folder))
     parts += [_set(one, folder) for one in order]
     parts.append(training_section(records, checkpoint, folder))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
-    (path.parent / "MODEL_CARD.md").write_text(model_card(results), encoding="utf-8")
 
 
 def summary_table(results: Results) -> str:

@@ -1,0 +1,117 @@
+"""The page that a person reads: its verdicts follow from the figures, it is short, and it is what results say."""
+
+from pathlib import Path
+
+import pytest
+
+from training.evaluation.results import Figure, Results
+from training.ranker import action_comparison
+from training.ranker.action_comparison import Predicted
+from training.ranker.comparison_results import Compared, Comparison, Comparisons
+from training.report.files import write_report
+from training.report.page import page
+
+ROOT = Path(__file__).parents[3]
+
+
+def figure(value: float, spread: float = 0.01) -> Figure:
+    return Figure(value, value - spread, value + spread)
+
+
+def compared(name: str, value: float, ahead: float | None, kept: float = 0.95) -> Compared:
+    between = None if ahead is None else figure(ahead)
+    return Compared(
+        name=name, choice={}, fit_seconds=1.0, ndcg_10=figure(value), never_seen=figure(value / 2),
+        not_the_last=figure(value), kept={"0": 0.5, "5": kept}, ahead=between, ahead_never_seen=between,
+        ahead_not_the_last=between,
+    )  # fmt: skip
+
+
+def entry(name: str, ahead: float, kept: float = 0.95) -> Comparison:
+    return Comparison(
+        key=f"{name}, time", name=name, protocol="time", events=1, items=1, users=1, targets=10, repeats=True,
+        last_share=0.25, new_share=0.5,
+        rows=[
+            compared("hybrid", 0.5, None, kept), compared("hybrid (prior)", 0.4, 0.1),
+            compared("simple, as served", 0.3, 0.2), compared("counted", 0.5 - ahead, ahead),
+            compared("popularity", 0.1, 0.4),
+        ],
+    )  # fmt: skip
+
+
+def written(comparisons: Comparisons, actions: action_comparison.Results, folder: Path) -> str:
+    return page(comparisons, actions, Results(), ["[details](DETAILS.md)"], folder)
+
+
+NONE = action_comparison.Results()
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"),
+    [
+        (0.05, "is better than the best baseline or blend on articles (time)."),
+        (0.0, "no difference was found on articles (time)."),
+        (-0.05, "is **significantly worse** than the best baseline or blend on articles (time)."),
+    ],
+)
+def test_the_verdict_follows_from_the_interval(ahead: float, words: str, tmp_path: Path) -> None:
+    text = written(Comparisons(sets=[entry("articles", ahead)]), NONE, tmp_path)
+    assert words in text.splitlines()[next(n for n, line in enumerate(text.splitlines()) if line.startswith("1. "))]
+    assert f"{0.5 - ahead:.3f} counted" in text  # the best of the others, not one of what is served
+    assert (tmp_path / "ranker.svg").read_text().startswith("<?xml")
+
+
+def test_all_three_verdicts_in_one_sentence(tmp_path: Path) -> None:
+    sets = [entry("a", 0.05), entry("b", 0.0), entry("c", -0.05)]
+    text = written(Comparisons(sets=sets), NONE, tmp_path)
+    assert (
+        "is better than the best baseline or blend on a (time); no difference was found on b (time); it is "
+        "**significantly worse** than the best baseline or blend on c (time)." in text
+    )
+
+
+def test_too_little_from_few_events_is_said(tmp_path: Path) -> None:
+    text = written(Comparisons(sets=[entry("a", 0.05, kept=0.8), entry("b", 0.05)]), NONE, tmp_path)
+    assert "everywhere but on a (time): **not reached** there." in text
+
+
+def test_an_untrained_ranker_below_what_is_served_is_said(tmp_path: Path) -> None:
+    below = entry("a", 0.05)
+    below.rows[1:2] = [compared("hybrid (prior)", 0.2, 0.3)]
+    text = written(Comparisons(sets=[below]), NONE, tmp_path)
+    assert "Untrained it is below `simple` as it is served on a (time)." in text
+
+
+def test_the_next_action_is_compared_with_the_better_part(tmp_path: Path) -> None:
+    names = (action_comparison.STACKED, *action_comparison.PARTS, "logistic regression", "majority")
+    rows = [
+        Predicted(
+            name=name, accuracy=figure(0.7), log_loss=figure(0.5 + 0.1 * n), calibration_error=0.01,
+            ahead=None if n == 0 else figure(-0.05),
+        )
+        for n, name in enumerate(names)
+    ]  # fmt: skip
+    found = action_comparison.Compared(key="a, time", name="a", protocol="time", users=5, events=50, rows=rows)
+    text = written(Comparisons(), action_comparison.Results(sets=[found]), tmp_path)
+    assert "is **significantly worse** than the better of its parts on a (time)" in text
+
+
+def test_what_is_committed_is_what_the_results_say_and_short(tmp_path: Path) -> None:
+    """Text alone: charts are drawn by the installed version of the library."""
+    report = tmp_path / "REPORT.md"
+    write_report(ROOT / "training" / "results.json", report, ROOT / "checkpoints" / "reference")
+    for name in ("REPORT.md", "MODEL_CARD.md"):
+        text = (ROOT / "training" / name).read_text()
+        assert text == (tmp_path / name).read_text(), "run `vows-edge evaluate --report-only`"
+        assert len(text.splitlines()) <= 130
+        assert max(len(table) for table in _tables(text)) <= 20
+
+
+def _tables(text: str) -> list[list[str]]:
+    tables: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if line.startswith("|"):
+            tables[-1].append(line)
+        elif tables[-1]:
+            tables.append([])
+    return tables
