@@ -303,3 +303,15 @@ def test_everything_is_there_after_a_restart(open_store, item):
     store = open_store()
     assert [one.ranking_id for one in store.exposures()] == ["r-1"]
     assert store.close_windows(1_000 * SECOND) == 1
+
+
+def test_what_could_have_been_shown_and_was_not_is_kept_and_answered_by_nothing(store, event, item):
+    store.put_content([item("barn"), item("tent")])
+    shown = msgspec.structs.replace(exposure("r-1"), items=b'[["barn",0.5],["tent"]]')
+    store.add_exposures([shown])
+    store.add_interactions(
+        [event("1", content="barn", time_us=11 * SECOND), event("2", content="tent", time_us=12 * SECOND)]
+    )
+    assert [one.items for one in store.exposures()] == [shown.items]
+    events, _ = store.log()
+    assert {one.event_id: one.ranking_id for one in events} == {"1": "r-1", "2": None}
