@@ -8,8 +8,7 @@
 #
 # The bundles are those of the repository; --build-arg BUNDLES=exported makes them again with PyTorch.
 # --build-arg PIP_FLAGS=... goes to every pip install.
-# A tag moves: for a build that is the same tomorrow, pass the digest that `docker buildx imagetools inspect
-# python:3.11-slim` prints, as --build-arg PYTHON_IMAGE=python:3.11-slim@sha256:...
+# A tag moves: for a build that is the same tomorrow, `make pin` writes the digest that it has now into the next line.
 ARG PYTHON_IMAGE=python:3.11-slim
 
 # --- the model bundles: of the repository, or made again -----------------------------------------
@@ -20,11 +19,12 @@ ARG PIP_FLAGS=""
 ENV ORT_DISABLE_TELEMETRY=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 # Packages first, while the project is still empty: they are installed again only when one of these changes.
-COPY pyproject.toml requirements-dev.lock README.md LICENSE ./
+COPY pyproject.toml requirements-dev.lock requirements-export.lock README.md LICENSE ./
 COPY runtime/__init__.py runtime/
 COPY export/torch_index.py export/stsb.py export/
 RUN case "${BUNDLES}" in committed) ;; \
     exported) python -m venv /opt/export \
+        && /opt/export/bin/pip install ${PIP_FLAGS} --no-deps --require-hashes -r requirements-export.lock \
         && /opt/export/bin/pip install ${PIP_FLAGS} $(python export/torch_index.py) --constraint requirements-dev.lock \
             '.[export]' \
         && /opt/export/bin/pip install ${PIP_FLAGS} --no-deps \

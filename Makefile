@@ -8,7 +8,7 @@ TORCH := torch==2.13.0
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format docs demo bench vm-check export train audit lock clean
+.PHONY: help run serve test check format docs demo bench vm-check export train audit lock pin clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,12 +110,22 @@ lock: .venv/.test ## write the requirements*.lock files from pyproject.toml
 	$(COMPILE) --all-extras --no-annotate --constraints requirements.lock --overrides build/without-torch.txt \
 		--no-emit-package vows-edge --no-emit-package pip build/of-torch.in -o requirements-dev.lock
 	@echo "$(TORCH)" >> requirements-dev.lock
+	$(COMPILE) --generate-hashes --no-annotate --extra export --constraints requirements-dev.lock \
+		--overrides build/without-torch.txt --no-emit-package vows-edge --no-emit-package pip build/of-torch.in \
+		-o requirements-export.lock
 	$(subst pyproject.toml,tests/clients/python/requirements.in,$(COMPILE)) --generate-hashes --no-annotate \
 		-o tests/clients/python/requirements.lock
 	$(subst pyproject.toml,tests/openapi/python/requirements.in,$(COMPILE)) --generate-hashes --no-annotate \
 		-o tests/openapi/python/requirements.lock
 	for folder in clients openapi; do (cd tests/$$folder/node && npm install --package-lock-only \
 		--omit-lockfile-registry-resolved --silent --no-audit --no-fund); done
+
+IMAGE := python:3.11-slim
+pin: ## write the digest that the base image has now into the Dockerfile; asks its registry
+	@digest=$$(docker buildx imagetools inspect $(IMAGE) --format '{{.Manifest.Digest}}' 2>/dev/null \
+		|| skopeo inspect --format '{{.Digest}}' docker://docker.io/library/$(IMAGE) 2>/dev/null); \
+	case "$$digest" in sha256:*) ;; *) echo "No digest of $(IMAGE): docker buildx or skopeo, and the registry, are needed" >&2; exit 1 ;; esac; \
+	sed -i "s|^ARG PYTHON_IMAGE=.*|ARG PYTHON_IMAGE=$(IMAGE)@$$digest|" Dockerfile && grep '^ARG PYTHON_IMAGE' Dockerfile
 
 clean: ## remove what was installed and built, but neither data/ nor models/
 	rm -rf .venv build *.egg-info

@@ -142,7 +142,11 @@ def test_versions_are_ranges_in_the_metadata_and_exact_in_the_locks() -> None:
     assert set(pins[0]) <= set(pins[1])  # one version of a package, whatever is installed
     named = {re.split(r"[\[<>=!; ]", name, maxsplit=1)[0] for extra in extras.values() for name in extra}
     assert named - {"vows-edge"} <= {name for name, _ in pins[1]}
-    for lock in (server, everything):
+    exported = (ROOT / "requirements-export.lock").read_text()
+    assert set(re.findall(r"^([a-z0-9-]+)==([^\s;\\]+)", exported, re.MULTILINE)) <= set(pins[1])
+    for requirement in re.findall(r"^[a-z0-9-]+==.*\n.*", exported, re.MULTILINE):
+        assert "--hash=sha256:" in requirement
+    for lock in (server, everything, exported):
         assert "http" not in re.sub(r"httpx?[a-z0-9-]*|httpcore2?|httptools", "", lock)
 
 
