@@ -44,7 +44,7 @@ _EVENT = {
     "duration_ms": 1200, "device": "ios", "context": {"days_to_wedding": 120, "season": "summer", "vip": True},
 }  # fmt: skip
 
-# Method, path and body of requests that work; new endpoints are fuzzed from the document, and by a line here.
+# Method, path and body of requests that work, at least one of every endpoint.
 WORKING: tuple[tuple[str, str, Any], ...] = (
     ("POST", "/embed", {"text": "a barn", **_ITEM, "encoding_format": "base64"}),
     ("POST", "/embed/batch", {"items": [_ITEM, {"text": "a hall"}], "encoding_format": "float"}),
@@ -71,11 +71,29 @@ WORKING: tuple[tuple[str, str, Any], ...] = (
     ("GET", "/user/user-1/style", None),
     ("DELETE", "/interactions/nothing", None),
     ("GET", "/events/export?after=0&limit=5", None),
+    ("GET", "/content?limit=3&encoding_format=base64", None),
+    ("GET", "/user/user-1/preferences", None),
+    ("POST", "/user/user-1/next-action", {"candidates": ["item-1", "item-2"], "device": "ios"}),
+    ("GET", "/experiments", None),
+    ("PUT", "/experiments/fuzzed", {
+        "arms": [{"name": "control", "model": "simple", "weight": 0.5}, {"name": "other", "model": "hybrid"}],
+        "coverage": 0.1, "metric": "engaged", "window_s": 60, "promote": "manual",
+    }),
+    ("GET", "/experiments/fuzzed", None),
+    ("POST", "/experiments/fuzzed/stop", None),
+    ("POST", "/experiments/fuzzed/promote?arm=other", None),
+    ("POST", "/experiments/fuzzed/rollback", None),
+    ("GET", "/models", None),
+    ("POST", "/models/minilm/back", None),
+    ("GET", "/healthz", None),
+    ("GET", "/readyz", None),
     ("GET", "/info", None),
     ("GET", "/metrics", None),
+    ("GET", "/", None),
+    ("GET", "/page/page.js", None),
     ("GET", "/docs", None),
     ("GET", "/openapi.json", None),
-)
+)  # fmt: skip
 
 # JSON texts that something has choked on somewhere.
 NASTY: tuple[bytes, ...] = (

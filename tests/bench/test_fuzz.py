@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -14,7 +15,8 @@ from bench.faults.ledger import Ledger, compare
 from bench.fuzz.bombardment import Bombardment, Wrong, bombard, prepare
 from bench.fuzz.coverage import Findings
 from bench.fuzz.document import check_document
-from bench.fuzz.mutations import Request, requests
+from bench.fuzz.mutations import WORKING, Request, requests
+from runtime.app import ENDPOINTS
 
 
 def port_of(server):
@@ -25,6 +27,18 @@ def test_the_server_behaves_as_its_openapi_document_says(start_server):
     outcome = check_document(port_of(start_server()), examples=3, seed=1)
     assert outcome.failures == 0, outcome.report
     assert outcome.requests > 200
+
+
+def test_every_endpoint_has_a_request_that_is_mutated():
+    patterns = {
+        f"{one.method} {one.path}": re.compile(re.sub(r"{[^}]*}", "[^/?]+", one.path) + r"(\?.*)?") for one in ENDPOINTS
+    }
+    missing = [
+        name
+        for name, pattern in patterns.items()
+        if not any(method == name.split()[0] and pattern.fullmatch(path) for method, path, _ in WORKING)
+    ]
+    assert missing == []
 
 
 def test_mutated_requests_bring_no_500_and_lose_nothing(start_server):
