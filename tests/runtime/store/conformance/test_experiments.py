@@ -1,10 +1,12 @@
 """Experiments in the store: what was shown is kept, an outcome counts once, and a deleted user is forgotten."""
 
+import asyncio
+
 import msgspec
 import pytest
 
 from runtime.personalization.actions import MOST_WEIGHTED_ENGAGEMENT
-from runtime.store import ExperimentChange, Exposure, FailedRankings
+from runtime.store import ExperimentChange, Exposure, FailedRankings, StoreError
 
 SECOND = 1_000_000
 
@@ -114,6 +116,23 @@ def test_exposures_are_listed_in_order_with_a_cursor(store):
     assert [one.ranking_id for one in store.exposures(after=logged[0].sequence, limit=1)] == ["r-2"]
     assert store.counts().exposures == 3
     assert store.counts().users == 2
+
+
+def test_a_ranking_that_is_recorded_already_fails_alone(store):
+    async def together():
+        return await asyncio.gather(
+            *(
+                store.store.add_exposures([exposure(id, user)])
+                for id, user in [("r-1", "a"), ("r-1", "b"), ("r-2", "c")]
+            ),
+            return_exceptions=True,
+        )
+
+    outcomes = store.run(together())
+    assert [type(one) for one in outcomes] == [type(None), StoreError, type(None)]
+    assert [(one.ranking_id, one.user_id) for one in store.exposures()] == [("r-1", "a"), ("r-2", "c")]
+    assert summed(store) == {"control": {"users": 2, "rankings": 2}}
+    assert store.counts().exposures == 2
 
 
 def test_a_user_counts_once_however_often_they_are_shown_something(store):
