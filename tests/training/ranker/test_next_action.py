@@ -1,5 +1,8 @@
 """The next action through HTTP is what the evaluation predicts: by the rates, by the regression, and by the stack."""
 
+import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -8,8 +11,9 @@ import pytest
 
 from export.sequence import export_sequence
 from runtime.models.bundle import Bundle
-from runtime.models.installed import install
+from runtime.models.installed import back, install
 from runtime.models.ranker import load_ranker
+from tests.conftest import ROOT
 from tests.small_world import ITEMS
 from tests.training.ranker.replayed import replayed_server, rfc3339
 from training.__main__ import main
@@ -112,6 +116,19 @@ def test_the_regression_and_the_stack_answer_over_http_as_in_the_evaluation(serv
     stacked.model = loaded.model
     assert_as_evaluated(server, log, stacked, "both+our-couples", after_us, range(200), 2e-3)
     assert_as_evaluated(server, log, stacked, "both+our-couples", middle_us, range(0, 200, 10), 2e-3)
+    assert server.client.get("/info").json()["ranker"]["next_action"]["sequence"] == "our-couples"
+    ranker = "both, with a model of the next action"
+    assert doctor(server.models, tmp_path) == f"{ranker} beside our-couples"
+    back(server.models, "sequence")
+    assert doctor(server.models, tmp_path) == f"{ranker} alone: our-couples is not served"
+
+
+def doctor(models: Path, data_dir: Path) -> str:
+    environment = {"VOWS_MODELS_DIR": str(models), "VOWS_DATA_DIR": str(data_dir), "ORT_DISABLE_TELEMETRY": "1"}
+    command = [sys.executable, "-m", "runtime", "doctor"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    (found,) = re.findall(r"^.{8}ranker +(.*)$", done.stdout, re.MULTILINE)
+    return found
 
 
 def halves(log):
@@ -133,6 +150,7 @@ def test_the_owners_model_has_seen_the_whole_log_and_has_its_name(run, log):
 
 
 def test_a_model_that_has_seen_what_the_ranker_is_fitted_to_is_refused(run, log, tmp_path):
-    older = log.with_events(log.events.take(np.flatnonzero(log.events.time_us < np.median(log.events.time_us))))
+    early = log.events.time_us < np.quantile(log.events.time_us, 0.8)
+    older = log.with_events(log.events.take(np.flatnonzero(early)))
     with pytest.raises(TrainingError, match="was fitted to events of the newest tenth"):
         train_ranker(older, tmp_path / "mine", "mine", run)
