@@ -126,11 +126,10 @@ async def _may_be_best(scan: Scan, wanted: NDArray[np.bool_], k: int) -> NDArray
         if start:
             await asyncio.sleep(0)
         stop = min(start + STEP_ROWS, len(wanted))
-        within = np.flatnonzero(wanted[start:stop])
-        if len(within):
-            rows = within + start
-            best.add(rows, scan.scores(start, stop)[within], scan.errors)
-    return best.rows
+        among = wanted[start:stop]
+        if among.any():
+            best.add(start, scan.scores(start, stop), among, scan.errors)
+    return best.kept()
 
 
 def from_0_to_1(scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -158,14 +157,19 @@ class _Best:
 
     def add(
         self,
-        rows: NDArray[np.intp],
+        start: int,
         scores: NDArray[np.float32],
+        wanted: NDArray[np.bool_],
         errors_of: Callable[[NDArray[np.intp]], NDArray[np.float32] | None],
     ) -> None:
-        """errors_of: of those rows that have to be looked at, which of estimates are few."""
-        if self._least > -np.inf:
-            above = np.flatnonzero(scores > self._least)
-            rows, scores = rows[above], scores[above]
+        """Of the rows from `start` on those that are `wanted`. errors_of: of those rows that have to be looked at,
+        which of estimates are few."""
+        if self._least > -np.inf:  # then nearly all are out by one comparison
+            within = np.flatnonzero(scores > self._least)
+            within = within[wanted[within]]
+        else:
+            within = np.flatnonzero(wanted)
+        rows, scores = within + start, scores[within]
         errors = errors_of(rows)
         at_most = scores if errors is None else scores + errors
         possible = np.flatnonzero(at_most >= self._kth)
@@ -176,8 +180,14 @@ class _Best:
         if errors is not None:
             before = np.empty(0, np.float32) if self._errors is None else self._errors
             self._errors = np.concatenate([before, errors[possible]])
+        if len(self.rows) > (self._k if errors is None else 2 * self._most):
+            self._keep()
+
+    def kept(self) -> NDArray[np.intp]:
+        """Those that can be among the best of all that were added, rising."""
         if len(self.rows) > self._k:
             self._keep()
+        return self.rows
 
     def _keep(self) -> None:
         if self._errors is None:

@@ -310,8 +310,12 @@ def counts_of(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, d
         "SELECT id, key, counts FROM content_ids WHERE id IN (SELECT value FROM json_each(?)) AND counts IS NOT NULL",
         (msgspec.json.encode(ids).decode(),),
     ).fetchall()
+    return _readable_counts(found)
+
+
+def _readable_counts(rows: Sequence[tuple[str, int, bytes]]) -> dict[str, decayed.Counts]:
     counts: dict[str, decayed.Counts] = {}
-    for id, key, stored in found:
+    for id, key, stored in rows:
         try:
             counts[id] = item_counts.unseal(key, stored)
         except (StoreCorrupt, ValueError) as error:
@@ -323,10 +327,10 @@ def engaged_content(
     connection: sqlite3.Connection, after: int, limit: int
 ) -> tuple[dict[str, decayed.Counts], int | None]:
     found = connection.execute(
-        "SELECT key, id, counts FROM content_ids WHERE key > ? AND counts IS NOT NULL ORDER BY key LIMIT ?",
+        "SELECT id, key, counts FROM content_ids WHERE key > ? AND counts IS NOT NULL ORDER BY key LIMIT ?",
         (after, limit),
     ).fetchall()
-    return {id: decayed.decode(blob) for _, id, blob in found}, found[-1][0] if len(found) == limit else None
+    return _readable_counts(found), found[-1][1] if len(found) == limit else None
 
 
 def seen(connection: sqlite3.Connection, user_id: str, before: int | None, limit: int) -> list[Seen]:

@@ -79,7 +79,7 @@ def test_a_page_of_the_catalogue_ends_before_it_holds_too_many_bytes(store, item
 def test_the_newest_events_come_oldest_first_by_their_own_time(store, event, item):
     """Ids of every kind, and content that is gone: all are in what is read."""
     ids = ["barn", 'a "quoted" id', "back\\slash", "çé日本"]
-    store.put_content([item(id) for id in ids])
+    store.put_content([item(id, n) for n, id in enumerate(ids)])
     types = ("skip", "view", "save", "share")
     events = [event(str(n), "ann", id, types[n], 1_000 - n) for n, id in enumerate(ids)]
     store.add_interactions([*events, event("tie", "ann", "barn", "save", 1_000)])
@@ -88,3 +88,18 @@ def test_the_newest_events_come_oldest_first_by_their_own_time(store, event, ite
     assert found.content_ids == ["back\\slash", 'a "quoted" id', "barn", "barn"]
     assert [TYPES[code] for code in found.action] == ["save", "view", "skip", "save"]
     assert len(store.recent("nobody", 4).content_ids) == len(store.recent("nobody", 4).action) == 0
+
+
+def test_all_engaged_content_comes_in_pages_with_its_counts(store, item, event):
+    ids = [f"item-{n}" for n in range(5)]
+    store.put_content([item(id, n) for n, id in enumerate(ids)])
+    assert store.engaged_content() == ({}, None)
+    store.add_interactions([event(f"e{n}", content=id, type="save") for n, id in enumerate(ids[:3])])
+    found, after = {}, 0
+    while after is not None:
+        page, after = store.engaged_content(after=after, limit=2)
+        assert len(page) <= 2
+        found |= page
+    assert sorted(found) == ids[:3]
+    counts = store.item_counts(ids)
+    assert all((found[id] == counts[id]).all() for id in ids[:3])
