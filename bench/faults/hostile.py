@@ -96,7 +96,7 @@ def _attack(port: int, kind: Kind, connections: int, ends: threading.Event) -> N
         for _ in range(min(10, connections - len(held))):
             with contextlib.suppress(OSError):
                 held.append(_open(port, kind))
-        held = [one for one in held if _goes_on(one, kind)]
+        held = [one for one in held if _stays_open(one, kind)]
         ends.wait(0.05)
     for one in held:
         one.close()
@@ -113,7 +113,7 @@ def _open(port: int, kind: Kind) -> socket.socket:
     return one
 
 
-def _goes_on(one: socket.socket, kind: Kind) -> bool:
+def _stays_open(one: socket.socket, kind: Kind) -> bool:
     """Send more; whether the server still keeps the connection. What it answered stays unread."""
     try:
         if kind.again:

@@ -53,14 +53,14 @@ def _list(options: argparse.Namespace, server: Any) -> list[str]:
 
 
 def _show(options: argparse.Namespace, server: Any) -> list[str]:
-    return _told(server.decoded("GET", _path(options.name)))
+    return _lines(server.decoded("GET", _path(options.name)))
 
 
 def _define(options: argparse.Namespace, server: Any) -> list[str]:
     import msgspec
 
     definition = msgspec.json.decode(options.file.read_bytes())
-    return _told(server.decoded("PUT", _path(options.name), definition))
+    return _lines(server.decoded("PUT", _path(options.name), definition))
 
 
 def _change(options: argparse.Namespace, server: Any) -> list[str]:
@@ -80,7 +80,7 @@ def _state(found: Any) -> str:
     return state + (f" ({arm})" if arm else "") + (f", {reason}" if reason else "")
 
 
-def _told(found: Any) -> list[str]:
+def _lines(found: Any) -> list[str]:
     """An experiment in lines."""
     ratio = found["sample_ratio"]
     lines = [

@@ -62,7 +62,7 @@ class LineHandler(logging.Handler):
         self.setFormatter(formatter)
         self.text = text
         self.dropped = 0  # lines, since the start
-        self._told = 0  # of them, in lines of their own
+        self._reported = 0  # of them, in lines of their own
         self._descriptor = descriptor
         self._rest = b""  # of a line that was written in part
         self._poll = select.poll()
@@ -83,13 +83,13 @@ class LineHandler(logging.Handler):
             if self._rest:
                 self.dropped += 1
                 return
-            if self._told < self.dropped and self._takes():
+            if self._reported < self.dropped and self._takes():
                 line = self._loss() + line
             rest = self._written(line)
             if len(rest) == len(line):
                 self.dropped += 1
             else:
-                self._rest, self._told = rest, self.dropped
+                self._rest, self._reported = rest, self.dropped
 
     def _written(self, data: bytes) -> bytes:
         """Write what can be written now; returns the rest."""
@@ -102,7 +102,7 @@ class LineHandler(logging.Handler):
         return bool(found) and bool(found[0][1] & select.POLLOUT)
 
     def _loss(self) -> bytes:
-        message = f"{self.dropped - self._told} log lines were dropped: whoever reads the log did not keep up"
+        message = f"{self.dropped - self._reported} log lines were dropped: whoever reads the log did not keep up"
         record = logging.makeLogRecord({"name": "vows", "levelname": "WARNING", "msg": message})
         return self.format(record).encode() + b"\n"
 

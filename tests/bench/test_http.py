@@ -108,7 +108,7 @@ def test_a_closed_loop_ends_in_time(port):
     assert seconds < 20
 
 
-def test_a_chunked_answer_is_read_whole_and_the_connection_goes_on(shared_server):
+def test_a_chunked_answer_is_read_whole_and_the_connection_stays_open(shared_server):
     items = {"items": [{"text": f"a barn, number {n % 3}"} for n in range(200)]}
     with Connection(int(shared_server.url.rpartition(":")[2])) as connection:
         assert len(connection.request_json(build_request("POST", "/embed/batch", items))["results"]) == 200

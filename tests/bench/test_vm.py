@@ -146,7 +146,7 @@ def test_the_load_asks_both_models():
     assert {"catalogue", "rank", "rank by sequence", "next action"} <= names
 
 
-def test_a_machine_without_an_emulator_is_told_what_to_install(monkeypatch, capsys):
+def test_a_missing_emulator_is_an_error_that_names_the_package(monkeypatch, capsys):
     monkeypatch.setattr(guest_module, "QEMU", "qemu-that-nobody-has")
     assert main([]) == 2
     assert "apt-get install qemu-system-x86" in capsys.readouterr().err
@@ -202,7 +202,7 @@ def tiny_machine(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_machine_boots_its_files_and_tells_its_memory(tiny_machine):
+def test_a_machine_boots_its_files_and_reports_its_memory(tiny_machine):
     script = "touch /data/mine && ! touch /etc 2>/dev/null && exec /bin/busybox httpd -f -p 8080 -h /"
     with tiny_machine("sh", "-c", script) as guest:  # the volume can be written, the root cannot
         guest.until_ready(120)

@@ -94,7 +94,7 @@ def test_weights_that_no_cpu_explains_are_beyond_the_limits(tmp_path: Path) -> N
     assert found.startswith("vectors of ")
 
 
-def test_another_recipe_is_told(tmp_path: Path) -> None:
+def test_another_recipe_is_reported(tmp_path: Path) -> None:
     copy = Path(shutil.copytree(PACKAGED / "sequence", tmp_path / "sequence"))
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["recipe"]["min_events"] = 4

@@ -180,7 +180,7 @@ def test_a_corrupted_bundle_stops_the_start_and_says_what_to_do(bundle_path, tmp
     assert not (tmp_path / "data").exists()
 
 
-def test_a_clock_that_jumps_back_changes_no_order_and_is_told_to_who_is_ahead_of_it(fragile, told):
+def test_a_clock_that_jumps_back_changes_no_order_and_later_stamps_are_rejected(fragile, told):
     def seen():
         return fragile.client.get("/user/ada/embedding").json(), fragile.client.get("/content/barn").json()
 

@@ -88,7 +88,7 @@ def restore(file: Path, data_dir: Path, *, replace: bool) -> Backup:
         database = data_dir / DATABASE
         if database.exists() and not replace:
             raise StoreError(f"{database} exists; add --replace to replace it by the backup")
-        with translated(f"restoring {file}"), _complete_or_gone(data_dir / (DATABASE + RESTORING)) as copy:
+        with translated(f"restoring {file}"), _complete_or_removed(data_dir / (DATABASE + RESTORING)) as copy:
             shutil.copyfile(file, copy)
             take_off(copy, named=file)
             found = _checked(copy, for_this_version=True)
@@ -109,7 +109,7 @@ def restore(file: Path, data_dir: Path, *, replace: bool) -> Backup:
 
 
 def _copy(source: sqlite3.Connection, to: Path) -> Backup:
-    with translated(f"backing up to {to}"), _complete_or_gone(to.with_name(to.name + ".partial")) as copy:
+    with translated(f"backing up to {to}"), _complete_or_removed(to.with_name(to.name + ".partial")) as copy:
         source.execute("BEGIN")  # one moment: without it, every write meanwhile would make the copy start anew
         try:
             source.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -151,7 +151,7 @@ def _checked(path: Path, *, for_this_version: bool = False) -> Backup:
 
 
 @contextmanager
-def _complete_or_gone(path: Path) -> Iterator[Path]:
+def _complete_or_removed(path: Path) -> Iterator[Path]:
     """An empty file that only its owner can read. Whatever is left under this name at the end is removed."""
     path.unlink(missing_ok=True)  # of a run that was killed
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))

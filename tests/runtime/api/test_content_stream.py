@@ -50,7 +50,7 @@ def test_more_than_a_body_may_have(start_server):
     assert counted(again[-1])["unchanged"] == 300
 
 
-def test_bad_lines_are_told_and_the_others_stored(shared_server):
+def test_bad_lines_are_reported_and_the_others_stored(shared_server):
     body = (
         line("str-1") + b"\n" + b'{"id":"str-2"}\n' + b"{oops\n" + line("str-3", 7) + line("x" * 300)
         + line("str-1", "another text") + line("str-4").rstrip()

@@ -45,7 +45,7 @@ def test_every_event_is_there_as_it_was_sent_and_in_order(shared_server_with_eve
 
 
 @pytest.mark.parametrize("limit", [1, 128, 129, 400])
-def test_a_cursor_goes_on_where_the_last_export_ended(shared_server_with_events, limit):
+def test_a_cursor_continues_where_the_last_export_ended(shared_server_with_events, limit):
     client, _ = shared_server_with_events
     everything, parts, after = export(client), [], 0
     while part := export(client, after=after, limit=limit):

@@ -62,7 +62,7 @@ def test_contributions_add_up_to_the_score(history):
             assert total == pytest.approx(score["score"], abs=1e-5)
 
 
-def test_it_changes_nothing_else_and_is_asked_for(history):
+def test_it_changes_nothing_else_and_is_off_by_default(history):
     body = {"user_id": "exa", "candidates": list(TEXTS), "top_k": 2, "model": "simple"}
     plain = history.client.post("/rank", json=body).json()
     assert "explanations" not in plain

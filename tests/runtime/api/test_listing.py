@@ -57,7 +57,7 @@ def test_pages_of_long_items_end_early(shared_server_with_items):
         server.client.delete(f"/content/long-{n}")
 
 
-def test_what_was_deleted_is_gone_and_the_cursor_holds(shared_server_with_items):
+def test_what_was_deleted_is_not_exported_and_the_cursor_holds(shared_server_with_items):
     first = shared_server_with_items.client.get("/content", params={"limit": 3}).json()
     shared_server_with_items.client.put("/content/passing", json={"text": "a barn for a day"})
     shared_server_with_items.client.delete("/content/passing")

@@ -65,7 +65,7 @@ def test_fewer_dimensions_are_the_first_ones_at_unit_length(shared_server, share
     assert abs(np.linalg.norm(one.embedding) - 1) < 1e-6
 
 
-def test_truncation_is_told(shared_server):
+def test_truncation_is_reported(shared_server):
     answer = post(shared_server, input=["short", "garden " * 300]).json()
     assert [(one["tokens"], one["truncated"]) for one in answer["data"]] == [(3, False), (302, True)]
     assert answer["usage"]["prompt_tokens"] == 3 + 256  # what was read

@@ -139,7 +139,7 @@ def test_a_bad_setting_stops_the_start():
     assert (result.returncode, "VOWS_PORT='many'" in result.stderr) == (1, True)
 
 
-def test_a_taken_port_is_told(shared_server):
+def test_a_taken_port_is_an_error_that_names_it(shared_server):
     port = shared_server.url.rpartition(":")[2]
     result = subprocess.run(
         [sys.executable, "-m", "runtime"], env={"VOWS_PORT": port}, capture_output=True, text=True, timeout=60

@@ -151,14 +151,14 @@ def test_diversity_is_maximal_marginal_relevance(shared_server_with_labels):
     assert chosen != ranked(shared_server_with_labels, user_id="mia")[0][:4]
 
 
-def test_newcomers_get_what_is_popular_or_what_they_told(shared_server_with_labels):
+def test_new_users_get_what_is_popular_or_what_they_prefer(shared_server_with_labels):
     shared_server_with_labels.client.put("/user/nia/preferences", json={"preferences": ["a boat on the ocean"]})
     answer = ask(shared_server_with_labels, "/user/nia/recommendations", top_k=1, model="simple")
     assert (answer["source"], ids(answer)) == ("preferences", ["yacht"])
     assert ask(shared_server_with_labels, "/user/somebody-new/recommendations")["source"] == "popular"
 
 
-def test_replaced_and_deleted_content_is_gone_from_every_answer_at_once(shared_server_with_labels):
+def test_replaced_and_deleted_content_is_in_no_answer_at_once(shared_server_with_labels):
     client = shared_server_with_labels.client
     act(shared_server_with_labels, "zoe", ("lace", "save"))
     client.put("/content/teepee", json={"text": "a teepee in the woods", "tags": ["camping"], "category": "venue"})

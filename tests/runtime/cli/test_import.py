@@ -74,7 +74,7 @@ def _items(server: Server) -> list[dict]:
     return [{name: value for name, value in item.items() if not name.endswith("_at")} for item in listed]
 
 
-def test_what_is_rejected_is_told_and_the_rest_is_stored(
+def test_what_is_rejected_is_reported_and_the_rest_is_stored(
     filled: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     events = [EVENTS[0] | {"event_id": "good"}, EVENTS[0] | {"event_id": "bad", "type": "stare"}]
@@ -108,7 +108,7 @@ def test_a_line_is_bounded(tmp_path: Path) -> None:
         list(records_of(tmp_path / "long"))
 
 
-def test_a_busy_server_is_asked_again_for_a_bounded_time(start_server: Callable[..., Server]) -> None:
+def test_requests_to_a_busy_server_are_repeated_for_a_bounded_time(start_server: Callable[..., Server]) -> None:
     """A rate of one request in a thousand seconds: the second is refused each time."""
     waited: list[float] = []
     server = start_server(rate_per_s=0.001, rate_burst=1)

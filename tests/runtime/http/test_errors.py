@@ -82,7 +82,7 @@ def test_unknown_paths_and_methods(shared_server):
     assert "POST" in answer.headers["allow"]
 
 
-def test_other_media_types_are_told_what_to_send(shared_server):
+def test_other_media_types_get_an_error_that_names_what_to_send(shared_server):
     answer = shared_server.client.post(
         "/embed", content=b"text=a", headers={"content-type": "application/x-www-form-urlencoded"}
     )

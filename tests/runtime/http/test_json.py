@@ -67,7 +67,7 @@ CODINGS = {"gzip": gzip.compress, "deflate": zlib.compress, "br": bytes, "zstd":
 @pytest.mark.parametrize("accept", ["*/*", "application/x-ndjson"])
 @pytest.mark.parametrize("path", BODIES)
 @pytest.mark.parametrize(("coding", "encode"), CODINGS.items())
-def test_a_compressed_body_is_told_so(shared_server, path, coding, encode, accept):
+def test_a_compressed_body_is_an_error_that_names_its_encoding(shared_server, path, coding, encode, accept):
     body = encode(json.dumps(BODIES[path]).encode())
     media = "application/x-ndjson" if path == "/content/batch" else JSON
     response = post(shared_server, path, body, content_encoding=coding.upper(), accept=accept, content_type=media)
@@ -252,7 +252,7 @@ def test_no_message_is_long(shared_server):
         assert len(response.content) < 4_000
 
 
-def test_a_key_is_asked_for_before_anything_is_explained(start_server):
+def test_a_key_is_required_before_anything_is_explained(start_server):
     server = start_server(api_keys=entry("app", "read", make_key()))
     for body in (BOM, b"\xff\xfea\0", b'{"x":1}'):
         assert post(server, "/embed", body, content_encoding="gzip").status_code == 401

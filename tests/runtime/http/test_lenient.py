@@ -52,7 +52,7 @@ def test_what_is_not_clear_is_left(given):
     assert mended(decode, given) is None
 
 
-def test_lists_of_numbers_are_not_gone_through():
+def test_lists_of_numbers_are_not_searched():
     assert mender(list[float]) is None
     assert mender(dict[str, int | None]) is None
 

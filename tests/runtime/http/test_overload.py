@@ -127,7 +127,7 @@ def test_bodies_that_are_promised_keep_nobody_out(start_server):
             until(lambda: server.client.post("/embed/batch", content=body).status_code == 200)
 
 
-def test_what_can_never_fit_is_not_told_to_come_again(start_server):
+def test_what_can_never_fit_gets_no_retry_after(start_server):
     server = start_server(max_body_bytes=1 << 20, body_budget_bytes=1 << 20)
     answer = server.client.get("/content", params={"limit": 100})
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")

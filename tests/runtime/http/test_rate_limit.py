@@ -38,7 +38,7 @@ def test_a_refusal_costs_nothing():
     assert buckets.take("a", 1.0) == 0.0
 
 
-def test_the_table_is_bounded_and_forgets_who_asked_longest_ago():
+def test_the_table_is_bounded_and_evicts_the_least_recent_client():
     buckets = TokenBuckets(per_s=1, burst=1, clients=100)
     for n in range(10_000):
         buckets.take(f"address {n}", float(n) / 1e6)

@@ -111,7 +111,7 @@ def test_a_stop_while_starting_exits_with_0(bundle_path, tmp_path):
     assert b"Traceback" not in out
 
 
-def test_a_server_that_was_suspended_goes_on_and_keeps_its_deadlines(start_server):
+def test_a_server_that_was_suspended_continues_and_keeps_its_deadlines(start_server):
     deadline_s = 5
     server = start_server(threads=1, cache_bytes=0, request_timeout_s=1, batch_timeout_s=deadline_s)
     assert server.client.put("/content/barn", json={"text": "a barn"}).status_code == 200

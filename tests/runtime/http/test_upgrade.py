@@ -29,7 +29,7 @@ def chunked(*headers):
 
 @pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_the_body_is_read_and_the_connection_goes_on(shared_server, offer, framing):
+def test_the_body_is_read_and_the_connection_stays_open(shared_server, offer, framing):
     offered = chunked(*offer) if framing == "chunked" else request("POST", "/embed", BODY, *offer)
     with connect(shared_server) as connection:
         for asked in (offered, request("GET", "/healthz"), offered):

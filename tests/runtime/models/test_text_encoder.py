@@ -30,7 +30,7 @@ def test_unit_vector_and_token_count(encoder, text):
 
 
 @pytest.mark.parametrize(("words", "count", "kept"), [(254, 256, 256), (255, 257, 256), (900, 902, 256)])
-def test_truncation_is_told(encoder, words, count, kept):
+def test_truncation_is_reported(encoder, words, count, kept):
     tokens = encoder.tokenize("word " * words)
     assert (tokens.count, tokens.ids.size, tokens.truncated) == (count, kept, count > kept)
 

@@ -78,7 +78,7 @@ def test_a_cancelled_text_is_never_run(pool, gate):
     assert pool.waiting_tokens == 0
 
 
-def test_a_text_past_its_deadline_is_told_and_not_run(pool, gate):
+def test_a_text_past_its_deadline_is_an_error_and_not_run(pool, gate):
     async def use():
         gate.open.clear()
         (running,) = pool.submit([text(1)], bulk=False, timeout_s=5)
@@ -134,7 +134,7 @@ def test_a_client_that_hangs_up_takes_its_batch_out_of_the_queue(pool, gate, enc
     assert len(gate.ran) == 2  # the one that was running when the client left, and the next client's
 
 
-def test_a_batch_behind_others_is_told_when_its_deadline_is_over_and_how_long_they_take(pool, gate, encoder):
+def test_a_batch_behind_others_ends_at_its_deadline_with_an_estimate_of_the_wait(pool, gate, encoder):
     async def use():
         embedder = Embedder(Words(encoder), pool, VectorCache(0), timeout_s=5, batch_timeout_s=0.3)
         gate.open.clear()

@@ -153,7 +153,7 @@ def contents(path):
         return file.read(16 * PAGE)
 
 
-def test_every_file_that_is_cut_off_or_gone_is_made_again(tmp_path, said):
+def test_every_file_that_is_cut_off_or_missing_is_made_again(tmp_path, said):
     run(changed(tmp_path, 1, 60))
     run(compared(tmp_path))
     for name in FILES:

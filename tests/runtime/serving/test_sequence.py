@@ -170,7 +170,7 @@ def test_own_vectors_and_a_query_of_the_models_length(shared_sequence_server: Se
     assert (refused.status_code, refused.json()["error"]["field"]) == (422, "$.embedding")
 
 
-def test_who_is_too_new_gets_the_cold_start_and_is_told(shared_sequence_server: Server) -> None:
+def test_new_users_get_the_cold_start_and_a_fallback_that_says_so(shared_sequence_server: Server) -> None:
     _act(shared_sequence_server, "fresh", *HISTORY[:2])
     found = shared_sequence_server.client.get("/user/fresh/embedding", params={"model": "sequence"}).json()
     assert (found["model_version"], found["source"], found["fallback"]) == ("simple-v1", "history", "2 of 3 events")

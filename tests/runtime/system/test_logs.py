@@ -141,7 +141,7 @@ def failure():
 
 
 @pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()], ids=["json", "text"])
-def test_an_exception_is_told_by_type_and_place(formatter):
+def test_an_exception_is_logged_by_type_and_place(formatter):
     text = formatter.format(failure())
     assert SECRET not in text
     for told in ("builtins.ValueError", "builtins.RuntimeError", "inner", "test_logs.py"):

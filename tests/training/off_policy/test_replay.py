@@ -102,7 +102,7 @@ def _exposure(key, shown, not_shown=(), group="a"):
     return Exposure(key, f"user-{key}", 1_000 * key, group, shown, not_shown)
 
 
-def test_what_a_draw_could_move_is_told_from_what_follows_it():
+def test_what_a_draw_could_move_is_distinguished_from_what_follows_it():
     found = drawn_rankings(
         _exposures(
             _exposure(1, [("a", 0.5), ("b", 0.9), ("c", 1.0), ("d", 1.0)]),  # d was never drawn

@@ -46,7 +46,7 @@ def test_a_vector_that_cannot_be_used_is_refused_before_anything_is_written(stor
     assert store.counts().content == 0
 
 
-def test_vectors_come_in_chunks_and_only_of_the_bundle_asked_for(store, item):
+def test_vectors_come_in_chunks_and_only_of_the_requested_bundle(store, item):
     items = [item(f"item-{n}", n, bundle="old" if n % 3 == 0 else "new") for n in range(20)]
     store.put_content(items)
     store.delete_content("item-4")

@@ -76,7 +76,7 @@ def test_a_changed_vector_makes_its_users_stale_and_a_rebuild_cures_it(store, it
     assert not store.get_user("ann").stale
 
 
-def test_a_user_whose_content_is_gone_has_no_usable_history(store, item, event):
+def test_a_user_whose_content_was_deleted_has_no_usable_history(store, item, event):
     store.put_content([item("barn")])
     store.add_interactions([event("1")])
     store.delete_content("barn")

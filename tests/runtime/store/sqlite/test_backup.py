@@ -127,7 +127,7 @@ def test_a_damaged_database_gives_no_copy(filled, item, data_dir, tmp_path):
     assert not list(tmp_path.glob("copy*"))
 
 
-def test_a_database_that_is_there_or_in_use_is_not_replaced_unasked(filled, open_store, event, data_dir, tmp_path):
+def test_a_database_that_exists_or_is_in_use_is_not_replaced_by_default(filled, open_store, event, data_dir, tmp_path):
     back_up(data_dir / DATABASE, tmp_path / "copy")
     filled.add_interactions([event("later")])
     with pytest.raises(StoreLocked, match="is in use by another process"):
