@@ -12,7 +12,7 @@ from runtime.http.endpoint import Endpoint
 from runtime.http.errors import ApiError
 from runtime.models.session import onnxruntime_version
 from runtime.personalization.action_features import NAMES
-from runtime.serving.measurements import measurements, store_unavailable, stored_counts
+from runtime.serving.measurements import catalog_capacity, measurements, store_unavailable, stored_counts
 from runtime.state import State
 from runtime.system.host import INTEGER_FLAGS, cpu_flags, cpu_name, memory_limit, process_memory, usable_cores
 from runtime.system.metrics import Sample, family, renamed_family
@@ -179,7 +179,7 @@ async def get_info(state: State, request: Request) -> Info:
             "max_requests": settings.max_requests,
             "max_connections": settings.max_connections,
             "catalog_bytes": settings.catalog_bytes,
-            "catalog_items": state.catalog.capacity,
+            "catalog_items": catalog_capacity(state),
             "cache_bytes": settings.cache_bytes,
             "request_timeout_s": settings.request_timeout_s,
             "batch_timeout_s": settings.batch_timeout_s,

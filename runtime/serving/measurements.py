@@ -16,6 +16,11 @@ from runtime.system.metrics import Sample, family
 _STARTED = time.time()
 
 
+def catalog_capacity(resources: Resources) -> int:
+    """Items that the catalogue has room for."""
+    return resources.catalog.capacity
+
+
 def store_unavailable(resources: Resources) -> str | None:
     """Why the database cannot be reached at the moment; None while it can."""
     return resources.store.unavailable()
