@@ -11,7 +11,7 @@ from bench.experiment_worlds import Looks, normal_limit, relative_z
 from runtime.experiments.adaptive import GRID, Engaged, prior_deviation
 from runtime.experiments.exploration import thompson_weights
 from runtime.serving.experiment_state import Allocation
-from runtime.serving.experiments import next_batch_at
+from runtime.serving.experiment_watch import next_batch_at
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

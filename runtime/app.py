@@ -57,6 +57,7 @@ from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
 from runtime.serving.catalog_files import open_catalog
 from runtime.serving.catalog_search import Search
+from runtime.serving.experiment_watch import ExperimentWatch
 from runtime.serving.experiments import ExperimentServing
 from runtime.serving.following import follow
 from runtime.serving.popularity import Popularity
@@ -121,7 +122,8 @@ async def create_app(settings: Settings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        work = [reembed(state), state.sequence.watch(), state.ranker.watch(), state.experiments.watch()]
+        outcomes = ExperimentWatch(state.experiments, state.store, state.settings)
+        work = [reembed(state), state.sequence.watch(), state.ranker.watch(), outcomes.watch()]
         if state.catalog_files is not None:
             work.append(state.catalog_files.keep(state.item_turns))
         if feed is not None:
@@ -229,7 +231,7 @@ async def build_state(
     await popularity.load()
     ranker = RankerServing(bundle_folders(settings.models_dir, RANKER), catalog)
     ranker.take_over()
-    live = ExperimentServing(store, settings)
+    live = ExperimentServing(store)
     await live.refresh()
     return State(
         settings=settings,

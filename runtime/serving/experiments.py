@@ -1,21 +1,17 @@
-"""Live experiments: who is in which arm, what was promoted, and what is decided as outcomes come in."""
+"""Live experiments: who is in which arm, what was promoted, and every change of an experiment."""
 
 import asyncio
-import logging
 import re
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 
-from runtime.experiments.exploration import thompson_weights
 from runtime.serving.experiment_report import Report, report
 from runtime.serving.experiment_state import (
-    Allocation,
     Arm,
     ArmModel,
     Definition,
@@ -26,23 +22,12 @@ from runtime.serving.experiment_state import (
     arm_and_batch,
     counted_arm,
 )
-from runtime.settings import Settings
-from runtime.store import ChangeKind, ExperimentChange, Exposure, FailedRankings, Store, StoreError
+from runtime.store import ChangeKind, ExperimentChange, Exposure, FailedRankings, Store
 
-log = logging.getLogger("vows")
-
-TICK_S = 0.5  # between looks at windows that ended and at what other machines did
-DECIDE_S = 1.0  # least time between two decisions
 MAX_EXPERIMENTS = 100  # names, ended ones included
 MAX_POSITIONS = 100  # of a ranking that are recorded
-MAX_BATCHES = 64  # of users with weights of their own; a hundred million users need 50
-_BATCH_GROWTH = 1.25
 BUCKETS_A_WINDOW = 24  # grain of the counts by time
-_TRIM_EVERY_S = 60.0
-_DECIDE_AT_LATEST_S = 60.0  # what other machines counted, and what was counted before a start
-_ENDED_FOR_US = 3_600_000_000  # longer than any request that began before a period ended
 _MOST_TRIES = 20
-_DAY_US = 86_400_000_000
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _encode = msgspec.json.Encoder().encode
@@ -66,26 +51,23 @@ class Assigned(NamedTuple):
 
 
 class ExperimentServing:
-    """Event-loop thread only. Reads what was done at start and every TICK_S, so that a change made on another machine
-    takes effect here within a second."""
+    """Event-loop thread only. What was done on other machines takes effect with `refresh`. running: the experiments to
+    which users are assigned now."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store) -> None:
         self.state = Experiments({})
+        self.running: list[Experiment] = []
         self._store = store
-        self._settings = settings
-        self._running: list[Experiment] = []
         self._failed: Counter[tuple[str, str]] = Counter()  # by experiment and arm; of those that run
         self.rankings: Counter[tuple[str, str, str]] = Counter()  # since the start: experiment, arm, shown or failed
         self._changing = asyncio.Lock()
-        self._outcomes = asyncio.Event()  # there may be some that no decision has seen
-        self._outcomes.set()  # counted before a start
 
     async def refresh(self) -> None:
         """Take over what was done since. Raises StoreError."""
         changes = await self._store.experiment_changes(after=self.state.sequence)
         if changes:
             self.state = self.state.after(changes)
-            self._running = self.state.running
+            self.running = self.state.running
 
     @property
     def promoted(self) -> ArmModel | None:
@@ -95,7 +77,7 @@ class ExperimentServing:
     async def assign(self, user_id: str) -> Assigned | None:
         """The user's arm in the experiment they take part in; None where they are in none. Raises StoreError, where
         the weights follow the outcomes and the store has to be asked for the user's arm."""
-        for experiment in self._running:
+        for experiment in self.running:
             arm = experiment.arm_for(user_id)
             if arm is None:
                 continue
@@ -104,6 +86,9 @@ class ExperimentServing:
                 before = await self._store.participant_arm(user_id, experiment.name, experiment.period)
                 if before is not None:
                     name, batch = arm_and_batch(before)
+                    if batch > len(experiment.batches):  # begun on another machine a moment ago
+                        await self.refresh()
+                        return await self.assign(user_id)
                     arm = next(one for one in experiment.definition.arms if one.name == name)
             return Assigned(experiment, arm, uuid.uuid4().hex, batch)
         return None
@@ -165,7 +150,7 @@ class ExperimentServing:
             found = self.state.by_name.get(name)
             if found is None and len(self.state.by_name) >= MAX_EXPERIMENTS:
                 raise ExperimentConflict(f"there are {MAX_EXPERIMENTS} experiments, the limit; change one that ended")
-            for other in self._running:
+            for other in self.running:
                 if other.name != name and definition.overlaps(other.definition):
                     raise ExperimentConflict(
                         f"{other.name!r} runs and can have the same users: stop it, or give both a range of one "
@@ -202,100 +187,24 @@ class ExperimentServing:
         counts = await self._store.experiment_counts(name, experiment.period)
         return await asyncio.to_thread(report, experiment, counts, series=series)
 
-    async def watch(self) -> None:
-        """Until cancelled: count outcomes, decide, and trim what is kept too long. Failures are logged and tried
-        again."""
-        trimmed = 0.0
-        deciding = asyncio.create_task(self._decide_when_due())
-        try:
-            while True:
-                try:
-                    await self.tick()
-                    if time.monotonic() - trimmed > _TRIM_EVERY_S:
-                        await self.trim()
-                        trimmed = time.monotonic()
-                except StoreError as error:
-                    log.error("experiments: %s", error)
-                except Exception:
-                    log.exception("this is a bug: outcomes were not counted; it is tried again")
-                await asyncio.sleep(TICK_S)
-        finally:
-            deciding.cancel()
-
-    async def tick(self) -> None:
-        """Take over changes, store failures, and measure the outcomes whose window is over. Raises StoreError."""
-        await self.refresh()
-        await self._store_failures()
-        if not self.state.by_name:
-            return
-        while closed := await self._store.close_windows(_now_us()):
-            self._outcomes.set()
-            if closed < 256:
-                break
-
-    async def decide(self) -> None:
-        """Do what the counts of each running experiment say, where it decides by itself. Raises StoreError."""
-        for experiment in list(self._running):
-            auto, adaptive = experiment.definition.promote == "auto", experiment.definition.adaptive
-            if not auto and not adaptive:
-                continue
-            found = await self.report(experiment.name, series=False)
-            decision = found.decision
-            try:
-                if adaptive and (not auto or decision.action == "continue"):
-                    await self._reweight(found)
-                    continue
-                if decision.action == "promote" and decision.arm is not None:
-                    arm = experiment.definition.arms[decision.arm].name
-                    await self.promote(experiment.name, arm, decision.reason)
-                elif decision.action == "stop":
-                    await self.stop(experiment.name, decision.reason)
-                else:
-                    continue
-            except ExperimentConflict:  # somebody else was first
-                continue
-            log.info("experiment %s: %s, %s", experiment.name, decision.action, decision.reason)
-
-    async def _reweight(self, found: Report) -> None:
-        """Begin another batch of users where the outcomes of enough are counted since the last."""
-        experiment, allocation = found.experiment, found.experiment.definition.allocation
-        batch, counted = len(experiment.batches) + 1, sum(arm.closed for arm in found.arms)
-        if counted < next_batch_at(experiment.counted, allocation) or batch >= MAX_BATCHES:
-            return
-        weights = thompson_weights(
-            [arm.engaged for arm in found.arms],
-            [arm.closed for arm in found.arms],
-            floor=allocation.floor,
-        )
-        done = Done(batch=batch, weights=tuple(weights), counted=counted)
+    async def begin_batch(self, found: Experiment, weights: Sequence[float], counted: int) -> None:
+        """Assign users who come from now on by other weights, which follow `counted` outcomes. Raises
+        ExperimentConflict, where another machine has done so or the experiment has ended, or StoreError."""
+        done = Done(batch=len(found.batches) + 1, weights=tuple(weights), counted=counted)
 
         def change() -> ExperimentChange:
-            now = self.state.by_name[experiment.name]
-            if now.state != "running" or (now.period, len(now.batches) + 1) != (experiment.period, batch):
-                raise ExperimentConflict(f"batch {batch} of {experiment.name!r} has begun already")
-            return _change(experiment.name, "reweighted", experiment.period, _encode(done))
+            now = self.find(found.name)
+            if now.state != "running" or (now.period, len(now.batches)) != (found.period, len(found.batches)):
+                raise ExperimentConflict(f"batch {done.batch} of {found.name!r} has begun already")
+            return _change(found.name, "reweighted", found.period, _encode(done))
 
         await self._append(change)
-        log.info("experiment %s: batch %d, weights %s", experiment.name, batch, [round(one, 3) for one in weights])
 
-    async def _decide_when_due(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._outcomes.wait(), _DECIDE_AT_LATEST_S)
-            self._outcomes.clear()
-            try:
-                await self.decide()
-            except StoreError as error:
-                log.error("experiments: %s", error)
-                self._outcomes.set()
-            except Exception:
-                log.exception("this is a bug: deciding failed; it is tried again with the next outcomes")
-            await asyncio.sleep(DECIDE_S)
-
-    async def _store_failures(self) -> None:
+    def take_failed(self) -> list[FailedRankings]:
+        """The rankings that failed since the last call, of experiments that run."""
         failed, self._failed = self._failed, Counter()
-        running = {experiment.name: experiment for experiment in self._running}
-        rows = [
+        running = {experiment.name: experiment for experiment in self.running}
+        return [
             FailedRankings(
                 experiment=name,
                 period=running[name].period,
@@ -307,28 +216,6 @@ class ExperimentServing:
             for (name, arm), n in failed.items()
             if name in running
         ]
-        if rows:
-            await self._store.add_exposures([], rows)
-
-    async def trim(self) -> None:
-        """Delete exposures and participants that are kept too long, or beyond the budget. Raises StoreError."""
-        now_us = _now_us()
-        before_us, after_us = now_us - self._settings.exposure_days * _DAY_US, now_us + _DAY_US
-        most = self._settings.exposure_bytes
-        while await self._store.trim_exposures(before_us, most, after_us=after_us) == 1_000:
-            await asyncio.sleep(0)
-        ended = self._ended()
-        while ended and await self._store.forget_participants(ended) == 1_000:
-            await asyncio.sleep(0)
-
-    def _ended(self) -> dict[str, int]:
-        """By experiment the last period that gets no more exposures: what runs again after an end is another period."""
-        long_ago_us = _now_us() - _ENDED_FOR_US
-        return {
-            one.name: one.period - (one.state == "running")
-            for one in self.state.by_name.values()
-            if one.changed_us <= long_ago_us
-        }
 
     async def _move(self, name: str, kind: ChangeKind, states: tuple[str, ...], done: Done) -> Experiment:
         def change() -> ExperimentChange:
@@ -350,11 +237,6 @@ class ExperimentServing:
                     await self.refresh()
                     return
         raise ExperimentConflict("experiments are being changed by others all the time; repeat the request")
-
-
-def next_batch_at(counted: int, allocation: Allocation) -> float:
-    """Outcomes after which another batch begins, where the last one began after `counted`."""
-    return max(counted + allocation.batch, counted * _BATCH_GROWTH)
 
 
 def _change(name: str, kind: ChangeKind, period: int, details: bytes) -> ExperimentChange:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from runtime.serving.experiment_state import Definition, Experiments
+from runtime.serving.experiment_watch import ExperimentWatch
 from runtime.serving.experiments import ExperimentConflict, ExperimentServing
 from runtime.settings import Settings
 from runtime.store import ContentItem, ExperimentChange, Exposure, Interaction
@@ -50,7 +51,7 @@ def test_changes_apply_in_their_order_though_a_clock_went_back():
 def test_two_who_act_at_once_act_one_after_the_other(tmp_path):
     async def scenario():
         store = SqliteStore(tmp_path / "data", dimensions=4)
-        one, other = (ExperimentServing(store, Settings()) for _ in range(2))
+        one, other = (ExperimentServing(store) for _ in range(2))
         await one.define("feed", DEFINITION)
         outcomes = await asyncio.gather(
             one.promote("feed", "treatment", "one"),
@@ -85,14 +86,15 @@ def test_participants_are_forgotten_an_hour_after_their_period_has_ended(tmp_pat
         )  # fmt: skip
         await store.add_exposures([shown])
         await store.close_windows(now_us)
-        serving = ExperimentServing(store, Settings())
+        serving = ExperimentServing(store)
+        watch = ExperimentWatch(serving, store, Settings())
         await serving.refresh()
-        await serving.trim()
+        await watch.trim()
         assert await store.participant_arm("ann", "feed", 1) == "control"  # it runs
         stopped = change("stopped", 0, time_us=now_us - ended)
         await store.change_experiment(stopped, after=1)
         await serving.refresh()
-        await serving.trim()
+        await watch.trim()
         found = await store.participant_arm("ann", "feed", 1)
         counted = sum(bucket.closed for bucket in await store.experiment_counts("feed", 1))
         await store.close()
@@ -116,7 +118,8 @@ def test_two_machines_begin_a_batch_once_with_weights_that_follow_the_outcomes(t
             truncated=False,
         )  # fmt: skip
         await store.put_content([item])
-        serving = [ExperimentServing(store, Settings()) for _ in range(2)]
+        serving = [ExperimentServing(store) for _ in range(2)]
+        watches = [ExperimentWatch(one, store, Settings()) for one in serving]
         await serving[0].define("feed", adaptive)
         for n in range(120):
             arm, user = ("control", "treatment")[n % 2], f"user-{n}"
@@ -131,8 +134,8 @@ def test_two_machines_begin_a_batch_once_with_weights_that_follow_the_outcomes(t
         while await store.close_windows(3_000):
             pass
         await serving[1].refresh()
-        await asyncio.gather(*(one.decide() for one in serving))
-        await asyncio.gather(*(one.decide() for one in serving))  # too few outcomes since
+        await asyncio.gather(*(one.decide() for one in watches))
+        await asyncio.gather(*(one.decide() for one in watches))  # too few outcomes since
         changes = await store.experiment_changes()
         assigned = [await serving[0].assign(user) for user in ("user-0", "user-1", "new")]
         weights = serving[0].find("feed").weights_by_batch
@@ -144,3 +147,28 @@ def test_two_machines_begin_a_batch_once_with_weights_that_follow_the_outcomes(t
     assert weights[1] == pytest.approx([0.02, 0.98])
     assert [(one.arm.name, one.batch) for one in assigned[:2]] == [("control", 0), ("treatment", 0)]
     assert assigned[2].batch == 1
+
+
+def test_a_user_of_a_batch_that_this_machine_does_not_know_yet_is_found_in_it(tmp_path):
+    adaptive = msgspec.convert(
+        {"arms": msgspec.to_builtins(DEFINITION.arms), "allocation": {"method": "thompson"}}, Definition
+    )
+
+    async def scenario():
+        store = SqliteStore(tmp_path / "data", dimensions=4)
+        here, there = (ExperimentServing(store) for _ in range(2))
+        await here.define("feed", adaptive)
+        await there.refresh()
+        await here.begin_batch(here.find("feed"), [0.05, 0.95], 1_000)
+        mine = await here.assign("ann")
+        await here.expose(mine, "ann", [("barn", 1.0)], [], model_version="v", ms=1.0)
+        theirs = await there.assign("ann")
+        await there.expose(theirs, "ann", [("barn", 1.0)], [], model_version="v", ms=1.0)
+        shown = await store.exposures()
+        await store.close()
+        return mine, theirs, shown
+
+    mine, theirs, shown = asyncio.run(scenario())
+    assert (mine.batch, theirs.batch) == (1, 1)
+    assert mine.arm == theirs.arm
+    assert {one.arm_propensity for one in shown} == {{"control": 0.05, "treatment": 0.95}[mine.arm.name]}
