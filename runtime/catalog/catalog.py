@@ -215,6 +215,10 @@ class Catalog:
             return await asyncio.to_thread(self._matrix.exact, rows)
         return self._matrix.exact(rows)
 
+    def read(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """As `gather`, at once: for a few rows that were just written."""
+        return self._matrix.exact(rows)
+
     async def cosines(
         self, rows: NDArray[np.intp], vectors: Sequence[NDArray[np.float32]]
     ) -> list[NDArray[np.float32]]:

@@ -94,11 +94,10 @@ class SavedCatalog(Catalog):
                 write_header(self._files.folder, header)
 
     async def gather(self, rows: NDArray[np.intp]) -> Vector:
-        doubted = np.flatnonzero(self._seals.unverified[rows])
-        ids = self.ids(rows[doubted]) if len(doubted) else []
         vectors = await super().gather(rows)
+        doubted = np.flatnonzero(self._seals.unverified[rows])  # those that changed meanwhile are not
         if len(doubted):
-            await self._verify(rows[doubted], ids, vectors, doubted)
+            await self._verify(rows[doubted], vectors, doubted)
         return vectors
 
     async def cosines(self, rows: NDArray[np.intp], vectors: Sequence[Vector]) -> list[Vector]:
@@ -107,21 +106,19 @@ class SavedCatalog(Catalog):
         verified = await self.gather(rows)
         return [cosine_scores(vector, verified) for vector in vectors]
 
-    async def _verify(
-        self, rows: NDArray[np.intp], ids: Sequence[str], vectors: Vector, places: NDArray[np.intp]
-    ) -> None:
+    async def _verify(self, rows: NDArray[np.intp], vectors: Vector, places: NDArray[np.intp]) -> None:
         """Compare vectors, which were read at these `places`, and replace those that are damaged."""
         same = self._seals.of_vectors(vectors[places]) == self._seals.vector_sums[rows]
         self._seals.unverified[rows[same]] = False
         if same.all():
             return
-        wrong = np.flatnonzero(~same)
-        found = await self._source([ids[n] for n in wrong.tolist()])
-        for n in wrong.tolist():
-            if (vector := found.get(ids[n])) is None:
+        ids = self.ids(rows[~same])
+        found = await self._source(ids)
+        for place, id in zip(places[~same].tolist(), ids, strict=True):
+            if (vector := found.get(id)) is None:
                 continue  # deleted meanwhile
-            vectors[places[n]] = vector
-            row = self._ids.row(ids[n])
+            vectors[place] = vector
+            row = self._ids.row(id)
             if row >= 0 and self._seals.unverified[row]:
                 self._binary.set(row, vector)
                 self._seals.unverified[row] = False

@@ -33,8 +33,8 @@ class Scorer(Protocol):
         """Prepare the scores of rows."""
         ...
 
-    def exact(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores of items with these exact content vectors [k, d]: float32 [k]."""
+    def exact(self, rows: NDArray[np.intp], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores of these rows, which have these exact content vectors [k, d]: float32 [k]."""
         ...
 
 
@@ -100,16 +100,22 @@ class Search:
                 # next scan.
                 wanted = self._wanted(among)[: len(wanted)]
                 rows = rows[wanted[rows]]
-            ids = self._catalog.ids(rows)  # now: while vectors are read, a row may pass to another item
+            changes, versions = self._catalog.changes, self._catalog.versions(rows)
             vectors = await self._catalog.gather(rows)
-        scores = cosine_scores(query, vectors) if isinstance(query, np.ndarray) else query.exact(ids, vectors)
+            if self._catalog.changes != changes:  # while they were read from the disk: so are items that came into rows
+                there = self._wanted(among)[rows]
+                new = self._catalog.versions(rows) != versions
+                vectors[new] = self._catalog.read(rows[new])
+                rows, vectors = rows[there], vectors[there]
+        # From here on nothing is awaited, so rows hold.
+        scores = cosine_scores(query, vectors) if isinstance(query, np.ndarray) else query.exact(rows, vectors)
         if len(rows) > pool:
             first = top_k(scores, pool)
-            ids, vectors, scores = [ids[n] for n in first.tolist()], vectors[first], scores[first]
+            rows, vectors, scores = rows[first], vectors[first], scores[first]
         relevance = scores if isinstance(query, np.ndarray) else from_0_to_1(scores)
         order = mmr(relevance, vectors, k, diversity=diversity) if diversity else ranked(scores)
         order = order[offset:]
-        hits = [Hit(ids[n], score) for n, score in zip(order.tolist(), scores[order].tolist(), strict=True)]
+        hits = [Hit(*one) for one in zip(self._catalog.ids(rows[order]), scores[order].tolist(), strict=True)]
         return Found(hits, int(np.count_nonzero(wanted)))
 
     def _wanted(self, among: Among) -> NDArray[np.bool_]:

@@ -113,13 +113,13 @@ class HybridScorer:
         """See `catalog_search.Scorer`."""
         return _HybridScan(self, self._catalog, self._user, float(np.abs(self._ranker.weights[_COSINES]).sum()))
 
-    def exact(self, ids: Sequence[str], vectors: Vector) -> Vector:
+    def exact(self, rows: NDArray[np.intp], vectors: Vector) -> Vector:
         """See `catalog_search.Scorer`."""
         cosines = [
             None if vector is None else cosine_scores(vector, vectors)
             for vector in (self._user.vector, self._user.last)
         ]
-        rows = self._catalog.rows_of(ids)
+        ids = self._catalog.ids(rows) if self._user.counts is not None else []
         return self.scores(rows, _counts(self._catalog, self._user, rows, ids), *cosines)
 
     def scores(
