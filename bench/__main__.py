@@ -135,8 +135,8 @@ def main(arguments: list[str] | None = None) -> int:
         last = [(suite, run) for suite in suites if (run := report.latest(runs, suite.name)) is not None]
         readme.write_figures(readme.figures(last, targets))
         print(readme.README)
-        readme.write_figures(readme.sizing(last), readme.DEPLOYMENT, "sizing")
-        readme.write_figures(readme.capacity(last), readme.DEPLOYMENT, "capacity")
+        for name in readme.TABLES:
+            readme.write_figures(readme.table_of(name, last), readme.DEPLOYMENT, name)
         print(readme.DEPLOYMENT)
         return 0
     unknown = [name for name in chosen.suites if "." not in name and name not in (*NAMES, *OPT_IN)]

@@ -14,6 +14,7 @@ from bench.targets import Target
 
 README = ROOT / "README.md"
 DEPLOYMENT = ROOT / "docs" / "deployment.md"
+TABLES = ("sizing", "capacity")  # in it
 KEY_FIGURES = (
     ("embed.http_p50_ms.32", "Embed a text of 32 tokens over HTTP, p50"),
     ("start.first_answer_s", "Process start to first embedding"),
@@ -59,22 +60,13 @@ def _target(row: Row) -> str:
     return f"{row.target.direction} {row.target.limit:g}" + (", **missed**" if row.missed else "")
 
 
-def sizing(measured: Sequence[tuple[Suite, Run]]) -> str:
-    """Markdown: memory, disk and events a second by size, and the machine; what to run where nothing was measured."""
+def table_of(name: str, measured: Sequence[tuple[Suite, Run]]) -> str:
+    """Markdown: the table of a suite, how it was made, and the machine; what to run where nothing was measured."""
     for suite, run in measured:
-        if suite.name == "sizing" and suite.table is not None:
-            machine = f"{run.machine['cpu']}, one of {run.machine['cores']} cores"
-            return f"{suite.table(run.suites[suite.name])}\n\n{suite.reading} On {machine}."
-    return "Not measured yet: `python -m bench sizing`."
-
-
-def capacity(measured: Sequence[tuple[Suite, Run]]) -> str:
-    """Markdown: events a second and users by the number of machines; what to run where nothing was measured."""
-    for suite, run in measured:
-        if suite.name == "capacity" and suite.table is not None:
+        if suite.name == name and suite.table is not None:
             machine = f"{run.machine['cpu']}, {run.machine['cores']} cores, load average {run.load_average:g}"
-            return f"{suite.table(run.suites[suite.name])}\n\n{suite.reading} On {machine}."
-    return "Not measured yet: `python -m bench capacity`."
+            return f"{suite.table(run.suites[name])}\n\n{suite.reading} On {machine}."
+    return f"Not measured yet: `python -m bench {name}`."
 
 
 def write_figures(text: str, page: Path = README, name: str = "figures") -> None:

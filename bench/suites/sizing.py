@@ -69,7 +69,7 @@ def measure(size: Size, conditions: Conditions, samples: Samples) -> None:
         before = _data_bytes(server, data)
         started = time.monotonic()
         for request in _batches(items, users, draw):
-            samples.add("stored", connection.request_json(request)["stored"])
+            samples.count("stored", connection.request_json(request)["stored"])
         samples.add("events_a_s.batched", users * EVENTS_A_USER / (time.monotonic() - started))
         samples.add("disk_mb", _data_bytes(server, data) / 1e6)
         samples.add("disk_bytes_an_event", (_data_bytes(server, data) - before) / (users * EVENTS_A_USER))
@@ -180,7 +180,7 @@ SUITE = Suite(
     reading=f"Default settings, both models, one core, a hard limit of {LIMIT_MIB} MiB. {EVENTS_A_USER} events of each "
     f"user are stored; then {CLIENTS} clients send single events, each durable before its answer; then rankings of "
     f"{CANDIDATES} candidates, searches and recommendations. Memory is what no file backs, after all of that. Disk is "
-    "the data folder, with the files of the catalogue's vectors that go when the server stops.",
+    "the data folder, with what the server keeps there while it runs.",
     cases=tuple(Case(size.case, partial(measure, size), limit_s=1_800) for size in SIZES),
     metrics=tuple(metric for size in SIZES for metric in _metrics(size)),
     table=table,
