@@ -113,6 +113,21 @@ class Machines:
                     self.kill(number)
                     server = self.servers[number]
 
+    def ready(self, draw: random.Random, longest_s: float = 20.0) -> int:
+        """The number of one that answers everything; any one where none does for so long."""
+        until = time.monotonic() + longest_s
+        while time.monotonic() < until:
+            for number in draw.sample(range(MACHINES), MACHINES):
+                try:
+                    with self.servers[number].connect(timeout_s=5) as connection:
+                        if connection.send(build_request("GET", "/readyz"))[0] == 200:
+                            return number
+                except (OSError, RuntimeError):
+                    continue
+            self.restart_ended()
+            time.sleep(0.05)
+        return 0
+
     def set_clock(self, number: int, ahead_s: int) -> None:
         """Let a server's time of day be off by so much."""
         written = self._folders[number] / "clock.new"
@@ -178,7 +193,9 @@ def disturb(conditions: Conditions, wanted: Faults, *, limited: bool) -> Finding
                 if fault == "kill":
                     machines.kill(number)
                 elif fault == "cut":
-                    machines.cut(number, draw.choice(("refused", "silent")), draw.uniform(0.1, CUT_S), answers)
+                    machines.cut(
+                        machines.ready(draw), draw.choice(("refused", "silent")), draw.uniform(0.1, CUT_S), answers
+                    )
                 elif fault == "clock":
                     machines.set_clock(number, draw.randint(min(CLOCKS_S), max(CLOCKS_S)))
                 else:

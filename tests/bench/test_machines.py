@@ -51,6 +51,7 @@ def test_every_metric_of_a_case_is_measured(bundle_path, case):
     if case.name == "kills":
         assert result.series["acknowledged"][0] > 10
         assert [result.series[name] for name in ("lost", "doubled", "problems")] == [[0], [0], [0]]
+        assert result.series["from_memory"][0] == result.series["cuts"][0]
         assert result.series["refused"][0] > 0  # each with Retry-After: anything else fails the case
     else:
         assert all(values[0] > 0 for name, values in result.series.items() if name.startswith("events_per_s"))
