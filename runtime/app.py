@@ -63,6 +63,7 @@ from runtime.serving.following import follow
 from runtime.serving.popularity import Popularity
 from runtime.serving.ranker import RankerServing
 from runtime.serving.reembedding import reembed
+from runtime.serving.row_checks import check_rows
 from runtime.serving.sequence import SequenceServing
 from runtime.serving.turns import Turn, Turns
 from runtime.settings import Settings
@@ -124,6 +125,7 @@ async def create_app(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         outcomes = ExperimentWatch(state.experiments, state.store, state.settings)
         work = [reembed(state), state.sequence.watch(), state.ranker.watch(), outcomes.watch()]
+        work.append(check_rows(state.store, settings.check_rows_per_s))
         if state.catalog_files is not None:
             work.append(state.catalog_files.keep(state.item_turns))
         if feed is not None:

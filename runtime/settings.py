@@ -228,6 +228,13 @@ class Settings:
         low=1,
         high=100_000_000,
     )
+    check_rows_per_s: float = _setting(
+        100.0,
+        "rows/s",
+        "How fast all rows of the SQLite file are looked through for damage, again and again; 0: only what is read.",
+        low=0,
+        high=100_000,
+    )
     shutdown_s: int = _setting(
         3,
         "seconds",

@@ -282,6 +282,10 @@ class Store(Protocol):
     async def counts(self) -> Counts:
         """How many rows of each kind are stored."""
 
+    async def check_some(self, rows: int) -> None:
+        """Look for damage in the next rows, at most so many; report it. Calls go through all rows, again and again."""
+        ...
+
     def unreadable_rows(self) -> int:
         """Rows that were met and left out since the start, because they cannot be read."""
         ...

@@ -210,6 +210,9 @@ class PostgresStore(Store):
     async def counts(self) -> Counts:
         return await self._read(_counts)
 
+    async def check_some(self, rows: int) -> None:
+        """Postgres checks its pages itself when it reads them, where the cluster has `data_checksums`."""
+
     def unreadable_rows(self) -> int:
         return 0
 

@@ -63,6 +63,7 @@ from runtime.store.sqlite.connection import (
 from runtime.store.sqlite.integrity import check_at_start, problems, report_damaged_rows
 from runtime.store.sqlite.migrations import applied, migrate
 from runtime.store.sqlite.readable import MOST_AHEAD_US, unreadable_rows
+from runtime.store.sqlite.row_checks import RowChecks
 from runtime.store.sqlite.scrub import Scrubber
 from runtime.store.sqlite.tombstones import Tombstones
 from runtime.store.sqlite.writer import Writer
@@ -121,6 +122,7 @@ class SqliteStore(Store):
         self._write_timeout_s = write_timeout_s
         self._tombstones = tombstones
         self._closed = False
+        self._row_checks = RowChecks()
         with ExitStack() as undo:
             self._lock = lock_directory(data_dir)
             undo.callback(os.close, self._lock)
@@ -333,6 +335,9 @@ class SqliteStore(Store):
 
     async def counts(self) -> Counts:
         return self._read(totals.read)
+
+    async def check_some(self, rows: int) -> None:
+        self._read(self._row_checks.step, rows)
 
     def unreadable_rows(self) -> int:
         return unreadable_rows()
