@@ -47,6 +47,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--worlds", type=int, nargs="+", default=list(HELD_OUT_SEEDS), metavar="SEED")
     parser.add_argument("--order-strengths", type=float, nargs="+", default=list(ORDER_STRENGTHS), metavar="ω")
     parser.add_argument("--world-users", type=int, default=Parameters().users, help="default: %(default)s")
+    parser.add_argument("--sample-users", type=int, metavar="N", help="of a real set, evenly spaced (default: all)")
     parser.add_argument("--queries", type=int, default=MOST_QUERIES, help="of a set or world (default: %(default)s)")
     parser.add_argument("--again", action="store_true", help="replace entries that are there")
     parser.add_argument(

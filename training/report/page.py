@@ -98,6 +98,8 @@ def _ranking(entries: Sequence[Comparison], folder: Path) -> Question:
     )
     head = ["data", "targets", "hybrid, fitted", "untrained", "simple, as served", "best other", "fitted − best other"]
     note = f"\n\n*Blend of everything*: {EVERYTHING.removeprefix('blend: ')}, its weights tuned."
+    sampled = [f"{_label(one)}: {limit}" for one in entries for limit in one.limits if limit.startswith("only ")]
+    note += "".join(f" {text}." for text in sampled)
     return Question(
         "Does the hybrid ranker rank better than what is tuned beside it?", answer, table(head, rows) + note, name
     )
