@@ -4,7 +4,7 @@ import { $, button, element, guard, say } from "./dom.js";
 import { frame } from "./frame.js";
 import { ask } from "./server.js";
 
-const TITLES = { models: "Text encoder", sequence: "Sequence model" };
+const TITLES = { models: "Text encoder", sequence: "Sequence model", ranker: "Hybrid ranker" };
 const KINDS = { minilm: "Text encoder", sequence: "Sequence model", ranker: "Hybrid ranker" };
 
 const isRecord = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
