@@ -194,24 +194,24 @@ def _order(simulated: Sequence[SetResult], folder: Path) -> Question:
     verdicts: dict[str, list[tuple[str, Figure | None]]] = {"accuracy": [], "NDCG@10": []}
     rows = []
     for one in simulated:
-        omega, oracle = float(one.order_strength or 0), one.oracle
+        strength, oracle = float(one.order_strength or 0), one.oracle
         baseline = max((a for a in one.actions if a.model in one.baselines), key=lambda a: a.accuracy.value)
         for acting in (a for a in one.actions if a.model not in one.baselines):
-            curves.setdefault("sequence", []).append((omega, acting.accuracy))
+            curves.setdefault("sequence", []).append((strength, acting.accuracy))
             gap = oracle.gap_closed.get(acting.model) if oracle else None
             simple = _margin(one, acting.model, "NDCG@10", WeightedAverage.name)
-            verdicts["NDCG@10"].append((f"ω = {omega:g}", simple))
-            verdicts["accuracy"].append((f"ω = {omega:g}", _margin(one, acting.model, "accuracy", baseline.model)))
+            verdicts["NDCG@10"].append((f"ω = {strength:g}", simple))
+            verdicts["accuracy"].append((f"ω = {strength:g}", _margin(one, acting.model, "accuracy", baseline.model)))
             rows.append(
                 [
-                    f"{omega:g}", interval(acting.accuracy), f"{baseline.accuracy.value:.3f} {baseline.model}",
+                    f"{strength:g}", interval(acting.accuracy), f"{baseline.accuracy.value:.3f} {baseline.model}",
                     "" if oracle is None else f"{oracle.accuracy.value:.3f}", "" if gap is None else f"{gap:.0%}",
                     _difference(simple),
                 ]
             )  # fmt: skip
-        curves.setdefault("best baseline", []).append((omega, baseline.accuracy))
+        curves.setdefault("best baseline", []).append((strength, baseline.accuracy))
         if oracle:
-            curves.setdefault(charts.ORACLE, []).append((omega, oracle.accuracy))
+            curves.setdefault(charts.ORACLE, []).append((strength, oracle.accuracy))
     name = "order-strength-accuracy.svg"
     charts.order_strength_curve(curves, "next-action accuracy", folder / name)
     answer = _sorted_out("Its accuracy", "than that of the best baseline", verdicts["accuracy"])
