@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.evaluation import charts
-from training.evaluation.baselines import EVERYTHING, Logistic, WeightedAverage
+from training.evaluation.baselines import EVERYTHING, Logistic, Majority, WeightedAverage
 from training.evaluation.markdown import table
 from training.evaluation.results import Figure, Results, SetResult
 from training.evaluation.targets import interval, sign, signed
@@ -175,13 +175,13 @@ def _next_action(sets: Sequence[action_comparison.Compared], folder: Path) -> Qu
     for one in shown:
         best = min(map(one.row, parts), key=lambda row: row.log_loss.value)
         cells = [f"{one.row(name).accuracy.value:.3f} / {one.row(name).log_loss.value:.3f}"
-                 for name in (stack, *parts, Logistic.name, "majority")]  # fmt: skip
+                 for name in (stack, *parts, Logistic.name, Majority.name)]  # fmt: skip
         rows.append([_action_label(one), *cells, _difference(best.ahead)])
         verdicts.append((_action_label(one), best.ahead))
     name = "next-action.svg"
     series = {label: [one.row(model).accuracy for one in shown]
               for label, model in (("served (stack)", stack), ("logistic regression", Logistic.name),
-                                   ("majority", "majority"))}  # fmt: skip
+                                   ("majority", Majority.name))}  # fmt: skip
     charts.intervals([_action_label(one) for one in shown], series, "accuracy of the next action", folder / name)
     answer = _sorted_out("By log-loss the served stack of both models", "than the better of its parts", verdicts)
     head = ["accuracy / log-loss", "served (stack)", *parts, "logistic regression", "majority", "gain in log-loss"]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from training.evaluation.baselines import Majority
 from training.evaluation.results import Figure, Results
 from training.ranker import action_comparison
 from training.ranker.action_comparison import Predicted
@@ -83,7 +84,7 @@ def test_an_untrained_ranker_below_what_is_served_is_said(tmp_path: Path) -> Non
 
 
 def test_the_next_action_is_compared_with_the_better_part(tmp_path: Path) -> None:
-    names = (action_comparison.STACKED, *action_comparison.PARTS, "logistic regression", "majority")
+    names = (action_comparison.STACKED, *action_comparison.PARTS, "logistic regression", Majority.name)
     rows = [
         Predicted(
             name=name, accuracy=figure(0.7), log_loss=figure(0.5 + 0.1 * n), calibration_error=0.01,
