@@ -1,8 +1,10 @@
 """The one fixture file: real servers with the real model, on free ports, with a database of their own."""
 
 import importlib.util
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +20,7 @@ from bench.faults.shim import build
 from bench.postgres import PostgresServer
 from bench.suite import NotMeasured
 from runtime.models.bundle import Bundle
-from runtime.models.installed import PACKAGED, TEXT_ENCODER
+from runtime.models.installed import BUNDLES, PACKAGED, SEQUENCE, TEXT_ENCODER, install
 from runtime.models.text_encoder import TextEncoder, load_encoder
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +58,21 @@ def bundle_path() -> Path:
     if not (BUNDLE / "manifest.json").exists():
         pytest.exit(f"no model bundle at {BUNDLE}: `git checkout` or `make export` brings it back", returncode=3)
     return BUNDLE
+
+
+@pytest.fixture
+def models_with_two_sequences(bundle_path: Path, tmp_path: Path) -> Path:
+    """A folder of models of which the sequence bundle "second" is served and "first" was before."""
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / TEXT_ENCODER).symlink_to(bundle_path)
+    for name in ("first", "second"):
+        copy = models / BUNDLES / name
+        shutil.copytree((bundle_path.parent / SEQUENCE).resolve(), copy)
+        manifest = json.loads((copy / "manifest.json").read_bytes())
+        (copy / "manifest.json").write_text(json.dumps(manifest | {"model_version": name}))
+        install(models, copy)
+    return models
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,7 @@
 """Models side by side, the last events, what is served."""
 
-import json
-import shutil
 from datetime import UTC, datetime, timedelta
 
-from runtime.models.installed import install
 from tests.browser.actions import become, until
 
 
@@ -77,15 +74,8 @@ def test_the_models_page_shows_what_is_served_its_quality_and_the_way_back(visit
     assert "vows-edge models back" in page.inner_text("#models")
 
 
-def test_a_button_of_the_models_page_serves_the_bundle_before_again(visit, start_server, bundle_path, tmp_path):
-    (tmp_path / "minilm").symlink_to(bundle_path)
-    for name in ("first", "second"):
-        bundle = tmp_path / "sequences" / name
-        shutil.copytree((bundle_path.parent / "sequence").resolve(), bundle)
-        manifest = json.loads((bundle / "manifest.json").read_bytes())
-        (bundle / "manifest.json").write_text(json.dumps(manifest | {"model_version": name}))
-        install(tmp_path, bundle)
-    server = start_server(models_dir=tmp_path)
+def test_a_button_of_the_models_page_serves_the_bundle_before_again(visit, start_server, models_with_two_sequences):
+    server = start_server(models_dir=models_with_two_sequences)
     page = visit(server, "/page/models.html")
     for now, before in (("first", "second"), ("second", "first")):
         page.locator("[data-kind=sequence] button", has_text=f"Serve {now} again").click()

@@ -1,9 +1,7 @@
 """The models over HTTP: what is served, and back to the bundle before."""
 
 import hashlib
-import json
 import os
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,18 +18,8 @@ from runtime.personalization.ranking_features import HISTORY_EVENTS, NAMES
 
 
 @pytest.fixture
-def models(bundle_path: Path, tmp_path: Path) -> Path:
-    """A folder with the text encoder and two sequence bundles, of which "second" is served and "first" was before."""
-    folder = tmp_path / "models"
-    folder.mkdir()
-    (folder / "minilm").symlink_to(bundle_path)
-    for name in ("first", "second"):
-        copy = folder / "sequences" / name
-        shutil.copytree((bundle_path.parent / "sequence").resolve(), copy)
-        manifest = json.loads((copy / "manifest.json").read_bytes())
-        (copy / "manifest.json").write_text(json.dumps(manifest | {"model_version": name}))
-        install(folder, copy)
-    return folder
+def models(models_with_two_sequences: Path) -> Path:
+    return models_with_two_sequences
 
 
 def found(server, name):
