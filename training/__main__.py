@@ -9,9 +9,9 @@ from runtime.cli.extras import run_module
 DESCRIPTION = """\
 From interactions to a checkpoint and a report: data describes data sets, simulate simulates a world, train makes a
 checkpoint, train ranker the hybrid ranker of a log, tune selects a recipe, ablate measures the effect of the model's
-parts, incremental that of fine-tuning an earlier checkpoint, and evaluate judges on a log of your own, or compares
-models under one protocol and writes results and report, and replay estimates what another ranking would have got from
-the rankings that an experiment showed."""
+parts, incremental that of fine-tuning an earlier checkpoint, study compares parts, published models and worlds with
+intervals, evaluate judges on a log of your own, or compares models under one protocol and writes results and report,
+and replay estimates what another ranking would have got from the rankings that an experiment showed."""
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m training") -> int:
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
     from training.errors import TrainingError
     from training.evaluation import command as evaluation
     from training.experiments import ablations, incremental, tuning
+    from training.experiments.study import command as study
     from training.off_policy import command as off_policy
     from training.ranker import action_comparison, verdict
     from training.ranker import command as ranker
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
     incremental.add_command(commands)
     comparison.add_command(commands)
     action_comparison.add_command(commands)
+    study.add_command(commands)
     evaluation.add_command(commands, verdict.add_options, verdict.print_verdict, write_report)
     off_policy.add_command(commands)
     typed = list(sys.argv[1:] if arguments is None else arguments)

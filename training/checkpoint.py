@@ -68,7 +68,7 @@ class Checkpoint:
     def write(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
         """As `save`, into an existing folder."""
         state = self.model.state_dict() if weights is None else weights
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / WEIGHTS)
+        save_file({name: tensor.cpu().contiguous() for name, tensor in state.items()}, folder / WEIGHTS)
         config = {
             "format": FORMAT,
             "recipe": self.recipe.parameters(),

@@ -69,6 +69,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--layers", type=int, help="4 to 24 (default: the recipe's)")
     parser.add_argument("--epochs", type=int, help="at most (default: the recipe's)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     parser.add_argument("--from", type=Path, dest="start", metavar="CHECKPOINT", help="fine-tune these weights")
     parser.add_argument(
         "--since", type=np.datetime64, metavar="DATE", help="with --from: events since this day are new"
@@ -132,7 +133,7 @@ def _train(options: argparse.Namespace, training: Dataset, validation: Dataset, 
             return before
     return train(
         training, validation, recipe, options.out,
-        start=start, new=_new(training, options.since), replay=options.replay,
+        start=start, new=_new(training, options.since), replay=options.replay, device=options.device,
     )  # fmt: skip
 
 
@@ -146,7 +147,7 @@ def _refit(options: argparse.Namespace, chosen: Checkpoint, training: Dataset, v
     chosen = replace(chosen, data=chosen.data | times | {"model_name": name})
     chosen.save(options.out / VALIDATED)
     print("one more epoch reads all of it", file=sys.stderr)
-    final = refitted(chosen, joined(training, validation))
+    final = refitted(chosen, joined(training, validation), options.device)
     final.data |= {"trained_until_us": times["seen_until_us"]}
     final.save(options.out / BEST)
     return final

@@ -43,7 +43,8 @@ def factorised_id_embeddings(model: SequenceModel, dataset: Dataset, recipe: Rec
         rows = np.flatnonzero(catalogue_id[events.item] == one)
         own, item = np.unique(events.item[rows], return_inverse=True)
         _, user = np.unique(events.user[rows], return_inverse=True)
-        log = _Log(*map(torch.from_numpy, (user, item, events.action[rows].astype(np.int64), offset[rows])))
+        columns = (user, item, events.action[rows].astype(np.int64), offset[rows])
+        log = _Log(*(torch.from_numpy(column).to(model.scale.device) for column in columns))
         embeddings[own] = _item_factors(log, rank, recipe.seed)
     return embeddings
 
@@ -59,11 +60,12 @@ class _Log(NamedTuple):
 
 def _item_factors(log: _Log, rank: int, seed: int) -> NDArray[np.float32]:
     """float32 (items, rank)."""
-    draw = torch.Generator().manual_seed(seed)
+    device = log.user.device
+    draw = torch.Generator(device).manual_seed(seed)
     users, items = int(log.user.max()) + 1, int(log.item.max()) + 1
     # The first number of every user and item is its bias
-    user_factors = _Factors(torch.zeros(users, rank), _USER_PRECISION)
-    item_factors = _Factors(torch.randn(items, rank, generator=draw) * 0.1, _ITEM_PRECISION)
+    user_factors = _Factors(torch.zeros(users, rank, device=device), _USER_PRECISION)
+    item_factors = _Factors(torch.randn(items, rank, generator=draw, device=device) * 0.1, _ITEM_PRECISION)
     optimizer = torch.optim.Adam([*user_factors.parameters(), *item_factors.parameters()], lr=_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS)
     for _ in range(_STEPS):
@@ -78,7 +80,7 @@ def _item_factors(log: _Log, rank: int, seed: int) -> NDArray[np.float32]:
         schedule.step()
     found = item_factors.mean.detach()
     found[:, 1:] @= torch.linalg.eigh(found[:, 1:].T @ found[:, 1:]).eigenvectors.flip(1)
-    return found.numpy()
+    return found.cpu().numpy()
 
 
 class _Factors(nn.Module):
@@ -92,7 +94,9 @@ class _Factors(nn.Module):
 
     def forward(self, draw: torch.Generator) -> Tensor:
         """One sample of each factor, [n, rank]."""
-        return self.mean + self.log_deviation.exp() * torch.randn(self.mean.shape, generator=draw)
+        return self.mean + self.log_deviation.exp() * torch.randn(
+            self.mean.shape, generator=draw, device=self.mean.device
+        )
 
     def divergence(self) -> Tensor:
         """Kullback-Leibler divergence from the prior, up to a constant."""
@@ -107,10 +111,10 @@ def cumulative_logits(model: SequenceModel, dataset: Dataset, recipe: Recipe) ->
     found = np.zeros((len(dataset.events), len(ACTIONS) - 1), np.float32)
     model.eval()
     for chosen in windows.batches_in_order(_BATCH):
-        batch = windows.batch(chosen, (0,))
+        batch = windows.batch(chosen, (0,)).to(model.scale.device)
         logits = model(batch).action_logits
-        rows = windows.rows(chosen)[batch.scored.numpy()]
+        rows = windows.rows(chosen)[batch.scored.cpu().numpy()]
         probabilities = torch.softmax(logits[batch.scored], dim=-1)
         cumulative = probabilities.flip(1).cumsum(1).flip(1)[:, 1:]
-        found[rows] = torch.logit(cumulative.clamp(1e-4, 1 - 1e-4)).numpy()
+        found[rows] = torch.logit(cumulative.clamp(1e-4, 1 - 1e-4)).cpu().numpy()
     return found

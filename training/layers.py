@@ -26,6 +26,7 @@ class ModelConfig:
     candidate_layers              blocks of a candidate over the encoded events
     similarity                    size of the embedding that tells which items are alike
     traits                        item traits that the preference regression weighs
+    preference_regression, similarity_kernels, pointer  whether the model has these parts; its shapes stay the same
     regression_steps              gradient steps of the preference regression, at least 1
     pointer_gain, pointer_decay   initial weight of the pointer in the user vector; initial score it loses per event in
                                   between
@@ -46,6 +47,9 @@ class ModelConfig:
     similarity: int = 32
     traits: int = 16
     regression_steps: int = 4
+    preference_regression: bool = True
+    similarity_kernels: bool = True
+    pointer: bool = True
     pointer_gain: float = 1.0
     pointer_decay: float = 0.0
     content: int = 384
@@ -188,6 +192,8 @@ class ContentVector(nn.Module):
 
     def forward(self, metadata: Tensor, item: Tensor) -> Tensor:
         """Metadata vectors (…, C) and item rows (…) → (…, C)."""
+        if not self.basis.numel():  # rank 0: items are their texts
+            return F.normalize(metadata, dim=-1, eps=1e-3)
         weight = F.embedding(item, self.id_weight[:, None])  # (…, 1)
         if self.training:  # id dropout per item: the text has to do for a new item, which is new wherever it occurs
             weight = weight * (torch.rand_like(weight) >= self.drop)

@@ -28,7 +28,7 @@ class LossWeights:
 
 def action_loss(logits: Tensor, action: Tensor, weights: tuple[float, ...]) -> Tensor:
     """Weighted mean cross entropy of logits (N, 4) against codes (N,)."""
-    return F.cross_entropy(logits, action, weight=torch.tensor(weights))
+    return F.cross_entropy(logits, action, weight=torch.tensor(weights, device=logits.device))
 
 
 def item_loss(
@@ -58,8 +58,8 @@ def contrastive_loss(users: Tensor, engaged: Tensor, skipped: Tensor, items: Ten
     if len(users) < 2:
         return users.sum() * 0
     others = scale * users @ items[engaged].T  # (A, A)
-    same = (engaged[:, None] == engaged) & ~torch.eye(len(engaged), dtype=torch.bool)
+    same = (engaged[:, None] == engaged) & ~torch.eye(len(engaged), dtype=torch.bool, device=users.device)
     hard = scale * (users[:, None] * items[skipped.clamp(min=0)]).sum(-1)  # (A, K)
     hard = hard.masked_fill((skipped < 0) | (skipped == engaged[:, None]), -torch.inf)
     logits = torch.cat([others.masked_fill(same, -torch.inf), hard], dim=1)
-    return F.cross_entropy(logits, torch.arange(len(users)))
+    return F.cross_entropy(logits, torch.arange(len(users), device=users.device))

@@ -18,8 +18,8 @@ Candidate   the action depends on the item times the user vector, and on what wa
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +55,11 @@ class Batch:
     context_features: Tensor  # f32 (B, T, QUERY_CONTEXT) what is known just before it: its query context
     seconds: Tensor  # int32 (B, T) since the first event
     preference_embedding: Tensor  # f32 (B, C) of the onboarding preferences, zeros for none
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on a device."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
 
 class ItemProjections(NamedTuple):
@@ -181,7 +186,8 @@ class SequenceModel(nn.Module):
 
     def items(self) -> Tensor:
         """Item vectors (I, D) of the whole catalogue."""
-        return self.item(self.content_vector(self.metadata, torch.arange(self.config.items)))
+        rows = torch.arange(self.config.items, device=self.metadata.device)
+        return self.item(self.content_vector(self.metadata, rows))
 
     def forward(self, batch: Batch) -> Predictions:
         """Predict every event of a batch from those before it."""
@@ -225,18 +231,27 @@ class SequenceModel(nn.Module):
         for block in self.blocks:
             x = block(x, bias)
         x = self.norm(x)
-        preference = self.preference_regression(x, history.action, traits)  # (B, T, K)
-        pointer = self.pointer(x, history.item)  # (B, T, D)
+        has = self.config
+        preference = (
+            self.preference_regression(x, history.action, traits)
+            if has.preference_regression
+            else torch.zeros_like(traits)
+        )  # (B, T, K)
+        pointer = self.pointer(x, history.item) if has.pointer else torch.zeros_like(history.item)  # (B, T, D)
         return EncodedHistory.unpack(
             torch.cat([x, preference, pointer, similarity], dim=-1), history.seconds, self.config
         )
 
     def states(self, encoded: EncodedHistory) -> UserState:
         """The user before everything, then after each event: (B, 1 + T, …)."""
-        unknown = torch.cat(
-            [self.empty, self.preference_regression.prior_mean, self.empty.new_zeros(self.config.output)]
-        ).expand(len(encoded.packed), 1, -1)  # (B, 1, d + K + D)
-        packed = torch.cat([unknown, encoded.packed[..., : -self.config.similarity]], dim=1)  # (B, 1 + T, d + K + D)
+        prior: Tensor = self.preference_regression.prior_mean
+        prior = prior if self.config.preference_regression else torch.zeros_like(prior)
+        unknown = torch.cat([self.empty, prior, self.empty.new_zeros(self.config.output)]).expand(
+            len(encoded.packed), 1, -1
+        )  # (B, 1, d + K + D)
+        packed = torch.cat(
+            [unknown, encoded.packed[..., : sum(self.config.encoded[:-1])]], dim=1
+        )  # (B, 1 + T, d + K + D)
         return UserState(*torch.split(packed, list(self.config.encoded[:-1]), dim=-1))
 
     def user(self, user: UserState, context: QueryContext) -> Tensor:
@@ -267,14 +282,19 @@ class SequenceModel(nn.Module):
         position int64 (B or 1, N): how many events come before each; now_s int32 (B, N): seconds of the query.
         """
         bias = self.action_bias(position, now_s, encoded.seconds, nearest=1)  # (B, H, N, 1 + T)
-        cosine = candidates.similarity @ encoded.similarity.transpose(1, 2) - 1  # (B, N, T) − 1: 0 for the same item
-        kernels = torch.stack([torch.exp(rate * cosine) for rate in SIMILARITY_RATES], dim=1)  # (B, 3, N, T)
-        bias = bias + weighted_sum(F.pad(kernels, (1, 0)), self.action_similarity)  # 0 for the start token
+        if self.config.similarity_kernels:
+            bias = bias + self._similarity_bias(candidates, encoded)
         x = candidates.x
         for block in self.candidate_blocks:
             x = block(x, bias, encoded.packed)
         logits: Tensor = self.action_out(self.action_norm(x))
         return logits
+
+    def _similarity_bias(self, candidates: Candidates, encoded: EncodedHistory) -> Tensor:
+        """What the likeness of candidates to events adds to attention: (B, H, N, 1 + T)."""
+        cosine = candidates.similarity @ encoded.similarity.transpose(1, 2) - 1  # (B, N, T) − 1: 0 for the same item
+        kernels = torch.stack([torch.exp(rate * cosine) for rate in SIMILARITY_RATES], dim=1)  # (B, 3, N, T)
+        return weighted_sum(F.pad(kernels, (1, 0)), self.action_similarity)  # 0 for the start token
 
 
 def _init_embedding(module: nn.Module) -> None:

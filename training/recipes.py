@@ -2,7 +2,7 @@
 cost."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from training.errors import TrainingError
 from training.layers import ModelConfig
 from training.losses import LossWeights
 
+_NEWER = ("preference_regression", "similarity_kernels", "pointer")
 MANY_EVENTS = 1_000_000  # engaged events of a log that feeds a larger model
 KNOWN = 0.5  # share of events with items that were met before, from which on ids are learned
 FULL_SOFTMAX = 5_000  # items; larger catalogues train the next item against sampled negatives
@@ -41,6 +42,9 @@ class Recipe:
     id_dropout: float = 0.3
     candidate_layers: int = 2
     regression_steps: int = 4
+    preference_regression: bool = True
+    similarity_kernels: bool = True
+    pointer: bool = True
     pointer_gain: float = 1.0
     pointer_decay: float = 0.0
     context: int = 128
@@ -75,8 +79,10 @@ class Recipe:
             raise TrainingError(f"recipe {self.name}: {error}") from error
 
     def parameters(self) -> dict[str, Any]:
-        """As a plain dictionary, which checkpoints record."""
-        return asdict(self)
+        """As a plain dictionary, which checkpoints record. Fields that are newer than some checkpoints are left out
+        where they have their default: a recipe that did not change stays equal to its records."""
+        defaults = {one.name: one.default for one in fields(self)}
+        return {name: value for name, value in asdict(self).items() if name not in _NEWER or value != defaults[name]}
 
     @classmethod
     def of(cls, parameters: dict[str, Any]) -> "Recipe":
@@ -108,6 +114,24 @@ def reference() -> Recipe:
 def world() -> Recipe:
     """One simulated world from random weights, trained on the same events as its baselines: minutes on one core."""
     return replace(reference(), name="world", dropout=0.1, epochs=10, patience=2)
+
+
+# The machinery beyond a standard transformer: each part by its name, with the recipe that lacks it.
+PARTS: dict[str, Callable[[Recipe], Recipe]] = {
+    "preference regression": lambda recipe: replace(recipe, preference_regression=False),
+    "factorised ids": lambda recipe: replace(recipe, factorised_ids=False),
+    "pointer": lambda recipe: replace(recipe, pointer=False),
+    "similarity kernels": lambda recipe: replace(recipe, similarity_kernels=False),
+    "candidate blocks": lambda recipe: replace(recipe, candidate_layers=0),
+    "contrastive loss": lambda recipe: replace(recipe, loss=replace(recipe.loss, contrastive=0.0)),
+}
+
+
+def without(recipe: Recipe, parts: Iterable[str]) -> Recipe:
+    """The recipe without these parts of PARTS. Without all of them it is a standard transformer over text and ids."""
+    for part in parts:
+        recipe = PARTS[part](recipe)
+    return recipe
 
 
 def fine_tuning(recipe: Recipe) -> Recipe:

@@ -65,7 +65,7 @@ def losses(model: SequenceModel, batch: ScoredBatch, recipe: Recipe) -> tuple[di
     scale = model.scale.exp().clamp(max=100)
     anchors = users[batch.anchor_window, batch.anchor_position]
     users, logits, action = users[batch.scored], logits[batch.scored], batch.action[batch.scored]
-    weights = torch.tensor(recipe.loss.item)[action]
+    weights = torch.tensor(recipe.loss.item, device=action.device)[action]
     parts = {
         "action": action_loss(logits, action, recipe.loss.action),
         "item": item_loss(users, batch.item[batch.scored], weights, items, scale, negatives=batch.negatives),
@@ -86,7 +86,7 @@ def step(
     model.train()
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(recipe, number, steps) * group["rate_factor"]
-    parts, _ = losses(model, batch, recipe)
+    parts, _ = losses(model, batch.to(device_of(model)), recipe)
     if not torch.isfinite(parts["loss"]):
         found = ", ".join(f"{name} {part.item():.4g}" for name, part in parts.items())
         raise TrainingError(
@@ -114,7 +114,7 @@ def validate(model: SequenceModel, windows: Windows, recipe: Recipe) -> Validati
     model.eval()
     whole: Tensor | None = None
     sums, events, engaged, hits, right = dict.fromkeys(("loss", "action", "item"), 0.0), 0, 0, 0, 0
-    for batch in windows.in_order(recipe.batch):
+    for batch in (one.to(device_of(model)) for one in windows.in_order(recipe.batch)):
         parts, found = losses(model, batch, recipe)
         action, item = batch.action[batch.scored], batch.item[batch.scored]
         for name in sums:
@@ -171,6 +171,18 @@ def with_items_of(start: Checkpoint, dataset: Dataset) -> tuple[SequenceModel, N
     return model, counts
 
 
+def usable_device(name: str) -> torch.device:
+    """The device of this name, cpu or cuda. Raises TrainingError where it is not there."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("no GPU is usable here: leave out --device cuda, the recipes run on a CPU too")
+    return torch.device(name)
+
+
+def device_of(model: SequenceModel) -> torch.device:
+    """The device of the model's parameters."""
+    return model.scale.device
+
+
 def initialise_ids(model: SequenceModel, dataset: Dataset, recipe: Recipe) -> None:
     """Set the id embeddings to `factorised_id_embeddings`, given what the model predicts without any."""
     embeddings = model.content_vector.id_embedding.weight
@@ -194,12 +206,17 @@ def train(
     replay: float = 0.5,
     save_every_s: float = SAVE_EVERY_S,
     progress: bool = True,
+    device: str = "cpu",
+    most_seconds: float = math.inf,
 ) -> Checkpoint:
     """Train until the validation loss stops falling. Writes the best weights to `out/best` and returns them.
 
     An unfinished run in `out` is resumed. start: fine-tune these weights. new: bool [events], the events of `training`
     that are new since then: each epoch has all of them, and `replay` times as many windows of older events, so that
     what was learned is not forgotten.
+
+    device: cpu or cuda; the returned model is on it. A resumed run is identical on the CPU alone: the random state of a
+    GPU is not saved. most_seconds: no epoch begins that would end later, at the pace of those before.
 
     Raises TrainingError.
     """
@@ -212,6 +229,7 @@ def train(
         model, counts = new_model(recipe, training), interactions(training)
     else:
         model, counts = with_items_of(start, training)
+    model.to(usable_device(device))
     catalogue = training.catalogue
     data = fingerprint(training, validation)
     checkpoint = Checkpoint(model, recipe, data, list(catalogue.ids), counts, signatures(catalogue.vectors))
@@ -231,6 +249,8 @@ def train(
     )  # fmt: skip
     saved = started = time.monotonic()
     while state.epoch < recipe.epochs and state.waited < recipe.patience:
+        if state.epoch and state.seconds * (1 + 1 / state.epoch) > most_seconds:
+            break
         if recipe.factorised_ids and state.step_in_epoch == 0 and state.epoch == factorise_before:
             initialise_ids(model, training, recipe)
         while state.step_in_epoch < len(order):
@@ -275,12 +295,16 @@ def optimizer_of(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW with weight decay on matrices and id embeddings, none on biases, norms and scales. rate_factor: of each
     group's learning rate."""
     ids = model.content_vector.id_embedding.weight
-    decayed = [p for p in model.parameters() if p.dim() >= 2 and p is not ids]
+    decayed = [p for p in model.parameters() if p.dim() >= 2 and p is not ids and p.numel()]
     others = [p for p in model.parameters() if p.dim() < 2]
     groups = [
         {"params": decayed, "weight_decay": recipe.weight_decay, "rate_factor": 1.0},
         {"params": others, "weight_decay": 0.0, "rate_factor": 1.0},
-        {"params": [ids], "weight_decay": recipe.weight_decay, "rate_factor": recipe.id_rate_factor},
+        {
+            "params": [ids] if ids.numel() else [],
+            "weight_decay": recipe.weight_decay,
+            "rate_factor": recipe.id_rate_factor,
+        },
     ]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
 

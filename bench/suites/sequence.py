@@ -9,6 +9,7 @@ import time
 from dataclasses import astuple, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bench.http_client import Connection, build_request
 from bench.process_memory import ProcessMemory
@@ -23,7 +24,7 @@ CANDIDATES = 100
 ITEMS = 20_000
 ITEMS_A_WRITE = 500
 EVENTS = 200
-DEEP = {"layers": 12, "width": 128, "heads": 8}  # what a model may grow to
+DEEP: dict[str, Any] = {"layers": 12, "width": 128, "heads": 8}  # what a model may grow to
 DEEP_EVENTS = 256
 _KINDS: tuple[InteractionType, ...] = ("view", "save", "share", "skip")
 _EXPORT = "vows-edge export sequence"

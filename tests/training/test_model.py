@@ -23,8 +23,8 @@ from training.layers import (
     position_bucket,
 )
 from training.model import History, QueryContext, SequenceModel
-from training.recipes import tiny
-from training.train import losses
+from training.recipes import PARTS, tiny, without
+from training.train import losses, new_model, optimizer_of
 
 
 @pytest.fixture
@@ -255,3 +255,43 @@ def test_an_empty_history_gives_a_unit_vector(checkpoint: Checkpoint) -> None:
         user = model.user(model.states(encoded).at(slice(None), -1), context)
     assert encoded.packed.shape == (1, 0, model.config.hidden)
     torch.testing.assert_close(user.norm(), torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("part", [part for part in PARTS if part not in ("factorised ids", "contrastive loss")])
+def test_a_part_that_is_left_out_changes_predictions_and_is_not_trained(
+    part: str, world: tuple[Dataset, Dataset], batch: ScoredBatch
+) -> None:
+    """Same random weights, one part less: other predictions, shapes as before, and no gradient for what is unused."""
+    owns = {
+        "preference regression": "preference_regression.",
+        "pointer": "pointer.",
+        "similarity kernels": "action_similarity",
+        "candidate blocks": "candidate_blocks.",
+    }[part]
+    recipe = tiny()
+    model, less = (new_model(one, world[0]) for one in (recipe, without(recipe, [part])))
+    kept = {name: value for name, value in model.state_dict().items() if name in less.state_dict()}
+    less.load_state_dict(kept)
+    found = [losses(one.eval(), batch, recipe)[0]["loss"] for one in (model, less)]
+    assert found[0] != found[1]
+    found[1].backward()
+    for name, parameter in less.named_parameters():
+        if name.startswith(owns):
+            assert parameter.grad is None or not parameter.grad.any(), name
+
+
+def test_without_every_part_it_is_trained_by_two_losses(world: tuple[Dataset, Dataset], batch: ScoredBatch) -> None:
+    recipe = without(tiny(), PARTS)
+    assert not recipe.factorised_ids
+    assert recipe.loss.contrastive == 0
+    parts, _ = losses(new_model(recipe, world[0]).eval(), batch, recipe)
+    torch.testing.assert_close(parts["loss"], parts["action"] + recipe.loss.next_item * parts["item"])
+
+
+def test_no_tensor_that_is_trained_is_empty(world: tuple[Dataset, Dataset], batch: ScoredBatch) -> None:
+    """On a GPU, an empty gradient among others made the norm of all of them an illegal memory access."""
+    recipe = replace(tiny(), id_rank=0, factorised_ids=False)
+    model = new_model(recipe, world[0])
+    losses(model, batch, recipe)[0]["loss"].backward()
+    assert all(parameter.numel() for parameter in model.parameters() if parameter.grad is not None)
+    assert all(parameter.numel() for group in optimizer_of(model, recipe).param_groups for parameter in group["params"])

@@ -19,7 +19,7 @@ from training.checkpoint import Checkpoint, RunState, save_run
 from training.data.events import Dataset
 from training.errors import TrainingError
 from training.losses import contrastive_loss, item_loss
-from training.recipes import RECIPES, Recipe, tiny
+from training.recipes import PARTS, RECIPES, Recipe, tiny, without
 from training.train import learning_rate, new_model, optimizer_of, step, train, validate
 
 ROOT = Path(__file__).parents[2]
@@ -158,3 +158,22 @@ def test_the_contrastive_loss_penalises_similarity_to_skipped_items() -> None:
     unlike = contrastive_loss(users, engaged, torch.tensor([[4, -1], [5, -1], [3, -1]]), items, torch.tensor(5.0))
     alike = contrastive_loss(users, engaged, torch.tensor([[3, -1], [4, -1], [5, -1]]), items, torch.tensor(5.0))
     assert alone < unlike < alike
+
+
+def test_a_recipe_records_newer_fields_only_where_they_are_changed() -> None:
+    """So that checkpoints, bundles and trials made before a field existed stay equal to their recipe."""
+    assert "pointer" not in tiny().parameters()
+    plain = without(tiny(), PARTS)
+    assert plain.parameters()["pointer"] is False
+    assert Recipe.of(json.loads(json.dumps(plain.parameters()))) == plain
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is usable")
+def test_a_device_that_is_not_there_is_refused(world: tuple[Dataset, Dataset], tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="leave out --device cuda"):
+        train(*world, tiny(), tmp_path, progress=False, device="cuda")
+
+
+def test_no_epoch_begins_that_would_end_too_late(world: tuple[Dataset, Dataset], tmp_path: Path) -> None:
+    checkpoint = train(*world, replace(tiny(), epochs=3), tmp_path, progress=False, most_seconds=1e-6)
+    assert len(checkpoint.metrics) == 1

@@ -19,10 +19,11 @@ from training.evaluation.protocol import Scores
 from training.model import Candidates, EncodedHistory, History, ItemProjections, QueryContext, SequenceModel, UserState
 from training.recipes import RECIPES, Recipe, fine_tuning
 from training.refit import refitted
-from training.train import fingerprint, train, with_items_of
+from training.train import fingerprint, train, usable_device, with_items_of
 
 MAX_EVENTS = 200  # the newest of a history that are read, as export sets it for the server
-_BATCH = 32  # queries: with more, attention scores of long histories no longer fit the cache, 2.5 times as slow
+# Queries: with more, attention scores of long histories no longer fit a CPU's cache, 2.5 times as slow
+_BATCH, _BATCH_ON_GPU = 32, 256
 _CODE = ("batches", "id_embeddings", "layers", "losses", "model", "train")
 
 
@@ -35,6 +36,8 @@ class SequenceRecommender:
             refitted on both; without it nothing is fitted on validation
     settings_tried  recipes compared on validation, for the report
     keep    folder that keeps trained weights under a digest of recipe, data and code, to be loaded next time
+    device  cpu or cuda, for training and predictions
+    progress  show the training's progress bar
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class SequenceRecommender:
         refit: bool = False,
         settings_tried: int = 0,
         keep: Path | None = None,
+        device: str = "cpu",
+        progress: bool = True,
     ) -> None:
         self.name = name or f"sequence ({recipe.name})"
         self.checkpoint: Checkpoint | None = None
@@ -57,6 +62,8 @@ class SequenceRecommender:
         self._out = out
         self._refit = refit
         self._keep = keep
+        self._device, self._progress = device, progress
+        self._batch = _BATCH if device == "cpu" else _BATCH_ON_GPU
         self._vectors: dict[tuple[int, bytes], Scores] = {}
 
     def fit(self, train: Dataset, validation: Dataset) -> None:
@@ -68,14 +75,16 @@ class SequenceRecommender:
             if complete.exists():
                 self.checkpoint = Checkpoint.load(out / BEST)
             else:
-                self.checkpoint = _train(train, validation, self._recipe, out, self._start)
+                self.checkpoint = _train(
+                    train, validation, self._recipe, out, self._start, self._device, self._progress
+                )
                 complete.touch()
         self._training_part = train
         self._vectors.clear()
         self.choice = {"recipe": self._recipe.name, "epochs": best_epoch(self.checkpoint)}
         self._final = self.checkpoint.model
         if self._refit:
-            self._final = refitted(self.checkpoint, joined(train, validation)).model
+            self._final = refitted(self.checkpoint, joined(train, validation), self._device).model
         self._use(self._final, train)
 
     def learn(self, data: Dataset) -> None:
@@ -85,18 +94,22 @@ class SequenceRecommender:
         self._use(self.checkpoint.model if data is self._training_part else self._final, data)
 
     def _use(self, model: SequenceModel, data: Dataset) -> None:
-        self._model = model
+        self._model = model.to(usable_device(self._device))
         self._preference_embedding = data.preference_embedding
-        metadata = torch.from_numpy(data.catalogue.vectors)
+        metadata = self._tensor(data.catalogue.vectors)
         with torch.inference_mode():
-            content = model.content_vector(metadata, torch.arange(len(data.catalogue)))  # (I, C)
+            rows = torch.arange(len(data.catalogue), device=metadata.device)
+            content = model.content_vector(metadata, rows)  # (I, C)
             self._content_size = content.shape[1]
             self._projections = model.project(content)  # (I, …)
             self._items = model.item(content)  # (I, D)
 
+    def _tensor(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(self._device)
+
     def item_scores(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
         """float32 [b, items]: cosines with the user vectors."""
-        scores: Scores = self.user_vectors(histories, now_us, device) @ self._items.numpy().T
+        scores: Scores = self.user_vectors(histories, now_us, device) @ self._items.cpu().numpy().T
         return scores
 
     def user_vectors(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
@@ -111,9 +124,9 @@ class SequenceRecommender:
     @torch.inference_mode()
     def _user_vectors(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
         vectors = np.zeros((len(histories), self._items.shape[1]), np.float32)
-        for part in _parts(histories):
+        for part in _parts(histories, self._batch):
             queries = self._encode(histories, part, now_us, device)
-            vectors[part] = self._model.user(queries.user, queries.context).numpy()
+            vectors[part] = self._model.user(queries.user, queries.context).cpu().numpy()
         return vectors
 
     @torch.inference_mode()
@@ -123,9 +136,9 @@ class SequenceRecommender:
         """float32 [b, 4]: item i shown to history i."""
         probabilities = np.zeros((len(histories), 4), np.float32)
         one = (slice(None), None)  # one candidate per query
-        for part in _parts(histories):
+        for part in _parts(histories, self._batch):
             queries = self._encode(histories, part, now_us, device)
-            shown = torch.from_numpy(items[part].astype(np.int64))
+            shown = self._tensor(items[part].astype(np.int64))
             vector = self._model.user(queries.user, queries.context)  # (b, D)
             candidates = self._model.candidates(
                 ItemProjections(*(projection[shown][:, None] for projection in self._projections)),
@@ -136,7 +149,7 @@ class SequenceRecommender:
             by_history = Candidates(*(queries.by_history(value[:, 0]) for value in candidates))  # (U, N, …)
             position, now_s = queries.by_history(queries.position), queries.by_history(queries.now_s)
             logits = self._model.action(queries.encoded, by_history, position, now_s)  # (U, N, 4)
-            probabilities[part] = torch.softmax(logits[queries.row, queries.place], dim=-1).numpy()
+            probabilities[part] = torch.softmax(logits[queries.row, queries.place], dim=-1).cpu().numpy()
         return probabilities
 
     def _encode(
@@ -154,13 +167,13 @@ class SequenceRecommender:
             [seconds(_padded(one.time_us, size), int(o)) for one, o in zip(longest, origin_us, strict=True)]
         )
         item, action, device_codes = (
-            torch.from_numpy(np.stack([_padded(getattr(one, name), size) for one in longest]).astype(np.int64))
+            self._tensor(np.stack([_padded(getattr(one, name), size) for one in longest]).astype(np.int64))
             for name in ("item", "action", "device")
         )
-        event_features = torch.from_numpy(np.stack([_padded(one.features, size) for one in longest]))
+        event_features = self._tensor(np.stack([_padded(one.features, size) for one in longest]))
         projections = ItemProjections(*(projection[item] for projection in self._projections))
         encoded = self._model.encode(
-            History(projections, self._items[item], action, device_codes, event_features, torch.from_numpy(since))
+            History(projections, self._items[item], action, device_codes, event_features, self._tensor(since))
         )  # (U, T, …)
         length = ends - starts
         empty = length == 0
@@ -170,19 +183,19 @@ class SequenceRecommender:
         preferences = np.zeros((len(part), self._content_size), np.float32)
         if self._preference_embedding is not None:
             preferences = self._preference_embedding[histories.users[part]]
-        rows, lengths = torch.from_numpy(row), torch.from_numpy(length)
+        rows, lengths = self._tensor(row), self._tensor(length)
         return _Queries(
             row=rows,
-            place=torch.from_numpy(_place_in_group(row)),
+            place=self._tensor(_place_in_group(row)),
             encoded=encoded,
             user=self._model.states(encoded).at(rows, lengths),
             context=QueryContext(
-                features=torch.from_numpy(query_contexts(now_us, previous_us, event_us)),
-                device=torch.from_numpy(device[part].astype(np.int64)),
-                preference_embedding=torch.from_numpy(preferences),
+                features=self._tensor(query_contexts(now_us, previous_us, event_us)),
+                device=self._tensor(device[part].astype(np.int64)),
+                preference_embedding=self._tensor(preferences),
             ),
             position=lengths,
-            now_s=torch.from_numpy(np.array([seconds(t, int(o)) for t, o in zip(now_us, origin_us, strict=True)])),
+            now_s=self._tensor(np.array([seconds(t, int(o)) for t, o in zip(now_us, origin_us, strict=True)])),
         )
 
 
@@ -266,9 +279,17 @@ def _digest(recipe: Recipe, data: dict[str, Any]) -> str:
     return f"{recipe.name}-{recipe.seed}-{digest.hexdigest()[:12]}"
 
 
-def _train(training: Dataset, validation: Dataset, recipe: Recipe, out: Path, start: Checkpoint | None) -> Checkpoint:
+def _train(
+    training: Dataset,
+    validation: Dataset,
+    recipe: Recipe,
+    out: Path,
+    start: Checkpoint | None,
+    device: str,
+    progress: bool,
+) -> Checkpoint:
     """Under a name that `fit` does not shadow with its argument."""
-    return train(training, validation, recipe, out, start=start)
+    return train(training, validation, recipe, out, start=start, device=device, progress=progress)
 
 
 def _prefix(histories: Histories, start: int, end: int) -> _Prefix:
@@ -290,14 +311,14 @@ def _newest(histories: Histories) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     return np.where(long, histories.ends - MAX_EVENTS, histories.starts), histories.ends
 
 
-def _parts(histories: Histories) -> list[NDArray[np.int64]]:
+def _parts(histories: Histories, size: int = _BATCH) -> list[NDArray[np.int64]]:
     """The histories in batches: those that start at one row together, and of similar length."""
     starts, ends = _newest(histories)
     _, group = np.unique(starts, return_inverse=True)
     longest = np.zeros(len(starts), np.int64)  # of each group
     np.maximum.at(longest, group, ends - starts)
     order = np.lexsort((ends, starts, longest[group]))
-    return [part for part in np.split(order, range(_BATCH, len(order), _BATCH)) if len(part)]
+    return [part for part in np.split(order, range(size, len(order), size)) if len(part)]
 
 
 def _place_in_group(groups: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -5,12 +5,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.events import SAVE, SHARE, SKIP, VIEW
-from training.simulator.parameters import PHASE_LEAVES_AT_DAYS, PHASE_NEEDS, PHASES, Parameters, complement_matrix
+from training.simulator.parameters import PHASE_LEAVES_AT_DAYS, PHASES, Parameters, complement_matrix, phase_needs
 
 Array = NDArray[np.float64]
 
 UNSEEN = -1  # in place of the code of a user's last action on an item
-_COMPLEMENTS = complement_matrix()
 _SATIATION_PER_SAVE, _SATIATION_PER_SHARE = 0.35, 1.2
 
 
@@ -47,9 +46,9 @@ def session_intent(saves: Array, shares: Array, settled: NDArray[np.int64], para
     saves, shares: [..., categories], the user's so far; settled: [...], category of the last share, -1 for none.
     """
     sated = 1 - np.exp(-_SATIATION_PER_SAVE * saves - _SATIATION_PER_SHARE * shares)
-    completes = np.where((settled >= 0)[..., None], _COMPLEMENTS[settled], 0.0)
+    completes = np.where((settled >= 0)[..., None], complement_matrix(parameters.laws)[settled], 0.0)
     wish = parameters.complement_strength * completes - parameters.satiation * sated
-    return _softmax(parameters.phase_strength * PHASE_NEEDS + wish[..., None, :])
+    return _softmax(parameters.phase_strength * phase_needs(parameters.laws) + wish[..., None, :])
 
 
 def impression_intent(session: Array, lasting: Array, parameters: Parameters) -> Array:
@@ -59,10 +58,11 @@ def impression_intent(session: Array, lasting: Array, parameters: Parameters) ->
 
 def intent_transition(category: NDArray[np.int64], action: NDArray[np.int64], parameters: Parameters) -> Array:
     """[..., categories, categories] after an event within a session: on to a complement, or a random drift."""
-    n = len(_COMPLEMENTS)
+    complements = complement_matrix(parameters.laws)
+    n = len(complements)
     hop = np.where(np.asarray(action) >= SAVE, parameters.hop, 0.0)[..., None, None]
     stay = (1 - parameters.drift) * np.eye(n) + parameters.drift / n
-    return hop * _COMPLEMENTS[category][..., None, :] + (1 - hop) * stay
+    return hop * complements[category][..., None, :] + (1 - hop) * stay
 
 
 def policy(cosines: Array, log_popularity: Array, shown: NDArray[np.bool_], parameters: Parameters) -> Array:
@@ -78,6 +78,27 @@ def policy(cosines: Array, log_popularity: Array, shown: NDArray[np.bool_], para
     return (1 - parameters.random_share) * greedy + parameters.random_share * uniform
 
 
+def liking(weights: Array, traits: Array, parameters: Parameters) -> Array:
+    """How well each item suits each taste, [tastes, items], of variance about one. weights [tastes, taste_dimensions],
+    traits [items, taste_dimensions]. The form is `parameters.utility_form`."""
+    if parameters.utility_form == "linear":
+        linear: Array = weights @ traits.T
+        return linear
+    worst = np.sort(weights[:, None] * traits, axis=-1)[..., :2].sum(axis=-1)  # [tastes, items]
+    standard: Array = (worst - worst.mean(axis=1, keepdims=True)) / worst.std(axis=1, keepdims=True)
+    return standard
+
+
+def fresh(born_us: NDArray[np.int64], time_us: NDArray[np.int64], parameters: Parameters) -> Array | float:
+    """1 for an item that appears now, half after `fresh_hours`; the arguments broadcast. 0 in a world without
+    freshness."""
+    if not parameters.freshness:
+        return 0.0
+    hours = (np.asarray(time_us) - born_us).clip(min=0) / 3.6e9
+    result: Array = np.exp2(-hours / parameters.fresh_hours)
+    return result
+
+
 def utility(
     taste: Array,
     quality: Array,
@@ -88,8 +109,8 @@ def utility(
 ) -> Array:
     """Utility of showing an item now; the arguments broadcast.
 
-    taste: the user's taste · the item's traits; seen: the user's last action on the item, or UNSEEN; context: see
-    `context_effect`.
+    taste: see `liking`; seen: the user's last action on the item, or UNSEEN; context: see
+    `context_effect`, with what freshness adds.
     """
     memory = np.select(
         [seen == SKIP, seen == VIEW, seen >= SAVE],

@@ -14,13 +14,20 @@ from training.simulator.world import simulate
 SHARES = (0.9, 0.08, 0.02)  # of a world's events: these worlds are used for training and early stopping only
 
 
-def multi_world(seeds: Sequence[int], parameters: Parameters) -> Split:
+def multi_world(seeds: Sequence[int], parameters: Parameters, *, own_laws: bool = False) -> Split:
     """The worlds of these seeds in one data set. Users and items are distinct: ids have the seed as a prefix, and every
-    world has its own catalogue_id."""
-    splits = [by_time(simulate(parameters, seed).dataset, SHARES) for seed in seeds]
+    world has its own catalogue_id. own_laws: each world also has its own phase needs and complements, so that a model
+    has to infer them from the log."""
+    splits = [
+        by_time(simulate(replace(parameters, laws=seed + 1 if own_laws else parameters.laws), seed).dataset, SHARES)
+        for seed in seeds
+    ]
     if len(splits) == 1:
         return splits[0]
-    return Split(*(side_by_side([split[part] for split in splits], seeds, parameters) for part in range(3)))
+    together = [side_by_side([split[part] for split in splits], seeds, parameters) for part in range(3)]
+    if own_laws:
+        together = [replace(part, name=f"{part.name}, each with its own laws") for part in together]
+    return Split(*together)
 
 
 def side_by_side(parts: Sequence[Dataset], seeds: Sequence[int], parameters: Parameters) -> Dataset:
@@ -35,7 +42,7 @@ def side_by_side(parts: Sequence[Dataset], seeds: Sequence[int], parameters: Par
     preferences = [part.preference_embedding for part in parts if part.preference_embedding is not None]
     return replace(
         parts[0],
-        name=f"{len(seeds)} simulated worlds, order strength {parameters.order_strength:g}, seeds {seeds_text(seeds)}",
+        name=f"{len(seeds)} simulated worlds, {parameters.describe()}, seeds {seeds_text(seeds)}",
         users=[f"{seed}/{id}" for seed, part in zip(seeds, parts, strict=True) for id in part.users],
         catalogue=Catalogue(
             ids=[f"{seed}/{id}" for seed, one in zip(seeds, catalogues, strict=True) for id in one.ids],

@@ -55,7 +55,7 @@ def predict_user(world: World, user: int, ranked: frozenset[int]) -> Iterator[Pr
     start = int(np.searchsorted(world.dataset.events.user, user))
     events = world.dataset.events.of_user(user)
     rates = np.arange(len(p.rate_shares))
-    tastes = profiles.taste @ items.traits.T  # [profiles, items]
+    tastes = choice.liking(profiles.taste, items.traits, p)  # [profiles, items]
     gram = world.dataset.catalogue.vectors
     # belief[profile, rate, phase] between sessions; within one, session[profile, rate, phase, intent]
     belief = np.tile(np.asarray(p.rate_shares), (p.profiles, 1))[..., None] / p.profiles  # [profiles, rates, 1]
@@ -84,18 +84,20 @@ def predict_user(world: World, user: int, ranked: frozenset[int]) -> Iterator[Pr
         alive = items.alive(time_us[None])[0]
         length = float(np.linalg.norm(vector))
         cosines = gram @ vector / max(length, 1e-6)
-        feed = choice.policy(cosines, items.log_popularity, alive, p)
-        context = choice.context_effect(events.device[step], time_us, p)
+        fresh = choice.fresh(items.born_us, time_us, p) + np.zeros(len(items))  # [items]
+        popularity = items.log_popularity + p.policy_freshness * fresh
+        feed = choice.policy(cosines, popularity, alive, p)
+        context = choice.context_effect(events.device[step], time_us, p) + p.freshness * fresh  # [items]
         place = world.log.place[start + step]
         looked_for = _looked_for(session, profiles.lasting, p.order_strength)  # [profiles, rates, categories]
         scores = None
         if start + step in ranked:
-            scores = _item_scores(world, looked_for, _Slate(tastes, feed, cosines, alive, seen, context))
-        page = choice.policy(cosines, items.log_popularity, alive & (items.category == category), p)
+            scores = _item_scores(world, looked_for, _Slate(tastes, feed, cosines, popularity, alive, seen, context))
+        page = choice.policy(cosines, popularity, alive & (items.category == category), p)
         shown_off = (1 - p.category_page) * feed[item]
         shown_on = shown_off + p.category_page * page[item]
         utilities = choice.utility(
-            tastes[:, item, None, None], items.quality[item], np.array([False, True]), seen[item], context, p
+            tastes[:, item, None, None], items.quality[item], np.array([False, True]), seen[item], context[item], p
         )  # [profiles, 1, off/on]
         laws = choice.action_probabilities(utilities, rates[:, None], place, p)  # [profiles, rates, off/on, actions]
         on = looked_for[..., category]  # [profiles, rates]
@@ -136,12 +138,13 @@ def _looked_for(session: Array, lasting: Array, order_strength: float) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class _Slate:
-    """What determines how items are shown and used at one event: tastes [profiles, items]; feed, cosines, alive and
-    seen [items]; context: a number."""
+    """What determines how items are shown and used at one event: tastes [profiles, items]; feed, cosines, popularity,
+    alive, seen and context [items]."""
 
     tastes: Array
     feed: Array
     cosines: Array
+    popularity: Array
     alive: NDArray[np.bool_]
     seen: NDArray[np.int64]
     context: Array
@@ -154,7 +157,7 @@ def _item_scores(world: World, looked_for: Array, slate: _Slate) -> Array:
     on = of_category[:, items.category]  # [profiles, items]
     off = of_category.sum(axis=1, keepdims=True) - on
     same = items.category == np.arange(len(CATEGORIES))[:, None]
-    pages = choice.policy(np.broadcast_to(slate.cosines, same.shape), items.log_popularity, same & slate.alive, p)
+    pages = choice.policy(np.broadcast_to(slate.cosines, same.shape), slate.popularity, same & slate.alive, p)
     page = pages[items.category, np.arange(len(items))]
     engaged = []
     for is_on in (False, True):

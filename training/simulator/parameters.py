@@ -1,6 +1,7 @@
 """Every number of the simulator. Fixed before any model was fitted to it; worlds differ only by their seed."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,17 +40,33 @@ COMPLEMENTS = {
     "honeymoon": ("dress", "rings"),
 }
 
+UTILITY_FORMS = ("linear", "weakest")
+
 # Days before the wedding at which half of the couples have left the phase; the last phase is not left.
 PHASE_LEAVES_AT_DAYS = (300.0, 220.0, 140.0, 60.0)
 
 
-def complement_matrix() -> NDArray[np.float64]:
-    """P(next category | category settled), rows summing to one: [categories, categories]."""
+@lru_cache
+def phase_needs(laws: int) -> NDArray[np.float64]:
+    """[phases, categories]: PHASE_NEEDS for laws 0; for others its columns in an order drawn from that seed."""
+    if laws == 0:
+        return PHASE_NEEDS
+    permuted: NDArray[np.float64] = PHASE_NEEDS[:, np.random.default_rng((laws, 0)).permutation(len(CATEGORIES))]
+    return permuted
+
+
+@lru_cache
+def complement_matrix(laws: int = 0) -> NDArray[np.float64]:
+    """P(next category | category settled), rows summing to one: [categories, categories]. COMPLEMENTS for laws 0; for
+    others with the categories renamed in an order drawn from that seed."""
     matrix = np.zeros((len(CATEGORIES), len(CATEGORIES)))
     for settled, following in COMPLEMENTS.items():
         for name in following:
             matrix[CATEGORIES.index(settled), CATEGORIES.index(name)] = 1 / len(following)
-    return matrix
+    if laws == 0:
+        return matrix
+    order = np.random.default_rng((laws, 1)).permutation(len(CATEGORIES))
+    return matrix[np.ix_(order, order)]
 
 
 @dataclass(frozen=True)
@@ -59,9 +76,15 @@ class Parameters:
     order_strength: ω, how much order matters, 0 to 1. At 0 every impression draws its intent anew from tastes that
     never change, and past events change nothing, so the actions of a user are exchangeable. At 1 sessions have intents,
     and intents follow phases, deadlines, what is settled and its complements.
+
+    laws: which categories a phase needs and which complete each other: 0 as above, any other number permutes both.
+    utility_form: how an item's traits become utility, "linear" (taste · traits, as the sequence model assumes) or
+    "weakest" (the two traits that suit the user least decide: a conjunctive rule, after Coombs 1964).
     """
 
     order_strength: float = 1.0
+    laws: int = 0
+    utility_form: str = "linear"
     users: int = 1_500
     items: int = 480
     days: float = 365.0
@@ -83,6 +106,8 @@ class Parameters:
     seen_viewed: float = 0.5
     seen_saved: float = -0.9
     device_effect: tuple[float, ...] = (0.0, -0.06, 0.0, 0.12, 0.0)  # by code of DEVICES
+    freshness: float = 0.0  # added for an item that just appeared; halves every `fresh_hours`
+    fresh_hours: float = 12.0
     evening: float = 0.06  # times the cosine of the hour's distance from 21:00
     # Additional utility for a save after a view and a share after a save, for users who save often, sometimes, seldom.
     save_steps: tuple[float, ...] = (0.45, 0.85, 1.5)
@@ -106,6 +131,7 @@ class Parameters:
     random_share: float = 0.2
     policy_cosine: float = 4.0
     policy_popularity: float = 0.5
+    policy_freshness: float = 0.0  # log popularity added for an item that just appeared
     zipf: float = 0.9
     born_later: float = 0.25
     withdrawn: float = 0.2
@@ -121,8 +147,18 @@ class Parameters:
     def __post_init__(self) -> None:
         if not 0 <= self.order_strength <= 1:
             raise ValueError(f"order_strength is {self.order_strength}, it has to be from 0 to 1")
+        if self.utility_form not in UTILITY_FORMS:
+            raise ValueError(f"utility_form is {self.utility_form!r}, it has to be one of {', '.join(UTILITY_FORMS)}")
         if self.items < 4 * len(CATEGORIES):
             raise ValueError(f"{self.items} items for {len(CATEGORIES)} categories; give each at least 4")
+
+    def describe(self) -> str:
+        """What tells this world from others, in words for names of data sets."""
+        words = [f"order strength {self.order_strength:g}"]
+        words += [f"laws {self.laws}"] if self.laws else []
+        words += [f"utility by the {self.utility_form} traits"] if self.utility_form != "linear" else []
+        words += [f"freshness {self.freshness:g}"] if self.freshness else []
+        return ", ".join(words)
 
     @property
     def taste_dimensions(self) -> int:

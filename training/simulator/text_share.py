@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from training.simulator import choice
 from training.simulator.world import World
 
 _FOLDS = 5
@@ -13,7 +14,7 @@ def text_share(world: World) -> float:
     """Share of the variance of lasting utility (taste and quality, over the items of each profile) that a linear map of
     the text vectors predicts for items it was not fitted on: out-of-fold R², mean over profiles, best ridge penalty."""
     p = world.parameters
-    utility = p.taste * world.profiles.taste @ world.items.traits.T + p.quality * world.items.quality
+    utility = p.taste * choice.liking(world.profiles.taste, world.items.traits, p) + p.quality * world.items.quality
     return r_squared(world.dataset.catalogue.vectors.astype(np.float64), utility.T)
 
 

@@ -70,7 +70,7 @@ def simulate(parameters: Parameters, seed: int, embed: Embed = text_vectors) -> 
         category=items.category,
     )
     dataset = Dataset(
-        name=f"simulated, order strength {parameters.order_strength:g}, seed {seed}",
+        name=f"simulated, {parameters.describe()}, seed {seed}",
         users=[f"user-{row}" for row in range(len(users))],
         catalogue=catalogue,
         events=Events.of(**columns),
@@ -100,7 +100,7 @@ class _Simulation:
     ) -> None:
         self.p, self.items, self.users, self.visits = parameters, items, users, visits
         n, categories = len(users), len(CATEGORIES)
-        self.taste = profiles.taste[users.profile] @ items.traits.T  # [users, items]
+        self.taste = choice.liking(profiles.taste[users.profile], items.traits, parameters)  # [users, items]
         self.lasting = profiles.lasting[users.profile]
         self.gram = (vectors @ vectors.T).astype(np.float64)
         self.sums = np.zeros((n, len(items)))  # Σ of engaged vectors · each item's vector: the policy's simple model
@@ -154,7 +154,9 @@ class _Simulation:
         on_page = rng.random(len(users)) < self.p.category_page
         shown = self.items.alive(time_us) & (~on_page[:, None] | (self.items.category == looked_for[:, None]))
         cosines = self.sums[users] / np.sqrt(self.square[users].clip(1e-12))[:, None]
-        propensities = choice.policy(cosines, self.items.log_popularity, shown, self.p)
+        fresh = choice.fresh(self.items.born_us, time_us[:, None], self.p)  # [users, items]
+        popularity = self.items.log_popularity + self.p.policy_freshness * fresh
+        propensities = choice.policy(cosines, popularity, shown, self.p)
         item = _draw(propensities, rng)
         slate_place = place % self.p.slate
         utility = choice.utility(
@@ -162,7 +164,8 @@ class _Simulation:
             self.items.quality[item],
             self.items.category[item] == looked_for,
             self.seen[users, item],
-            choice.context_effect(device, time_us, self.p),
+            choice.context_effect(device, time_us, self.p)
+            + self.p.freshness * choice.fresh(self.items.born_us[item], time_us, self.p),
             self.p,
         )
         actions = choice.action_probabilities(utility, self.users.rate[users], slate_place, self.p)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
 from training.evaluation import metrics
-from training.evaluation.bootstrap import mean_interval, paired_interval
+from training.evaluation.bootstrap import interval_over_seeds, mean_interval, paired_interval
 
 seeds = st.integers(0, 100_000)
 
@@ -106,3 +106,14 @@ def test_a_paired_interval_is_narrower_than_two_separate_ones() -> None:
 
 def test_the_mean_of_no_values_is_nan() -> None:
     assert np.isnan(mean_interval(np.zeros(0), np.zeros(0, np.int64)).value)
+
+
+def test_an_interval_over_seeds_is_that_over_users_where_seeds_agree_and_wider_where_they_do_not() -> None:
+    rng = np.random.default_rng(0)
+    users, values = np.repeat(np.arange(40), 5), rng.random(200)
+    alone = mean_interval(values, users)
+    assert interval_over_seeds(np.stack([values, values]), users) == pytest.approx(alone)
+    apart = interval_over_seeds(np.stack([values - 0.3, values + 0.3]), users)
+    assert apart.value == pytest.approx(alone.value)
+    assert apart.low < alone.low - 0.2
+    assert apart.high > alone.high + 0.2

@@ -1,6 +1,8 @@
 """The oracle is exact: compared with a sum over every hidden path, and calibrated."""
 
 import itertools
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from training.evaluation import metrics
 from training.simulator import choice
 from training.simulator.items import DAY_US
 from training.simulator.oracle import predict, predict_user, taste_cosine
-from training.simulator.parameters import CATEGORIES, PHASES
+from training.simulator.parameters import CATEGORIES, PHASES, Parameters
 from training.simulator.world import World
 
 
@@ -133,3 +135,25 @@ def test_item_scores_are_a_sub_distribution(world: World) -> None:
         assert prediction.item_scores is not None
         assert (prediction.item_scores >= 0).all()
         assert 0 < prediction.item_scores.sum() < 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"laws": 3}, {"utility_form": "weakest"}, {"freshness": 1.2, "policy_freshness": 12.0, "items": 300}],
+    ids=["own laws", "weakest traits", "freshness"],
+)
+def test_it_stays_calibrated_in_worlds_of_other_laws(changes: dict[str, Any]) -> None:
+    """Knowing the laws, it predicts as often as it says, and better than with the laws of other worlds."""
+    world = small_world(**changes)
+    predictions = predict(world, np.arange(60))
+    actions = world.dataset.events.action[[one.row for one in predictions]]
+    found = np.stack([one.actions for one in predictions])
+    assert metrics.calibration(found, actions).error < 0.03
+    usual = replace(
+        world,
+        parameters=replace(
+            world.parameters, **{name: getattr(Parameters(), name) for name in changes if name != "items"}
+        ),
+    )
+    wrong = np.stack([one.actions for one in predict(usual, np.arange(60))])
+    assert metrics.log_losses(found, actions).mean() < metrics.log_losses(wrong, actions).mean() - 0.01

@@ -5,10 +5,19 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from tests.training.datasets import small_world
+from tests.training.datasets import small_world, word_vectors
 from training.data.events import SKIP, Events
 from training.simulator import choice
-from training.simulator.parameters import CATEGORIES, PHASES, Parameters
+from training.simulator import multi_world as multi_world_module
+from training.simulator.multi_world import multi_world
+from training.simulator.parameters import (
+    CATEGORIES,
+    PHASE_NEEDS,
+    PHASES,
+    Parameters,
+    complement_matrix,
+    phase_needs,
+)
 from training.simulator.text_share import r_squared, text_share
 from training.simulator.world import World, simulate
 
@@ -138,3 +147,58 @@ def test_texts_explain_a_third_to_a_half(
     """With the real text vectors: less, and texts would be useless; more, and the simple model would be the oracle."""
     monkeypatch.setenv("VOWS_CACHE_DIR", str(tmp_path))
     assert 0.3 <= text_share(simulate(Parameters(users=20, items=360), seed=3)) <= 0.5
+
+
+def test_own_laws_are_the_same_laws_with_other_categories() -> None:
+    """Phase needs and complements are permuted, each by itself, and differ between worlds."""
+    assert np.array_equal(phase_needs(0), PHASE_NEEDS)
+    for laws in (1, 2):
+        needs, complements = phase_needs(laws), complement_matrix(laws)
+        assert not np.array_equal(needs, PHASE_NEEDS)
+        assert not np.array_equal(complements, complement_matrix())
+        assert np.array_equal(np.sort(needs, axis=1), np.sort(PHASE_NEEDS, axis=1))
+        assert np.allclose(complements.sum(axis=1), 1)
+        assert not complements.diagonal().any()
+        assert np.allclose(np.sort(complements.ravel()), np.sort(complement_matrix().ravel()))
+    assert not np.array_equal(phase_needs(1), phase_needs(2))
+    assert not np.array_equal(small_world(laws=1).dataset.events.item, small_world().dataset.events.item)
+
+
+def test_the_weakest_traits_decide_where_utility_is_not_linear() -> None:
+    rng = np.random.default_rng(0)
+    weights, traits = rng.normal(size=(5, 8)), rng.normal(size=(40, 8))
+    found = choice.liking(weights, traits, Parameters(utility_form="weakest"))
+    for user in range(5):
+        worst = np.array([sum(sorted(weights[user] * item)[:2]) for item in traits])
+        assert np.corrcoef(found[user], worst)[0, 1] == pytest.approx(1)
+    assert np.allclose(found.std(axis=1), 1)
+    assert np.allclose(choice.liking(weights, traits, Parameters()), weights @ traits.T)
+    with pytest.raises(ValueError, match="utility_form is 'other'"):
+        Parameters(utility_form="other")
+
+
+def test_what_is_fresh_is_engaged_with_more_and_its_appeal_halves() -> None:
+    changes = {"born_later": 0.6, "freshness": 1.2, "policy_freshness": 12.0}
+    p = Parameters(**changes)
+    hours = np.array([0, 12, 24, -3]) * 3_600_000_000
+    assert choice.fresh(np.zeros(4, np.int64), hours, p) == pytest.approx([1, 0.5, 0.25, 1])
+    assert choice.fresh(np.zeros(4, np.int64), hours, Parameters()) == 0
+    world = small_world(**changes, items=300)
+    events = world.dataset.events
+    age_hours = (events.time_us - world.items.born_us[events.item]) / 3.6e9
+    engaged = events.action != SKIP
+    assert engaged[age_hours < 12].mean() > engaged[age_hours > 240].mean() + 0.03
+    assert world.dataset.name == "simulated, order strength 1, freshness 1.2, seed 1"
+
+
+def test_worlds_side_by_side_can_each_have_their_own_laws(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulated = []
+
+    def record(parameters: Parameters, seed: int) -> World:
+        simulated.append((seed, parameters.laws))
+        return simulate(parameters, seed, embed=word_vectors)
+
+    monkeypatch.setattr(multi_world_module, "simulate", record)
+    split = multi_world([0, 3], Parameters(users=60, items=96, profiles=8), own_laws=True)
+    assert simulated == [(0, 1), (3, 4)]
+    assert split.train.name.endswith("each with its own laws")

@@ -1,0 +1,165 @@
+"""The study: what is planned, one run end to end on a small world, intervals and the page."""
+
+import pickle
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from tests.training.datasets import small_world
+from training.checkpoint import BEST
+from training.evaluation.baselines import Logistic
+from training.experiments.study.command import Results, machine, run_all
+from training.experiments.study.data import KINDS, NO_ORDER, ORDER, OWN_LAWS, parameters_of, world_key
+from training.experiments.study.jobs import COMMITTED, FULL, ORACLE, PLAIN, Arrays, Job, Place, Row, parts_off
+from training.experiments.study.page import FOLDER, page
+from training.experiments.study.plan import PARTS_OF_STUDY, WITHOUT, Size, plan
+from training.experiments.study.records import KEPT, PAGE, Comparison, read_arrays, read_kept, read_rows
+from training.experiments.study.summary import summarise
+from training.recipes import PARTS
+
+ROOT = Path(__file__).parents[3]
+KEY = world_key(ORDER, 1)
+
+
+def test_every_part_is_left_out_on_every_set_that_uses_it_and_on_every_world() -> None:
+    jobs = plan(PARTS_OF_STUDY, Size())
+    assert len(jobs) == len(set(jobs))
+    for number in range(3):
+        world = world_key(ORDER, Size().first_world + number)
+        assert {job.model for job in jobs if job.data == world and not job.start} >= {FULL, PLAIN, *WITHOUT, ORACLE}
+    assert {job.model for job in jobs if job.data == "deskdrop"} >= {FULL, PLAIN, "without pointer"}
+    assert "without factorised ids" not in {job.model for job in jobs if job.data == "deskdrop"}  # it has none
+    assert {job.seed for job in jobs if job.data == "deskdrop"} == {0, 1, 2}
+
+
+def test_every_kind_of_world_is_held_out_and_the_control_without_order_is_pre_trained_without_order() -> None:
+    jobs = plan(("worlds",), Size())
+    trained = {job.name for job in jobs if job.pretraining}
+    assert {job.start for job in jobs} - {"", COMMITTED} <= trained
+    assert f"{FULL}, {NO_ORDER}" in {job.start for job in jobs if job.data.endswith(NO_ORDER)}
+    seeds = {seed for job in jobs for seed in job.pretraining}
+    assert seeds.isdisjoint(range(Size().first_world, Size().first_world + 3))
+    for kind in KINDS:
+        models = {(job.model, bool(job.start)) for job in jobs if job.data == world_key(kind, 2_001)}
+        assert models >= {(FULL, False), (FULL, True), (PLAIN, False), (Logistic.name, False), (ORACLE, False)}
+
+
+def test_worlds_of_own_laws_differ_from_each_other() -> None:
+    assert parameters_of(OWN_LAWS, 5).laws != parameters_of(OWN_LAWS, 6).laws != 0
+    assert parameters_of(ORDER, 5).laws == 0
+
+
+def test_parts_of_a_model() -> None:
+    assert parts_off(FULL) == ()
+    assert parts_off(PLAIN) == tuple(PARTS)
+    assert parts_off("without pointer") == ("pointer",)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
+    folder = tmp_path_factory.mktemp("study")
+    for kind, seed in ((ORDER, 1), (OWN_LAWS, 0)):
+        world = small_world(seed, users=40)
+        file = folder / f"{kind.replace(' ', '-')}-{seed}" / "world.pickle"
+        file.parent.mkdir()
+        file.write_bytes(pickle.dumps(world))
+    jobs = [
+        Job(OWN_LAWS, PLAIN, pretraining=(0,)),
+        Job(KEY, FULL),
+        Job(KEY, "without pointer"),
+        Job(KEY, PLAIN, start=f"{PLAIN}, {OWN_LAWS}"),
+        Job(KEY, "SASRec"),
+        Job(KEY, ORACLE),
+        Job("no such set", FULL),
+        Job(KEY, PLAIN, start="never trained"),
+    ]
+    results = Results(folder / "results")
+    place = Place(folder, None, "cpu", machine("cpu"), epochs=1)
+    for row, arrays in run_all(jobs, place, 1, float("inf"), first=0):
+        results.add(row, arrays)
+    results.save()
+    return folder, results
+
+
+def test_a_failure_is_a_row_and_what_waits_for_a_training_that_is_not_planned_does_not_run(
+    ran: tuple[Path, Results],
+) -> None:
+    _, results = ran
+    failed = [row for row in results.rows if row.failed]
+    assert [row.data for row in failed] == ["no such set"]
+    assert "no such set" in failed[0].failed
+    assert "never trained" not in {row.start for row in results.rows}
+    assert len(results.rows) == 7
+
+
+def test_rows_of_one_world_are_about_the_same_events(ran: tuple[Path, Results]) -> None:
+    folder, results = ran
+    measured = [row for row in results.rows if row.queries]
+    assert len({row.queries for row in measured}) == 1
+    assert (folder / "pretrained" / f"{PLAIN}, {OWN_LAWS}" / BEST).exists()
+    oracle = next(row for row in measured if row.model == ORACLE)
+    assert oracle.accuracy == max(row.accuracy or 0 for row in measured)
+    arrays = read_arrays(results.folder)
+    for row in measured:
+        if row.accuracy is not None:
+            assert arrays[f"{row.number}/right"].mean() == pytest.approx(row.accuracy)
+        if row.ndcg10 is not None:
+            assert arrays[f"{row.number}/ndcg"].astype(float).mean() == pytest.approx(row.ndcg10, abs=1e-3)
+
+
+def test_results_are_continued(ran: tuple[Path, Results]) -> None:
+    again = Results(ran[1].folder)
+    assert Job(KEY, FULL) in again.done
+    assert Job("no such set", FULL) not in again.done
+
+
+def test_differences_to_the_full_model_are_paired(ran: tuple[Path, Results]) -> None:
+    found = summarise([ran[1].folder])
+    one = next(r for r in found if r.model == "without pointer" and r.metric == "accuracy")
+    full = next(r for r in found if r.model == FULL and r.metric == "accuracy")
+    assert one.against == FULL
+    assert one.difference == pytest.approx(one.value - full.value, abs=2e-5)
+    assert one.difference_low is not None
+    assert one.difference_high is not None
+    assert one.difference_low <= one.difference <= one.difference_high
+    assert "without pointer" in page(found)
+
+
+def test_seeds_widen_an_interval(tmp_path: Path) -> None:
+    """Two seeds that differ by more than users do: the interval covers both."""
+    users = np.repeat(np.arange(50), 4)
+    arrays: Arrays = {"q/ranking_user": users, "q/action_user": users}
+    rows = []
+    for number, (model, seed, value) in enumerate([(FULL, 0, 0), (FULL, 1, 0), (PLAIN, 0, 1), (PLAIN, 1, 0)]):
+        arrays[f"{number}/right"] = np.full(len(users), value)
+        rows.append(
+            Row(number=number, data="set", model=model, seed=seed, start="", queries="q", seconds=1, machine="m")
+        )
+    (tmp_path / "rows.jsonl").write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    np.savez(tmp_path / "arrays.npz", **arrays)  # type: ignore[arg-type]
+    plain = next(one for one in summarise([tmp_path]) if one.model == PLAIN)
+    assert (plain.difference, plain.difference_low, plain.difference_high) == (0.5, 0.0, 1.0)
+    assert plain.seeds == 2
+    assert read_rows(tmp_path)[0] == rows[0]
+
+
+def test_the_page_is_generated_from_what_is_kept() -> None:
+    kept = read_kept(ROOT / FOLDER)
+    assert (ROOT / FOLDER / PAGE).read_text() == page(kept)
+    assert (ROOT / FOLDER / KEPT).exists()
+    assert kept
+
+
+def test_a_page_marks_a_difference_whose_interval_excludes_zero() -> None:
+    base = Comparison(
+        section="sets", data="deskdrop", model=FULL, metric="ndcg10", value=0.3, low=0.2, high=0.4, seeds=1, events=9,
+        machine="m",
+    )  # fmt: skip
+    worse = msgspec.structs.replace(
+        base, model=PLAIN, against=FULL, difference=-0.1, difference_low=-0.2, difference_high=-0.01
+    )
+    assert "**-0.100 [-0.200, -0.010]**" in page([base, worse])
+    same = msgspec.structs.replace(worse, difference_high=0.01)
+    assert "**" not in page([base, same]).split("## ")[1].split("\n\n", 2)[2]

@@ -1,0 +1,125 @@
+"""Published sequence models: they learn an order, and are what their papers and RecTools say."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.small_world import small_world, split
+from training.data.events import SKIP, Dataset, Histories
+from training.data.split import log_of
+from training.evaluation import metrics
+from training.evaluation.baselines import Popularity
+from training.evaluation.queries import sample_queries
+from training.evaluation.ranking import rank_targets
+from training.published import parity
+from training.published.model import LOSSES, PUBLISHED, WITH_TEXT, PublishedConfig, PublishedModel
+from training.published.recommender import PublishedRecommender
+
+EVERY = [*PUBLISHED, WITH_TEXT]
+NAMES = [one.name for one in EVERY]
+
+
+def small(config: PublishedConfig) -> PublishedConfig:
+    return replace(config, width=16, length=16, negatives=8, batch=16, learning_rate=1e-2, dropout=0.0, epochs=15)
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[Dataset, Dataset]:
+    return split(small_world())
+
+
+@pytest.mark.parametrize("config", EVERY, ids=NAMES)
+def test_it_learns_an_order_that_popularity_cannot_know(
+    config: PublishedConfig, parts: tuple[Dataset, Dataset]
+) -> None:
+    train, held_out = parts
+    queries = sample_queries(log_of(train, held_out), held_out, per_user=5, at_most=200, engaged_only=True)
+    model, popular = PublishedRecommender(small(config)), Popularity()
+    model.train_for(train, 60)
+    popular.fit(train, train.with_events(train.events.take(slice(0, 0))))
+    ours, theirs = (
+        metrics.ndcg(rank_targets(one, train, queries, without_seen=False), 10).mean() for one in (model, popular)
+    )
+    assert ours > theirs + 0.05, (ours, theirs)
+
+
+@pytest.mark.parametrize("config", PUBLISHED, ids=NAMES[:-1])
+def test_a_state_does_not_depend_on_later_events_nor_on_how_long_the_padding_is(config: PublishedConfig) -> None:
+    torch.manual_seed(0)
+    model = PublishedModel(small(config), 20, torch.zeros(20, 1)).eval()
+    item = torch.randint(1, 21, (3, 16))
+    times = torch.randint(1, 10**6, (3, 17)).cumsum(1)
+    changed, later = item.clone(), times.clone()
+    changed[:, 9:] = 21 - changed[:, 9:]
+    later[:, 10:] += 10**7
+    with torch.inference_mode():
+        before, after = (model(one, when, model.items())[:, :9] for one, when in ((item, times), (changed, later)))
+    torch.testing.assert_close(before, after)
+
+
+def test_only_engaged_events_are_read_and_an_empty_history_is_ranked_by_popularity(
+    parts: tuple[Dataset, Dataset],
+) -> None:
+    train, _ = parts
+    model = PublishedRecommender(small(PUBLISHED[0]))
+    model.train_for(train, 1)
+    starts = train.starts
+    histories = Histories(
+        train.events, starts[:2], np.r_[starts[1], starts[1]], np.arange(2, dtype=np.int32), train.events
+    )
+    now = np.full(2, train.events.time_us.max() + 1)
+    scores = model.item_scores(histories, now, np.zeros(2, np.int8))
+    shown = train.events.action.copy()
+    skipped = np.flatnonzero(shown == SKIP)
+    item = train.events.item.copy()
+    item[skipped] = 0
+    other = replace(train.events, item=item)
+    same = model.item_scores(replace(histories, events=other), now, np.zeros(2, np.int8))
+    np.testing.assert_array_equal(scores, same)
+    popular = np.bincount(train.events.item[shown != SKIP], minlength=len(train.catalogue))
+    assert (np.argsort(-scores[1], kind="stable") == np.argsort(-popular, kind="stable")).all()
+
+
+def test_fit_selects_epochs_on_validation(parts: tuple[Dataset, Dataset]) -> None:
+    train, validation = parts
+    model = PublishedRecommender(replace(small(PUBLISHED[0]), epochs=10))
+    model.fit(train, validation)
+    assert model.choice["epochs"] in (5, 10)
+    assert model.settings_tried == 2
+
+
+def test_gbce_equals_its_definition() -> None:
+    """As in the paper: −log σ(s⁺)^β − Σ log(1 − σ(s⁻)), and β 1 for calibration 0."""
+    logits = torch.randn(50, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    items, t = 101, 0.75
+    alpha = 8 / 100
+    beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
+    positive, negative = torch.sigmoid(logits[:, 0]), torch.sigmoid(logits[:, 1:])
+    naive = (-torch.log(positive**beta) - torch.log(1 - negative).sum(1)).mean() / 9
+    torch.testing.assert_close(LOSSES["gbce"](logits, items, t), naive)
+    target = F.pad(torch.ones(50, 1, dtype=torch.float64), (0, 8))
+    plain = F.binary_cross_entropy_with_logits(logits, target)
+    torch.testing.assert_close(LOSSES["gbce"](logits, items, 0.0), plain)
+
+
+def test_the_models_are_those_of_rectools_up_to_rounding() -> None:
+    """The kept comparison has every model, and its page is generated from it."""
+    kept = parity.read()
+    weights = {one.model: one for one in kept if isinstance(one, parity.SameWeights)}
+    assert set(weights) == {config.name for config in PUBLISHED}
+    assert all(one.scores < 1e-4 * max(one.scale, 1) and one.losses < 1e-5 for one in weights.values())
+    assert (parity.FOLDER / parity.PAGE).read_text() == parity.page(kept)
+
+
+def test_the_page_of_trainings_compares_means_with_their_noise(tmp_path: Path) -> None:
+    records = [
+        parity.Trained("set", "SASRec", side, seed, value, 0.2, 100, 40, 1.0)
+        for side, values in ((parity.HERE, (0.10, 0.12)), (parity.RECTOOLS, (0.20, 0.201)))
+        for seed, value in enumerate(values)
+    ]
+    text = parity.page(records)
+    assert "| set | SASRec | 0.1100 ± 0.0141 | 0.2005 ± 0.0007 | -0.0905 ± 0.0100 | no |" in text

@@ -1,0 +1,82 @@
+"""What the study runs, the most valuable first: where time runs out, the end of the list is missing."""
+
+from dataclasses import dataclass
+
+from training.evaluation.baselines import EASE, FreshPopularity, Logistic, WeightedAverage
+from training.experiments.study.data import KINDS, NO_ORDER, ORDER, OWN_LAWS, REAL_SETS, world_key
+from training.experiments.study.jobs import COMMITTED, FULL, ORACLE, PLAIN, Job, parts_off
+from training.published.model import PUBLISHED, WITH_TEXT
+from training.recipes import PARTS, RECIPES, without
+
+WITHOUT = tuple(f"without {part}" for part in PARTS)
+_RANKINGS = (EASE.name, FreshPopularity.name, WeightedAverage.name)  # baselines of the worlds' rankings
+PARTS_OF_STUDY = ("ablations", "published", "worlds")
+
+
+@dataclass(frozen=True)
+class Size:
+    """seeds of every training; held-out worlds of each kind and the first of their seeds; worlds to pre-train on."""
+
+    seeds: int = 3
+    worlds: int = 3
+    first_world: int = 2_001
+    pretraining: int = 16
+    sets: tuple[str, ...] = REAL_SETS
+
+
+def plan(parts: tuple[str, ...], size: Size) -> list[Job]:
+    """The jobs of these parts of PARTS_OF_STUDY, each once: pre-training, then round by round one more seed and one
+    more world, so that a study that is cut short has a little of everything."""
+    trained = tuple(range(size.pretraining))
+    half = trained[: max(1, size.pretraining // 2)]
+    jobs: list[Job] = []
+    if "worlds" in parts:
+        jobs += [Job(kind, model, pretraining=trained) for kind in (OWN_LAWS, ORDER) for model in (FULL, PLAIN)]
+        jobs.append(Job(NO_ORDER, FULL, pretraining=half))
+    for number in range(max(size.seeds, size.worlds)):
+        seed, held_out = number, size.first_world + number
+        ordered = world_key(ORDER, held_out)
+        if "ablations" in parts and number < size.seeds:
+            jobs += [Job(name, model, seed) for name in size.sets for model in _ablated(name)]
+        if "worlds" in parts and number < size.worlds:
+            jobs += [job for kind in KINDS for job in _on_world(kind, held_out)]
+        if "worlds" in parts and number < size.seeds:
+            jobs += [Job(name, FULL, seed, COMMITTED) for name in size.sets]
+            jobs += [Job(name, model, seed, f"{model}, {OWN_LAWS}") for name in size.sets for model in (FULL, PLAIN)]
+        if "ablations" in parts and number < size.worlds:
+            jobs += [Job(ordered, model) for model in (FULL, PLAIN, *WITHOUT)]
+        if "published" in parts and number < size.seeds:
+            jobs += [Job(name, one.name, seed) for name in size.sets for one in (*PUBLISHED, WITH_TEXT)]
+        if "published" in parts and number < size.worlds:
+            jobs += [Job(ordered, one.name) for one in (*PUBLISHED, WITH_TEXT)]
+    held_out_worlds = range(size.first_world, size.first_world + size.worlds)
+    if "worlds" in parts:
+        jobs += [Job(world_key(kind, one), name) for one in held_out_worlds for kind in KINDS for name in _RANKINGS]
+    if "ablations" in parts and "worlds" in parts:
+        jobs += [Job(OWN_LAWS, model, pretraining=trained) for model in WITHOUT]
+        jobs += [
+            Job(world_key(kind, one), model, start=f"{model}, {OWN_LAWS}")
+            for one in held_out_worlds
+            for kind in (OWN_LAWS, ORDER)
+            for model in WITHOUT
+        ]
+    return list(dict.fromkeys(jobs))
+
+
+def _on_world(kind: str, seed: int) -> list[Job]:
+    """One held-out world: fine-tuned from each pre-training that has something to say about it, and from random
+    weights."""
+    key = world_key(kind, seed)
+    own, same = (tuple(f"{model}, {of}" for model in (FULL, PLAIN)) for of in (OWN_LAWS, ORDER))
+    starts = {ORDER: (*own, *same), OWN_LAWS: (*own, *same), NO_ORDER: (f"{FULL}, {NO_ORDER}",)}.get(kind, own)
+    return [
+        *(Job(key, start.split(", ")[0], start=start) for start in starts),
+        Job(key, FULL, start=COMMITTED),
+        *(Job(key, model) for model in (FULL, PLAIN, Logistic.name, ORACLE)),
+    ]
+
+
+def _ablated(name: str) -> list[str]:
+    """The variants of a public set's recipe that differ from it: a part that it does not use cannot be left out."""
+    recipe = RECIPES[name]()
+    return [model for model in (FULL, PLAIN, *WITHOUT) if model == FULL or without(recipe, parts_off(model)) != recipe]

@@ -1,0 +1,107 @@
+"""From rows and the values of each event to comparisons with intervals."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluation.bootstrap import Interval, interval_over_seeds, interval_over_worlds
+from training.experiments.study.data import is_world
+from training.experiments.study.jobs import FULL, Arrays, Row
+from training.experiments.study.records import Comparison, read_arrays, read_rows
+
+_VALUES = {"ndcg10": "ndcg", "accuracy": "right", "log_loss": "loss"}  # metric → array of the values of each event
+_USERS = {"ndcg10": "ranking_user", "accuracy": "action_user", "log_loss": "action_user"}
+SETS, WORLDS = "sets", "worlds"
+
+
+class Unit(NamedTuple):
+    """One world, or one seed of a training on a public set: values float [n] and users int [n] of its events."""
+
+    values: NDArray[np.float64]
+    users: NDArray[np.integer]
+
+
+Key = tuple[str, str, str]  # data or kind of worlds, model, start
+
+
+def summarise(folders: Sequence[Path]) -> list[Comparison]:
+    """All comparisons of these folders of results. A row that was made again counts once, the later one."""
+    found: list[Comparison] = []
+    rows: dict[tuple[str, str, int, str], tuple[Row, Arrays]] = {}
+    for folder in folders:
+        arrays = read_arrays(folder)
+        for row in read_rows(folder):
+            if row.queries and not row.failed and f"{row.queries}/action_user" in arrays:
+                rows[row.data, row.model, row.seed, row.start] = row, arrays
+    made = list(rows.values())
+    found += _compared(SETS, [one for one in made if not is_world(one[0].data)])
+    found += _compared(WORLDS, [one for one in made if is_world(one[0].data)])
+    return found
+
+
+def _compared(section: str, rows: list[tuple[Row, Arrays]]) -> Iterator[Comparison]:
+    by_key: dict[Key, list[tuple[Row, Arrays]]] = defaultdict(list)
+    for row, arrays in rows:
+        data = row.data.split(", ", 1)[1] if section == WORLDS else row.data
+        by_key[data, row.model, row.start].append((row, arrays))
+    for key, own in by_key.items():
+        data, model, start = key
+        base = (data, FULL, start.replace(model, FULL, 1))
+        for metric in _VALUES:
+            units = _units(own, metric, section)
+            if not units:
+                continue
+            value = _interval([one for one, _ in units], section)
+            worlds = len({row.data for row, _ in own}) if section == WORLDS else 0
+            found = Comparison(
+                section=section, data=data, model=model, start=start, metric=metric, value=_rounded(value.value),
+                low=_rounded(value.low), high=_rounded(value.high),
+                seeds=len({row.seed for row, _ in own}), worlds=worlds,
+                events=sum(len(one.values) for one, _ in units), machine=own[0][0].machine,
+            )  # fmt: skip
+            paired = _paired(units, _units(by_key[base], metric, section)) if base != key and base in by_key else []
+            yield found if not paired else _with_difference(found, paired)
+
+
+def _units(rows: list[tuple[Row, Arrays]], metric: str, section: str) -> list[tuple[Unit, str]]:
+    """The values of each unit with its name: a seed of a public set, or a world, whose seeds are averaged."""
+    found: dict[str, list[Unit]] = defaultdict(list)
+    for row, arrays in rows:
+        values = arrays.get(f"{row.number}/{_VALUES[metric]}")
+        if values is not None:
+            name = f"{row.queries}" if section == WORLDS else f"{row.queries} {row.seed}"
+            found[name].append(Unit(values.astype(np.float64), arrays[f"{row.queries}/{_USERS[metric]}"]))
+    return [(Unit(np.mean([one.values for one in own], axis=0), own[0].users), name) for name, own in found.items()]
+
+
+def _paired(ours: list[tuple[Unit, str]], theirs: list[tuple[Unit, str]]) -> list[Unit]:
+    """Differences on the units that both have."""
+    base = {name: unit for unit, name in theirs}
+    return [Unit(unit.values - base[name].values, unit.users) for unit, name in ours if name in base]
+
+
+def _interval(units: list[Unit], section: str) -> Interval:
+    """Over worlds and their users, or over the seeds of a public set and its users."""
+    if section == WORLDS:
+        return interval_over_worlds(units)
+    return interval_over_seeds(np.stack([one.values for one in units]), units[0].users)
+
+
+def _with_difference(found: Comparison, paired: list[Unit]) -> Comparison:
+    difference = _interval(paired, found.section)
+    values = {name: getattr(found, name) for name in found.__struct_fields__}
+    return Comparison(
+        **values
+        | {
+            "against": FULL, "difference": _rounded(difference.value), "difference_low": _rounded(difference.low),
+            "difference_high": _rounded(difference.high),
+        }
+    )  # fmt: skip
+
+
+def _rounded(value: float) -> float:
+    return round(value, 5)
