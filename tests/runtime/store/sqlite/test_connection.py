@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from runtime.store import SchemaTooNew, StoreBusy, StoreClosed, StoreCorrupt, StoreError, StoreIOError, StoreLocked
-from runtime.store.sqlite import connection
+from runtime.store.sqlite import connection, integrity
 from runtime.store.sqlite.connection import DATABASE, open_reader, open_writer
 
 
@@ -128,3 +128,15 @@ def test_another_program_that_holds_the_database_is_named_and_waited_for(open_st
     other.execute("ROLLBACK")
     assert store.put_content([item("barn")]) == ["created"]
     other.close()
+
+
+def test_of_a_large_database_a_start_looks_at_the_small_tables_alone(open_store, data_dir, monkeypatch):
+    open_store().close()
+    monkeypatch.setattr(integrity, "_WHOLE_BYTES", 0)
+    connection, said = open_writer(data_dir / DATABASE), []
+    connection.set_trace_callback(said.append)
+    integrity.check_at_start(connection)
+    connection.close()
+    looked_at = {line.partition("integrity_check")[2] for line in said if "integrity_check" in line}
+    assert "(totals)" in looked_at
+    assert not looked_at & {"(100)", "(content)", "(interactions)", "(users)"}
