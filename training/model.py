@@ -249,9 +249,7 @@ class SequenceModel(nn.Module):
         unknown = torch.cat([self.empty, prior, self.empty.new_zeros(self.config.output)]).expand(
             len(encoded.packed), 1, -1
         )  # (B, 1, d + K + D)
-        packed = torch.cat(
-            [unknown, encoded.packed[..., : sum(self.config.encoded[:-1])]], dim=1
-        )  # (B, 1 + T, d + K + D)
+        packed = torch.cat([unknown, encoded.packed[..., : -self.config.similarity]], dim=1)  # (B, 1 + T, d + K + D)
         return UserState(*torch.split(packed, list(self.config.encoded[:-1]), dim=-1))
 
     def user(self, user: UserState, context: QueryContext) -> Tensor:
