@@ -4,12 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.data import public
 from training.evaluation import charts
 from training.evaluation.baselines import EVERYTHING, Logistic, Majority, WeightedAverage
 from training.evaluation.markdown import table
 from training.evaluation.results import Figure, Results, SetResult
 from training.evaluation.targets import interval, sign, signed
 from training.ranker import action_comparison
+from training.ranker.comparison import recommenders
 from training.ranker.comparison_results import Compared, Comparison, Comparisons
 from training.ranker.recommender import Hybrid, Prior, Simple
 
@@ -98,11 +100,25 @@ def _ranking(entries: Sequence[Comparison], folder: Path) -> Question:
     )
     head = ["data", "targets", "hybrid, fitted", "untrained", "simple, as served", "best other", "fitted − best other"]
     note = f"\n\n*Blend of everything*: {EVERYTHING.removeprefix('blend: ')}, its weights tuned."
-    sampled = [f"{_label(one)}: {limit}" for one in entries for limit in one.limits if limit.startswith("only ")]
-    note += "".join(f" {text}." for text in sampled)
+    sampled = [f"{_label(one)}: {limit}" for one in entries for limit in one.limits if limit.endswith("in even steps")]
+    note += "".join(f" {text}." for text in (*sampled, *_not_compared(entries)))
     return Question(
         "Does the hybrid ranker rank better than what is tuned beside it?", answer, table(head, rows) + note, name
     )
+
+
+def _not_compared(entries: Sequence[Comparison]) -> list[str]:
+    """What is missing in the table: sets and splits, and models of those that are there."""
+    there = {one.key for one in entries}
+    keys = [f"{name}, {protocol}" for name in public.NAMES for protocol in ("last", "time")]
+    missing = [key.replace(", ", " (") + ")" for key in keys if key not in there]
+    every = [model.name for model in recommenders()]
+    found = [f"Not measured: {_listed(missing)}"] if missing else []
+    for one in entries:
+        lacking = [name for name in every if name not in {row.name for row in one.rows}]
+        if lacking:
+            found.append(f"{_label(one)} was not compared with {_listed(lacking)}")
+    return found
 
 
 def _new_items(entries: Sequence[Comparison], folder: Path) -> Question:

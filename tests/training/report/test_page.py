@@ -71,6 +71,12 @@ def test_all_three_verdicts_in_one_sentence(tmp_path: Path) -> None:
     )
 
 
+def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
+    text = written(Comparisons(sets=[entry("deskdrop", 0.05)]), NONE, tmp_path)
+    assert "Not measured: deskdrop (last), kuairand_explicit (last)" in text
+    assert "deskdrop (time) was not compared with popularity, tuned" in text
+
+
 def test_too_little_from_few_events_is_said(tmp_path: Path) -> None:
     text = written(Comparisons(sets=[entry("a", 0.05, kept=0.8), entry("b", 0.05)]), NONE, tmp_path)
     assert "everywhere but on a (time): **not reached** there." in text
