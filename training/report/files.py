@@ -9,7 +9,7 @@ from training.report.model_card import model_card
 from training.report.page import page
 
 RANKER, ACTIONS, SEQUENCE = "ranker_results.json", "action_results.json", "results.json"
-DETAILS, STUDY = "DETAILS.md", "STUDY.md"
+DETAILS, STUDY, ACTIONS_PAGE = "DETAILS.md", "STUDY.md", "action_results.md"
 
 
 def write_report(results: Path, report: Path, checkpoint: Path) -> None:
@@ -30,6 +30,8 @@ def write_report(results: Path, report: Path, checkpoint: Path) -> None:
         "left out",
         "[bench/REPORT.md](../bench/REPORT.md): latency, memory and the time to train",
     ]
+    if (records / ACTIONS_PAGE).exists():
+        links.insert(1, f"[{ACTIONS_PAGE}]({ACTIONS_PAGE}): the next action on every set")
     if (records / STUDY).exists():
         links.insert(1, f"[{STUDY}]({STUDY}): parts of the sequence model switched off, published models, worlds")
     report.write_text(page(comparisons, actions, found, links, report.parent / "charts"), encoding="utf-8")

@@ -115,7 +115,7 @@ def _not_compared(entries: Sequence[Comparison]) -> list[str]:
     every = [model.name for model in recommenders()]
     found = [f"Not measured: {_listed(missing)}"] if missing else []
     for one in entries:
-        lacking = [name for name in every if name not in {row.name for row in one.rows}]
+        lacking = [_SHORT.get(name, name) for name in every if name not in {row.name for row in one.rows}]
         if lacking:
             found.append(f"{_label(one)} was not compared with {_listed(lacking)}")
     return found
