@@ -7,6 +7,7 @@ vectors are not kept twice: the old ones go, and the new ones are computed as th
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -32,7 +33,7 @@ from runtime.store import UserHistory
 log = logging.getLogger("vows")
 
 LOOK_EVERY_S = 2.0  # at the folder, for another bundle
-ITEMS_LOOKED_AT_ONCE = 1_024  # for whether the model knows them: about a millisecond
+ITEMS_LOOKED_AT_ONCE = 256  # for whether the model knows them: less than a millisecond
 
 Vector = NDArray[np.float32]
 
@@ -156,16 +157,19 @@ class SequenceServing:
     async def _fill_all(self) -> None:
         """Count the known items, and compute as many vectors as are kept."""
         if (served := self.served) is not None:
+            started = time.monotonic()
             for ids in self._catalog.pages(ITEMS_LOOKED_AT_ONCE):
                 served.known.look_at(ids)
-                await asyncio.sleep(0)
+                await _as_long_again(started)
+                started = time.monotonic()
             served.known.complete = True
         left = 0 if self.served is None else self.served.items.capacity
         for ids in self._catalog.pages(sequence_items.ITEMS_AT_ONCE):
             if left <= 0:
                 break
+            started = time.monotonic()
             await self.fill(ids)
-            await asyncio.sleep(0)
+            await _as_long_again(started)
             left -= sequence_items.ITEMS_AT_ONCE
 
     async def _switch(self) -> bool:
@@ -188,3 +192,9 @@ class SequenceServing:
         return Served(
             model, ItemVectors(self._catalog.kept_item_vectors, model.dimensions), KnownItems(model, self._catalog)
         )
+
+
+async def _as_long_again(started: float) -> None:
+    """Leave others as much time as a step of background work took: a search of a million items has 120 steps, and with
+    one of these after each of its own it took ten times as long."""
+    await asyncio.sleep(time.monotonic() - started)
