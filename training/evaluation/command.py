@@ -68,6 +68,7 @@ def add_command(
     parser.add_argument(
         "--sequence", action="store_true", help="the sequence model with the recipe that has the name of the set"
     )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of --sequence (default: %(default)s)")
     parser.add_argument(
         "--sample-users", type=int, metavar="N", help="of a real data set, evenly spaced (default: all)"
     )
@@ -136,7 +137,7 @@ def _real(
     dataset: Dataset, options: argparse.Namespace, factories: list[Factory], budget: QueryBudget
 ) -> results.SetResult:
     if options.sequence:
-        factories = [*factories, *_sequence(dataset.name, options.results, options.cache / MODEL)]
+        factories = [*factories, *_sequence(dataset.name, options.results, options.cache / MODEL, options.device)]
     if options.sample_users:
         dataset = dataset.some_users(options.sample_users)
     return real_set(
@@ -145,7 +146,7 @@ def _real(
     )  # fmt: skip
 
 
-def _sequence(name: str, path: Path, keep: Path) -> list[Factory]:
+def _sequence(name: str, path: Path, keep: Path, device: str) -> list[Factory]:
     """The sequence model with the recipe of the data set, and the blends with it. Raises DataError without a recipe."""
     from training.evaluation.sequence import SequenceRecommender  # imports torch
     from training.recipes import RECIPES
@@ -156,7 +157,7 @@ def _sequence(name: str, path: Path, keep: Path) -> list[Factory]:
 
     def model(order_strength: str, seed: int) -> Recommender:
         recipe = replace(RECIPES[name](), seed=seed)
-        return SequenceRecommender(recipe, name=MODEL, refit=True, settings_tried=tried, keep=keep)
+        return SequenceRecommender(recipe, name=MODEL, refit=True, settings_tried=tried, keep=keep, device=device)
 
     def blend(number: int) -> Factory:
         return lambda order_strength, seed: sequence_blends(MODEL)[number]

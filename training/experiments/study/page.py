@@ -25,6 +25,8 @@ def write_page(folder: Path = FOLDER) -> None:
 def page(records: Sequence[Comparison]) -> str:
     """Markdown: ablations, published models, worlds."""
     machines = sorted({one.machine for one in records})
+    tables = {"ablations": _ablations(records), "published": _published(records), "worlds": _worlds(records)}
+    missing = [name for name, text in tables.items() if not text]
     parts = [
         "# Study: parts of the model, published models, simulated worlds\n",
         f"Generated from `training/{KEPT}` by `python -m training study --summarise`. Trained on "
@@ -32,9 +34,12 @@ def page(records: Sequence[Comparison]) -> str:
         "eighth of that, and tested on the newest fifth. Ranking is over the whole catalogue. Brackets are 95 % "
         "intervals that resample users and seeds on real sets, and worlds and users on simulated ones; with three "
         "worlds they are rough. Simulated behaviour is assumed, not observed.\n",
-        _ablations(records),
-        _published(records),
-        _worlds(records),
+        f"Without results so far: {', '.join(missing)}. `python -m training study {' '.join(missing)}` makes them, and "
+        "nothing is concluded about them here. [PARITY.md](published/PARITY.md) compares the published models with "
+        "RecTools' implementation of them.\n"
+        if missing
+        else "",
+        *tables.values(),
     ]
     return "\n".join(part for part in parts if part)
 
