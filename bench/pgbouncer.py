@@ -93,6 +93,7 @@ class PgBouncer:
         self._process.communicate()
 
     def close(self) -> None:
+        """End it, and what it needs."""
         self.stop()
         self._upstream.close()
         self._folder.cleanup()

@@ -98,6 +98,7 @@ class MappedArray:
 
     @property
     def found_rows(self) -> int:
+        """Rows that the file held when it was opened."""
         return self._file.found_rows
 
     def reserve(self, rows: int) -> None:
@@ -108,6 +109,7 @@ class MappedArray:
         self._file.write(row, values)
 
     def sync(self) -> None:
+        """Return when what was written is on the disk. Raises OSError."""
         self._file.sync()
 
     def expect(self, rows: NDArray[np.intp]) -> None:
@@ -134,6 +136,7 @@ class MirroredArray:
 
     @property
     def found_rows(self) -> int:
+        """Rows that the file held when it was opened."""
         return self._file.found_rows
 
     def reserve(self, rows: int) -> None:
@@ -144,6 +147,7 @@ class MirroredArray:
         self._file.write(row, np.asarray(values))
 
     def sync(self) -> None:
+        """Return when what was written is on the disk. Raises OSError."""
         self._file.sync()
 
     def read(self, rows: int) -> None:

@@ -14,6 +14,8 @@ _TIME_STEP = 0.301  # natural logarithm of seconds per bucket, as in HSTU's publ
 
 
 class SASRecBlock(nn.Module):
+    """A layer of SASRec; see the top of the module."""
+
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.attention = nn.MultiheadAttention(width, heads, dropout, batch_first=True)
@@ -31,6 +33,8 @@ class SASRecBlock(nn.Module):
 
 
 class LiGRBlock(nn.Module):
+    """A layer of LiGR and eSASRec."""
+
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.attention = nn.MultiheadAttention(width, heads, dropout, batch_first=True)
@@ -50,6 +54,8 @@ class LiGRBlock(nn.Module):
 
 
 class HSTUBlock(nn.Module):
+    """A layer of HSTU."""
+
     def __init__(self, width: int, heads: int, dropout: float, length: int) -> None:
         super().__init__()
         self.heads, self.length = heads, length

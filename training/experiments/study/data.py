@@ -41,6 +41,7 @@ def world_key(kind: str, seed: int) -> str:
 
 
 def is_world(key: str) -> bool:
+    """Whether a key names a simulated world."""
     return key.startswith("world ")
 
 
