@@ -155,6 +155,7 @@ def test_a_card_has_the_probabilities_of_the_four_actions(visit, shared_demo_ser
 @pytest.mark.parametrize(("path", "data"), [("/", "**/content?*"), ("/page/compare.html", "**/openapi.json")])
 def test_a_visitor_named_while_the_page_loads_is_not_lost(visit, shared_demo_server, path, data):
     page, held, released = visit(shared_demo_server, path), [], []
+    page.wait_for_selector("#who :enabled")  # so that what is held below is asked for after this
     page.route(data, lambda route: route.continue_() if released else held.append(route))
     page.reload()
     until(page, lambda: held)

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from runtime.personalization.action_features import ActionHistory, Context, ItemTable, features
@@ -27,6 +28,7 @@ from training.evaluation.sequence import SequenceRecommender
 from training.ranker.neighbours import learn_neighbours
 from training.ranker.replay import Replay
 
+_PENALTY = 1e-4  # of the squared distance of the mixture from equal parts
 _PRIOR = 4.0  # pseudo-counts of everybody's shares in an item's
 _INVERSE_PENALTIES = (0.03, 0.003, 0.3)  # scikit-learn's C
 
@@ -56,11 +58,11 @@ class ActionModel:
         if self.sequence is not None:
             self.sequence.learn(train)  # the weights that have not seen validation
             by_sequence = self.sequence.action_probabilities(*context)
-            stacked = Fit.of(stacked_features(x, by_sequence), queries)
+            stacked = alone.stacked_on(by_sequence, x, queries)
         self.quality = _checked(queries, alone, stacked, by_sequence)
         if stacked is not None and not _is_better(stacked, alone, queries):
             stacked = None
-        self.choice = {"strength": alone.strength} | ({} if stacked is None else {"stacked": stacked.strength})
+        self.choice = {"strength": alone.strength, "stacked": stacked is not None}
         self.model = NextAction(
             alone.regression,
             None if stacked is None else stacked.regression,
@@ -145,6 +147,50 @@ class Fit(NamedTuple):
         }
         best = min(checked, key=lambda strength: metrics.log_losses(checked[strength], action[~even]).mean())
         return cls(_solved(x, action, best), best, checked[best])
+
+    def stacked_on(self, by_sequence: Scores, x: Scores, queries: Queries) -> "Fit | None":
+        """b times the regression's logits, plus a times the logarithms of what the sequence model expects [queries, 4],
+        plus a constant for each action: each of the parts is among them, so the stack loses to neither by more than six
+        numbers can overfit. They are fitted to what a regression of the other half of the users gives. None where
+        there were no two halves."""
+        if self.checked is None:
+            return None
+        action, even = queries.action, queries.user % 2 == 0
+        names = len(ACTIONS)
+        logs = stacked_features(x, by_sequence)[:, -names:].astype(np.float64)
+        logits = np.empty((len(x), names))
+        for half in (even, ~even):
+            other = _solved(x[~half], action[~half], self.strength)
+            logits[half] = x[half] @ other.weights.T + other.intercept
+        a, b, constant = _mixed(logs[even], logits[even], action[even])
+        checked = _softmax(a * logs[~even] + b * logits[~even] + constant).astype(np.float32)
+        a, b, constant = _mixed(logs, logits, action)
+        weights = np.hstack([b * self.regression.weights, a * np.eye(names)])  # what normalises a part cancels out
+        return Fit(Regression(weights, b * self.regression.intercept + constant), self.strength, checked)
+
+
+def _mixed(
+    logs: NDArray[np.float64], logits: NDArray[np.float64], action: NDArray[np.int8]
+) -> tuple[float, float, NDArray[np.float64]]:
+    """a, b and the constants [4] that minimise the log-loss of a·logs + b·logits + constants."""
+    hot = np.eye(len(ACTIONS))[action]
+
+    def loss(p: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        found = _softmax(p[0] * logs + p[1] * logits + p[2:])
+        apart, likelihood = (found - hot) / len(action), found[np.arange(len(action)), action]
+        gradient = np.concatenate([[(apart * logs).sum(), (apart * logits).sum()], apart.sum(axis=0)])
+        penalty = np.concatenate([p[:2] - 0.5, p[2:]])
+        value = -np.log(likelihood.clip(1e-12)).mean() + _PENALTY * penalty @ penalty
+        return float(value), gradient + 2 * _PENALTY * penalty
+
+    found = minimize(loss, np.array([0.5, 0.5, 0, 0, 0, 0]), jac=True, method="L-BFGS-B").x
+    return float(found[0]), float(found[1]), found[2:]
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def _is_better(stacked: Fit, alone: Fit, queries: Queries) -> bool:
