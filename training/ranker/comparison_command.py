@@ -96,6 +96,8 @@ def _kept(options: argparse.Namespace, key: str, strength: float | None) -> None
 def _real(options: argparse.Namespace, key: str) -> Comparison:
     name, protocol = key.split(", ")
     dataset = public.load(name, options.data_dir)
+    if options.sample_users:
+        dataset = dataset.some_users(options.sample_users)
     return compare(
         key,
         protocol,
