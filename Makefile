@@ -22,8 +22,8 @@ serve: ## serve without checking installs
 
 test: .venv/.test .venv/.stsb ## install what the tests need (PyTorch, too) and run every test
 	@# Tests on every core wait for each other: what fails runs once more by itself, and a real fault fails twice.
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile \
-		|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
+		|| OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 .PHONY: install
 install: .venv/.test .venv/.stsb ## install everything that development needs
