@@ -16,7 +16,9 @@ def visible(text: str | None) -> str:
 
     A test compares it with the tokenizer, character by character.
     """
-    stripped = (text or "").strip()
+    if not text:
+        return ""
+    stripped = text.strip()
     if _VISIBLE_ASCII.search(stripped):
         return stripped
     seen = any(unicodedata.category(one) not in _INVISIBLE and one not in _INVISIBLE_TOO for one in stripped)
