@@ -23,6 +23,7 @@ from runtime.store import Store
 CLIENTS, ITEMS, USERS, WINDOW_S = 6, 12, 200, 0.6
 LOAD_S = 0.4  # at most, until a kill
 SHARED_LOAD_S = 1.2  # of machines on one Postgres, which answer their first requests later
+FOLLOWED_S = 30.0
 _ARMS = [{"name": "control", "model": "simple"}, {"name": "treatment", "model": "hybrid"}]
 _QUIET = {"p95_ms": None, "error_rate": None, "cold_start_ratio": None}
 _RUNNING = {
@@ -70,7 +71,7 @@ def kill_repeatedly(conditions: Conditions, kills: int, *, url: str | None = Non
         for number in range(-(-kills // machines)):
             with _started(conditions, settings, machines) as servers:
                 if not number:
-                    _prepare(servers[0])
+                    _prepare(servers)
                 answered.decided += [_decided(server) for server in servers]
                 _load_until_killed(servers, number, answered, draw, LOAD_S if url is None else SHARED_LOAD_S)
         reports = []
@@ -94,13 +95,19 @@ def _started(conditions: Conditions, settings: dict[str, str], machines: int) ->
         yield servers
 
 
-def _prepare(server: Server) -> None:
+def _prepare(servers: Sequence[Server]) -> None:
+    """Define the experiments on one machine, and wait until the others follow."""
     items = [{"id": f"item-{n}", "text": f"a barn with {n} windows"} for n in range(ITEMS)]
-    with server.connect() as connection:
+    with servers[0].connect() as connection:
         connection.request_json(build_request("POST", "/content/batch", items))
         connection.request_json(build_request("PUT", "/experiments/kills", _RUNNING))
         connection.request_json(build_request("PUT", "/experiments/decided", _DECIDED))
         connection.request_json(build_request("POST", "/experiments/decided/promote?arm=control", {}))
+    deadline = time.monotonic() + FOLLOWED_S
+    while any(_decided(server) != _decided(servers[0]) for server in servers[1:]):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"after {FOLLOWED_S:g} s not every machine knows the experiments")
+        time.sleep(0.05)
 
 
 def _decided(server: Server) -> Any:
