@@ -133,7 +133,10 @@ def test_a_server_that_was_suspended_continues_and_keeps_its_deadlines(start_ser
     server.process.send_signal(signal.SIGCONT)
     for thread in waiting:
         thread.join()
-    for answer in answers:  # time passed for the client too: what is late is refused, and not run for nobody
+    # Time passed for the client too: what is late is refused, and not run for nobody. A fast machine has done some.
+    late = [answer for answer in answers if answer.status_code != 200]
+    assert late
+    for answer in late:
         assert answer.status_code == 503
         assert "deadline" in answer.json()["error"]["message"]
         assert answer.headers["retry-after"]
