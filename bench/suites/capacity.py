@@ -213,7 +213,7 @@ def here(series: Mapping[str, list[float]], machines: int) -> Simulated:
 
 
 def users(series: Mapping[str, list[float]], machines: int, cores: int) -> int:
-    """Active users for whom nothing is busier than MOST_BUSY."""
+    """As many active users as keep everything below MOST_BUSY."""
     events, rankings = EVENTS_A_MINUTE / 60, RANKINGS_A_MINUTE / 60
     of_machines = events * series["loaded_machine_ms.1"][0] + rankings * series["ranking.machine_ms"][0]
     of_postgres = events * series["event.postgres_ms"][0] + rankings * series["ranking.postgres_ms"][0]
@@ -261,8 +261,8 @@ SUITE = Suite(
     "Postgres with the clients on another core. Beyond it: a simulation of queues with the measured service times "
     f"(`bench/capacity.py`), a core for each machine, {CLIENTS_SIMULATED} clients of each, and {NETWORK_MS:g} ms a "
     "round trip; it knows nothing of locks that transactions on one item wait for. An active user sends "
-    f"{EVENTS_A_MINUTE} events and reads {RANKINGS_A_MINUTE} rankings a minute; users are those for whom nothing is "
-    f"busier than {MOST_BUSY:.0%}, each event in a transaction of its own.",
+    f"{EVENTS_A_MINUTE} events and reads {RANKINGS_A_MINUTE} rankings a minute; the number of users is the one that "
+    f"keeps everything at {MOST_BUSY:.0%} or less, each event in a transaction of its own.",
     cases=(Case("one Postgres", measure, limit_s=900),),
     metrics=(
         *(Metric(f"capacity.events_per_s.{n}", "one Postgres", "1/s", "lower", raw(f"events_per_s.{n}")) for n in HERE),

@@ -50,7 +50,7 @@ class ArmCounts:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Users whom the same weights assigned: the part of each arm's counts that is theirs."""
+    """Users that the same weights assigned: the part of each arm's counts that is theirs."""
 
     weights: Sequence[float]
     arms: Sequence[ArmCounts]

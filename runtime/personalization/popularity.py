@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-# An hour to a year. Measured on four public logs (docs/decisions/014): three of them lose, five gain nothing.
+# An hour to a year. Measured on four public logs (docs/decisions/017): three of them lose, five gain nothing.
 HALF_LIVES_HOURS = (1.0, 24.0, 720.0, 8760.0)
 
 # Of one item's counts: what is kept beside its vector.

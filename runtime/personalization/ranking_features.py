@@ -1,7 +1,7 @@
 """The hybrid ranker's features of a user, a candidate and a query context, written once for training and serving.
 
 Every number is constant-time or follows from a bounded part of the history. Which are kept is decided by ablations on
-public logs (docs/decisions/014).
+public logs (docs/decisions/017).
 """
 
 from typing import NamedTuple

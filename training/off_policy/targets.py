@@ -73,7 +73,7 @@ class ByFeatures:
 
 
 class Simple(ByFeatures):
-    """The simple model: for a user of whom nothing is known, the cosine with the average of what is popular."""
+    """The simple model: for a user without a history, the cosine with the average of what is popular."""
 
     def __init__(self) -> None:
         super().__init__(SIMPLE, Ranker.of(SIMPLE, {"simple": 1.0}))

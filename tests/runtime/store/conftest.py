@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 from bench.blocking_store import BlockingStore
+from bench.pgbouncer import PgBouncer
+from bench.suite import NotMeasured
 from runtime.store import ContentItem, Interaction, Preferences
 from runtime.store.sqlite.store import SqliteStore
 
@@ -76,3 +78,13 @@ def open_store(data_dir):
 @pytest.fixture
 def store(open_store):
     return open_store()
+
+
+@pytest.fixture(scope="session")
+def pooler(postgres_server):
+    """A PgBouncer before the real Postgres; skips where there is none."""
+    try:
+        with PgBouncer(postgres_server.socket) as running:
+            yield running
+    except NotMeasured as error:
+        pytest.skip(str(error))

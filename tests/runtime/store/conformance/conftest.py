@@ -11,7 +11,6 @@ import pytest
 from bench.blocking_store import BlockingStore
 from bench.pgbouncer import PgBouncer
 from bench.postgres import PostgresServer
-from bench.suite import NotMeasured
 from runtime.store.postgres.store import open_store as open_postgres
 from runtime.store.sqlite.store import SqliteStore
 
@@ -56,15 +55,6 @@ def _pooled(server: PostgresServer, pooler: PgBouncer) -> Callable[..., Blocking
         return BlockingStore(runner.run(open_postgres(pooler.url(name), pooler="transaction", **options)), runner)
 
     return open
-
-
-@pytest.fixture(scope="session")
-def pooler(postgres_server):
-    try:
-        with PgBouncer(postgres_server.socket) as running:
-            yield running
-    except NotMeasured as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgres", pytest.param("pgbouncer", marks=pytest.mark.slow)])

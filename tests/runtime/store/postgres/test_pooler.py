@@ -5,21 +5,10 @@ import uuid
 
 import pytest
 
-from bench.pgbouncer import PgBouncer
-from bench.suite import NotMeasured
 from runtime.cli.doctor_postgres import examine_postgres
 from runtime.settings import Settings
 from runtime.store import StoreError
 from runtime.store.postgres.store import open_store
-
-
-@pytest.fixture(scope="module")
-def pooler(postgres_server):
-    try:
-        with PgBouncer(postgres_server.socket) as running:
-            yield running
-    except NotMeasured as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture
