@@ -1,5 +1,6 @@
 """What operators start from: every metric that is named exists, and every file is what its program reads."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -100,8 +101,12 @@ def test_the_port_for_metrics_serves_nothing_else_and_asks_for_no_key(start_serv
     for one in idle:
         one.close()
     with socket.create_connection(("127.0.0.1", port)) as long:
-        long.sendall(b"GET /" + b"x" * 100_000)
-        assert long.recv(100) == b""
+        # The server closes with bytes unread, which the kernel says as a reset to a client that still sends or reads.
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            long.sendall(b"GET /" + b"x" * 100_000)
+            answer = long.recv(100)
+        assert answer == b""
     assert "vows_stored_rows" in httpx.get(f"{url}/metrics").text
     assert server.stop() == 0
 
