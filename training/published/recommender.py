@@ -25,31 +25,36 @@ _SECOND_US = 1_000_000
 class PublishedRecommender:
     """Reads engaged events alone, as the papers do: skips are left out, and all other actions are one.
 
-    `fit` selects the number of epochs on validation and then trains again on train and validation together, from the
-    same seed: the baselines are refitted the same way.
+    `fit` selects the number of epochs on validation and, with `refit`, trains again on train and validation together,
+    from the same seed: the baselines are refitted the same way.
     """
 
-    def __init__(self, config: PublishedConfig, device: str = "cpu") -> None:
+    def __init__(self, config: PublishedConfig, device: str = "cpu", *, refit: bool = True) -> None:
         self.name = config.name
         self.choice: dict[str, Any] = {}
         self.settings_tried = 0
         self._config, self._device = config, torch.device(device)
+        self._refit = refit
 
     def fit(self, train: Dataset, validation: Dataset) -> None:
         queries = validation_queries(train, validation)
-        best, best_epochs, waited = -1.0, 0, 0
+        best, best_epochs, waited, weights = -1.0, 0, 0, dict[str, Tensor]()
         for epoch in self._train(train):
             if epoch % _CHECK_EVERY:
                 continue
             self.settings_tried += 1
             if (found := validation_ndcg(self, train, queries)) > best:
                 best, best_epochs, waited = found, epoch, 0
+                weights = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}
             else:
                 waited += 1
             if waited == _PATIENCE:
                 break
         self.choice = {"epochs": best_epochs}
-        self.train_for(joined(train, validation), best_epochs)
+        if self._refit:
+            self.train_for(joined(train, validation), best_epochs)
+        else:
+            self._model.load_state_dict(weights)
 
     def train_for(self, data: Dataset, epochs: int) -> None:
         """Train from random weights for so many epochs."""

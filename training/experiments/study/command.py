@@ -61,6 +61,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--workers", type=int, default=1, help="trainings at once (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no training starts later")
     parser.add_argument("--pretraining-minutes", type=float, default=float("inf"), help="of each, at most")
+    parser.add_argument("--small", action="store_true", help="spend less on each model: an hour or two on one core")
     parser.add_argument("--users", type=int, help="of each world, for a trial of the command itself")
     parser.add_argument("--epochs", type=int, help="of each training, at most, likewise")
     parser.add_argument("--out", type=Path, default=Path("build/study"), metavar="FOLDER", help="default: %(default)s")
@@ -83,7 +84,7 @@ def _run(options: argparse.Namespace) -> int:
     jobs = [job for job in jobs if not options.only or job.pretraining or job.model in options.only]
     place = Place(
         options.out, options.data_dir and Path(options.data_dir), options.device, machine(options.device),
-        options.users, options.epochs, options.pretraining_minutes * 60,
+        options.users, options.epochs, options.pretraining_minutes * 60, options.small,
     )  # fmt: skip
     results = Results(options.results or options.out)
     ends = time.monotonic() + options.minutes * 60
@@ -146,12 +147,12 @@ def make_worlds(jobs: Sequence[Job], place: Place, workers: int) -> None:
     keys = [world_key(job.data, seed) for job in jobs for seed in job.pretraining]
     keys += [job.data for job in jobs if is_world(job.data)]
     with _pool(workers) as pool:
-        for found in [pool.submit(_make_world, key, place.folder, place.users) for key in dict.fromkeys(keys)]:
+        for found in [pool.submit(_make_world, key, place) for key in dict.fromkeys(keys)]:
             found.result()
 
 
-def _make_world(key: str, folder: Path, users: int | None) -> None:
-    load_world(key, folder, users)
+def _make_world(key: str, place: Place) -> None:
+    load_world(key, place.folder, place.users_of_world)
 
 
 def run_all(

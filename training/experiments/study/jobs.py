@@ -31,7 +31,7 @@ COMMITTED = "committed"  # the reference checkpoint of this repository
 ORACLE = "oracle"
 _BASELINES: dict[str, Any] = {one.name: one for one in (EASE, FreshPopularity, OwnHistory, WeightedAverage, Logistic)}
 _PUBLISHED = {one.name: one for one in (*PUBLISHED, WITH_TEXT)}
-_BUDGET = QueryBudget(ranking=3_000, actions=5_000)
+
 _BATCH = 512
 
 
@@ -80,10 +80,45 @@ class Place(NamedTuple):
     data_dir: Path | None
     device: str
     machine: str
-    users: int | None = None  # of a world, for tests
-    epochs: int | None = None  # at most, for tests
+    users: int | None = None  # of a world, instead of the usual number
+    epochs: int | None = None  # at most
     most_seconds: float = float("inf")  # of a pre-training
+    small: bool = False
 
+    @property
+    def effort(self) -> "Effort":
+        """SMALL or USUAL."""
+        return SMALL if self.small else USUAL
+
+    @property
+    def users_of_world(self) -> int | None:
+        """None for the usual number."""
+        return self.users or self.effort.users
+
+
+class Effort(NamedTuple):
+    """How much is spent on each model of a study, the same for all: changes to the sequence model's recipe on public
+    sets and on worlds and to that of published models, whether a model is trained again with the events that chose its
+    epoch, users of a world, and events tested on."""
+
+    sets: dict[str, Any]
+    worlds: dict[str, Any]
+    published: dict[str, Any]
+    refit: bool
+    users: int | None
+    budget: QueryBudget
+
+
+USUAL = Effort({}, {}, {}, True, None, QueryBudget(ranking=3_000, actions=5_000))
+# An hour or two on one core. Small batches make enough steps of few epochs.
+SMALL = Effort(
+    sets={"epochs": 3},
+    worlds={"epochs": 6, "warmup": 40},
+    published={"epochs": 30, "batch": 32, "learning_rate": 2e-3},
+    refit=False,
+    users=600,
+    budget=QueryBudget(ranking=3_000, actions=2_000),
+)
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -152,15 +187,19 @@ def recommender(job: Job, split: Split, place: Place) -> Recommender:
         baseline: Recommender = _BASELINES[job.model]()
         return baseline
     if job.model in _PUBLISHED:
-        config = replace(_PUBLISHED[job.model], seed=job.seed)
-        return PublishedRecommender(replace(config, epochs=place.epochs or config.epochs), place.device)
+        config = replace(_PUBLISHED[job.model], seed=job.seed, **place.effort.published)
+        config = replace(config, epochs=place.epochs or config.epochs)
+        return PublishedRecommender(config, place.device, refit=place.effort.refit)
+    refit = place.effort.refit
     if not job.start:
-        recipe = without(world() if is_world(job.data) else RECIPES[job.data](), parts_off(job.model))
-        return SequenceRecommender(_limited(recipe, job, place), refit=True, device=place.device, progress=False)
+        recipe = world() if is_world(job.data) else RECIPES[job.data]()
+        recipe = replace(recipe, **place.effort.worlds if is_world(job.data) else place.effort.sets)
+        recipe = without(recipe, parts_off(job.model))
+        return SequenceRecommender(_limited(recipe, job, place), refit=refit, device=place.device, progress=False)
     folder = Path("checkpoints/reference") if job.start == COMMITTED else place.folder / "pretrained" / job.start / BEST
     start = Checkpoint.load(folder)
     recipe = _limited(fine_tuning(start.recipe), job, place)
-    return SequenceRecommender(recipe, start=start, refit=True, device=place.device, progress=False)
+    return SequenceRecommender(recipe, start=start, refit=refit, device=place.device, progress=False)
 
 
 def _limited(recipe: Recipe, job: Job, place: Place) -> Recipe:
@@ -170,9 +209,9 @@ def _limited(recipe: Recipe, job: Job, place: Place) -> Recipe:
 @lru_cache(maxsize=2)
 def _data(key: str, place: Place) -> tuple[Split, EvaluationQueries]:
     if is_world(key):
-        load_world(key, place.folder, place.users)
+        load_world(key, place.folder, place.users_of_world)
     split = load_split(key, place.folder, place.data_dir)
-    return split, EvaluationQueries.of(split, _BUDGET)
+    return split, EvaluationQueries.of(split, place.effort.budget)
 
 
 def digest(queries: EvaluationQueries) -> str:
@@ -198,7 +237,7 @@ def _probabilities(model: PredictsActions, actions: Queries) -> Scores:
 
 def _oracle(key: str, place: Place, actions: Queries) -> Scores:
     """The Bayes-optimal probabilities at the queries, float64 [n, 4]."""
-    one = load_world(key, place.folder, place.users)
+    one = load_world(key, place.folder, place.users_of_world)
     rows = {}
     for user in np.unique(actions.user):
         rows.update({prediction.row: prediction.actions for prediction in predict_user(one, int(user), frozenset())})

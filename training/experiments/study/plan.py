@@ -35,7 +35,7 @@ def plan(parts: tuple[str, ...], size: Size) -> list[Job]:
         jobs.append(Job(NO_ORDER, FULL, pretraining=half))
     for number in range(max(size.seeds, size.worlds)):
         seed, held_out = number, size.first_world + number
-        ordered = world_key(ORDER, held_out)
+        ordered, unordered = (world_key(kind, held_out) for kind in (ORDER, NO_ORDER))
         if "ablations" in parts and number < size.seeds:
             jobs += [Job(name, model, seed) for name in size.sets for model in _ablated(name)]
         if "worlds" in parts and number < size.worlds:
@@ -44,7 +44,7 @@ def plan(parts: tuple[str, ...], size: Size) -> list[Job]:
             jobs += [Job(name, FULL, seed, COMMITTED) for name in size.sets]
             jobs += [Job(name, model, seed, f"{model}, {OWN_LAWS}") for name in size.sets for model in (FULL, PLAIN)]
         if "ablations" in parts and number < size.worlds:
-            jobs += [Job(ordered, model) for model in (FULL, PLAIN, *WITHOUT)]
+            jobs += [Job(key, model) for key in (ordered, unordered) for model in (FULL, PLAIN, *WITHOUT)]
         if "published" in parts and number < size.seeds:
             jobs += [Job(name, one.name, seed) for name in size.sets for one in (*PUBLISHED, WITH_TEXT)]
         if "published" in parts and number < size.worlds:
