@@ -8,8 +8,8 @@ from runtime.cli.extras import run_module
 
 DESCRIPTION = """\
 From interactions to a checkpoint and a report: data describes data sets, simulate simulates a world, train makes a
-checkpoint, train ranker the hybrid ranker of a log, tune selects a recipe, ablate measures the effect of the model's
-parts, incremental that of fine-tuning an earlier checkpoint, study compares parts, published models and worlds with
+checkpoint, train ranker the hybrid ranker of a log, tune selects a recipe, incremental measures the effect of
+fine-tuning an earlier checkpoint, study compares the model's parts and settings, published models and worlds with
 intervals, evaluate judges on a log of your own, or compares models under one protocol and writes results and report,
 and replay estimates what another ranking would have got from the rankings that an experiment showed."""
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
     from training.data.files import DataError
     from training.errors import TrainingError
     from training.evaluation import command as evaluation
-    from training.experiments import ablations, incremental, tuning
+    from training.experiments import incremental, tuning
     from training.experiments.study import command as study
     from training.off_policy import command as off_policy
     from training.ranker import action_comparison, verdict
@@ -42,7 +42,6 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
     training.add_command(commands)
     ranker.add_command(commands)
     tuning.add_command(commands)
-    ablations.add_command(commands)
     incremental.add_command(commands)
     comparison.add_command(commands)
     action_comparison.add_command(commands)

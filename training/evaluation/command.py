@@ -19,7 +19,7 @@ from training.evaluation.queries import QueryBudget
 from training.evaluation.sequence_blends import MODEL, sequence_blends
 from training.simulator.parameters import Parameters
 
-# Worlds that nothing is selected on: training and ablations use seeds below 1,000.
+# Worlds that nothing is selected on: training and tuning use seeds below 1,000.
 HELD_OUT_SEEDS = (1001, 1002, 1003)
 ORDER_STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 

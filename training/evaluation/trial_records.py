@@ -1,27 +1,23 @@
-"""Trainings compared on validation events: one line of JSON each, written by `tune` and `ablate`, read by the
-report."""
+"""Trainings compared on validation events: one line of JSON each, written by `tune`, read by the report."""
 
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-TUNING, ABLATIONS = "tuning.jsonl", "ablations.jsonl"
-UNCHANGED = "unchanged"  # group of the base recipe and its other seeds
+TUNING = "tuning.jsonl"
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """One recipe on one data set. group: what is changed; name: to what.
+    """One recipe on one data set. name: what is changed.
 
     loss … hit_rate: of the best epoch, see training.train.Validation. ndcg10: over the whole catalogue, on the
     validation queries that baselines are tuned on. seconds: of training.
     """
 
     data: str
-    group: str
     name: str
     recipe: dict[str, Any]
-    text: bool = True
     epochs: int
     best_epoch: int
     loss: float
@@ -33,9 +29,9 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
     @property
-    def identity(self) -> tuple[str, bool, dict[str, Any]]:
+    def identity(self) -> tuple[str, dict[str, Any]]:
         """What determines the outcome: a trial with the same identity is not run again."""
-        return self.data, self.text, self.recipe
+        return self.data, self.recipe
 
 
 def as_stored(parameters: dict[str, Any]) -> dict[str, Any]:

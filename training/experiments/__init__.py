@@ -1,1 +1,1 @@
-"""Trainings compared on validation events: ablations, recipe tuning, incremental training."""
+"""Trainings compared on validation events: the study, recipe tuning, incremental training."""

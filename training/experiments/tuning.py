@@ -54,6 +54,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--minutes", type=float, default=60.0, help="start no trial after so many minutes (default: %(default)s)"
     )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path("training") / TUNING, help="default: %(default)s")
     parser.add_argument("--scratch", type=Path, default=Path("build/trials"), help="default: %(default)s")
     parser.set_defaults(run=_run)
@@ -67,14 +68,14 @@ def start(name: str) -> Recipe:
 def search(run: Callable[[PlannedTrial], Trial], name: str, until: float) -> Trial:
     """The best trial. Starts no trial after `until` (time.monotonic), but the first."""
     recipe = start(name)
-    best = run(PlannedTrial("tuning", "start", recipe))
+    best = run(PlannedTrial("start", recipe))
     for what, change in CHANGES:
         if time.monotonic() > until:
             print(f"{name}: out of time before {what}", file=sys.stderr)
             break
         changed = replace(recipe, **change)
         print(f"{name}: {what} (best so far {best.ndcg10:.4f})", file=sys.stderr, flush=True)
-        trial = run(PlannedTrial("tuning", what, changed))
+        trial = run(PlannedTrial(what, changed))
         if trial.ndcg10 > best.ndcg10:
             best, recipe = trial, changed
     return best
@@ -86,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
         dataset = public.load(name, options.data_dir)
         if options.sample_users:
             dataset = dataset.some_users(options.sample_users)
-        runner = TrialRunner(by_time(dataset), name, options.out, options.scratch / name)
+        runner = TrialRunner(by_time(dataset), name, options.out, options.scratch / name, options.device)
         best = search(runner.trial, name, until)
         default = as_stored(start(name).parameters())
         changes = {key: value for key, value in best.recipe.items() if value != default[key]}

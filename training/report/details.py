@@ -14,7 +14,7 @@ _OPENING = """\
 # Details: the sequence model on every set
 
 Written by `vows-edge evaluate`; [REPORT.md](REPORT.md) is the page to read first. Every figure comes from `{results}`,
-from the files that `tune`, `ablate` and `incremental` write beside it, and from the metrics of the reference
+from the files that `tune` and `incremental` write beside it, and from the metrics of the reference
 checkpoint.
 
 **Limits.** Real data sets are logs of other products: a ranking is judged by what users engaged with under another
@@ -45,7 +45,7 @@ _FIRST = ("deskdrop",)  # the data set closest to this product is reported first
 def write_details(results: Results, path: Path, records: Path, checkpoint: Path) -> None:
     """Write the details to `path`, and charts/ beside it.
 
-    records: the folder with the records of ablations, tuning and incremental training; checkpoint: whose training curve
+    records: the folder with the records of tuning and incremental training; checkpoint: whose training curve
     is drawn.
     """
     folder = path.parent / "charts"

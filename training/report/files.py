@@ -22,7 +22,7 @@ def write_report(results: Path, report: Path, checkpoint: Path) -> None:
     report.parent.mkdir(parents=True, exist_ok=True)
     write_details(found, report.with_name(DETAILS), records, checkpoint)
     links = [
-        f"[{DETAILS}]({DETAILS}): the sequence model on every set, with slices, cold starts, calibration, ablations "
+        f"[{DETAILS}]({DETAILS}): the sequence model on every set, with slices, cold starts, calibration "
         "and tuned recipes; of rankings the tables above are newer and have more baselines",
         "[MODEL_CARD.md](MODEL_CARD.md): what the sequence model is for, and not",
         "`ranker_results.json`, `action_results.json`, `results.json`: every model, its hyperparameters and figures",

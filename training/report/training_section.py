@@ -1,4 +1,4 @@
-"""The report's section on training: the reference's curve, ablations, tuned recipes, incremental training."""
+"""The report's section on training: the reference's curve, tuned recipes, incremental training."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -9,17 +9,15 @@ from typing import Any
 from training.evaluation import charts, incremental_records, trial_records
 from training.evaluation.incremental_records import IncrementalResult
 from training.evaluation.markdown import table
-from training.evaluation.trial_records import UNCHANGED, Trial
+from training.evaluation.trial_records import Trial
 from training.legacy_names import current_config
 
 
 def training_section(folder: Path, checkpoint: Path, charts_folder: Path) -> str:
     """Markdown from the record files in `folder` and a checkpoint's metrics; parts without a file are left out."""
-    trials = trial_records.read(folder / trial_records.ABLATIONS)
     incremental = incremental_records.read(folder / incremental_records.INCREMENTAL)
     parts = [
         _curve(checkpoint, charts_folder),
-        *(_ablations(list(rows)) for _, rows in _by_data(trials)),
         *(_incremental(list(rows)) for _, rows in _by_data(incremental)),
         _tuning(trial_records.read(folder / trial_records.TUNING)),
     ]
@@ -41,40 +39,6 @@ def _curve(checkpoint: Path, folder: Path) -> str:
             f"{curve[-1]['seconds']:,.0f} s. The epoch with the lowest validation loss is kept.",
             "",
             "![training curve](charts/training-curve.svg)",
-            "",
-        ]
-    )
-
-
-def _ablations(rows: Sequence[Trial]) -> str:
-    """Trials are comparable only within one base recipe; the file has the newest last, and that one is shown."""
-    last = max(number for number, row in enumerate(rows) if row.group == UNCHANGED and row.name == "seed 0")
-    rows = rows[last:]
-    base = rows[0]
-    seeds = [row.ndcg10 for row in rows if row.group == UNCHANGED]
-    cells = [
-        [
-            row.group, row.name, f"{row.loss:.4f}", f"{row.action_loss:.4f}", f"{row.accuracy:.1%}",
-            f"{row.hit_rate:.1%}", f"{row.ndcg10:.4f}", f"{row.ndcg10 - base.ndcg10:+.4f}",
-            f"{row.best_epoch} of {row.epochs}", f"{row.seconds:.0f}",
-        ]
-        for row in rows
-    ]  # fmt: skip
-    head = [
-        "changed", "to", "loss", "action loss", "accuracy", "HR@10", "NDCG@10", "difference", "best epoch", "seconds",
-    ]  # fmt: skip
-    return "\n".join(
-        [
-            f"## Ablations: {base.data}",
-            "",
-            "Each row changes one thing of the base recipe. Figures are of the validation events; the loss has the "
-            "same weights in every row. Base recipe: "
-            + ", ".join(f"{key} {base.recipe[key]}" for key in ("layers", "width", "window", "context", "id_rank"))
-            + f", all actions weighted alike, contrastive {base.recipe['loss']['contrastive']}, at most "
-            f"{base.recipe['epochs']} epochs. Seeds alone move NDCG@10 by {max(seeds) - min(seeds):.4f}: smaller "
-            "differences say nothing.",
-            "",
-            table(head, cells),
             "",
         ]
     )

@@ -12,12 +12,15 @@ from training.checkpoint import BEST
 from training.evaluation.baselines import Logistic
 from training.experiments.study.command import Results, machine, run_all
 from training.experiments.study.data import KINDS, NO_ORDER, ORDER, OWN_LAWS, parameters_of, world_key
-from training.experiments.study.jobs import COMMITTED, FULL, ORACLE, PLAIN, Arrays, Job, Place, Row, parts_off
+from training.experiments.study.effort import EFFORTS, SMALL, USUAL
+from training.experiments.study.jobs import COMMITTED, ORACLE, Arrays, Job, Place, Row
 from training.experiments.study.page import FOLDER, page
-from training.experiments.study.plan import PARTS_OF_STUDY, WITHOUT, Size, plan
-from training.experiments.study.records import KEPT, PAGE, Comparison, read_arrays, read_kept, read_rows
+from training.experiments.study.plan import PARTS_OF_STUDY, Size, plan
+from training.experiments.study.records import KEPT, PAGE, Comparison, merged, read_arrays, read_kept, read_rows
 from training.experiments.study.summary import summarise
-from training.recipes import PARTS
+from training.experiments.study.variants import FULL, PLAIN, SETTINGS, WITHOUT, differs, parts_off, recipe_of
+from training.experiments.study.verdicts import ASSUMED, DEFENDED, UNDEFENDED, verdicts
+from training.recipes import PARTS, RECIPES
 
 ROOT = Path(__file__).parents[3]
 KEY = world_key(ORDER, 1)
@@ -55,6 +58,23 @@ def test_parts_of_a_model() -> None:
     assert parts_off(FULL) == ()
     assert parts_off(PLAIN) == tuple(PARTS)
     assert parts_off("without pointer") == ("pointer",)
+    assert parts_off("without pointer + contrastive loss") == ("pointer", "contrastive loss")
+
+
+@pytest.mark.parametrize("model", SETTINGS)
+def test_a_setting_is_a_valid_recipe_and_is_left_out_where_it_changes_nothing(model: str) -> None:
+    used = [name for name in ("deskdrop", "ml-100k", "world") if differs(model, RECIPES[name]())]
+    assert used
+    assert ("deskdrop" in used) == (model != "without ids")  # it has none
+    assert recipe_of(model, RECIPES["world"]()).name == "world"
+
+
+def test_the_small_study_leaves_parts_out_with_and_without_order() -> None:
+    jobs = plan(("ablations",), Size(seeds=0, worlds=1, first_world=7))
+    assert {job.data for job in jobs} == {world_key(ORDER, 7), world_key(NO_ORDER, 7)}
+    assert {job.model for job in jobs} == {FULL, PLAIN, *WITHOUT}
+    assert "3" in str(EFFORTS[SMALL])
+    assert EFFORTS[USUAL].refit
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +91,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
         Job(KEY, "without pointer"),
         Job(KEY, PLAIN, start=f"{PLAIN}, {OWN_LAWS}"),
         Job(KEY, "SASRec"),
+        Job(KEY, "without texts"),
         Job(KEY, ORACLE),
         Job("no such set", FULL),
         Job(KEY, PLAIN, start="never trained"),
@@ -91,7 +112,7 @@ def test_a_failure_is_a_row_and_what_waits_for_a_training_that_is_not_planned_do
     assert [row.data for row in failed] == ["no such set"]
     assert "no such set" in failed[0].failed
     assert "never trained" not in {row.start for row in results.rows}
-    assert len(results.rows) == 7
+    assert len(results.rows) == 8
 
 
 def test_rows_of_one_world_are_about_the_same_events(ran: tuple[Path, Results]) -> None:
@@ -110,6 +131,7 @@ def test_rows_of_one_world_are_about_the_same_events(ran: tuple[Path, Results]) 
 
 
 def test_results_are_continued(ran: tuple[Path, Results]) -> None:
+    assert not Results(ran[1].folder, SMALL).done  # another effort is another study
     again = Results(ran[1].folder)
     assert Job(KEY, FULL) in again.done
     assert Job("no such set", FULL) not in again.done
@@ -163,3 +185,34 @@ def test_a_page_marks_a_difference_whose_interval_excludes_zero() -> None:
     assert "**-0.100 [-0.200, -0.010]**" in page([base, worse])
     same = msgspec.structs.replace(worse, difference_high=0.01)
     assert "**" not in page([base, same]).split("## ")[1].split("\n\n", 2)[2]
+
+
+def test_what_was_kept_of_other_models_stays() -> None:
+    old = Comparison(
+        section="sets", data="deskdrop", model=FULL, metric="ndcg10", value=0.3, low=0.2, high=0.4, seeds=1, events=9,
+        machine="m",
+    )  # fmt: skip
+    other = msgspec.structs.replace(old, effort=SMALL)
+    new = msgspec.structs.replace(old, value=0.5)
+    assert merged([old, other], [new]) == [other, new]
+
+
+@pytest.mark.parametrize(
+    ("section", "metric", "low", "high", "verdict"),
+    [
+        ("sets", "ndcg10", -0.2, -0.1, DEFENDED),
+        ("sets", "log_loss", 0.1, 0.2, DEFENDED),
+        ("sets", "log_loss", -0.2, -0.1, UNDEFENDED),
+        ("sets", "accuracy", -0.2, -0.1, UNDEFENDED),  # not a metric of the rule
+        ("sets", "ndcg10", -0.2, 0.1, UNDEFENDED),
+        ("worlds", "ndcg10", -0.2, -0.1, ASSUMED),
+    ],
+)
+def test_verdict_of_a_part(section: str, metric: str, low: float, high: float, verdict: str) -> None:
+    one = Comparison(
+        section=section, data="data", model="without pointer", metric=metric, value=0.3, low=0.2, high=0.4,
+        against=FULL, difference=(low + high) / 2, difference_low=low, difference_high=high, seeds=2, events=9,
+        machine="m",
+    )  # fmt: skip
+    assert f"{verdict} |" in verdicts([one])
+    assert verdicts([msgspec.structs.replace(one, model="SASRec")]) == ""

@@ -10,9 +10,8 @@ from tests.small_world import small_world
 from training.__main__ import main
 from training.data.split import by_time, periods
 from training.evaluation import incremental_records, trial_records
-from training.evaluation.trial_records import UNCHANGED, Trial
+from training.evaluation.trial_records import Trial
 from training.experiments import incremental
-from training.experiments.ablations import inverse_frequency, plan
 from training.experiments.trials import PlannedTrial, TrialRunner
 from training.experiments.tuning import search
 from training.recipes import RECIPES, Recipe, tiny
@@ -30,47 +29,22 @@ def base() -> Recipe:
 @pytest.fixture(scope="module")
 def shared_trials(base: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trials")
-    runner = TrialRunner(by_time(small_world()), "small", folder / trial_records.ABLATIONS, folder / "scratch")
-    planned = [
-        PlannedTrial(UNCHANGED, "seed 0", base),
-        PlannedTrial("ids", "off", replace(base, id_rank=0)),
-        PlannedTrial("text", "off", base, text=False),
-    ]
-    first = runner.run_all(planned)
-    assert runner.run_all(planned) == first  # read, not trained
-    assert not runner.run(planned[0])[1]
+    runner = TrialRunner(by_time(small_world()), "small", folder / trial_records.TUNING, folder / "scratch")
+    planned = [PlannedTrial("start", base), PlannedTrial("no ids", replace(base, id_rank=0))]
+    first = [runner.trial(one) for one in planned]
+    assert [runner.trial(one) for one in planned] == first  # read, not trained: nothing was added
+    assert len(trial_records.read(folder / trial_records.TUNING)) == len(planned)
     assert not any((folder / "scratch").iterdir())
     return folder
 
 
 def test_each_trial_is_a_line(shared_trials: Path) -> None:
-    found = trial_records.read(shared_trials / trial_records.ABLATIONS)
-    assert [(one.group, one.name, one.text) for one in found] == [
-        (UNCHANGED, "seed 0", True), ("ids", "off", True), ("text", "off", False),
-    ]  # fmt: skip
+    found = trial_records.read(shared_trials / trial_records.TUNING)
+    assert [one.name for one in found] == ["start", "no ids"]
     assert all(np.isfinite(one.loss) and 0 <= one.ndcg10 <= 1 for one in found)
-    assert trial_records.read(shared_trials / trial_records.ABLATIONS, "another set") == []
+    assert trial_records.read(shared_trials / trial_records.TUNING, "another set") == []
     table = training_section(shared_trials, shared_trials / "no checkpoint", shared_trials)
-    assert "| ids | off |" in table
-
-
-def test_a_plan_changes_one_thing_at_a_time(base: Recipe) -> None:
-    planned = plan(RECIPES["reference"](), small_world())
-    assert {one.group for one in planned} == {
-        UNCHANGED, "actions", "items", "window", "layers", "width", "regression steps", "contrastive", "ids", "text",
-    }  # fmt: skip
-    identities = [(one.recipe.parameters(), one.text) for one in planned]
-    assert all(identities.count(identity) == 1 for identity in identities)
-
-
-def test_inverse_frequency_gives_every_action_the_same_total_weight() -> None:
-    dataset = small_world()
-    weights = np.array(inverse_frequency(dataset))
-    counts = np.bincount(dataset.events.action, minlength=4)
-    of_kind = (weights * counts)[counts > 0]
-    assert of_kind == pytest.approx(np.full(len(of_kind), of_kind[0]), rel=1e-3)
-    assert (weights * counts).sum() == pytest.approx(len(dataset.events), rel=1e-3)
-    assert weights[counts == 0].tolist() == [0.0]
+    assert "| small | 2 |" in table
 
 
 def test_a_search_keeps_changes_that_improve() -> None:
@@ -100,7 +74,7 @@ def test_a_search_out_of_time_tries_only_its_start() -> None:
 
 def trial(recipe: Recipe, ndcg10: float) -> Trial:
     return Trial(
-        data="small", group="tuning", name="", recipe=recipe.parameters(), epochs=1, best_epoch=1, loss=1.0,
+        data="small", name="", recipe=recipe.parameters(), epochs=1, best_epoch=1, loss=1.0,
         action_loss=1.0, item_loss=1.0, accuracy=0.5, hit_rate=0.5, ndcg10=ndcg10, seconds=1.0,
     )  # fmt: skip
 
@@ -132,7 +106,7 @@ def test_incremental_training_is_tested_on_both_periods(base: Recipe, tmp_path: 
     assert "continued, replay 0.5" in training_section(tmp_path, tmp_path / "no checkpoint", tmp_path)
 
 
-def test_partsagree_with_the_time_split() -> None:
+def test_periods_agree_with_the_time_split() -> None:
     dataset = small_world()
     for ours, theirs in zip(periods(dataset, (0.7, 0.1, 0.2)), by_time(dataset), strict=True):
         np.testing.assert_array_equal(ours.events.time_us, theirs.events.time_us)
@@ -141,6 +115,5 @@ def test_partsagree_with_the_time_split() -> None:
 
 
 def test_worlds_reserved_for_evaluation_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("ablate", "incremental"):
-        assert main([command, "--seed", "1001", "--out", str(tmp_path / "lines")]) == 1
+    assert main(["incremental", "--seed", "1001", "--out", str(tmp_path / "lines")]) == 1
     assert "world 1001 is for evaluation" in capsys.readouterr().err

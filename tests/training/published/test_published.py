@@ -13,6 +13,7 @@ from training.data.events import SKIP, Dataset, Histories
 from training.data.split import log_of
 from training.evaluation import metrics
 from training.evaluation.baselines import Popularity
+from training.evaluation.baselines.tuned import validation_ndcg, validation_queries
 from training.evaluation.queries import sample_queries
 from training.evaluation.ranking import rank_targets
 from training.published import parity
@@ -90,6 +91,16 @@ def test_fit_selects_epochs_on_validation(parts: tuple[Dataset, Dataset]) -> Non
     model.fit(train, validation)
     assert model.choice["epochs"] in (5, 10)
     assert model.settings_tried == 2
+
+
+def test_without_a_refit_the_weights_of_the_selected_epoch_are_kept(parts: tuple[Dataset, Dataset]) -> None:
+    train, validation = parts
+    config = replace(small(PUBLISHED[0]), epochs=10)
+    selected, again = PublishedRecommender(config, refit=False), PublishedRecommender(config)
+    selected.fit(train, validation)
+    again.train_for(train, selected.choice["epochs"])
+    queries = validation_queries(train, validation)
+    assert validation_ndcg(selected, train, queries) == validation_ndcg(again, train, queries)
 
 
 def test_gbce_equals_its_definition() -> None:

@@ -19,24 +19,39 @@ import torch
 from training.checkpoint import BEST
 from training.data.command import add_sources
 from training.experiments.study.data import is_world, load_world, world_key
+from training.experiments.study.effort import EFFORTS, USUAL
 from training.experiments.study.jobs import COMMITTED, Arrays, Job, Place, Row, run
 from training.experiments.study.page import FOLDER, write_page
 from training.experiments.study.plan import PARTS_OF_STUDY, Size, plan
-from training.experiments.study.records import ARRAYS, KEPT, PAGE, ROWS, read_arrays, read_rows, write_kept
+from training.experiments.study.records import (
+    ARRAYS,
+    KEPT,
+    PAGE,
+    ROWS,
+    merged,
+    read_arrays,
+    read_kept,
+    read_rows,
+    write_kept,
+)
 from training.experiments.study.summary import summarise
 
 _SAVE_EVERY_S, _LOOK_EVERY_S = 40.0, 60.0
 
 DESCRIPTION = f"""\
 Train and test: the model without each of its special parts and without all of them (ablations), published sequence
-models (published), and held-out simulated worlds of several kinds, from random weights and pre-trained (worlds). Every
+models (published), held-out simulated worlds of several kinds, from random weights and pre-trained (worlds), and other
+depths, widths, windows, weights and inputs (settings). Every
 result is a line in FOLDER/{ROWS} as it comes, with the value of each event in FOLDER/{ARRAYS}. The most valuable
 comparisons come first: with --minutes the rest is left out. A study that was stopped goes on when the same command is
 given again.
 
-  python -m training study --data-dir DATA                     everything, hours on two cores
+  python -m training study --data-dir DATA                     everything, a day on two cores
+  python -m training study ablations published --data-dir DATA --effort small --sets deskdrop ml-100k --seeds 2 \\
+      --worlds 1                                               an hour or two on one core
   python -m training study --data-dir DATA --device cuda --workers 14 --minutes 9
-  python -m training study --summarise FOLDER...               intervals into training/{KEPT}, tables into {PAGE}"""
+  python -m training study --summarise FOLDER...               intervals into training/{KEPT}, tables into {PAGE};
+                                                               what was kept of other models and efforts stays"""
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -49,7 +64,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS_OF_STUDY)} (default: all)")
     add_sources(parser)
-    parser.add_argument("--sets", nargs="+", default=list(size.sets), help="public sets (default: %(default)s)")
+    parser.add_argument("--sets", nargs="*", default=list(size.sets), help="public sets (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=size.seeds, help="of every training (default: %(default)s)")
     parser.add_argument("--worlds", type=int, default=size.worlds, help="held-out, of each kind (default: %(default)s)")
     parser.add_argument("--first-world", type=int, default=size.first_world, help="their first seed (%(default)s)")
@@ -61,7 +76,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--workers", type=int, default=1, help="trainings at once (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no training starts later")
     parser.add_argument("--pretraining-minutes", type=float, default=float("inf"), help="of each, at most")
-    parser.add_argument("--small", action="store_true", help="spend less on each model: an hour or two on one core")
+    parser.add_argument("--effort", choices=tuple(EFFORTS), default=USUAL, help="on each model (default: %(default)s)")
     parser.add_argument("--users", type=int, help="of each world, for a trial of the command itself")
     parser.add_argument("--epochs", type=int, help="of each training, at most, likewise")
     parser.add_argument("--out", type=Path, default=Path("build/study"), metavar="FOLDER", help="default: %(default)s")
@@ -75,7 +90,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def _run(options: argparse.Namespace) -> int:
     if options.summarise:
         records = summarise(options.summarise)
-        write_kept(FOLDER, records)
+        write_kept(FOLDER, merged(read_kept(FOLDER), records))
         write_page()
         print(f"{len(records)} comparisons in training/{KEPT}, tables in training/{PAGE}")
         return 0
@@ -84,13 +99,13 @@ def _run(options: argparse.Namespace) -> int:
     jobs = [job for job in jobs if not options.only or job.pretraining or job.model in options.only]
     place = Place(
         options.out, options.data_dir and Path(options.data_dir), options.device, machine(options.device),
-        options.users, options.epochs, options.pretraining_minutes * 60, options.small,
+        options.users, options.epochs, options.pretraining_minutes * 60, options.effort,
     )  # fmt: skip
-    results = Results(options.results or options.out)
+    results = Results(options.results or options.out, options.effort)
     ends = time.monotonic() + options.minutes * 60
     make_worlds([job for job in jobs if job not in results.done], place, options.workers)
     pending = [job for job in jobs if job not in results.done and not _is_trained(job, place)]
-    for row, arrays in run_all(pending, place, options.workers, ends, first=len(results.done)):
+    for row, arrays in run_all(pending, place, options.workers, ends, first=len(results.rows)):
         results.add(row, arrays)
         print(
             f"{time.strftime('%H:%M:%S')} {row.data} | {row.model}, seed {row.seed} {row.start} | "
@@ -103,15 +118,17 @@ def _run(options: argparse.Namespace) -> int:
 
 
 class Results:
-    """The rows and arrays of a folder, continued."""
+    """The rows and arrays of a folder, continued. done: what was measured with this effort."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, effort: str = USUAL) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.rows = read_rows(folder)
         self.arrays = read_arrays(folder)
         self.done = {
-            Job(row.data, row.model, row.seed, row.start): row for row in self.rows if row.queries and not row.failed
+            Job(row.data, row.model, row.seed, row.start): row
+            for row in self.rows
+            if row.queries and not row.failed and row.effort == effort
         }
         self._saved = time.monotonic()
 

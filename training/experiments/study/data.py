@@ -48,7 +48,8 @@ def is_world(key: str) -> bool:
 def load_world(key: str, folder: Path, users: int | None = None) -> World:
     """A world by its key, simulated once and kept in `folder`. users: instead of the usual number."""
     name, kind = key.removeprefix("world ").split(", ", 1)
-    file = folder / f"{kind.replace(' ', '-')}-{name}" / "world.pickle"
+    size = f"-{users}-users" if users else ""
+    file = folder / f"{kind.replace(' ', '-')}-{name}{size}" / "world.pickle"
     if not file.exists():
         parameters = parameters_of(kind, int(name))
         world = simulate(replace(parameters, users=users or parameters.users), int(name))
@@ -70,16 +71,16 @@ def load_set(name: str, folder: Path, data_dir: Path | None) -> Dataset:
     return found
 
 
-def load_split(key: str, folder: Path, data_dir: Path | None) -> Split:
-    """A public set or a world, split in time."""
+def load_split(key: str, folder: Path, data_dir: Path | None, users: int | None = None) -> Split:
+    """A public set or a world, split in time. users: of a world, instead of the usual number."""
     if is_world(key):
-        return by_time(load_world(key, folder).dataset)
+        return by_time(load_world(key, folder, users).dataset)
     return by_time(load_set(key, folder, data_dir))
 
 
-def training_worlds(kind: str, seeds: Sequence[int], folder: Path) -> Split:
+def training_worlds(kind: str, seeds: Sequence[int], folder: Path, users: int | None = None) -> Split:
     """Several worlds of one kind side by side, for pre-training."""
-    splits = [by_time(load_world(world_key(kind, seed), folder).dataset, SHARES) for seed in seeds]
+    splits = [by_time(load_world(world_key(kind, seed), folder, users).dataset, SHARES) for seed in seeds]
     if len(splits) == 1:
         return splits[0]
     parameters = parameters_of(kind, 0) if kind != OWN_LAWS else Parameters()

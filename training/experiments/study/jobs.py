@@ -16,17 +16,18 @@ from training.data.split import Split
 from training.evaluation import metrics
 from training.evaluation.baselines import EASE, FreshPopularity, Logistic, OwnHistory, WeightedAverage
 from training.evaluation.protocol import PredictsActions, Recommender, Scores
-from training.evaluation.queries import EvaluationQueries, Queries, QueryBudget
+from training.evaluation.queries import EvaluationQueries, Queries
 from training.evaluation.ranking import rank_targets
 from training.evaluation.sequence import SequenceRecommender
 from training.experiments.study.data import is_world, load_split, load_world, training_worlds
+from training.experiments.study.effort import EFFORTS, USUAL, Effort
+from training.experiments.study.variants import data_of, parts_off, recipe_of
 from training.published.model import PUBLISHED, WITH_TEXT
 from training.published.recommender import PublishedRecommender
-from training.recipes import PARTS, RECIPES, Recipe, fine_tuning, reference, without, world
+from training.recipes import RECIPES, Recipe, fine_tuning, reference, without, world
 from training.simulator.oracle import predict_user
 from training.train import train
 
-FULL, PLAIN = "full", "plain"
 COMMITTED = "committed"  # the reference checkpoint of this repository
 ORACLE = "oracle"
 _BASELINES: dict[str, Any] = {one.name: one for one in (EASE, FreshPopularity, OwnHistory, WeightedAverage, Logistic)}
@@ -37,8 +38,8 @@ _BATCH = 512
 
 @dataclass(frozen=True)
 class Job:
-    """data: see `load_split`, or the kind of worlds that `pretraining` names the seeds of. model: FULL, PLAIN,
-    "without " and one of PARTS, a published model, a baseline, or ORACLE. start: name of the pre-training that is
+    """data: see `load_split`, or the kind of worlds that `pretraining` names the seeds of. model: one of `variants`, a
+    published model, a baseline, or ORACLE. start: name of the pre-training that is
     fine-tuned, COMMITTED, or "" for random weights."""
 
     data: str
@@ -54,8 +55,8 @@ class Job:
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of results. queries: digest of the events tested on: rows with the same are paired. Figures are means
-    over those events; the value of each is in the arrays under the row's number."""
+    """One line of results. effort: one of EFFORTS. queries: digest of the events tested on: rows with the same are
+    paired. Figures are means over those events; the value of each is in the arrays under the row's number."""
 
     number: int
     data: str
@@ -63,6 +64,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     start: str
     queries: str
+    effort: str = USUAL
     ndcg10: float | None = None
     hr10: float | None = None
     accuracy: float | None = None
@@ -83,51 +85,20 @@ class Place(NamedTuple):
     users: int | None = None  # of a world, instead of the usual number
     epochs: int | None = None  # at most
     most_seconds: float = float("inf")  # of a pre-training
-    small: bool = False
+    effort_name: str = USUAL
 
     @property
-    def effort(self) -> "Effort":
-        """SMALL or USUAL."""
-        return SMALL if self.small else USUAL
+    def effort(self) -> Effort:
+        """How much is spent on each model."""
+        return EFFORTS[self.effort_name]
 
     @property
     def users_of_world(self) -> int | None:
-        """None for the usual number."""
+        """None for as many as worlds have."""
         return self.users or self.effort.users
 
 
-class Effort(NamedTuple):
-    """How much is spent on each model of a study, the same for all: changes to the sequence model's recipe on public
-    sets and on worlds and to that of published models, whether a model is trained again with the events that chose its
-    epoch, users of a world, and events tested on."""
-
-    sets: dict[str, Any]
-    worlds: dict[str, Any]
-    published: dict[str, Any]
-    refit: bool
-    users: int | None
-    budget: QueryBudget
-
-
-USUAL = Effort({}, {}, {}, True, None, QueryBudget(ranking=3_000, actions=5_000))
-# An hour or two on one core. Small batches make enough steps of few epochs.
-SMALL = Effort(
-    sets={"epochs": 3},
-    worlds={"epochs": 6, "warmup": 40},
-    published={"epochs": 30, "batch": 32, "learning_rate": 2e-3},
-    refit=False,
-    users=600,
-    budget=QueryBudget(ranking=3_000, actions=2_000),
-)
-
 Arrays = dict[str, NDArray[Any]]
-
-
-def parts_off(model: str) -> tuple[str, ...]:
-    """The parts that a model of the study lacks."""
-    if model in (FULL, PLAIN):
-        return tuple(PARTS) if model == PLAIN else ()
-    return (model.removeprefix("without "),)
 
 
 def run(job: Job, number: int, place: Place) -> tuple[Row, Arrays]:
@@ -140,14 +111,14 @@ def run(job: Job, number: int, place: Place) -> tuple[Row, Arrays]:
     seconds = round(time.monotonic() - started, 1)
     row = Row(
         number=number, data=job.data, model=job.model, seed=job.seed, start=job.start, seconds=seconds,
-        machine=place.machine, **figures,
+        effort=place.effort_name, machine=place.machine, **figures,
     )  # fmt: skip
     return row, arrays
 
 
 def pretrain(job: Job, place: Place) -> tuple[dict[str, Any], Arrays]:
     """Train on several worlds; the checkpoint is in the study's folder under the job's name."""
-    split = training_worlds(job.data, job.pretraining, place.folder)
+    split = training_worlds(job.data, job.pretraining, place.folder, place.users_of_world)
     recipe = replace(reference(), name="reference", batch=32, epochs=6, warmup=200, seed=job.seed)
     recipe = replace(recipe, epochs=min(recipe.epochs, place.epochs or recipe.epochs))
     checkpoint = train(
@@ -167,8 +138,8 @@ def measure(job: Job, place: Place) -> tuple[dict[str, Any], Arrays]:
     if job.model == ORACLE:
         predicted = _oracle(job.data, place, queries.actions)
         return figures | _actions(predicted, queries.actions, arrays), arrays
-    model = recommender(job, split, place)
-    model.fit(split.train, split.validation)
+    model, read = recommender(job, split, place), data_of(job.model, split)
+    model.fit(read.train, read.validation)
     if hasattr(model, "item_scores"):
         ranks = rank_targets(model, queries.dataset, queries.ranking, without_seen=not queries.repeats)
         arrays["ndcg"] = metrics.ndcg(ranks, 10).astype(np.float16)
@@ -194,7 +165,7 @@ def recommender(job: Job, split: Split, place: Place) -> Recommender:
     if not job.start:
         recipe = world() if is_world(job.data) else RECIPES[job.data]()
         recipe = replace(recipe, **place.effort.worlds if is_world(job.data) else place.effort.sets)
-        recipe = without(recipe, parts_off(job.model))
+        recipe = recipe_of(job.model, recipe)
         return SequenceRecommender(_limited(recipe, job, place), refit=refit, device=place.device, progress=False)
     folder = Path("checkpoints/reference") if job.start == COMMITTED else place.folder / "pretrained" / job.start / BEST
     start = Checkpoint.load(folder)
@@ -208,9 +179,7 @@ def _limited(recipe: Recipe, job: Job, place: Place) -> Recipe:
 
 @lru_cache(maxsize=2)
 def _data(key: str, place: Place) -> tuple[Split, EvaluationQueries]:
-    if is_world(key):
-        load_world(key, place.folder, place.users_of_world)
-    split = load_split(key, place.folder, place.data_dir)
+    split = load_split(key, place.folder, place.data_dir, place.users_of_world)
     return split, EvaluationQueries.of(split, place.effort.budget)
 
 

@@ -6,15 +6,21 @@ from pathlib import Path
 from training.evaluation.baselines import EASE, FreshPopularity, Logistic, WeightedAverage
 from training.evaluation.markdown import table
 from training.experiments.study.data import KINDS, NO_ORDER, ORDER, OWN_LAWS, REAL_SETS
-from training.experiments.study.jobs import COMMITTED, FULL, ORACLE, PLAIN
+from training.experiments.study.effort import EFFORTS
+from training.experiments.study.jobs import COMMITTED, ORACLE
 from training.experiments.study.records import KEPT, PAGE, Comparison, read_kept
 from training.experiments.study.summary import SETS, WORLDS
+from training.experiments.study.variants import FULL, PLAIN, SETTINGS, WITHOUT
+from training.experiments.study.verdicts import verdicts
 from training.published.model import PUBLISHED, WITH_TEXT
-from training.recipes import PARTS
 
 FOLDER = Path("training")
-_NAMES = {"ndcg10": "NDCG@10", "accuracy": "accuracy of the next action", "log_loss": "log-loss of the next action"}
-_VARIANTS = (*(f"without {part}" for part in PARTS), PLAIN)
+_NAMES = {
+    "ndcg10": "NDCG@10",
+    "hr10": "HR@10",
+    "accuracy": "accuracy of the next action",
+    "log_loss": "log-loss of the next action",
+}  # fmt: skip
 
 
 def write_page(folder: Path = FOLDER) -> None:
@@ -23,46 +29,76 @@ def write_page(folder: Path = FOLDER) -> None:
 
 
 def page(records: Sequence[Comparison]) -> str:
-    """Markdown: ablations, published models, worlds."""
-    machines = sorted({one.machine for one in records})
-    tables = {"ablations": _ablations(records), "published": _published(records), "worlds": _worlds(records)}
-    missing = [name for name, text in tables.items() if not text]
+    """Markdown: what follows for each part, then ablations, published models, settings and worlds."""
+    text, missing = [], []
+    for name, write in (
+        ("ablations", _ablations), ("published", _published), ("settings", _settings), ("worlds", _worlds)
+    ):  # fmt: skip
+        found = [write([one for one in records if one.effort == effort], effort) for effort in EFFORTS]
+        text += found
+        missing += [] if any(found) else [name]
+    efforts = [(name, effort) for name, effort in EFFORTS.items() if any(one.effort == name for one in records)]
     parts = [
         "# Study: parts of the model, published models, simulated worlds\n",
-        f"Generated from `training/{KEPT}` by `python -m training study --summarise`. Trained on "
-        f"{' and '.join(machines)}. Each model is trained on the first 80 % of a log, its epoch selected on the last "
-        "eighth of that, and tested on the newest fifth. Ranking is over the whole catalogue. Brackets are 95 % "
-        "intervals that resample users and seeds on real sets, and worlds and users on simulated ones; with three "
-        "worlds they are rough. Simulated behaviour is assumed, not observed.\n",
+        f"Generated from `training/{KEPT}` by `python -m training study --summarise`. Each model is trained on the "
+        "first 70 % of a log, its epoch selected on the next tenth, and tested on the newest fifth. Ranking is over "
+        "the whole catalogue. Brackets are 95 % intervals that resample users and seeds on real sets, and worlds and "
+        "users on simulated ones; with few worlds or seeds they are rough. Simulated behaviour is assumed, not "
+        "observed. All models of one table have had the same effort:\n",
+        "\n".join(f"- {name}: {effort} ({_machines(records, name)})" for name, effort in efforts) + "\n",
         f"Without results so far: {', '.join(missing)}. `python -m training study {' '.join(missing)}` makes them, and "
-        "nothing is concluded about them here. [PARITY.md](published/PARITY.md) compares the published models with "
-        "RecTools' implementation of them.\n"
+        "nothing is concluded about them here.\n"
         if missing
         else "",
-        *tables.values(),
+        "[PARITY.md](published/PARITY.md) compares the published models with RecTools' implementation of them.\n",
+        verdicts(records),
+        *text,
     ]
     return "\n".join(part for part in parts if part)
 
 
-def _ablations(records: Sequence[Comparison]) -> str:
-    lines = [
-        "## What each part is worth\n",
-        "Difference to the full model when a part is left out, and when all are (`plain`: a standard transformer over "
-        "texts and ids). **Bold**: the interval excludes zero. A negative NDCG@10 or accuracy, or a positive log-loss, "
-        "defends the part.\n",
-    ]
+def _machines(records: Sequence[Comparison], effort: str) -> str:
+    return " and ".join(sorted({one.machine for one in records if one.effort == effort}))
+
+
+def _ablations(records: Sequence[Comparison], effort: str) -> str:
     columns = [
         *((SETS, name, False, name) for name in REAL_SETS),
-        (WORLDS, ORDER, False, "worlds, random weights"),
+        *((WORLDS, kind, False, f"worlds, {kind}") for kind in KINDS),
         (WORLDS, ORDER, True, "worlds, pre-trained on worlds of own laws"),
         (WORLDS, OWN_LAWS, True, "worlds of own laws, pre-trained likewise"),
     ]  # fmt: skip
+    text = (
+        "Difference to the full model when a part is left out, and when all are (`plain`: a standard transformer over "
+        "texts and ids). **Bold**: the interval excludes zero. A negative NDCG@10 or accuracy, or a positive log-loss, "
+        "defends the part. Empty: the recipe does not use the part, or it was not run."
+    )
+    others = [one.model for one in records if one.model.startswith("without ") and " + " in one.model]
+    variants = (*WITHOUT, PLAIN, *dict.fromkeys(others))
+    return _differences(f"What each part is worth, {effort} effort", text, records, variants, columns)
+
+
+def _settings(records: Sequence[Comparison], effort: str) -> str:
+    columns = [*((SETS, name, False, name) for name in REAL_SETS), (WORLDS, ORDER, False, f"worlds, {ORDER}")]
+    text = "Difference to the full model with another value of one setting. **Bold**: the interval excludes zero."
+    return _differences(f"Other settings, {effort} effort", text, records, tuple(SETTINGS), columns)
+
+
+def _differences(
+    title: str,
+    text: str,
+    records: Sequence[Comparison],
+    variants: Sequence[str],
+    columns: Sequence["Column"],
+) -> str:
+    """A table a metric: the full model's figures, and the differences of the variants to it."""
+    lines = [f"## {title}\n", f"{text}\n"]
     for metric, name in _NAMES.items():
-        shown = [column for column in columns if any(_difference(_find(records, metric, m, column)) for m in _VARIANTS)]
+        shown = [column for column in columns if any(_difference(_find(records, metric, m, column)) for m in variants)]
         if not shown:
             continue
         cells = [[FULL, *(_value(_find(records, metric, FULL, column)) for column in shown)]]
-        for model in _VARIANTS:
+        for model in variants:
             found = [_difference(_find(records, metric, model, column)) for column in shown]
             cells += [[model, *found]] if any(found) else []
         head = ["model", *(column[-1] for column in shown)]
@@ -70,27 +106,34 @@ def _ablations(records: Sequence[Comparison]) -> str:
     return "\n".join(lines) if len(lines) > 2 else ""
 
 
-def _published(records: Sequence[Comparison]) -> str:
-    models = [*(one.name for one in (*PUBLISHED, WITH_TEXT)), PLAIN, FULL]
-    columns = [(SETS, name, False, name) for name in REAL_SETS] + [(WORLDS, ORDER, False, "worlds")]
-    columns = [column for column in columns if any(_find(records, "ndcg10", m, column) for m in models[:-2])]
-    if not columns:
+def _published(records: Sequence[Comparison], effort: str) -> str:
+    published = [one.name for one in (*PUBLISHED, WITH_TEXT)]
+    columns = [(SETS, name, False, name) for name in REAL_SETS] + [(WORLDS, ORDER, False, f"worlds, {ORDER}")]
+    cells = []
+    for column in columns:
+        if not any(_find(records, "ndcg10", model, column) for model in published):
+            continue
+        for model in (*published, PLAIN, FULL):
+            found = [_find(records, metric, model, column) for metric in ("ndcg10", "hr10")]
+            if found[0]:
+                seeds = str(found[0].seeds)
+                cells.append([column[-1], model, seeds, *(f(one) for one in found for f in (_value, _difference))])
+    if not cells:
         return ""
-    cells = [[model, *(_value(_find(records, "ndcg10", model, column)) for column in columns)] for model in models]
     return "\n".join(
         [
-            "## Published sequence models\n",
-            "NDCG@10 of the next engaged item. Two blocks of width 64, histories of 100, and one recipe for all sets "
-            "with the number of epochs selected on validation; `training/published/` has them, and "
-            "`training/published/PARITY.md` the comparison with another library's implementation. Without texts they "
-            "cannot rank an item that nobody met in training.\n",
-            table(["model", *(column[-1] for column in columns)], cells),
+            f"## Published sequence models, {effort} effort\n",
+            "The next engaged item. Two blocks of width 64, histories of 100, and one recipe for all sets with the "
+            "number of epochs selected on validation; `training/published/` has them. Without texts they cannot rank "
+            "an item that nobody met in training. Differences are paired with the full model; **bold**: the interval "
+            "excludes zero.\n",
+            table(["data", "model", "seeds", "NDCG@10", "− full", "HR@10", "− full"], cells),
             "",
         ]
     )
 
 
-def _worlds(records: Sequence[Comparison]) -> str:
+def _worlds(records: Sequence[Comparison], effort: str) -> str:
     starts = [
         ("random weights, full", FULL, ""),
         ("random weights, plain", PLAIN, ""),
@@ -103,7 +146,7 @@ def _worlds(records: Sequence[Comparison]) -> str:
     ]
     baselines = [(one.name, one.name, "") for one in (Logistic, EASE, FreshPopularity, WeightedAverage)]
     rows = [*baselines, *starts, ("Bayes-optimal", ORACLE, "")]
-    lines = ["## Held-out simulated worlds\n", _WORLDS, ""]
+    lines = [f"## Held-out simulated worlds, {effort} effort\n", _WORLDS, ""]
     for metric in ("accuracy", "ndcg10"):
         cells = []
         for name, model, start in rows:

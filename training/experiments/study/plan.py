@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from training.evaluation.baselines import EASE, FreshPopularity, Logistic, WeightedAverage
 from training.experiments.study.data import KINDS, NO_ORDER, ORDER, OWN_LAWS, REAL_SETS, world_key
-from training.experiments.study.jobs import COMMITTED, FULL, ORACLE, PLAIN, Job, parts_off
+from training.experiments.study.jobs import COMMITTED, ORACLE, Job
+from training.experiments.study.variants import FULL, PLAIN, SETTINGS, WITHOUT, differs
 from training.published.model import PUBLISHED, WITH_TEXT
-from training.recipes import PARTS, RECIPES, without
+from training.recipes import RECIPES, world
 
-WITHOUT = tuple(f"without {part}" for part in PARTS)
 _RANKINGS = (EASE.name, FreshPopularity.name, WeightedAverage.name)  # baselines of the worlds' rankings
-PARTS_OF_STUDY = ("ablations", "published", "worlds")
+PARTS_OF_STUDY = ("ablations", "published", "worlds", "settings")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def plan(parts: tuple[str, ...], size: Size) -> list[Job]:
         seed, held_out = number, size.first_world + number
         ordered, unordered = (world_key(kind, held_out) for kind in (ORDER, NO_ORDER))
         if "ablations" in parts and number < size.seeds:
-            jobs += [Job(name, model, seed) for name in size.sets for model in _ablated(name)]
+            jobs += [Job(name, model, seed) for name in size.sets for model in _variants(name, (PLAIN, *WITHOUT))]
         if "worlds" in parts and number < size.worlds:
             jobs += [job for kind in KINDS for job in _on_world(kind, held_out)]
         if "worlds" in parts and number < size.seeds:
@@ -49,6 +49,10 @@ def plan(parts: tuple[str, ...], size: Size) -> list[Job]:
             jobs += [Job(name, one.name, seed) for name in size.sets for one in (*PUBLISHED, WITH_TEXT)]
         if "published" in parts and number < size.worlds:
             jobs += [Job(ordered, one.name) for one in (*PUBLISHED, WITH_TEXT)]
+        if "settings" in parts and number < size.seeds:
+            jobs += [Job(name, model, seed) for name in size.sets for model in _variants(name, tuple(SETTINGS))]
+        if "settings" in parts and number < size.worlds:
+            jobs += [Job(ordered, model) for model in (FULL, *SETTINGS) if differs(model, world())]
     held_out_worlds = range(size.first_world, size.first_world + size.worlds)
     if "worlds" in parts:
         jobs += [Job(world_key(kind, one), name) for one in held_out_worlds for kind in KINDS for name in _RANKINGS]
@@ -76,7 +80,6 @@ def _on_world(kind: str, seed: int) -> list[Job]:
     ]
 
 
-def _ablated(name: str) -> list[str]:
-    """The variants of a public set's recipe that differ from it: a part that it does not use cannot be left out."""
-    recipe = RECIPES[name]()
-    return [model for model in (FULL, PLAIN, *WITHOUT) if model == FULL or without(recipe, parts_off(model)) != recipe]
+def _variants(name: str, models: tuple[str, ...]) -> list[str]:
+    """The full model, and those of `models` that differ from it on a public set."""
+    return [model for model in (FULL, *models) if differs(model, RECIPES[name]())]

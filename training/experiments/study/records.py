@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from training.experiments.study.effort import USUAL
 from training.experiments.study.jobs import Arrays, Row
 
 ROWS, ARRAYS = "rows.jsonl", "arrays.npz"
@@ -12,7 +13,7 @@ KEPT, PAGE = "study.jsonl", "STUDY.md"
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """One model on one data set or on the worlds of one kind, by one metric (ndcg10, accuracy, log_loss).
+    """One model on one data set or on the worlds of one kind, by one metric (ndcg10, hr10, accuracy, log_loss).
 
     value, low, high: mean and 95 % interval. against: the model that it is compared with on the same events, and the
     difference with its interval; "" for none. Seeds are resampled with the users, worlds and then their users.
@@ -22,6 +23,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     data: str
     model: str
     start: str = ""
+    effort: str = USUAL
     metric: str
     value: float
     low: float
@@ -58,6 +60,12 @@ def read_kept(folder: Path) -> list[Comparison]:
     if not file.exists():
         return []
     return [msgspec.json.decode(line, type=Comparison) for line in file.read_bytes().splitlines() if line]
+
+
+def merged(before: list[Comparison], made: list[Comparison]) -> list[Comparison]:
+    """What was kept, without what was made again, and what was made."""
+    again = {(one.section, one.data, one.model, one.start, one.effort) for one in made}
+    return [one for one in before if (one.section, one.data, one.model, one.start, one.effort) not in again] + made
 
 
 def write_kept(folder: Path, records: list[Comparison]) -> None:

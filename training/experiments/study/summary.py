@@ -10,11 +10,17 @@ from numpy.typing import NDArray
 
 from training.evaluation.bootstrap import Interval, interval_over_seeds, interval_over_worlds
 from training.experiments.study.data import is_world
-from training.experiments.study.jobs import FULL, Arrays, Row
+from training.experiments.study.jobs import Arrays, Row
 from training.experiments.study.records import Comparison, read_arrays, read_rows
+from training.experiments.study.variants import FULL
 
-_VALUES = {"ndcg10": "ndcg", "accuracy": "right", "log_loss": "loss"}  # metric → array of the values of each event
-_USERS = {"ndcg10": "ranking_user", "accuracy": "action_user", "log_loss": "action_user"}
+_VALUES = {
+    "ndcg10": "ndcg",
+    "hr10": "hit",
+    "accuracy": "right",
+    "log_loss": "loss",
+}  # metric → array of the values of each event
+_USERS = {"ndcg10": "ranking_user", "hr10": "ranking_user", "accuracy": "action_user", "log_loss": "action_user"}
 SETS, WORLDS = "sets", "worlds"
 
 
@@ -25,18 +31,18 @@ class Unit(NamedTuple):
     users: NDArray[np.integer]
 
 
-Key = tuple[str, str, str]  # data or kind of worlds, model, start
+Key = tuple[str, str, str, str]  # data or kind of worlds, model, start, effort
 
 
 def summarise(folders: Sequence[Path]) -> list[Comparison]:
     """All comparisons of these folders of results. A row that was made again counts once, the later one."""
     found: list[Comparison] = []
-    rows: dict[tuple[str, str, int, str], tuple[Row, Arrays]] = {}
+    rows: dict[tuple[str, str, int, str, str], tuple[Row, Arrays]] = {}
     for folder in folders:
         arrays = read_arrays(folder)
         for row in read_rows(folder):
             if row.queries and not row.failed and f"{row.queries}/action_user" in arrays:
-                rows[row.data, row.model, row.seed, row.start] = row, arrays
+                rows[row.data, row.model, row.seed, row.start, row.effort] = row, arrays
     made = list(rows.values())
     found += _compared(SETS, [one for one in made if not is_world(one[0].data)])
     found += _compared(WORLDS, [one for one in made if is_world(one[0].data)])
@@ -47,10 +53,10 @@ def _compared(section: str, rows: list[tuple[Row, Arrays]]) -> Iterator[Comparis
     by_key: dict[Key, list[tuple[Row, Arrays]]] = defaultdict(list)
     for row, arrays in rows:
         data = row.data.split(", ", 1)[1] if section == WORLDS else row.data
-        by_key[data, row.model, row.start].append((row, arrays))
+        by_key[data, row.model, row.start, row.effort].append((row, arrays))
     for key, own in by_key.items():
-        data, model, start = key
-        base = (data, FULL, start.replace(model, FULL, 1))
+        data, model, start, effort = key
+        base = (data, FULL, start.replace(model, FULL, 1), effort)
         for metric in _VALUES:
             units = _units(own, metric, section)
             if not units:
@@ -58,8 +64,8 @@ def _compared(section: str, rows: list[tuple[Row, Arrays]]) -> Iterator[Comparis
             value = _interval([one for one, _ in units], section)
             worlds = len({row.data for row, _ in own}) if section == WORLDS else 0
             found = Comparison(
-                section=section, data=data, model=model, start=start, metric=metric, value=_rounded(value.value),
-                low=_rounded(value.low), high=_rounded(value.high),
+                section=section, data=data, model=model, start=start, effort=effort, metric=metric,
+                value=_rounded(value.value), low=_rounded(value.low), high=_rounded(value.high),
                 seeds=len({row.seed for row, _ in own}), worlds=worlds,
                 events=sum(len(one.values) for one, _ in units), machine=own[0][0].machine,
             )  # fmt: skip

@@ -1,0 +1,62 @@
+"""How much is spent on each model of a study: the same for all that are compared."""
+
+from typing import Any, NamedTuple
+
+from training.evaluation.queries import QueryBudget
+from training.simulator.parameters import Parameters
+
+
+class Effort(NamedTuple):
+    """sets, worlds  changes to the sequence model's recipe on public sets and on simulated worlds
+    published      changes to the recipe of published models
+    refit          train again with the events that chose the epoch
+    users          of a simulated world, None for as many as worlds have
+    budget         events that are tested
+    """
+
+    sets: dict[str, Any]
+    worlds: dict[str, Any]
+    published: dict[str, Any]
+    refit: bool
+    users: int | None
+    budget: QueryBudget
+
+    def __str__(self) -> str:
+        """In words, for the page."""
+        changes = [
+            ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in values.items()) + f" of {what}"
+            for what, values in (
+                ("the sequence model on public sets", self.sets),
+                ("the sequence model on worlds", self.worlds),
+                ("published models", self.published),
+            )
+            if values
+        ]
+        refit = (
+            "each model is trained again with the tenth that chose its epoch"
+            if self.refit
+            else "nothing is trained on the tenth that chose the epoch"
+        )
+        return "; ".join(
+            [
+                *(changes or ["recipes as they are"]),
+                refit,
+                f"worlds of {self.users or Parameters().users:,} users",
+                f"at most {self.budget.ranking:,} rankings and {self.budget.actions:,} actions are tested",
+            ]
+        )
+
+
+USUAL, SMALL = "usual", "small"
+EFFORTS = {
+    USUAL: Effort({}, {}, {}, True, None, QueryBudget(ranking=3_000, actions=5_000)),
+    # An hour or two on one core. Small batches make enough steps of few epochs.
+    SMALL: Effort(
+        sets={"epochs": 3},
+        worlds={"epochs": 6, "warmup": 40},
+        published={"epochs": 30, "batch": 32, "learning_rate": 2e-3},
+        refit=False,
+        users=600,
+        budget=QueryBudget(ranking=3_000, actions=2_000),
+    ),
+}

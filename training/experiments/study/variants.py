@@ -1,0 +1,72 @@
+"""Models of the study that differ from the full one: in a part of the sequence model, or in a setting of its recipe."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from training.data.events import Dataset
+from training.data.split import Split
+from training.recipes import PARTS, Recipe, without
+
+FULL, PLAIN = "full", "plain"  # with all parts, and without any
+WITHOUT = tuple(f"without {part}" for part in PARTS)
+NO_TEXT = "without texts"
+
+_Weights = tuple[float, float, float, float]
+
+
+def _changed(**values: Any) -> Callable[[Recipe], Recipe]:
+    return lambda recipe: replace(recipe, **values)
+
+
+def _item_weights(*weights: *_Weights) -> Callable[[Recipe], Recipe]:
+    return lambda recipe: replace(recipe, loss=replace(recipe.loss, item=weights))
+
+
+def _action_weights(*weights: *_Weights) -> Callable[[Recipe], Recipe]:
+    return lambda recipe: replace(recipe, loss=replace(recipe.loss, action=weights))
+
+
+# Settings that are no part of the model: each by its name, with the recipe that has another value.
+SETTINGS: dict[str, Callable[[Recipe], Recipe]] = {
+    "without ids": _changed(id_rank=0),
+    NO_TEXT: lambda recipe: recipe,  # the data set is another, see `data_of`
+    **{f"window {n}": _changed(window=n) for n in (16, 32)},
+    **{f"{n} layers": _changed(layers=n) for n in (6, 8)},
+    **{f"width {n}": _changed(width=n) for n in (32, 96)},
+    **{f"{n} regression steps": _changed(regression_steps=n) for n in (1, 8)},
+    "next item weighted 1, 3, 5": _item_weights(0.0, 1.0, 3.0, 5.0),
+    "skips as next items": _item_weights(1.0, 1.0, 1.0, 1.0),
+    "actions without skips": _action_weights(0.0, 1.0, 1.0, 1.0),
+}
+
+
+def parts_off(model: str) -> tuple[str, ...]:
+    """The parts that a model of the study lacks: "without X", or "without X + Y"."""
+    if model == PLAIN:
+        return tuple(PARTS)
+    found = tuple(model.removeprefix("without ").split(" + "))
+    return found if set(found) <= set(PARTS) else ()
+
+
+def recipe_of(model: str, recipe: Recipe) -> Recipe:
+    """A data set's recipe as this model has it."""
+    return SETTINGS[model](recipe) if model in SETTINGS else without(recipe, parts_off(model))
+
+
+def data_of(model: str, split: Split) -> Split:
+    """A data set as this model reads it."""
+    return Split(*map(_without_text, split)) if model == NO_TEXT else split
+
+
+def differs(model: str, recipe: Recipe) -> bool:
+    """Whether this model is another one on a data set with this recipe: what it does not use cannot be left out."""
+    return model in (FULL, NO_TEXT) or recipe_of(model, recipe) != recipe
+
+
+def _without_text(dataset: Dataset) -> Dataset:
+    """The same log with content vectors of zero: items are known by their ids alone."""
+    catalogue = dataset.catalogue
+    return replace(dataset, catalogue=replace(catalogue, vectors=np.zeros_like(catalogue.vectors)))
