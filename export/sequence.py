@@ -256,6 +256,7 @@ def _manifest_fields(folder: Path, checkpoint: Checkpoint, files: dict[str, str]
             "training": checkpoint.recipe.parameters(),
             "gate": asdict(gate),
         }
+        | ({"lineage": checkpoint.lineage} if "model_name" in checkpoint.data else {})
         | {name: checkpoint.data[name] for name in ("days_to_event_key",) if name in checkpoint.data},
         "quality": {},
         "exported_on": cpu_model(),

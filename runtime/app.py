@@ -231,7 +231,9 @@ async def build_state(
     bodies.make_room = lambda: connections.make_memory(asyncio.get_running_loop().time())
     popularity = Popularity(catalog, store, alone=alone)
     await popularity.load()
-    ranker = RankerServing(bundle_folders(settings.models_dir, RANKER), catalog)
+    ranker = RankerServing(
+        bundle_folders(settings.models_dir, RANKER), catalog, sequence, with_sequence=bool(settings.hybrid_sequence)
+    )
     ranker.take_over()
     live = ExperimentServing(store)
     await live.refresh()

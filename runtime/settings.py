@@ -188,6 +188,14 @@ class Settings:
         low=0,
         high=1,
     )
+    hybrid_sequence: int = _setting(
+        1,
+        "0, 1",
+        "1: where a sequence model is served that the ranker was fitted beside, its score is a feature of the hybrid "
+        "ranking.",
+        low=0,
+        high=1,
+    )
     exposure_bytes: int = _setting(
         256 * MiB,
         "bytes",

@@ -10,6 +10,7 @@
 An unfinished run has `run-<step>/` too: current and best weights, the state of the optimiser and of torch's generator.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -59,6 +60,18 @@ class Checkpoint:
     signatures: NDArray[np.uint64]
     metrics: list[dict[str, Any]] = field(default_factory=list)
     sample: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def run(self) -> str:
+        """Names the run that made it: its last entry in `lineage`."""
+        return self.lineage[-1]
+
+    @property
+    def lineage(self) -> list[str]:
+        """The runs that made the weights, each by a digest of its recipe and data; the last one last. What a run refits
+        afterwards stays its own."""
+        digest = hashlib.sha256(repr((self.recipe.parameters(), self.data.get("sha256"))).encode()).hexdigest()
+        return [*self.data.get("fine_tuned_from", []), digest[:16]]
 
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
         """Write the folder, replacing an existing one. weights: a state dict to store instead of the model's own."""

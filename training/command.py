@@ -98,7 +98,7 @@ def _run(options: argparse.Namespace) -> int:
     checkpoint = _train(options, training, validation, start)
     best = options.out / BEST
     if options.events:
-        checkpoint = _refit(options, checkpoint, training, validation)
+        checkpoint = _refit(options, checkpoint, training, validation, start)
     (best / "README.md").write_text(checkpoint_card(checkpoint, best), encoding="utf-8")
     print(f"the weights are in {best}; serve them with: vows-edge export sequence --checkpoint {best}")
     if options.push:
@@ -137,14 +137,17 @@ def _train(options: argparse.Namespace, training: Dataset, validation: Dataset, 
     )  # fmt: skip
 
 
-def _refit(options: argparse.Namespace, chosen: Checkpoint, training: Dataset, validation: Dataset) -> Checkpoint:
+def _refit(
+    options: argparse.Namespace, chosen: Checkpoint, training: Dataset, validation: Dataset, start: Checkpoint | None
+) -> Checkpoint:
     """Keep the chosen weights, and write those that have seen the log as `best`."""
     times = {
         "trained_until_us": int(training.events.time_us.max()),  # what weights were fitted to
         "seen_until_us": int(validation.events.time_us.max()),  # and what chose among them
     }
     name = options.name or options.out.absolute().name
-    chosen = replace(chosen, data=chosen.data | times | {"model_name": name})
+    before = {} if start is None else {"fine_tuned_from": start.lineage}
+    chosen = replace(chosen, data=chosen.data | times | before | {"model_name": name})
     chosen.save(options.out / VALIDATED)
     print("one more epoch reads all of it", file=sys.stderr)
     final = refitted(chosen, joined(training, validation), options.device)

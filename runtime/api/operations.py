@@ -86,9 +86,20 @@ class NextActionInfo(msgspec.Struct, frozen=True):
     sequence: str | None
 
 
+class RankerSequenceInfo(msgspec.Struct, frozen=True):
+    """The sequence model that the ranker was fitted beside. `weights`: the second set, with its score as a feature;
+    empty where it was not better. `served`: whether they rank now, and `reason` why not."""
+
+    model_version: str
+    weights: dict[str, float]
+    served: bool
+    reason: str | None
+
+
 class RankerInfo(msgspec.Struct, frozen=True):
     """The hybrid ranker. `weights`: of its features. `log`, `bundle_sha256`: null where it ranks with the weights that
-    come with the server. `next_action`: null where the bundle has no such model: the sequence model then answers."""
+    come with the server. `next_action`: null where the bundle has no such model: the sequence model then answers.
+    `sequence`: null where it was fitted without a sequence model."""
 
     model_version: str
     bundle_sha256: str | None
@@ -97,6 +108,7 @@ class RankerInfo(msgspec.Struct, frozen=True):
     weights: dict[str, float]
     log: LogInfo | None
     next_action: NextActionInfo | None
+    sequence: RankerSequenceInfo | None = None
 
 
 class MachineInfo(msgspec.Struct, frozen=True):
@@ -221,7 +233,15 @@ def _ranker(state: State) -> RankerInfo:
         weights=served.ranker.named_weights,
         log=None if served.log is None else LogInfo(**msgspec.structs.asdict(served.log)),
         next_action=None if action is None else NextActionInfo(len(NAMES), action.sequence),
+        sequence=_beside(state),
     )
+
+
+def _beside(state: State) -> RankerSequenceInfo | None:
+    if (fitted := state.ranker.served.sequence) is None:
+        return None
+    apart = state.ranker.apart
+    return RankerSequenceInfo(fitted.model_version, fitted.named_weights, apart is None, apart)
 
 
 async def get_metrics(state: State, request: Request) -> PlainTextResponse:

@@ -125,6 +125,8 @@ class SequenceModel:
         self.max_events = bundle.manifest.max_tokens
         self.model_version = bundle.manifest.model_version
         self.min_events = int(bundle.manifest.recipe["min_events"])
+        # Runs of training that made the weights, the last one last; empty in bundles made before this was recorded
+        self.lineage = tuple(map(str, bundle.manifest.recipe.get("lineage", ())))
         self.content_model_version = str(bundle.manifest.recipe["content_model_version"])
         # Under which name interactions carried the days to the user's event when the model was trained.
         self.days_to_event_key = str(bundle.manifest.recipe.get("days_to_event_key", DAYS_TO_EVENT_KEY))

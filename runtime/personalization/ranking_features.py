@@ -36,6 +36,10 @@ NAMES = (
     "follows_last",
     "follows",
 )
+# Where a sequence model is served that the ranker was fitted beside: its cosine of the user's vector and the item's.
+SEQUENCE = "sequence"
+NAMES_WITH_SEQUENCE = (*NAMES, SEQUENCE)
+SEQUENCE_COLUMN = len(NAMES)
 
 # The user's newest events that are looked at.
 HISTORY_EVENTS = 256
@@ -44,7 +48,7 @@ _SKIP, _VIEW, _SAVE, _SHARE = (TYPES.index(name) for name in ("skip", "view", "s
 _FEW = 0.01  # keeps the logarithm of no events finite; tuned on Deskdrop and ML-100K
 _HALF_LIFE_PLACES = 4.0
 
-Features = NDArray[np.float32]  # [n, len(NAMES)]
+Features = NDArray[np.float32]  # [n, len(NAMES)], or len(NAMES_WITH_SEQUENCE)
 
 
 class History(NamedTuple):
@@ -70,14 +74,15 @@ def features(
     simple: NDArray[np.float32] | None,
     last: NDArray[np.float32] | None,
     near: NDArray[np.float32] | None,
+    sequence: NDArray[np.float32] | None = None,
 ) -> Features:
-    """float32 [n, len(NAMES)] of n candidates.
+    """float32 [n, len(NAMES)] of n candidates, or with `sequence` [n, len(NAMES_WITH_SEQUENCE)].
 
     rows: of the candidates, [n], −1 for one that is not in the catalogue. counts: theirs, [n, half-lives].
-    simple, last: cosines [n], None without such a vector. near: [n, 5] of neighbours.neighbour_sums, None without a
-    table.
+    simple, last, sequence: cosines [n], None without such a vector. near: [n, 5] of neighbours.neighbour_sums, None
+    without a table.
     """
-    made = np.zeros((len(rows), len(NAMES)), np.float32)
+    made = np.zeros((len(rows), len(NAMES) + (sequence is not None)), np.float32)
     if simple is not None:
         made[:, 0] = simple
     if last is not None:
@@ -88,7 +93,9 @@ def features(
     made[:, 10] = counts[:, -1] == -np.inf
     _add_own(made[:, 11:16], rows, history)
     if near is not None:
-        made[:, 16:] = near
+        made[:, 16:SEQUENCE_COLUMN] = near
+    if sequence is not None:
+        made[:, SEQUENCE_COLUMN] = sequence
     return made
 
 

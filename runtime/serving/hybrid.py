@@ -1,75 +1,46 @@
-"""The hybrid ranker: a user's side read once, and scores of candidates or of the whole catalogue."""
+"""The hybrid ranker: scores of candidates or of the whole catalogue for a user."""
 
-import asyncio
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.catalog.catalog import Catalog
-from runtime.personalization import popularity, user_vector
-from runtime.personalization.actions import TYPES
+from runtime.personalization import popularity
 from runtime.personalization.neighbours import LAST_EVENTS, neighbour_sums
 from runtime.personalization.ranking import cosine_scores
-from runtime.personalization.ranking_features import HISTORY_EVENTS, NAMES, Features, History, features
-from runtime.personalization.user_vector import Sums
+from runtime.personalization.ranking_features import NAMES, SEQUENCE_COLUMN, Features, History, features
 from runtime.serving.candidates import Candidates
+from runtime.serving.hybrid_user import HybridUser
 from runtime.serving.ranker import RankerServing
 from runtime.serving.resources import Resources
-from runtime.serving.user_vectors import preference_embedding
-from runtime.store import LoggedInteraction
 
 Vector = NDArray[np.float32]
-Source = Literal["history", "preferences", "popular"]
 
 _COSINES = [NAMES.index("simple"), NAMES.index("last")]
 _ROUNDING = 1e-4  # of a sum of weighted features in float32, many times over
-_LOG_PAGE = 1_000
+_ITEM_VECTOR_ROWS = 1_024  # of the sequence model, scored at a time: half a MiB
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class HybridUser:
-    """What ranking reads of a user at `now_us`.
+class Cosines(NamedTuple):
+    """Of rows with the user's vector, with the item engaged with last and by the sequence model, float32 [n] each; None
+    where there is no such vector."""
 
-    content_ids, action: of the newest events, oldest first. vector: the simple model's, float32 [384]; None without
-    history or preferences. last: of the item engaged with last. source: what speaks for the user. sums: of the history.
-    counts: everybody's, by content id, where they are not those of now.
-    """
-
-    now_us: int
-    content_ids: list[str]
-    action: NDArray[np.int8]
-    vector: Vector | None
+    simple: Vector | None
     last: Vector | None
-    source: Source
-    sums: Sums | None
-    counts: Mapping[str, popularity.Counts] | None = None
+    sequence: Vector | None
 
-    def history(self, catalog: Catalog) -> History:
-        """By rows of the catalogue as it is now."""
-        return History(catalog.rows_of(self.content_ids), self.action)
-
-
-async def hybrid_user(resources: Resources, user_id: str, at_us: int | None = None) -> HybridUser:
-    """The user now, or as of a time: then from events before it alone. Raises StoreError."""
-    if at_us is not None and not _is_after_everything(resources, at_us):
-        return await _from_log(resources, user_id, at_us)
-    now_us = time.time_ns() // 1_000 if at_us is None else at_us
-    user = await resources.store.get_user(user_id)
-    if user is not None and user.stale:
-        user = await resources.store.rebuild_user(user_id)
-    sums = user.sums if user else None
-    recent = await resources.store.recent(user_id, HISTORY_EVENTS)
-    return await _user(resources, user_id, now_us, recent.content_ids, recent.action, sums)
+    def take(self, places: NDArray[np.intp]) -> "Cosines":
+        """Of some of the rows."""
+        return Cosines(*(None if one is None else one[places] for one in self))
 
 
 async def hybrid_features(
     resources: Resources, user: HybridUser, found: Candidates, *, with_vectors: bool = True
 ) -> tuple[Features, Vector | None]:
-    """Features [k, ·] of the known candidates and, `with_vectors`, their content vectors [k, 384]."""
+    """Features [k, ·] of the known candidates, those that the user's ranker reads, and, `with_vectors`, their content
+    vectors [k, 384]. Raises QueueFull or DeadlineExceeded where the user has a side by the sequence model."""
     catalog = resources.catalog
     # Rows hold until something is awaited, so everything that goes by rows comes first
     rows = found.rows
@@ -77,13 +48,20 @@ async def hybrid_features(
     history = user.history(catalog)
     near = _near(resources.ranker, history, rows)
     vectors = [vector for vector in (user.vector, user.last) if vector is not None]
-    metadata = await found.metadata(catalog) if with_vectors else None
+    kept = None if user.sequence is None else user.sequence.served.items.read(rows, found.versions)
+    whole = with_vectors or (kept is not None and bool(kept.missing.any()))
+    metadata = await found.metadata(catalog) if whole else None
     if metadata is None:
         cosines = iter(await found.cosines(catalog, vectors))
     else:
         cosines = (cosine_scores(vector, metadata) for vector in vectors)
+    sequence = None
+    if user.sequence is not None and kept is not None:
+        of_sequence = user.sequence
+        items = await resources.sequence.completed(of_sequence.served, found, kept, metadata)
+        sequence = cosine_scores(of_sequence.now.vector, items)
     made = features(
-        now_us=user.now_us, rows=rows, counts=counts, history=history, near=near,
+        now_us=user.now_us, rows=rows, counts=counts, history=history, near=near, sequence=sequence,
         simple=None if user.vector is None else next(cosines), last=None if user.last is None else next(cosines),
     )  # fmt: skip
     return made, metadata
@@ -95,7 +73,7 @@ class HybridScorer:
     def __init__(self, resources: Resources, user: HybridUser) -> None:
         self._catalog = resources.catalog
         self._serving = resources.ranker
-        self._ranker = resources.ranker.served.ranker
+        self._ranker = user.ranker
         self._user = user
 
     @property
@@ -105,9 +83,32 @@ class HybridScorer:
 
     @property
     def cosine_weights(self) -> Vector:
-        """Of the cosine with the user's vector and of that with the item engaged with last, [2]."""
-        weights: Vector = self._ranker.weights[_COSINES]
+        """Of the cosine with the user's vector, of that with the item engaged with last and, where it is a feature, of
+        that by the sequence model: [2] or [3]."""
+        with_sequence = [] if self._user.sequence is None else [SEQUENCE_COLUMN]
+        weights: Vector = self._ranker.weights[[*_COSINES, *with_sequence]]
         return weights
+
+    def by_sequence(self, rows: NDArray[np.intp], vectors: Vector | None = None) -> Vector | None:
+        """Cosines by the sequence model of these rows, float32 [n], 0 for one that holds no item; None where it is no
+        feature. vectors: the content vectors of the rows, [n, 384]; of the few that have to be computed they are read
+        otherwise."""
+        if (user := self._user.sequence) is None:
+            return None
+        found = np.zeros(len(rows), np.float32)
+        for start in range(0, len(rows), _ITEM_VECTOR_ROWS):
+            some = rows[start : start + _ITEM_VECTOR_ROWS]
+            items, missing = user.served.items.read(some, self._catalog.versions(some))
+            cosines = cosine_scores(user.now.vector, items)
+            cosines[missing] = 0
+            lacking = np.flatnonzero(missing & self._catalog.has(some))
+            if len(lacking):
+                content = self._catalog.read(some[lacking]) if vectors is None else vectors[start + lacking]
+                ids = self._catalog.ids(some[lacking])
+                computed = user.served.model.items(user.served.model.learned(ids, content))
+                cosines[lacking] = cosine_scores(user.now.vector, computed)
+            found[start : start + len(some)] = cosines
+        return found
 
     def scan(self) -> "_HybridScan":
         """See `catalog_search.Scorer`."""
@@ -115,22 +116,20 @@ class HybridScorer:
 
     def exact(self, rows: NDArray[np.intp], vectors: Vector) -> Vector:
         """See `catalog_search.Scorer`."""
-        cosines = [
+        simple, last = (
             None if vector is None else cosine_scores(vector, vectors)
             for vector in (self._user.vector, self._user.last)
-        ]
+        )
         ids = self._catalog.ids(rows) if self._user.counts is not None else []
-        return self.scores(rows, _counts(self._catalog, self._user, rows, ids), *cosines)
+        cosines = Cosines(simple, last, self.by_sequence(rows, vectors))
+        return self.scores(rows, _counts(self._catalog, self._user, rows, ids), cosines)
 
-    def scores(
-        self, rows: NDArray[np.integer], counts: popularity.Counts, simple: Vector | None, last: Vector | None
-    ) -> Vector:
-        """The ranker's score of each row, float32 [n]. `simple` and `last`: cosines of the rows with the user's vector
-        and with the item engaged with last, [n]; None where there is none."""
+    def scores(self, rows: NDArray[np.integer], counts: popularity.Counts, cosines: Cosines) -> Vector:
+        """The ranker's score of each row, float32 [n]."""
         history = self._user.history(self._catalog)
         made = features(
             now_us=self._user.now_us, rows=rows, counts=counts,
-            history=history, near=_near(self._serving, history, rows), simple=simple, last=last,
+            history=history, near=_near(self._serving, history, rows), **cosines._asdict(),
         )  # fmt: skip
         return self._ranker.scores(made)
 
@@ -145,37 +144,38 @@ class _HybridScan:
         self._last = None if user.last is None else catalog.scan(user.last)
         self._weight = np.float32(weight)
         self._estimated = self.errors(np.zeros(1, np.intp)) is not None if catalog.rows else False
-        self._unmet = scorer.scores(np.array([-1]), popularity.no_counts(1), None, None)[0]
+        nothing = Cosines(None, None, None if user.sequence is None else np.zeros(1, np.float32))
+        self._unmet = scorer.scores(np.array([-1]), popularity.no_counts(1), nothing)[0]
         self.most_rescored = max((scan.most_rescored for scan in (self._simple, self._last) if scan), default=0)
 
     def scores(self, start: int, stop: int) -> Vector:
-        cosines = [None if scan is None else scan.scores(start, stop) for scan in (self._simple, self._last)]
+        simple, last = (None if scan is None else scan.scores(start, stop) for scan in (self._simple, self._last))
         rows = np.arange(start, stop)
+        cosines = Cosines(simple, last, self._scorer.by_sequence(rows))
         if self._user.counts is None and self._estimated and not self._scorer.has_neighbours:
-            return self._by_what_is_known(rows, *cosines)
+            return self._by_what_is_known(rows, cosines)
         if self._user.counts is None:
             counts = self._catalog.counts_between(start, stop)
         else:
             counts = _counts(self._catalog, self._user, rows, self._catalog.ids_or_none(rows))
-        return self._scorer.scores(rows, counts, *cosines)
+        return self._scorer.scores(rows, counts, cosines)
 
-    def _by_what_is_known(self, rows: NDArray[np.intp], simple: Vector | None, last: Vector | None) -> Vector:
+    def _by_what_is_known(self, rows: NDArray[np.intp], cosines: Cosines) -> Vector:
         """All features of the rows that somebody met or that are in the history; the score of any other is that of an
         unmet item plus its cosines' share. A fifth of the work where most items are unmet; off by rounding, which the
         errors have room for."""
         scores = np.full(len(rows), self._unmet, np.float32)
-        for cosines, weight in zip((simple, last), self._scorer.cosine_weights, strict=True):
-            if cosines is not None:
-                scores += weight * cosines
+        # Without the sequence model there is no weight for its cosine
+        for one, weight in zip(cosines, self._scorer.cosine_weights, strict=False):
+            if one is not None:
+                scores += weight * one
         met = self._catalog.is_met(int(rows[0]), int(rows[-1]) + 1)
         history = self._user.history(self._catalog).rows - rows[0]
         met[history[(history >= 0) & (history < len(rows))]] = True
         known = np.flatnonzero(met)
         if len(known):
             some = rows[known]
-            scores[known] = self._scorer.scores(
-                some, self._catalog.counts(some), *(None if one is None else one[known] for one in (simple, last))
-            )
+            scores[known] = self._scorer.scores(some, self._catalog.counts(some), cosines.take(known))
         return scores
 
     def errors(self, rows: NDArray[np.intp]) -> Vector | None:
@@ -205,63 +205,3 @@ def _counts(
         if id is not None and rows[place] >= 0 and id in user.counts:
             found[place] = user.counts[id]
     return found
-
-
-def _is_after_everything(resources: Resources, at_us: int) -> bool:
-    newest_us = resources.popularity.newest_us
-    return newest_us is not None and newest_us < at_us
-
-
-async def _from_log(resources: Resources, user_id: str, at_us: int) -> HybridUser:
-    """From the events before `at_us`, by a walk along the whole log: for evaluation, not for serving."""
-    counts: dict[str, popularity.Counts] = {}
-    own: list[LoggedInteraction] = []
-    after: int | None = 0
-    while after is not None:
-        page, after = await resources.store.log(after=after, limit=_LOG_PAGE)
-        for event in page:
-            if event.time_us < at_us:
-                if event.strength:
-                    before = counts.get(event.content_id)
-                    counts[event.content_id] = popularity.add(
-                        popularity.decode(None) if before is None else before, event.time_us
-                    )
-                if event.user_id == user_id:
-                    own.append(event)
-        await asyncio.sleep(0)
-    sums = None
-    vectors = await resources.store.embeddings(list({event.content_id for event in own}))
-    for event in own:
-        if event.content_id in vectors:
-            sums = user_vector.add(
-                sums, event.strength, vectors[event.content_id], event.time_us,
-                decay_per_day=resources.settings.decay_per_day,
-            )  # fmt: skip
-    newest = sorted(own, key=lambda event: event.time_us)[-HISTORY_EVENTS:]  # stable: ties as they came
-    action = np.array([TYPES.index(event.type) for event in newest], np.int8)
-    return await _user(resources, user_id, at_us, [event.content_id for event in newest], action, sums, counts)
-
-
-async def _user(
-    resources: Resources,
-    user_id: str,
-    now_us: int,
-    content_ids: list[str],
-    action: NDArray[np.int8],
-    sums: Sums | None,
-    counts: Mapping[str, popularity.Counts] | None = None,
-) -> HybridUser:
-    catalog = resources.catalog
-    vector, source = user_vector.unit_vector(sums), "history"
-    if vector is None:
-        vector, source = await preference_embedding(resources, user_id), "preferences"
-    last = None
-    if len(engaged := np.flatnonzero(action != TYPES.index("skip"))):
-        newest = catalog.lookup([content_ids[int(engaged[-1])]])
-        if len(newest.rows):
-            (last,) = await catalog.gather(newest.rows)
-    return HybridUser(
-        now_us=now_us, content_ids=content_ids, action=action, vector=vector, last=last,
-        source="popular" if vector is None else "history" if source == "history" else "preferences",
-        sums=sums if source == "history" else None, counts=counts,
-    )  # fmt: skip

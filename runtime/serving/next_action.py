@@ -1,6 +1,5 @@
 """What a user would do with each candidate, by the site's own model of the next action or by the sequence model."""
 
-import asyncio
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,16 +14,17 @@ from runtime.personalization.next_action import own_rates
 from runtime.personalization.ranking_features import HISTORY_EVENTS
 from runtime.personalization.sequence_features import days_to_event, device_code
 from runtime.serving.candidates import Candidate, Candidates, find
-from runtime.serving.hybrid import hybrid_features, hybrid_user
+from runtime.serving.hybrid import hybrid_features
+from runtime.serving.hybrid_user import hybrid_user
+from runtime.serving.past_history import past_history
 from runtime.serving.resources import Resources
 from runtime.serving.sequence import NotInstalled
 from runtime.serving.user_vectors import SequenceUser, sequence_user
-from runtime.store import LoggedInteraction, UserHistory
+from runtime.store import UserHistory
 
 Probabilities = NDArray[np.float32]  # [k, 4] in the order of TYPES
 
 RATES = "action-rates-v1"  # the public model_version of how often the user did each action
-_LOG_PAGE = 1_000
 
 
 class NextActions(NamedTuple):
@@ -59,9 +59,9 @@ async def next_actions(
     if own is None and lacking is not None:
         return await _by_own_rates(resources, user_id, candidates, at_us, lacking)
     async with resources.sequence.turn():  # so that what one request holds is held once
-        past = None if at_us is None else (await _past(resources, user_id, at_us), at_us)
+        past = None if at_us is None else (await past_history(resources, user_id, at_us), at_us)
         sequence = None
-        if lacking is None and (own is None or own.model.sequence == resources.sequence.require().model.model_version):
+        if lacking is None and (own is None or ranker.stacks_on(resources.sequence.require().model)):
             sequence = await sequence_user(resources, user_id, device, past)
         if own is None:
             assert sequence is not None
@@ -119,7 +119,7 @@ async def _by_own_rates(
     if at_us is None:
         stored = await resources.store.newest(user_id, HISTORY_EVENTS)
     else:
-        stored = (await _past(resources, user_id, at_us)).last(HISTORY_EVENTS)
+        stored = (await past_history(resources, user_id, at_us)).last(HISTORY_EVENTS)
     found = find(resources.catalog, candidates)
     rows = np.tile(own_rates(stored.action), (len(found.ids), 1))
     events = len(stored.action)
@@ -142,28 +142,6 @@ def _context(stored: UserHistory, now_us: int, device: str | None, key: str) -> 
         now_us,
         device_code(stored.device[-1] if device is None else device),
         float(np.float32(days_to_event(stored.context[-1], key))),
-    )
-
-
-async def _past(resources: Resources, user_id: str, at_us: int) -> UserHistory:
-    """What the user did before a time with content that exists, by a walk along their log: for evaluation."""
-    own: list[LoggedInteraction] = []
-    after: int | None = 0
-    while after is not None:
-        page, after = await resources.store.log(after=after, limit=_LOG_PAGE, user_id=user_id)
-        own += [event for event in page if event.time_us < at_us]
-        await asyncio.sleep(0)
-    there = await resources.store.embeddings(list({event.content_id for event in own}))
-    own = sorted((event for event in own if event.content_id in there), key=lambda event: event.time_us)
-    return UserHistory(
-        content_ids=[event.content_id for event in own],
-        action=np.array([TYPES.index(event.type) for event in own], np.int8),
-        time_us=np.array([event.time_us for event in own], np.int64),
-        duration_ms=np.array(
-            [math.nan if event.duration_ms is None else event.duration_ms for event in own], np.float32
-        ),
-        device=[event.device for event in own],
-        context=[event.context for event in own],
     )
 
 

@@ -13,6 +13,8 @@ from runtime.models.bundle import MANIFEST, Bundle, BundleError
 from runtime.models.bundle_folder import Stamp, folder_stamp
 from runtime.models.ranker import LoadedRanker, load_ranker
 from runtime.personalization.hybrid import prior
+from runtime.serving.sequence import SequenceServing
+from runtime.serving.sequence_items import Served
 
 log = logging.getLogger("vows")
 
@@ -26,12 +28,18 @@ ITEM_BYTES = 8
 class RankerServing:
     """Event-loop thread only. `served`: what ranks now. `problem`: why the bundle that is there does not."""
 
-    def __init__(self, folders: Sequence[Path], catalog: Catalog) -> None:
-        """folders: where the bundle is looked for, first to last."""
+    def __init__(
+        self, folders: Sequence[Path], catalog: Catalog, sequence: SequenceServing, *, with_sequence: bool = True
+    ) -> None:
+        """folders: where the bundle is looked for, first to last. with_sequence: whether the score of a sequence model
+        may be a feature."""
         self.served = LoadedRanker(prior())
         self.problem: str | None = None
         self._folders = folders
         self._catalog = catalog
+        self._sequence = sequence
+        self._with_sequence = with_sequence
+        self._logged: str | None = None
         self._seen: Stamp | None = None
         self._table_row = np.empty(catalog.capacity, np.int32)  # of each catalogue row
         self._version = np.zeros(catalog.capacity, np.uint32)  # 0: not looked up
@@ -54,7 +62,42 @@ class RankerServing:
         self.problem = None
         self.served = loaded
         self._version[: self._catalog.rows] = 0
-        log.info("%s ranks", loaded.ranker.version)
+        self._log()
+
+    @property
+    def beside(self) -> Served | None:
+        """The sequence model whose score is a feature now, with the second set of weights; None where the first set
+        ranks: see `apart`."""
+        return self._sequence.served if self.apart is None else None
+
+    @property
+    def apart(self) -> str | None:
+        """Why the score of the sequence model is no feature now; None where it is."""
+        fitted, served = self.served.sequence, self._sequence.served
+        if not self._with_sequence:
+            return "VOWS_HYBRID_SEQUENCE is 0"
+        if fitted is None or fitted.weights is None:
+            return f"{self.served.ranker.version} has no weights for one"
+        if served is None:
+            return f"{fitted.model_version} is not installed"
+        if not fitted.is_it(served.model):
+            same_name = served.model.model_version == fitted.model_version
+            found = f"{served.model.model_version}{' of another training run' if same_name else ''}"
+            return f"{found} is served, the weights were fitted beside {fitted.model_version}"
+        return served.known.fallback
+
+    def _log(self) -> None:
+        """What ranks, where it is another than before."""
+        beside, version = self.beside, self.served.ranker.version
+        if beside is not None:
+            now = f"{version} ranks, with the score of {beside.model.model_version}"
+        elif self.served.sequence is not None and self.served.sequence.weights is not None:
+            now = f"{version} ranks, without the score of a sequence model: {self.apart}"
+        else:
+            now = f"{version} ranks"
+        if now != self._logged:
+            self._logged = now
+            log.info("%s", now)
 
     def table_rows(self, rows: NDArray[np.integer]) -> NDArray[np.int32]:
         """Rows of the neighbour table, [k], for rows of the catalogue that hold an item, or −1 of either."""
@@ -78,7 +121,8 @@ class RankerServing:
         return found
 
     async def watch(self) -> None:
-        """Until cancelled: take over another bundle when one appears."""
+        """Until cancelled: take over another bundle when one appears, and log what ranks."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             self.take_over()
+            self._log()

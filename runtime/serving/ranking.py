@@ -12,7 +12,8 @@ from runtime.personalization.user_vector import Sums
 from runtime.serving.candidates import Candidate, Candidates, find, unit_vector_of
 from runtime.serving.explanations import Reason, explain
 from runtime.serving.histories import reading
-from runtime.serving.hybrid import hybrid_features, hybrid_user
+from runtime.serving.hybrid import hybrid_features
+from runtime.serving.hybrid_user import user_to_rank_for
 from runtime.serving.resources import Resources
 from runtime.serving.sequence_items import Served
 from runtime.serving.user_vectors import SIMPLE, sequence_user, user_vector
@@ -112,10 +113,10 @@ async def rank(
 async def _by_hybrid(
     resources: Resources, query: Query, user_id: str, candidates: Sequence[Candidate], *, explained: bool
 ) -> _Scored:
-    user = await hybrid_user(resources, user_id, query.at_us)
-    found = find(resources.catalog, candidates)
-    ranker = resources.ranker.served.ranker
-    features, metadata = await hybrid_features(resources, user, found, with_vectors=explained)
+    async with user_to_rank_for(resources, user_id, query.at_us, device=query.device) as user:
+        found, ranker = find(resources.catalog, candidates), user.ranker
+        features, metadata = await hybrid_features(resources, user, found, with_vectors=explained)
+    metadata = metadata if explained else None
     return _Scored(
         found, ranker.scores(features), ranker.version, user.source, metadata, user.sums,
         lambda best: ranker.parts(features[best]),

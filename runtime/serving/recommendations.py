@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from runtime.personalization.actions import InteractionType
 from runtime.serving.catalog_search import Among, Found
 from runtime.serving.histories import pages, reading
-from runtime.serving.hybrid import HybridScorer, hybrid_user
+from runtime.serving.hybrid import HybridScorer
+from runtime.serving.hybrid_user import user_to_rank_for
 from runtime.serving.resources import Resources
 from runtime.serving.user_vectors import SIMPLE, user_vector
 
@@ -48,9 +49,8 @@ async def recommend(
         user = await user_vector(resources, user_id)
         query, source, version = user.embedding, str(user.source), SIMPLE
     else:
-        hybrid = await hybrid_user(resources, user_id, at_us)
-        query, source = HybridScorer(resources, hybrid), str(hybrid.source)
-        version = resources.ranker.served.ranker.version
+        async with user_to_rank_for(resources, user_id, at_us, whole_catalogue=True) as hybrid:
+            query, source, version = HybridScorer(resources, hybrid), str(hybrid.source), hybrid.ranker.version
     state = await resources.store.get_user(user_id) if exclude else None
     async with reading(resources, state):
         done = await _excluded(resources, user_id, exclude) if exclude else []

@@ -9,7 +9,8 @@ from runtime.personalization.ranking import top_k
 from runtime.serving.candidates import find
 from runtime.serving.catalog_search import POOL_PER_RESULT, SMALLEST_POOL, Among, Found, Hit, from_0_to_1
 from runtime.serving.content import NotEmbedded
-from runtime.serving.hybrid import hybrid_features, hybrid_user
+from runtime.serving.hybrid import hybrid_features
+from runtime.serving.hybrid_user import user_to_rank_for
 from runtime.serving.resources import Resources
 
 
@@ -41,10 +42,10 @@ async def search_text(
         return TextSearch(await resources.search.best(embedded.vector, k, **among._asdict()), embedded)
     pool = max(SMALLEST_POOL, POOL_PER_RESULT * k)
     closest = await resources.search.best(embedded.vector, pool, **among._asdict())
-    user = await hybrid_user(resources, user_id)
-    known = find(resources.catalog, [hit.id for hit in closest.hits])  # without what was deleted meanwhile
-    features, _ = await hybrid_features(resources, user, known, with_vectors=False)
-    by_user = from_0_to_1(resources.ranker.served.ranker.scores(features))
+    async with user_to_rank_for(resources, user_id) as user:
+        known = find(resources.catalog, [hit.id for hit in closest.hits])  # without what was deleted meanwhile
+        features, _ = await hybrid_features(resources, user, known, with_vectors=False)
+    by_user = from_0_to_1(user.ranker.scores(features))
     by_text = from_0_to_1(np.array([closest.hits[n].score for n in known.known.tolist()], np.float32))
     scores = (1 - personalization) * by_text + personalization * by_user
     hits = [Hit(known.ids[n], float(scores[n])) for n in top_k(scores, k).tolist()]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.catalog.catalog import Catalog
-from runtime.catalog.item_vectors import ItemVectors
+from runtime.catalog.item_vectors import ItemVectors, Kept
 from runtime.models.sequence_model import History, SequenceModel, UserNow
 from runtime.personalization.ranking import cosine_scores
 from runtime.personalization.sequence_features import device_code
@@ -33,6 +33,7 @@ from runtime.store import UserHistory
 log = logging.getLogger("vows")
 
 LOOK_EVERY_S = 2.0  # at the folder, for another bundle
+MOST_LACKING = 64  # item vectors that one search computes itself: half a millisecond
 ITEMS_LOOKED_AT_ONCE = 256  # for whether the model knows them: less than a millisecond
 
 Vector = NDArray[np.float32]
@@ -117,6 +118,16 @@ class SequenceServing:
     async def scores(self, served: Served, user: Vector, candidates: Candidates) -> Vector:
         """Cosine of a user's vector [128] and each known candidate's, float32 [k]. Raises QueueFull."""
         return cosine_scores(user, await sequence_items.vectors(self._thread, self._catalog, served, candidates))
+
+    async def completed(self, served: Served, candidates: Candidates, kept: Kept, metadata: Vector | None) -> Vector:
+        """The item vectors of the known candidates, float32 [k, 128]: those that are `kept`, and the missing ones from
+        the content vectors [k, 384]. Raises QueueFull."""
+        lacking = np.zeros((0, 0), np.float32) if metadata is None else metadata[kept.missing]
+        return await sequence_items.completed(self._thread, served, candidates, kept, lacking)
+
+    def covers_catalogue(self) -> bool:
+        """Whether every item of the catalogue has its vector, but for a few."""
+        return self.served is not None and sequence_items.lacking(self._catalog, self.served) <= MOST_LACKING
 
     async def actions(self, served: Served, user: UserNow, ids: Sequence[str], metadata: Vector) -> Vector:
         """Probabilities float32 [k, 4] of skip, view, save, share for items with these ids and content vectors

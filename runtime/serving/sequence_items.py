@@ -72,5 +72,13 @@ def count(catalog: Catalog, served: Served) -> int:
     return int(np.count_nonzero(catalog.has(rows) & (catalog.versions(rows) == versions)))
 
 
+def lacking(catalog: Catalog, served: Served) -> int:
+    """Items of the catalogue that have no vector; all of them where there is no room for each."""
+    if served.items.capacity < catalog.rows:
+        return len(catalog)
+    rows = np.arange(catalog.rows)
+    return int(np.count_nonzero(served.items.missing(rows, catalog.versions(rows)) & catalog.has(rows)))
+
+
 def _computed(model: SequenceModel, ids: Sequence[str], metadata: Vector) -> Vector:
     return model.items(model.learned(ids, metadata))

@@ -104,6 +104,17 @@ class SequenceRecommender:
             self._projections = model.project(content)  # (I, …)
             self._items = model.item(content)  # (I, D)
 
+    @property
+    def item_vectors(self) -> Scores:
+        """Of the catalogue, float32 [items, 128], unit rows."""
+        vectors: Scores = self._items.cpu().numpy()
+        return vectors
+
+    @property
+    def min_events(self) -> int:
+        """Users with fewer events are not for this model, see `Recipe`."""
+        return self._recipe.min_events
+
     def _tensor(self, values: NDArray[Any]) -> Tensor:
         return torch.from_numpy(values).to(self._device)
 

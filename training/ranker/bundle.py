@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from runtime.models import bundle
-from runtime.models.ranker import NextActionFile, RankerFile, RankerLog, RegressionFile, load_ranker
+from runtime.models.ranker import NextActionFile, RankerFile, RankerLog, RegressionFile, SequenceFile, load_ranker
 from runtime.personalization.item_identity import id_hash
 from runtime.personalization.neighbours import Neighbours
 from runtime.personalization.next_action import ALONE_NAMES, STACKED_NAMES, Regression
@@ -29,8 +29,10 @@ def write_bundle(
     table: Neighbours,
     actions: ActionModel,
     quality: dict[str, Any],
+    sequence: SequenceFile | None = None,
 ) -> None:
     """Write the bundle and load it the way the server does. `name`: its public model_version. `actions`: fitted.
+    sequence: the sequence model that it was fitted beside, with the second set of weights where there is one.
 
     Raises TrainingError where the folder holds something already.
     """
@@ -38,11 +40,12 @@ def write_bundle(
         raise TrainingError(f"{folder} is not empty: name a new folder with --out")
     folder.mkdir(parents=True, exist_ok=True)
     file = RankerFile(
-        weights={name: round(weight, 6) for name, weight in weights.items()},
+        weights=_rounded(weights) or {},
         half_lives_hours=HALF_LIVES_HOURS,
         history_events=HISTORY_EVENTS,
         log=_log(data),
         next_action=_next_action(actions, data),
+        sequence=None if sequence is None else msgspec.structs.replace(sequence, weights=_rounded(sequence.weights)),
     )
     (folder / bundle.RANKER).write_bytes(msgspec.json.format(msgspec.json.encode(file), indent=1) + b"\n")
     order, *arrays = _by_hash(data.catalogue.ids, table)
@@ -65,6 +68,10 @@ def write_bundle(
     )
     (folder / bundle.MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
     load_ranker(bundle.Bundle.load(folder, kind=KIND))
+
+
+def _rounded(weights: dict[str, float] | None) -> dict[str, float] | None:
+    return None if weights is None else {name: round(weight, 6) for name, weight in weights.items()}
 
 
 def _next_action(actions: ActionModel, data: Dataset) -> NextActionFile:

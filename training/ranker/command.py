@@ -3,7 +3,10 @@
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
+from runtime.models.ranker import SequenceFile
+from runtime.personalization.neighbours import Neighbours
 from training.checkpoint import VALIDATED, Checkpoint
 from training.data import public
 from training.data.command import FEWEST_EVENTS, add_sources, load_own
@@ -12,12 +15,13 @@ from training.data.split import joined, periods
 from training.errors import TrainingError
 from training.evaluation import metrics
 from training.evaluation.bootstrap import mean_interval, paired_interval
-from training.evaluation.queries import sample_queries
+from training.evaluation.queries import Queries, sample_queries
 from training.evaluation.ranking import rank_targets
 from training.evaluation.sequence import GivenCheckpoint, SequenceRecommender
 from training.ranker.actions import ActionModel
 from training.ranker.bundle import write_bundle
 from training.ranker.recommender import Hybrid, Prior
+from training.ranker.with_sequence import HybridWithSequence, gain_of_sequence
 
 _CHECKED_QUERIES = 1_000
 _FEW = 0.01  # of the newest tenth, that two ways of cutting it may differ by
@@ -44,8 +48,8 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--set", choices=public.NAMES, dest="public_set", help="a public data set instead of a log")
     parser.add_argument(
         "--sequence", type=Path, metavar="RUN",
-        help="the folder of `vows-edge train --events` on the same log: the next action is then predicted with its "
-        "model, where that is served",
+        help="the folder of `vows-edge train --events` on the same log: its model then helps to rank and to predict "
+        "the next action where it is served, as far as it is better on the newest tenth",
     )  # fmt: skip
     add_sources(parser)
     parser.set_defaults(run=_run)
@@ -62,9 +66,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def train_ranker(data: Dataset, out: Path, name: str, run: Path | None = None) -> str:
-    """Write the bundle and return what was found, in two lines. The weights are those of the newest tenth; before that
-    they are checked: fitted to the tenth before it and compared with the prior on the newest one. Those of the next
-    action are checked on half of its users, when they were fitted to the others. run: of the sequence model.
+    """Write the bundle and return what was found, in two or three lines. The weights are those of the newest tenth;
+    before that they are checked: fitted to the tenth before it and compared with the prior on the newest one. Those of
+    the next action, and the second set that reads the score of a sequence model, are checked on half of its users, when
+    they were fitted to the others. run: of the sequence model.
 
     Raises TrainingError for a log that is too small, or a model that has seen the newest tenth.
     """
@@ -85,25 +90,57 @@ def train_ranker(data: Dataset, out: Path, name: str, run: Path | None = None) -
         found.append(metrics.ndcg(rank_targets(recommender, data, queries, without_seen=False), 10))
     figure, gain = mean_interval(found[0], queries.user), paired_interval(found[0], found[1], queries.user)
     assert checked.table is not None  # of what is older than the newest tenth
-    final.fit_weights(joined(older, middle), newest, checked.table)
+    before = joined(older, middle)
+    sequence = None if run is None else _sequence(run, before, newest)
+    beside: SequenceFile | None = None
+    of_sequence: dict[str, Any] = {}
+    if sequence is None:
+        final.fit_weights(before, newest, checked.table)
+    else:
+        beside, of_sequence = _fit_beside(final, sequence, before, newest, queries, checked.table)
     final.learn(joined(older, middle, newest))
     assert final.table is not None
-    sequence = None if run is None else _sequence(run, joined(older, middle), newest)
     actions = ActionModel(sequence)
-    actions.fit(joined(older, middle), newest)
-    quality = {
+    actions.fit(before, newest)
+    quality: dict[str, Any] = {
         "checked_on": "the newest tenth, with weights of the tenth before it",
         "ndcg_10": [round(float(value), 4) for value in figure],
         "gain_over_prior": [round(float(value), 4) for value in gain],
         "queries": len(queries),
-    } | ({"next_action": actions.quality} if actions.quality else {})
-    write_bundle(out, name, data, final.weights, final.table, actions, quality)
+    }
+    quality |= of_sequence | ({"next_action": actions.quality} if actions.quality else {})
+    write_bundle(out, name, data, final.weights, final.table, actions, quality, beside)
     verdict = "better" if gain.low > 0 else "worse" if gain.high < 0 else "no difference found"
     return (
         f"{name}: NDCG@10 {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}] on the newest tenth, "
         f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] against the untrained ranker ({verdict}); "
-        f"{len(data.events):,} events in {time.perf_counter() - started:.0f} s\n" + _of_actions(actions)
+        f"{len(data.events):,} events in {time.perf_counter() - started:.0f} s\n"
+        + _of_sequence(beside, of_sequence)
+        + _of_actions(actions)
     )
+
+
+def _fit_beside(
+    final: Hybrid, sequence: SequenceRecommender, before: Dataset, newest: Dataset, queries: Queries, table: Neighbours
+) -> tuple[SequenceFile, dict[str, Any]]:
+    """Fit both sets of weights, the second one with the score of `sequence`, and keep that where it is better. Returns
+    what the bundle says of it, and the gain with its interval."""
+    both = HybridWithSequence(sequence, impressions=final.impressions)
+    both.fit_weights(before, newest, table)
+    final.weights, final.ranker = both.weights, both.ranker
+    gain = gain_of_sequence(sequence, before, newest, queries, table)
+    assert sequence.checkpoint is not None
+    kept = both.weights_with_sequence if gain.low > 0 else None
+    beside = SequenceFile(model_version=sequence.name, run=sequence.checkpoint.run, weights=kept)
+    return beside, {"gain_with_sequence": [round(float(value), 4) for value in gain]}
+
+
+def _of_sequence(beside: SequenceFile | None, quality: dict[str, Any]) -> str:
+    if beside is None:
+        return ""
+    value, low, high = quality["gain_with_sequence"]
+    kept = "kept, for where it is served" if beside.weights is not None else "left out, it is not surely better"
+    return f"with the score of {beside.model_version}: NDCG@10 {value:+.3f} [{low:+.3f}, {high:+.3f}]; {kept}\n"
 
 
 def _sequence(run: Path, older: Dataset, newest: Dataset) -> SequenceRecommender:

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from runtime.personalization.neighbours import Neighbours
-from runtime.personalization.ranking_features import NAMES
+from runtime.personalization.ranking_features import NAMES, NAMES_WITH_SEQUENCE, SEQUENCE_COLUMN
 from training.data.events import Dataset
 from training.evaluation.queries import Queries
+from training.evaluation.sequence import SequenceRecommender
 from training.ranker.lists import Lists, padded
 from training.ranker.replay import Query, Replay
+from training.ranker.sequence_scores import SequenceCosines
 
 _LIKELY = 40  # of each feature that finds candidates
 _RANDOM = 150
@@ -26,19 +28,35 @@ _MOST_SCORED = 20_000  # items whose features are looked at a query; of a larger
 _PENALTY = 1e-3  # of the squared standardised weights; 1e-4 and 1e-2 gave the same figures
 
 
-def lists(dataset: Dataset, sampled: Queries, table: Neighbours | None, *, seed: int = 0) -> Lists:
-    """Of the queries `sampled`, in the order of time."""
+def lists(
+    dataset: Dataset,
+    sampled: Queries,
+    table: Neighbours | None,
+    *,
+    sequence: SequenceRecommender | None = None,
+    seed: int = 0,
+) -> Lists:
+    """Of the queries `sampled`, in the order of time. sequence: its cosine is then a feature."""
+    cosines = None if sequence is None else SequenceCosines(sequence, sampled.histories, sampled.now_us, sampled.device)
     rng = np.random.default_rng(seed)
     replay = Replay(dataset, sampled.histories.log)
     rows = [
-        _candidates(query, int(sampled.item[query.position]), dataset.catalogue.vectors, table, rng)
+        _candidates(
+            query, int(sampled.item[query.position]), dataset.catalogue.vectors, table, rng,
+            None if cosines is None else cosines.of(query.position),
+        )
         for query in replay.queries(sampled.histories, sampled.now_us)
-    ]
+    ]  # fmt: skip
     return padded([features for features, _ in rows], [weight for _, weight in rows])
 
 
 def _candidates(
-    query: Query, target: int, vectors: NDArray[np.float32], table: Neighbours | None, rng: np.random.Generator
+    query: Query,
+    target: int,
+    vectors: NDArray[np.float32],
+    table: Neighbours | None,
+    rng: np.random.Generator,
+    sequence: NDArray[np.float32] | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     items = len(vectors)
     pool = np.arange(items)
@@ -47,10 +65,10 @@ def _candidates(
         drawn = rng.choice(items, _MOST_SCORED, replace=False)
         own = query.history.rows[query.history.rows >= 0]
         pool = np.unique(np.concatenate([np.array([target]), own, popular, drawn]))
-    features = query.features(pool, vectors, table)
+    features = query.features(pool, vectors, table, sequence=None if sequence is None else sequence[pool])
     likely = np.isin(pool, query.history.rows)
     if len(pool) > _LIKELY:
-        for column in _FINDERS:
+        for column in _FINDERS if sequence is None else (*_FINDERS, SEQUENCE_COLUMN):
             likely[np.argpartition(-features[:, column], _LIKELY)[:_LIKELY]] = True
     place = int(np.searchsorted(pool, target))
     likely[place] = False  # it comes first
@@ -89,5 +107,6 @@ def fit(found: Lists) -> dict[str, float]:
         return float(value.mean() + _PENALTY * weights @ weights), gradient + 2 * _PENALTY * weights
 
     found_weights = minimize(loss, np.zeros(int(varies.sum())), jac=True, method="L-BFGS-B").x / spread[varies]
-    names = [name for name, there in zip((*NAMES, None), varies.tolist(), strict=True) if there]
+    features = (*NAMES_WITH_SEQUENCE[: found.x.shape[2]], None)
+    names = [name for name, there in zip(features, varies.tolist(), strict=True) if there]
     return {name: float(weight) for name, weight in zip(names, found_weights, strict=True) if name is not None}

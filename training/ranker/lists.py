@@ -32,7 +32,7 @@ def padded(
 ) -> Lists:
     """Lists of different lengths: features [candidates, features], the others [candidates], one of each a query."""
     longest = max((len(weight) for weight in log_weights), default=0)
-    made = _empty(len(features), longest)
+    made = _empty(len(features), longest, features[0].shape[1] if features else len(NAMES))
     for number, (own, weight) in enumerate(zip(features, log_weights, strict=True)):
         made.x[number, : len(weight)], made.log_weight[number, : len(weight)] = own, weight
         if places is not None:
@@ -40,16 +40,16 @@ def padded(
     return made
 
 
-def _empty(queries: int, candidates: int) -> Lists:
+def _empty(queries: int, candidates: int, features: int) -> Lists:
     return Lists(
-        np.zeros((queries, candidates, len(NAMES)), np.float32),
+        np.zeros((queries, candidates, features), np.float32),
         np.full((queries, candidates), -np.inf, np.float32),
         np.zeros((queries, candidates), np.float32),
     )
 
 
 def _widened(lists: Lists, width: int) -> Lists:
-    made = _empty(len(lists.x), width)
+    made = _empty(len(lists.x), width, lists.x.shape[2])
     for whole, part in zip(made, lists, strict=True):
         whole[:, : part.shape[1]] = part
     return made

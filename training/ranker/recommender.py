@@ -9,10 +9,13 @@ from training.data.events import Dataset, Histories
 from training.data.split import in_time_order, joined, log_of
 from training.evaluation.protocol import Scores
 from training.evaluation.queries import sample_queries
+from training.evaluation.sequence import SequenceRecommender
 from training.ranker.fit import fit, lists
 from training.ranker.impressions import answers, impression_lists
+from training.ranker.lists import Lists
 from training.ranker.neighbours import learn_neighbours
 from training.ranker.replay import Replay
+from training.ranker.sequence_scores import has_enough
 
 MOST_QUERIES = 3_000
 MOST_PER_USER = 10
@@ -38,19 +41,39 @@ class Hybrid:
         self.fit_weights(train, validation, learn_neighbours(train))
         self.learn(joined(train, validation))
 
-    def fit_weights(self, train: Dataset, validation: Dataset, table: Neighbours) -> None:
-        """The weights alone. table: of `train`, which has not seen the validation events."""
+    def fit_weights(self, train: Dataset, validation: Dataset, table: Neighbours, half: int | None = None) -> None:
+        """The weights alone. table: of `train`, which has not seen the validation events. half: those of users with
+        even numbers (0) or odd ones (1) alone."""
+        self.weights = fit(self.lists(train, validation, table, half=half))
+        self.ranker = Ranker.of("hybrid", self.weights)
+        self.choice = {name: round(weight, 3) for name, weight in self.weights.items()}
+
+    def lists(
+        self,
+        train: Dataset,
+        validation: Dataset,
+        table: Neighbours,
+        *,
+        sequence: SequenceRecommender | None = None,
+        half: int | None = None,
+    ) -> Lists:
+        """What weights are fitted to. sequence: fitted, has not seen the validation events; its cosine is then a
+        feature, and users with too few events for it are left out. half: see `fit_weights`."""
         queries = sample_queries(
             log_of(train, validation), validation, per_user=MOST_PER_USER, at_most=MOST_QUERIES, engaged_only=True,
             source_order_breaks_ties=not in_time_order(train, validation),
         )  # fmt: skip
         answered = answers(validation.events, train.exposures if self.impressions else None)
-        found = lists(train, queries.take(~answered[queries.rows]), table)
+        if half is not None:
+            queries, answered = queries.take(queries.user % 2 == half), answered & (validation.events.user % 2 == half)
+        queries = queries.take(~answered[queries.rows])
+        if sequence is not None:
+            queries = queries.take(has_enough(sequence, queries.histories))
+        found = lists(train, queries, table, sequence=sequence)
         if answered.any():
-            found += impression_lists(train, queries.histories.log, validation.events.take(answered), table)
-        self.weights = fit(found)
-        self.ranker = Ranker.of("hybrid", self.weights)
-        self.choice = {name: round(weight, 3) for name, weight in self.weights.items()}
+            log = queries.histories.log
+            found += impression_lists(train, log, validation.events.take(answered), table, sequence=sequence)
+        return found
 
     def learn(self, data: Dataset) -> None:
         """The neighbour table of `data`, with the weights as they are."""

@@ -33,9 +33,11 @@ class Query(NamedTuple):
         vectors: NDArray[np.float32],
         table: Neighbours | None,
         table_rows: NDArray[np.int32] | None = None,
+        sequence: NDArray[np.float32] | None = None,
     ) -> Features:
         """Of the catalogue's `rows` [n]; vectors: of the whole catalogue, float32 [items, 384]. table_rows: int32
-        [items], each item's row of a table that was made of another catalogue, −1 for none."""
+        [items], each item's row of a table that was made of another catalogue, −1 for none. sequence: cosines of the
+        rows by the sequence model, float32 [n]."""
         some = vectors if len(rows) == len(vectors) else vectors[rows]
         engaged = self.history.engaged
         own = engaged if table_rows is None else table_rows[engaged]
@@ -48,6 +50,7 @@ class Query(NamedTuple):
             simple=None if self.vector is None else cosine_scores(self.vector, some),
             last=None if self.last is None else cosine_scores(self.last, some),
             near=None if table is None else neighbour_sums(table, own, others),
+            sequence=sequence,
         )
 
 

@@ -16,10 +16,10 @@ def rfc3339(time_us: int) -> str:
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)).isoformat()
 
 
-def replayed_server(start_server, bundle_path, models):
+def replayed_server(start_server, bundle_path, models, **settings):
     """With an own folder of models, and a log of 6,000 events."""
     (models / "minilm").symlink_to(bundle_path.resolve())
-    server = start_server(models_dir=models, allow_at=1)
+    server = start_server(models_dir=models, allow_at=1, **settings)
     server.models = models
     items = [{"id": f"item-{n}", "text": f"a {WORDS[n % 8]} place number {n}"} for n in range(ITEMS)]
     assert server.client.post("/content/batch", json=items).json()["stored"] == ITEMS

@@ -1,0 +1,198 @@
+"""The hybrid ranker with the score of a sequence model: through HTTP as in the evaluation, and what ranks without."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.sequence import export_sequence
+from runtime.models.installed import back, install
+from runtime.models.ranker import SequenceFile
+from runtime.personalization.hybrid import Ranker, weights_of
+from runtime.personalization.ranking_features import NAMES_WITH_SEQUENCE
+from tests.small_world import ITEMS
+from tests.training.ranker.replayed import replayed_server
+from tests.training.ranker.test_served_is_evaluated import assert_same_order
+from training.__main__ import main
+from training.checkpoint import BEST, VALIDATED, Checkpoint
+from training.data.event_log import read_event_log
+from training.data.split import periods
+from training.evaluation.sequence import GivenCheckpoint
+from training.ranker.actions import ActionModel
+from training.ranker.bundle import write_bundle
+from training.ranker.command import train_ranker
+from training.ranker.neighbours import learn_neighbours
+from training.ranker.with_sequence import HybridWithSequence
+
+MINE, OURS = "mine", "our-couples"
+BOTH = f"{MINE}+{OURS}"
+
+
+@pytest.fixture(scope="module")
+def server(start_server, bundle_path, tmp_path_factory):
+    return replayed_server(start_server, bundle_path, tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def log(server):
+    return read_event_log(server.data_dir)
+
+
+def trained(log_of: Path, out: Path, *more: str) -> Path:
+    arguments = ["train", "--events", str(log_of), "--recipe", "tiny", "--epochs", "1", "--out", str(out), *more]
+    assert main(arguments) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def run(server, tmp_path_factory):
+    return trained(server.data_dir, tmp_path_factory.mktemp("checkpoints") / OURS)
+
+
+@pytest.fixture(scope="module")
+def fitted(log, run):
+    """Both sets of weights, by the model that has not seen what they are fitted to; the final one then ranks."""
+    older, newest = periods(log, (0.9, 0.1))
+    sequence = GivenCheckpoint(Checkpoint.load(run / VALIDATED), name=OURS)
+    sequence.fit(older, newest)
+    both = HybridWithSequence(sequence)
+    both.fit_weights(older, newest, learn_neighbours(older))
+    assert both.weights_with_sequence["sequence"] != 0
+    both.sequence = GivenCheckpoint(Checkpoint.load(run / BEST), name=OURS)
+    both.sequence.fit(log, log)
+    both.learn(log)
+    return both
+
+
+@pytest.fixture(scope="module")
+def bundle(fitted, log, run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rankers") / MINE
+    actions = ActionModel()
+    actions.fit(*periods(log, (0.9, 0.1)))
+    beside = SequenceFile(model_version=OURS, run=Checkpoint.load(run / BEST).run, weights=fitted.weights_with_sequence)
+    write_bundle(folder, MINE, log, fitted.weights, fitted.table, actions, {}, beside)
+    # What was rounded for the bundle
+    fitted.ranker = Ranker.of(MINE, {name: round(w, 6) for name, w in fitted.weights.items()})
+    rounded = {name: round(weight, 6) for name, weight in fitted.weights_with_sequence.items()}
+    fitted.with_sequence = Ranker(BOTH, weights_of(rounded, NAMES_WITH_SEQUENCE))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sequence_bundle(run, tmp_path_factory):
+    return export_sequence(run / BEST, tmp_path_factory.mktemp("sequences") / OURS)
+
+
+def ranked(server, user="user-1", query="", **more):
+    body = {"user_id": user, "candidates": [f"item-{n}" for n in range(ITEMS)], **more}
+    answer = server.client.post(f"/rank{query}", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def wait_for(server, wanted: str) -> None:
+    deadline = time.monotonic() + 30
+    while ranked(server)["model_version"] != wanted:
+        assert time.monotonic() < deadline, server.log.read_text()[-2000:]
+        time.sleep(0.1)
+
+
+def beside(server):
+    return server.client.get("/info").json()["ranker"]["sequence"]
+
+
+def test_the_score_of_the_sequence_model_ranks_over_http_as_in_the_evaluation(
+    server, log, fitted, bundle, sequence_bundle, run, tmp_path
+):
+    assert beside(server) is None
+    install(server.models, bundle)
+    wait_for(server, MINE)
+    assert (beside(server)["served"], beside(server)["reason"]) == (False, f"{OURS} is not installed")
+    install(server.models, sequence_bundle)
+    wait_for(server, BOTH)
+    found = beside(server)
+    assert (found["model_version"], found["served"], found["reason"]) == (OURS, True, None)
+    assert found["weights"]["sequence"] == pytest.approx(fitted.weights_with_sequence["sequence"], abs=1e-6)
+    time.sleep(2.5)  # the ranker looks every two seconds
+    assert f"{MINE} ranks, with the score of {OURS}" in server.log.read_text()
+    after_us, middle_us = int(log.events.time_us.max()) + 3_600_000_000, int(np.median(log.events.time_us))
+    tolerance = 2e-3 * abs(found["weights"]["sequence"])  # kept item vectors are of half precision
+    assert_same_order(server, log, fitted, after_us, list(range(200)), tolerance)
+    assert_same_order(server, log, fitted, middle_us, list(range(0, 200, 20)), tolerance)
+
+    parts = ranked(server, query="?explain=true")["explanations"][0]["features"]
+    assert parts["sequence"] != 0
+    best = ranked(server, query="?explain=true")["ranked"][0]["score"]
+    assert sum(parts.values()) == pytest.approx(best, abs=1e-3)
+
+    a_user_with_few_events_is_ranked_by_the_first_set(server)
+    an_item_that_the_model_never_met_is_ranked_by_its_text(server)
+    a_search_is_personal_by_the_same_set(server)
+    another_model_is_no_feature(server, sequence_bundle, run, tmp_path)
+    one_that_was_fine_tuned_from_it_is(server, run, tmp_path)
+
+
+def test_of_a_catalogue_on_disk(start_server, bundle_path, log, fitted, bundle, sequence_bundle, tmp_path):
+    server = replayed_server(start_server, bundle_path, tmp_path, catalog_vectors="disk")
+    install(server.models, bundle)
+    install(server.models, sequence_bundle)
+    wait_for(server, BOTH)
+    after_us = int(log.events.time_us.max()) + 3_600_000_000
+    tolerance = 2e-3 * abs(fitted.weights_with_sequence["sequence"])
+    assert_same_order(server, log, fitted, after_us, list(range(0, 200, 10)), tolerance)
+
+
+def a_user_with_few_events_is_ranked_by_the_first_set(server):
+    assert ranked(server, "nobody")["model_version"] == MINE
+    for number in range(3):
+        assert ranked(server, "newcomer")["model_version"] == MINE
+        event = {"user_id": "newcomer", "content_id": f"item-{number}", "type": "view"}
+        assert server.client.post("/interactions", json=event).json()["stored"] == 1
+    assert ranked(server, "newcomer")["model_version"] == BOTH
+    server.client.delete("/user/newcomer")
+
+
+def an_item_that_the_model_never_met_is_ranked_by_its_text(server):
+    server.client.put("/content/new", json={"text": "a royal place number 77"})
+    body = {"user_id": "user-1", "candidates": ["item-3", "new"]}
+    scores = server.client.post("/rank?explain=true", json=body).json()
+    assert scores["model_version"] == BOTH
+    by_model = server.client.post("/rank", json=body | {"model": "sequence"}).json()["scores"][1]["score"]
+    parts = {one["id"]: one["features"] for one in scores["explanations"]}["new"]
+    weight = beside(server)["weights"]["sequence"]
+    assert parts["sequence"] == pytest.approx(weight * by_model, abs=2e-2 * abs(weight))
+    found = server.client.get("/user/user-1/recommendations", params={"top_k": 50, "exclude": ""}).json()
+    assert (found["model_version"], "new" in {one["id"] for one in found["results"]}) == (BOTH, True)
+    server.client.delete("/content/new")
+
+
+def a_search_is_personal_by_the_same_set(server):
+    body = {"text": "a rustic place", "user_id": "user-1", "personalization": 1, "top_k": ITEMS}
+    found = [one["id"] for one in server.client.post("/search", json=body).json()["results"]]
+    assert found == [one["id"] for one in ranked(server)["ranked"]]
+
+
+def another_model_is_no_feature(server, sequence_bundle, run, tmp_path):
+    """One of the same name, trained in another run; and back."""
+    other = trained(server.data_dir, tmp_path / "other", "--name", OURS, "--seed", "5")
+    install(server.models, export_sequence(other / BEST, tmp_path / "exported"))
+    wait_for(server, MINE)
+    reason = beside(server)["reason"]
+    assert reason == f"{OURS} of another training run is served, the weights were fitted beside {OURS}"
+    back(server.models, "sequence")
+    wait_for(server, BOTH)
+
+
+def one_that_was_fine_tuned_from_it_is(server, run, tmp_path):
+    later = trained(server.data_dir, tmp_path / "later", "--from", str(run / BEST), "--since", "2023-11-16")
+    install(server.models, export_sequence(later / BEST, tmp_path / "exported-later"))
+    wait_for(server, f"{MINE}+later")
+    back(server.models, "sequence")
+    wait_for(server, BOTH)
+
+
+def test_a_second_set_is_kept_where_it_is_better(log, run, tmp_path):
+    said = train_ranker(log, tmp_path / "given", "given", run)
+    assert f"with the score of {OURS}: NDCG@10 " in said
+    assert "kept, for where it is served" in said or "left out, it is not surely better" in said
