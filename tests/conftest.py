@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from bench.suite import NotMeasured
 from runtime.models.bundle import Bundle
 from runtime.models.installed import BUNDLES, PACKAGED, SEQUENCE, TEXT_ENCODER, install
 from runtime.models.text_encoder import TextEncoder, load_encoder
+from tests.waiting import WAIT_S, until
 
 ROOT = Path(__file__).parents[1]
 BUNDLE = Path(os.environ.get("VOWS_MODELS_DIR", PACKAGED)) / TEXT_ENCODER
@@ -50,7 +50,7 @@ class Server:
     def stop(self) -> int:
         self.client.close()
         self.process.terminate()
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=WAIT_S)
 
 
 @pytest.fixture(scope="session")
@@ -167,22 +167,22 @@ def shared_server_url(start_server: Callable[..., Server]) -> str:
 
 def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
     """The address the server prints, once it is bound."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if found := re.search(r'vows-edge on (http://[^\s"]+)', log.read_text()):
-            return found.group(1)
-        if process.poll() is not None:
-            break
-        time.sleep(0.02)
-    raise AssertionError(f"the server did not start ({process.poll()}): {log.read_text()}")
+
+    def announced() -> re.Match[str] | None:
+        return re.search(r'vows-edge on (http://[^\s"]+)', log.read_text())
+
+    until(lambda: announced() or process.poll() is not None, log.read_text, every_s=0.02)
+    found = announced()
+    if found is None:
+        raise AssertionError(f"the server did not start ({process.poll()}): {log.read_text()}")
+    return found.group(1)
 
 
 def _until_ready(server: Server) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
+    def ready() -> bool:
         try:
-            if server.client.get("/readyz").status_code == 200:
-                return
+            return server.client.get("/readyz").status_code == 200
         except httpx.TransportError:
-            time.sleep(0.02)
-    raise AssertionError("the server did not get ready")
+            return False
+
+    until(ready, server.log.read_text, every_s=0.02)

@@ -1,10 +1,9 @@
 """HTTP on a bare socket, for what no client library would send."""
 
 import socket
-import time
-from collections.abc import Callable
 
 from tests.conftest import Server
+from tests.waiting import WAIT_S
 
 
 def connect(server: Server, *, receive_buffer: int | None = None) -> socket.socket:
@@ -13,7 +12,7 @@ def connect(server: Server, *, receive_buffer: int | None = None) -> socket.sock
     connection = socket.socket()
     if receive_buffer is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    connection.settimeout(20)
+    connection.settimeout(WAIT_S)
     connection.connect((host, int(port)))
     return connection
 
@@ -65,17 +64,9 @@ def is_closed(connection: socket.socket) -> bool:
     return True
 
 
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def more(connection: socket.socket) -> bytes:
+def more(connection: socket.socket, *, most: int = 65_536) -> bytes:
     """The next bytes. Raises ConnectionError where the server has closed."""
-    chunk = connection.recv(65_536)
+    chunk = connection.recv(most)
     if not chunk:
         raise ConnectionError
     return chunk

@@ -15,6 +15,7 @@ import yaml
 
 from runtime.http.api_keys import entry, make_key
 from runtime.settings import Settings
+from tests.waiting import reserved_port, until
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 RULES = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"][0]["rules"]
@@ -80,10 +81,8 @@ def test_units_are_read_by_systemd(unit, tmp_path):
 
 
 def test_the_port_for_metrics_serves_nothing_else_and_asks_for_no_key(start_server):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = start_server(api_keys=entry("app", "read", make_key()), metrics_port=port)
+    with reserved_port() as port:
+        server = start_server(api_keys=entry("app", "read", make_key()), metrics_port=port)
     assert server.client.get("/metrics").status_code == 401
     url = f"http://127.0.0.1:{port}"
     assert "vows_stored_rows" in httpx.get(f"{url}/metrics").text
@@ -107,7 +106,12 @@ def test_the_port_for_metrics_serves_nothing_else_and_asks_for_no_key(start_serv
             long.sendall(b"GET /" + b"x" * 100_000)
             answer = long.recv(100)
         assert answer == b""
-    assert "vows_stored_rows" in httpx.get(f"{url}/metrics").text
+
+    def scraped():
+        with contextlib.suppress(httpx.TransportError):  # until it has noticed that those before are gone
+            return "vows_stored_rows" in httpx.get(f"{url}/metrics").text
+
+    until(scraped)
     assert server.stop() == 0
 
 

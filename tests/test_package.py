@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import pytest
 
 from runtime import VERSION
 from tests.conftest import ROOT
+from tests.waiting import WAIT_S, until
 
 METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -62,14 +62,13 @@ def _serving(site: Path, folder: Path, **settings: str) -> Iterator[str]:
             [site / "bin" / "vows-edge", "serve"], cwd=folder, env=environment, stdout=out, stderr=out
         )
     try:
-        deadline = time.monotonic() + 60
-        while not (found := re.search(r"vows-edge on (http://[^\s\"]+)", log.read_text())):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
+        address = re.compile(r"vows-edge on (http://[^\s\"]+)")
+        until(lambda: address.search(log.read_text()) or process.poll() is not None, log.read_text)
+        found = address.search(log.read_text())
+        assert found, log.read_text()
         yield found.group(1)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=WAIT_S) == 0
     finally:
         if process.poll() is None:
             process.kill()
@@ -89,20 +88,20 @@ def test_the_wheel_holds_what_is_needed_and_nothing_made_here(wheel: Path) -> No
 @pytest.mark.slow
 def test_the_command_serves_from_any_folder(installed: Path, tmp_path: Path) -> None:
     with _serving(installed, tmp_path) as url:
-        answer = httpx.post(f"{url}/embed", json={"text": "a rustic barn"}, timeout=60)
+        answer = httpx.post(f"{url}/embed", json={"text": "a rustic barn"}, timeout=WAIT_S)
         assert answer.status_code == 200
         assert len(answer.json()["embedding"]) == 384
-        info = httpx.get(f"{url}/info", timeout=60).json()
+        info = httpx.get(f"{url}/info", timeout=WAIT_S).json()
         assert info["sequence"] is not None
-        assert httpx.get(f"{url}/", timeout=60).status_code == 200
-        assert httpx.get(f"{url}/openapi.json", timeout=60).status_code == 200
+        assert httpx.get(f"{url}/", timeout=WAIT_S).status_code == 200
+        assert httpx.get(f"{url}/openapi.json", timeout=WAIT_S).status_code == 200
     assert (tmp_path / "data").is_dir()
 
 
 @pytest.mark.slow
 def test_the_other_encoding_is_made_at_the_first_start(installed: Path, tmp_path: Path) -> None:
     with _serving(installed, tmp_path, VOWS_ENCODING="u8") as url:
-        assert httpx.post(f"{url}/embed", json={"text": "a rustic barn"}, timeout=60).status_code == 200
+        assert httpx.post(f"{url}/embed", json={"text": "a rustic barn"}, timeout=WAIT_S).status_code == 200
     assert (installed / "runtime/bundles/minilm/model.u8.ort").exists()
 
 

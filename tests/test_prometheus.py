@@ -1,11 +1,10 @@
 """The monitoring of deploy/ as it runs: a real Prometheus reads a real server; every query and rule has its data."""
 
+import contextlib
 import json
 import re
 import shutil
-import socket
 import subprocess
-import time
 from pathlib import Path
 
 import httpx
@@ -14,20 +13,15 @@ import yaml
 
 from runtime.http.api_keys import entry, make_key
 from tests.test_deploy import DEPLOY, PANELS, RULES
+from tests.waiting import WAIT_S, reserved_port
+from tests.waiting import until as until_so
 
 pytestmark = pytest.mark.slow
 
-WAIT_S = 90
 QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
 # What a rule compares, without the limit: an alert that does not fire has no result. A server without errors has no
 # series of them, so those that succeeded stand for them.
 COMPARED = [re.sub(r"\s*(==|>|<)\s*[\d.e]+$", "", rule["expr"]).replace("5..", "2..") for rule in RULES]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +32,9 @@ def prometheus(start_server, tmp_path_factory):
     if program is None:
         pytest.skip("Prometheus is not installed: apt-get install prometheus")
     folder: Path = tmp_path_factory.mktemp("prometheus")
-    key, metrics_port, port = make_key(), free_port(), free_port()
-    writer = make_key()
+    ports = contextlib.ExitStack()
+    metrics_port, port = (ports.enter_context(reserved_port()) for _ in range(2))
+    key, writer = make_key(), make_key()
     keys = f"{entry('prometheus', 'metrics', key)},{entry('app', 'read+write', writer)}"
     server = start_server(api_keys=keys, metrics_port=metrics_port, rate_per_s=2, rate_burst=20)
     (folder / "vows.key").write_text(key)
@@ -68,19 +63,18 @@ def prometheus(start_server, tmp_path_factory):
     finally:
         client.close()
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=WAIT_S)
+        ports.close()
 
 
 def until(condition, why=lambda: ""):
-    deadline = time.monotonic() + WAIT_S
-    while True:
-        try:
-            if condition():
-                return
-        except httpx.TransportError:
-            pass  # it is not listening yet
-        assert time.monotonic() < deadline, why()
-        time.sleep(0.2)
+    """As others wait, for a program that may not listen yet."""
+
+    def so():
+        with contextlib.suppress(httpx.TransportError):
+            return condition()
+
+    until_so(so, why, every_s=0.2)
 
 
 def query(client, expression):

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 KEPT = os.environ.get("SCREENSHOTS")  # SCREENSHOTS=docs/images keeps what the pages looked like
-WAIT_MS = 30_000
+WAIT_MS = 90_000
 DONE = {"save": "Saved", "share": "Shared", "skip": "Skipped"}
 
 

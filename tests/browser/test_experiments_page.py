@@ -20,7 +20,7 @@ def test_the_page_shows_an_experiment_and_its_buttons_change_it(visit, start_ser
     page = visit(server, "/page/experiments.html", size=(1000, 900))
     panel = page.locator("[data-name=feed-ranker]")
     panel.get_by_text("The counts say").wait_for()
-    panel.locator(".chart .band").wait_for(state="attached", timeout=20_000)
+    panel.locator(".chart .band").wait_for(state="attached")
     assert "running" in panel.locator(".state").inner_text()
     assert panel.get_by_text("Sample ratio").is_visible()
     assert panel.get_by_text("cold start ratio").is_visible()

@@ -93,4 +93,4 @@ def test_the_pages_lead_to_each_other(visit, shared_demo_server):
         page.wait_for_load_state()
         assert shared_demo_server.client.get(page.url).status_code == 200
         if name != "API":  # which has links of its own
-            assert page.locator("nav a[aria-current=page]").inner_text(timeout=3000) == name, page.url
+            assert page.locator("nav a[aria-current=page]").inner_text() == name, page.url

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import pytest
 from bench.postgres import PostgresServer
 from runtime.cli.main import main
 from tests.conftest import Server
+from tests.waiting import until
 
 pytest.importorskip("asyncpg", reason="asyncpg is not installed: pip install 'vows-edge[postgres]'")
 
@@ -22,15 +22,6 @@ pytest.importorskip("asyncpg", reason="asyncpg is not installed: pip install 'vo
 def machines(postgres_server: PostgresServer, start_server: Callable[..., Server]) -> list[Server]:
     url = postgres_server.create_database(f"machines-{uuid.uuid4().hex[:8]}")
     return [start_server(database_url=url, threads=1) for _ in range(2)]
-
-
-def until(condition: Callable[[], bool], *, longest_s: float = 20) -> float:
-    """Seconds until the condition holds."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < longest_s
-        time.sleep(0.01)
-    return time.monotonic() - started
 
 
 def ranks(machine: Server, id: str, text: str) -> bool:

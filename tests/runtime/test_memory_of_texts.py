@@ -2,12 +2,12 @@
 
 import json
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
 
 from bench.process_memory import parse_kilobytes
+from tests.waiting import until
 
 MIB = 1 << 20
 CHARS = 32_768  # the longest text
@@ -63,8 +63,5 @@ def test_embedding_again_at_start(start_server):
     with sqlite3.connect(next(server.data_dir.glob("*.db"))) as database:
         database.execute("UPDATE bundles SET digest = 'another'")
     again = start_server(server.data_dir)
-    deadline = time.monotonic() + 120
-    while again.client.post("/search", json={"text": "!", "top_k": 1}).json()["matched"] < 64:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: again.client.post("/search", json={"text": "!", "top_k": 1}).json()["matched"] == 64)
     assert status(again)["VmHWM"] - peak < MOST_BYTES

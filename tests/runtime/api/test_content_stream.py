@@ -1,11 +1,11 @@
 """A stream of any number of items, with progress."""
 
 import json
-import socket
 
 import pytest
 
-from tests.raw_http import more, until
+from tests.raw_http import connect, more
+from tests.waiting import until
 
 NDJSON = {"content-type": "application/x-ndjson", "accept": "application/x-ndjson"}
 
@@ -75,8 +75,7 @@ def test_a_client_that_reads_last_is_never_stuck(shared_server):
 
 
 def test_progress_comes_while_the_body_is_still_sent_and_others_are_served(shared_server):
-    host, port = shared_server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with connect(shared_server) as connection:
         head = "POST /content/batch HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
         connection.sendall((head + "".join(f"{k}: {v}\r\n" for k, v in NDJSON.items()) + "\r\n").encode())
         part = b"".join(line(f"slow-{n}", f"venue {n % 9}") for n in range(1_100))
@@ -94,8 +93,7 @@ def test_progress_comes_while_the_body_is_still_sent_and_others_are_served(share
 
 
 def test_a_client_that_leaves_frees_everything(shared_server):
-    host, port = shared_server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with connect(shared_server) as connection:
         head = "POST /content/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
         connection.sendall((head + "".join(f"{k}: {v}\r\n" for k, v in NDJSON.items()) + "\r\n").encode())
         connection.sendall(b"".join(line(f"left-{n}") for n in range(100)))

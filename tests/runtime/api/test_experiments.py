@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.waiting import WAIT_S
+
 ITEMS = [f"item-{n}" for n in range(12)]
 TWO_ARMS = [{"name": "control", "model": "simple"}, {"name": "treatment", "model": "hybrid"}]
 QUIET = {"p95_ms": None, "error_rate": None, "cold_start_ratio": None}  # the test's machine may be busy
@@ -58,14 +60,14 @@ def visit(client, users, rates):
         return list(pool.map(one, enumerate(users)))
 
 
-def until(client, name, wanted, timeout_s=30):
-    deadline = time.monotonic() + timeout_s
+def until(client, name, wanted):
+    deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         found = client.get(f"/experiments/{name}").json()
         if wanted(found):
             return found
         time.sleep(0.1)
-    raise AssertionError(f"not so within {timeout_s} s: {found}")
+    raise AssertionError(f"not so within {WAIT_S} s: {found}")
 
 
 def closed(found):

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from runtime.models.ranker import RankerFile, RankerLog
 from runtime.personalization.hybrid import prior
 from runtime.personalization.popularity import HALF_LIVES_HOURS
 from runtime.personalization.ranking_features import HISTORY_EVENTS, NAMES
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -84,13 +84,6 @@ def ranker_bundle(folder: Path) -> Path:
     )  # fmt: skip
     (folder / bundle.MANIFEST).write_bytes(msgspec.json.encode(manifest))
     return folder
-
-
-def until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_what_cannot_be_switched(start_server, models):

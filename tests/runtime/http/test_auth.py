@@ -150,7 +150,7 @@ def test_openai_clients_bring_their_key_as_they_always_do(shared_server_with_key
 
 def test_a_burst_and_then_the_rate(start_server):
     keys = f"{entry('a', 'read', READER)},{entry('a', 'read', NEW)},{entry('b', 'read', WRITER)}"
-    server = start_server(api_keys=keys, rate_per_s=0.5, rate_burst=3)
+    server = start_server(api_keys=keys, rate_per_s=0.1, rate_burst=3)
     for key in (READER, NEW, READER):  # one client, by its name
         assert server.client.get("/v1/models", headers=bearer(key)).status_code == 200
     answer = server.client.get("/v1/models", headers=bearer(NEW))
@@ -166,11 +166,9 @@ def test_a_burst_and_then_the_rate(start_server):
     assert "429" in responses
     statuses = [server.client.get("/info").status_code for _ in range(8)]
     assert (statuses[0], statuses[-1]) == (401, 429)  # guessing is limited too, by address
-    deadline = time.monotonic() + 20
-    while (answer := server.client.get("/v1/models", headers=bearer(READER))).status_code == 429:
-        assert time.monotonic() < deadline
-        time.sleep(int(answer.headers["retry-after"]))
-    assert answer.status_code == 200
+    assert 1 <= int(answer.headers["retry-after"]) <= 10
+    time.sleep(int(answer.headers["retry-after"]))
+    assert server.client.get("/v1/models", headers=bearer(READER)).status_code == 200
 
 
 def preflight(server, origin):

@@ -196,10 +196,9 @@ def test_values_outside_text_are_still_bounded(shared_server, body):
 
 
 @pytest.mark.parametrize("body", [b'"' + b'\\"' * 1_500_000, b'{"a' + b"," * 3_000_000, b'"\\' * 1_500_000])
-def test_text_without_an_end_is_refused_at_once(shared_server, body):
-    response = post(shared_server, "/embed", body)
-    assert response.status_code in (400, 413)
-    assert response.elapsed.total_seconds() < 30
+def test_text_without_an_end_is_refused(shared_server, body):
+    """Within the client's timeout: a search that starts again at each character would take hours."""
+    assert post(shared_server, "/embed", body).status_code in (400, 413)
 
 
 ENUMERATIONS = [

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +11,8 @@ import time
 import httpx
 import pytest
 
-from tests.raw_http import connect, request, until
+from tests.raw_http import connect, request
+from tests.waiting import WAIT_S, until
 
 LONG = "a long walk through the garden " * 60
 
@@ -30,9 +30,11 @@ def shared_small_server(start_server):
 
 def test_a_full_queue_is_refused_alike_for_single_texts_and_batches(shared_small_server):
     answers: list[httpx.Response] = []
+    together = threading.Barrier(26)  # making a client takes longer than a text: all are made before one asks
 
     def ask(path, body):
-        with httpx.Client(base_url=shared_small_server.url, timeout=60) as client:
+        with httpx.Client(base_url=shared_small_server.url, timeout=WAIT_S) as client:
+            together.wait(WAIT_S)
             answers.append(client.post(path, json=body))
 
     single = [threading.Thread(target=ask, args=("/embed", {"text": LONG})) for _ in range(24)]
@@ -52,33 +54,25 @@ def test_a_full_queue_is_refused_alike_for_single_texts_and_batches(shared_small
 
 def test_a_client_that_hangs_up_takes_its_batch_with_it(start_server):
     server = start_server(threads=1, cache_bytes=0)
-    body = json.dumps({"items": [{"text": LONG}] * 128}).encode()
-    host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    body = json.dumps({"items": [{"text": LONG}] * 256}).encode()
+    with connect(server) as connection:
         connection.sendall(request("POST", "/embed/batch", body))
-        deadline = time.monotonic() + 30
-        while tokens_waiting(server) == 0 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        waiting = tokens_waiting(server)
-        assert waiting > 2_000  # a slice; the rest waits where it holds nothing
-    deadline = time.monotonic() + 10
-    while tokens_waiting(server) > 0 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    found = server.client.get("/metrics").text
-    assert 'http_requests_total{endpoint="POST /embed/batch",status="499"} 1' in found
-    assert tokens_waiting(server) == 0
+        until(lambda: tokens_waiting(server) > 2_000, every_s=0.01)  # a slice; the rest waits where it holds nothing
+    until(lambda: tokens_waiting(server) == 0)
+    left = 'http_requests_total{endpoint="POST /embed/batch",status="499"} 1'
+    until(lambda: left in server.client.get("/metrics").text)
 
 
 def test_a_text_goes_before_a_batch_that_came_first(start_server):
-    server = start_server(threads=1, cache_bytes=0)
+    server = start_server(threads=1, cache_bytes=0, batch_timeout_s=600)
     done: dict[str, float] = {}
 
     def ask(name, path, body):
-        with httpx.Client(base_url=server.url, timeout=60) as client:
+        with httpx.Client(base_url=server.url, timeout=600) as client:
             assert client.post(path, json=body).status_code == 200
             done[name] = time.monotonic()
 
-    batch = threading.Thread(target=ask, args=("batch", "/embed/batch", {"items": [{"text": LONG}] * 64}))
+    batch = threading.Thread(target=ask, args=("batch", "/embed/batch", {"items": [{"text": LONG}] * 256}))
     batch.start()
     until(lambda: tokens_waiting(server) > 0)
     ask("text", "/embed", {"text": "in a hurry"})
@@ -101,7 +95,7 @@ def test_batches_wait_for_their_turn_instead_of_being_refused(start_server):
     answers: list[httpx.Response] = []
 
     def ask(n):
-        with httpx.Client(base_url=server.url, timeout=120) as client:
+        with httpx.Client(base_url=server.url, timeout=WAIT_S) as client:
             texts = [f"{n} {LONG}"] * 4 if n % 2 else [f"{n} short"] * 4
             answers.append(client.post("/embed/batch", json={"items": [{"text": text} for text in texts]}))
 

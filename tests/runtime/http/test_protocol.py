@@ -2,21 +2,16 @@
 
 import contextlib
 import json
-import socket
 
 import pytest
 
-from tests.raw_http import request
+from tests.raw_http import connect, request
 
 MB = 1 << 20
 
 
-def connect(server):
-    host, port = server.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=20)
-
-
 def answer(connection):
+    """What comes of an answer, which a reset may cut short."""
     received = b""
     with contextlib.suppress(ConnectionError):
         while chunk := connection.recv(65_536):

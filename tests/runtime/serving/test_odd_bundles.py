@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-import time
 
 import pytest
 
 from runtime.models.bundle import Bundle, BundleError
 from runtime.models.text_encoder import load_encoder
 from runtime.serving.sequence_bundle import SequenceBundle
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -142,10 +142,7 @@ def test_a_running_server_survives_it_all(start_server, bundle_path, good, tmp_p
     assert client.put("/content/barn", json={"text": "a barn"}).status_code == 200
     for file in [*(models / "minilm").iterdir(), *(models / "sequence").iterdir()]:
         os.truncate(file, 0)
-    deadline = time.monotonic() + 30
-    while "is still served" not in server.log.read_text():
-        assert time.monotonic() < deadline, server.log.read_text()
-        time.sleep(0.1)
+    until(lambda: "is still served" in server.log.read_text(), server.log.read_text)
     a_folder(models / "sequence")
     for n in range(5):
         event = {"user_id": "ada", "content_id": "barn", "type": "save", "event_id": str(n)}

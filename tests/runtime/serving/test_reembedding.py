@@ -1,9 +1,9 @@
 """A server that starts with vectors of another bundle embeds them again while it serves."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
@@ -11,6 +11,7 @@ from bench.blocking_store import BlockingStore
 from runtime.store import ContentItem, Interaction, Preferences
 from runtime.store.sqlite.store import SqliteStore
 from tests.conftest import Server
+from tests.waiting import until
 
 TEXTS = {f"old-{n}": f"{what} for a celebration" for n, what in enumerate(("a barn", "a yacht", "a cake") * 30)}
 
@@ -39,6 +40,11 @@ def data_of_another_bundle(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+def matched(client: httpx.Client) -> int:
+    """Items that a search compares: those with a vector of this server's bundle."""
+    return client.post("/search", json={"text": "a barn", "top_k": 1}).json()["matched"]
+
+
 def test_writes_while_vectors_are_replaced_are_kept(
     start_server: Callable[..., Server], data_of_another_bundle: Path
 ) -> None:
@@ -48,10 +54,7 @@ def test_writes_while_vectors_are_replaced_are_kept(
     for n in range(0, 90, 3):
         assert client.put(f"/content/old-{n}", json={"text": f"a new text {n}"}).status_code == 200
         assert client.delete(f"/content/old-{n + 2}").status_code == 204
-    deadline = time.monotonic() + 120
-    while client.post("/search", json={"text": "a barn", "top_k": 1}).json()["matched"] < len(TEXTS) - 1 - 30:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: matched(client) >= len(TEXTS) - 1 - 30)
     for n in range(0, 90, 3):
         assert client.get(f"/content/old-{n}").json()["text"] == f"a new text {n}"
         assert client.get(f"/content/old-{n + 2}").status_code == 404
@@ -73,12 +76,7 @@ def test_one_odd_item_does_not_keep_the_others_from_being_replaced(
     ])  # fmt: skip
     store.close()
     server = start_server(data_dir=data_of_another_bundle)
-    deadline = time.monotonic() + 120
-    found = 0
-    while found < len(TEXTS) - 1 - len(odd):
-        assert time.monotonic() < deadline, server.log.read_text()
-        found = server.client.post("/search", json={"text": "a barn", "top_k": 1}).json()["matched"]
-        time.sleep(0.05)
+    until(lambda: matched(server.client) >= len(TEXTS) - 1 - len(odd), server.log.read_text)
     log = server.log.read_text()
     assert all(f"'old-{n}' is in no ranking" in log for n in range(0, 30, 5)), log
     assert "Traceback" not in log
@@ -89,10 +87,7 @@ def test_vectors_of_another_bundle_are_replaced(
 ) -> None:
     server = start_server(data_dir=data_of_another_bundle)
     client = server.client
-    deadline = time.monotonic() + 120
-    while client.post("/search", json={"text": "a barn", "top_k": 1}).json()["matched"] < len(TEXTS) - 1:
-        assert time.monotonic() < deadline, server.log.read_text()
-        time.sleep(0.05)
+    until(lambda: matched(client) >= len(TEXTS) - 1, server.log.read_text)
     version = client.get("/info").json()["models"][0]["model_version"]
     for id in ("old-0", "old-89"):
         item = client.get(f"/content/{id}").json()
@@ -103,8 +98,6 @@ def test_vectors_of_another_bundle_are_replaced(
     ann = client.get("/user/ann/embedding").json()
     assert ann["source"] == "history"
     assert ann["embedding"] == pytest.approx(client.get("/content/old-0").json()["embedding"], abs=1e-5)
-    while client.get("/user/bob/embedding").json()["source"] != "preferences":
-        assert time.monotonic() < deadline, server.log.read_text()
-        time.sleep(0.05)
+    until(lambda: client.get("/user/bob/embedding").json()["source"] == "preferences", server.log.read_text)
     expected = client.post("/embed", json={"text": "a barn"}).json()["embedding"]
     assert client.get("/user/bob/embedding").json()["embedding"] == pytest.approx(expected, abs=1e-6)

@@ -19,6 +19,7 @@ from runtime.models.installed import install
 from runtime.models.sequence_model import History, SequenceModel
 from runtime.models.text_encoder import TextEncoder
 from tests.conftest import ROOT, Server
+from tests.waiting import until
 
 DAY_S = 86_400
 TEXTS = {f"seq-{n}": text for n, text in enumerate((
@@ -310,12 +311,12 @@ def test_a_bundle_is_switched_without_dropping_a_request_and_back(
     try:
         before = served()
         _switch(folder, "install", str(other))
-        _until(lambda: served() != before)
+        until(lambda: served() != before)
         _switch(folder, "back")
-        _until(lambda: served() == before)
+        until(lambda: served() == before)
         (folder / "sequence" / "golden.json").write_text("[]")  # a damaged bundle is not taken over
         (folder / "sequence" / "manifest.json").touch()
-        _until(lambda: "is still served" in server.log.read_text())
+        until(lambda: "is still served" in server.log.read_text())
         assert served() == before
     finally:
         stop.set()
@@ -340,7 +341,7 @@ def test_a_bundle_that_appears_is_served_and_one_that_is_broken_leaves_the_rest(
     assert "cannot be served" in without["fallback"]
     shutil.copytree(models / "sequence", folder / "sequences" / "two")
     _switch(folder, "install", str(folder / "sequences" / "two"))
-    _until(lambda: server.client.get("/info").json()["sequence"] is not None)
+    until(lambda: server.client.get("/info").json()["sequence"] is not None)
 
 
 def _other_bundle(first: Path) -> Path:
@@ -356,12 +357,3 @@ def _other_bundle(first: Path) -> Path:
 def _switch(models: Path, *arguments: str) -> None:
     command = [sys.executable, "-m", "runtime", "models", *arguments]
     subprocess.run(command, cwd=ROOT, env={"VOWS_MODELS_DIR": str(models)}, check=True, capture_output=True)
-
-
-def _until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if reached():
-            return
-        time.sleep(0.05)
-    raise AssertionError("not reached within a minute")

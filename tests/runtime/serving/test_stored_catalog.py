@@ -1,7 +1,6 @@
 """What is stored can always be started with: what fits is ranked, the rest is read, deleted, and reported."""
 
 import hashlib
-import time
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from runtime.settings import Settings
 from runtime.sizing import Held, size_for_what_fits
 from runtime.store import ContentItem
 from runtime.store.sqlite.store import SqliteStore
+from tests.waiting import until
 
 MIB = 1 << 20  # the smallest catalogue
 CAPACITY = MIB // 1536
@@ -44,13 +44,6 @@ def stored(data_dir, numbers, *, digest="other", fields=b'{"text":"a barn","tags
     store.close()
 
 
-def until(check, server):
-    deadline = time.monotonic() + 60
-    while not check():
-        assert time.monotonic() < deadline, server.log.read_text()
-        time.sleep(0.05)
-
-
 def matched(client):
     return client.post("/search", json={"text": "a barn", "top_k": 1}).json().get("matched", 0)
 
@@ -70,7 +63,7 @@ def test_items_of_an_older_bundle_take_room_from_the_start(start_server, filled)
     server = start_server(data, catalog_bytes=MIB)
     statuses = [put(server.client, f"new-{n}").status_code for n in range(4)]
     assert statuses == [200, 200, 507, 507]
-    until(lambda: matched(server.client) == CAPACITY, server)
+    until(lambda: matched(server.client) == CAPACITY, server.log.read_text)
     assert server.stop() == 0
     again = start_server(data, catalog_bytes=MIB)
     assert matched(again.client) == CAPACITY
@@ -97,7 +90,7 @@ def test_a_start_with_more_than_fits_serves_what_fits_and_says_what_does_not(sta
     server = start_server(data, catalog_bytes=MIB)
     client = server.client
     assert f"6 of {CAPACITY + 6} stored items are in no ranking" in server.log.read_text()
-    until(lambda: matched(client) == CAPACITY, server)
+    until(lambda: matched(client) == CAPACITY, server.log.read_text)
     assert without_room(client) == 6
     assert put(client, "new").status_code == 507
     assert client.get("/content/item-9").status_code == 200

@@ -1,5 +1,6 @@
 """What the log says of a request, and what it never says."""
 
+import contextlib
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ import pytest
 
 from runtime.system.logs import FIELDS, JsonFormatter, LineHandler, TextFormatter
 from runtime.system.trace import Trace, current
+from tests.waiting import WAIT_S, until
 
 SECRET = "quiet-elopement-on-the-cliffs"
 
@@ -174,24 +176,33 @@ def test_a_log_that_nobody_reads_holds_up_nothing(bundle_path, tmp_path, form):
     environ = os.environ | {f"VOWS_{name}": str(value) for name, value in settings.items()}
     process = subprocess.Popen([sys.executable, "-m", "runtime"], env=environ, stdout=subprocess.PIPE)
     try:
-        log = process.stdout.fileno()
-        received = os.read(log, 1 << 16)
-        while not (url := re.search(r'vows-edge on (http://[^\s"]+)', received.decode())):
-            received += os.read(log, 1 << 16)
-        with httpx.Client(base_url=url.group(1), timeout=60) as client:
+        log, received = process.stdout.fileno(), b""
+        os.set_blocking(log, False)
+
+        def read(pattern):
+            """Read until the log says so."""
+            nonlocal received
+            with contextlib.suppress(BlockingIOError):
+                received += os.read(log, 1 << 20)
+            return re.search(pattern, received.decode(errors="replace"))
+
+        until(lambda: read(r'vows-edge on http://[^\s"]+'), every_s=0.01)
+        url = re.search(r'vows-edge on (http://[^\s"]+)', received.decode())
+        with httpx.Client(base_url=url.group(1), timeout=WAIT_S) as client:
             for _ in range(1_500):
                 assert client.get("/content/of-nobody").status_code == 404
             dropped = int(re.search(r"^log_lines_dropped_total (\d+)", client.get("/metrics").text, re.M).group(1))
             assert dropped > 100
-            received = os.read(log, 1 << 20)
+            received = b""
+            read("")  # what the pipe holds, to make room in it
             client.get("/content/of-nobody")
-            received += os.read(log, 1 << 20)
+            until(lambda: read(r"\d+ log lines were dropped"))
             told = re.findall(r"(\d+) log lines were dropped", received.decode())
             assert [int(number) >= dropped for number in told] == [True]
             for _ in range(1_500):
                 client.get("/content/of-nobody")
         process.terminate()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=WAIT_S) == 0
     finally:
         process.kill()
         process.wait()

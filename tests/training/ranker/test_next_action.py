@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from runtime.models.ranker import load_ranker
 from tests.conftest import ROOT
 from tests.small_world import ITEMS
 from tests.training.ranker.replayed import replayed_server, rfc3339
+from tests.waiting import until
 from training.__main__ import main
 from training.checkpoint import BEST, VALIDATED, Checkpoint
 from training.data.event_log import read_event_log
@@ -50,10 +50,7 @@ def run(server, tmp_path_factory):
 
 def serve(server, folder: Path, kind: str, version: str) -> None:
     install(server.models, folder)
-    deadline = time.monotonic() + 30
-    while (server.client.get("/info").json()[kind] or {}).get("model_version") != version:
-        assert time.monotonic() < deadline, server.log.read_text()[-2000:]
-        time.sleep(0.1)
+    until(lambda: (server.client.get("/info").json()[kind] or {}).get("model_version") == version, server.log.read_text)
 
 
 def assert_as_evaluated(server, log, model: ActionModel, name: str, at_us: int, users: range, tolerance: float) -> None:

@@ -1,6 +1,5 @@
 """A log is replayed through HTTP: the server then ranks as the evaluation does, untrained and trained."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +10,7 @@ from runtime.models.installed import back, install
 from runtime.models.ranker import load_ranker
 from tests.small_world import ITEMS
 from tests.training.ranker.replayed import USERS, replayed_server, rfc3339
+from tests.waiting import until
 from training.data.event_log import read_event_log
 from training.data.events import Histories
 from training.errors import TrainingError
@@ -96,7 +96,7 @@ def test_a_damaged_ranker_leaves_the_one_before_in_place(server, log, tmp_path):
     train_ranker(log, tmp_path / "broken", "broken")
     (tmp_path / "broken" / "ranker.json").write_text("{}")
     install(server.models, tmp_path / "broken")
-    time.sleep(2.5)  # the server looks every two seconds
+    until(lambda: "hybrid-prior-1 still ranks" in server.log.read_text(), server.log.read_text)
     assert version(server) == "hybrid-prior-1"
     back(server.models, "ranker")
 
@@ -113,7 +113,4 @@ def version(server) -> str:
 
 
 def wait_for(server, wanted: str) -> None:
-    deadline = time.monotonic() + 30
-    while version(server) != wanted:
-        assert time.monotonic() < deadline, server.log.read_text()[-2000:]
-        time.sleep(0.1)
+    until(lambda: version(server) == wanted, server.log.read_text)

@@ -17,6 +17,10 @@ def proxy(postgres_server):
     proxy.close()
 
 
+# Of a connection attempt and a statement: what a silent network costs a test, and a busy machine must stay within.
+TIMEOUT_S = 3
+
+
 def through(proxy, database):
     return f"postgresql://postgres@127.0.0.1:{proxy.port}/{database.split('/')[3].split('?')[0]}"
 
@@ -30,19 +34,19 @@ async def until_back(store):
 @pytest.mark.parametrize("network", ["refused", "silent"])
 def test_a_cut_network_is_an_error_at_once_and_recovery_needs_no_restart(database, proxy, network, item, event):
     async def scenario():
-        store = await open_store(through(proxy, database), dimensions=4, timeout_s=0.5)
+        store = await open_store(through(proxy, database), dimensions=4, timeout_s=TIMEOUT_S)
         await store.put_content([item("barn")])
         proxy.set(network)
         with pytest.raises(StoreUnreachable):
             await store.get_user("ann")
         assert store.unavailable() is not None
         started = time.monotonic()
-        for _ in range(200):  # none of them tries to connect
+        for _ in range(200):  # none of them tries to connect, which would take TIMEOUT_S each in a silent network
             with pytest.raises(StoreUnreachable):
                 await store.get_user("ann")
             with pytest.raises(StoreUnreachable):
                 await store.add_interactions([event("1")])
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 100 * TIMEOUT_S
         proxy.set("up")
         await until_back(store)
         assert await store.add_interactions([event("1")]) == ["stored"]
@@ -55,7 +59,7 @@ def test_a_cut_network_is_an_error_at_once_and_recovery_needs_no_restart(databas
 
 def test_one_patient_attempt_at_a_time_while_it_is_away(database, proxy):
     async def scenario():
-        store = await open_store(through(proxy, database), dimensions=4, timeout_s=0.5)
+        store = await open_store(through(proxy, database), dimensions=4, timeout_s=TIMEOUT_S)
         await asyncio.gather(*(store.get_user("ann") for _ in range(50)))
         proxy.set("refused")
 
@@ -90,7 +94,7 @@ def test_connections_stay_few_under_any_number_of_requests(database, proxy):
 
 def test_what_was_acknowledged_between_cuts_is_there_once(database, proxy, item, event):
     async def scenario():
-        store = await open_store(through(proxy, database), dimensions=4, timeout_s=0.5)
+        store = await open_store(through(proxy, database), dimensions=4, timeout_s=TIMEOUT_S)
         await store.put_content([item("barn")])
         acknowledged, stopping = [], False
 
@@ -108,7 +112,9 @@ def test_what_was_acknowledged_between_cuts_is_there_once(database, proxy, item,
 
         clients = [asyncio.ensure_future(client(number)) for number in range(4)]
         for n in range(6):
-            await asyncio.sleep(0.3)
+            async with asyncio.timeout(60):
+                while len(acknowledged) < 4 * (n + 1):
+                    await asyncio.sleep(0.01)
             proxy.set("silent" if n % 3 == 2 else "refused")
             await asyncio.sleep(0.1)
             proxy.set("up")
@@ -124,4 +130,4 @@ def test_what_was_acknowledged_between_cuts_is_there_once(database, proxy, item,
     assert {id for id, _ in acknowledged} <= set(stored)
     assert len(stored) == len(set(stored))
     assert problems == []
-    assert len(acknowledged) >= 8
+    assert len(acknowledged) >= 24

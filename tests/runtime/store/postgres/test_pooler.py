@@ -49,12 +49,11 @@ def test_what_one_machine_changes_the_other_follows(url, item):
         here, there = await open_pooled(url), await open_pooled(url)
         await there.feed.begin()
         await here.put_content([item("barn")])
-        for _ in range(100):
-            changes = await there.feed.changes()
-            there.feed.done(changes)
-            if changes.ids:
-                break
-            await there.feed.wait(0.05)  # nothing wakes it: a listener needs a session of its own
+        async with asyncio.timeout(60):
+            while not (changes := await there.feed.changes()).ids:
+                there.feed.done(changes)
+                await there.feed.wait(0.05)  # nothing wakes it: a listener needs a session of its own
+        there.feed.done(changes)
         await here.close()
         await there.close()
         return changes.ids

@@ -14,7 +14,7 @@ from runtime.store.sqlite import store as sqlite
 from runtime.store.sqlite.backup import back_up, restore
 from runtime.store.sqlite.backup_seal import take_off
 from runtime.store.sqlite.connection import DATABASE
-from tests.raw_http import until
+from tests.waiting import until
 
 
 @pytest.fixture

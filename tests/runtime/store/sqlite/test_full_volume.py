@@ -8,6 +8,8 @@ from signal import SIGKILL, SIGTERM
 
 import pytest
 
+from tests.waiting import WAIT_S
+
 
 @pytest.fixture
 def volume(tmp_path):
@@ -38,7 +40,7 @@ def test_reads_are_served_after_a_kill_and_after_a_stop(start_server, volume):
         fill(volume)
         server.client.close()
         server.process.send_signal(signal)
-        server.process.wait(timeout=30)
+        server.process.wait(timeout=WAIT_S)
         server = start_server(volume)
         client = server.client
         assert client.get("/readyz").status_code == 200

@@ -1,13 +1,12 @@
 """Damage that no reader meets by its checksum is reported by looking through everything."""
 
-import time
-
 import pytest
 
 from bench.blocking_store import BlockingStore
 from bench.faults.bit_flips import EVENTS, ITEMS, USERS, fill
 from runtime.store.sqlite.connection import DATABASE, open_writer
 from runtime.store.sqlite.store import SqliteStore
+from tests.waiting import until
 
 STEPS = 3 * (ITEMS + ITEMS // 2 + USERS + EVENTS)  # of one row at least: more than two passes
 
@@ -77,8 +76,5 @@ def test_a_running_server_looks_through_its_rows(start_server):
     connection = open_writer(server.data_dir / DATABASE)
     connection.execute("UPDATE content SET tokens = 99 WHERE key = 1")
     connection.close()
-    deadline = time.monotonic() + 30
-    while "damaged on the disk" not in server.log.read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: "damaged on the disk" in server.log.read_text(), server.log.read_text)
     assert "content of 'barn' (checksum)" in server.log.read_text()
