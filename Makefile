@@ -32,16 +32,6 @@ install: .venv/.test .venv/.stsb ## install everything that development needs
 .PHONY: clients
 clients: build/clients/python/.installed build/clients/node/.installed ## install the client libraries of tests/clients
 
-build/clients/python/.installed: tests/clients/python/requirements.lock
-	@$(PYTHON) -m venv build/clients/python
-	@build/clients/python/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
-	@touch $@
-
-build/clients/node/.installed: tests/clients/node/package-lock.json
-	@mkdir -p $(@D) && cp tests/clients/node/package.json tests/clients/node/package-lock.json $(@D)/
-	@if command -v npm >/dev/null; then cd $(@D) && npm ci --silent --no-audit --no-fund; else echo "npm is not here: no Node.js clients"; fi
-	@touch $@
-
 # A pooler for the tests of Postgres, from Debian's packages; without it they are skipped.
 .PHONY: pgbouncer
 pgbouncer: ## unpack PgBouncer for the tests behind it
@@ -51,15 +41,16 @@ pgbouncer: ## unpack PgBouncer for the tests behind it
 .PHONY: generators
 generators: build/openapi/python/.installed build/openapi/node/.installed ## install the OpenAPI tools of tests/openapi
 
-build/openapi/python/.installed: tests/openapi/python/requirements.lock
-	@$(PYTHON) -m venv build/openapi/python
-	@build/openapi/python/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+# What a folder of tests needs beside the project, in an environment of its own: from its lock files.
+build/%/python/.installed: tests/%/python/requirements.lock
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
-build/openapi/node/.installed: tests/openapi/node/package-lock.json
-	@mkdir -p $(@D) && cp tests/openapi/node/package.json tests/openapi/node/package-lock.json $(@D)/
-	@if command -v npm >/dev/null; then cd $(@D) && npm ci --silent --no-audit --no-fund; else echo "npm is not here: no OpenAPI tools of Node.js"; fi
-	@touch $@
+build/%/node/.installed: tests/%/node/package-lock.json
+	@mkdir -p $(@D) && cp $(<D)/package.json $< $(@D)/
+	@if command -v npm >/dev/null; then cd $(@D) && npm ci --silent --no-audit --no-fund && touch .installed; \
+		else echo "npm is not here: what tests/$* needs of Node.js is not installed"; fi
 
 check: .venv/.test ## lint, formatting and types
 	$(BIN)/ruff check .

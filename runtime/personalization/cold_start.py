@@ -1,4 +1,4 @@
-"""The vector of a user of whom nothing is known: the average of what is popular."""
+"""The vector of a user without events and preferences: the average of what is popular."""
 
 import numpy as np
 from numpy.typing import NDArray

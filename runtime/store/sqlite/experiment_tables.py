@@ -16,7 +16,7 @@ from runtime.store.experiment_records import (
     LoggedExposure,
 )
 from runtime.store.sqlite import totals
-from runtime.store.sqlite.interaction_log import find_or_add_user
+from runtime.store.sqlite.user_rows import find_or_add_user
 
 _STRENGTH = [STRENGTHS[type] for type in TYPES]
 _COUNTED = (

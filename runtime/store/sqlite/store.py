@@ -2,49 +2,36 @@
 
 import os
 import sqlite3
-import time
-from asyncio import sleep, timeout, to_thread, wrap_future
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from asyncio import timeout, to_thread, wrap_future
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from runtime.personalization import popularity
 from runtime.personalization.actions import DECAY_PER_DAY
-from runtime.store.errors import StoreBusy, StoreClosed, StoreCorrupt, StoreFull, StoreIOError
+from runtime.store.errors import StoreBusy, StoreCorrupt, StoreFull, StoreIOError
 from runtime.store.experiment_records import (
-    ArmBucket,
     ExperimentChange,
     Exposure,
     FailedRankings,
-    LoggedExposure,
 )
-from runtime.store.protocol import CatalogLog, Store
+from runtime.store.protocol import CatalogLog
 from runtime.store.records import (
     AddOutcome,
-    Content,
     ContentItem,
-    Counts,
     DeletedUser,
     Embedding,
     Interaction,
-    LoggedInteraction,
     NewVector,
-    PastInteraction,
     Preferences,
     PutOutcome,
-    RecentEvents,
-    Seen,
-    Unchanged,
-    UserHistory,
-    UserPreferences,
     UserState,
-    Vectors,
 )
 from runtime.store.sqlite import content_table as content
-from runtime.store.sqlite import experiment_tables, formula, interaction_log, totals
+from runtime.store.sqlite import experiment_tables, formula, interaction_log
 from runtime.store.sqlite import user_tables as users
 from runtime.store.sqlite.acknowledged import Acknowledgements
 from runtime.store.sqlite.backup import before_migrating
@@ -57,39 +44,23 @@ from runtime.store.sqlite.connection import (
     open_reader,
     open_writer,
     sync_directory,
-    translate,
     translated,
 )
 from runtime.store.sqlite.integrity import check_at_start, problems, report_damaged_rows
-from runtime.store.sqlite.migrations import applied, migrate
-from runtime.store.sqlite.readable import MOST_AHEAD_US, unreadable_rows
-from runtime.store.sqlite.row_checks import RowChecks
+from runtime.store.sqlite.migrations import migrate
+from runtime.store.sqlite.reads import SqliteReads, wall_clock_us
 from runtime.store.sqlite.scrub import Scrubber
 from runtime.store.sqlite.tombstones import Tombstones
 from runtime.store.sqlite.writer import Writer
 from runtime.store.tombstones import FOR_A_WEEK, TombstoneLimits
-from runtime.system.trace import spent
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 _MOST_SHARED_EVENTS = 64  # of one write that shares a transaction with others: each changes some ten pages
 _ROW_BYTES = 512  # what a queued record holds besides its texts and vectors, rounded up
 
 
-def _now_us() -> int:
-    return time.time_ns() // 1000
-
-
-async def _in_steps(ids: Sequence[T]) -> AsyncIterator[Sequence[T]]:
-    """The ids, or items, half a millisecond's work at a time, with a turn for other tasks between."""
-    for start in range(0, len(ids), content.MOST_IDS):
-        if start:
-            await sleep(0)
-        yield ids[start : start + content.MOST_IDS]
-
-
-class SqliteStore(Store):
+class SqliteStore(SqliteReads):
     """See `Store`. Holds the data directory's lock, two connections (1 MiB of cache each) and one thread.
 
     Reads run in the event loop's thread: a point read takes 4 to 7 µs and a page at most a millisecond, where passing
@@ -109,20 +80,17 @@ class SqliteStore(Store):
         *,
         dimensions: int = 384,
         decay_per_day: float = DECAY_PER_DAY,
-        clock_us: Callable[[], int] = _now_us,
+        clock_us: Callable[[], int] = wall_clock_us,
         write_timeout_s: float = 60.0,
         tombstones: TombstoneLimits = FOR_A_WEEK,
     ) -> None:
         """write_timeout_s: how long a write may wait for the disk. tombstones: for how long late retries of what was
         deleted are refused."""
         self.path = data_dir / DATABASE
-        self.dimensions = dimensions
         self._decay_per_day = decay_per_day
         self._clock_us = clock_us
         self._write_timeout_s = write_timeout_s
         self._tombstones = tombstones
-        self._closed = False
-        self._row_checks = RowChecks()
         with ExitStack() as undo:
             self._lock = lock_directory(data_dir)
             undo.callback(os.close, self._lock)
@@ -138,7 +106,7 @@ class SqliteStore(Store):
                 report_damaged_rows(connection)
                 self._scrubber = Scrubber(self.path)
                 undo.callback(self._scrubber.close)
-            self._reader = open_reader(self.path)
+            super().__init__(open_reader(self.path), dimensions)
             # It also finishes a deletion's scrub that a crash has interrupted.
             self.writer = Writer(connection, self._scrubber, acknowledgements)
             undo.pop_all()
@@ -217,7 +185,7 @@ class SqliteStore(Store):
         )
 
     async def rebuild_user(self, user_id: str) -> UserState | None:
-        options = {"dimensions": self.dimensions, "decay_per_day": self._decay_per_day, "now_us": _now_us()}
+        options = {"dimensions": self.dimensions, "decay_per_day": self._decay_per_day, "now_us": wall_clock_us()}
         try:
             return await self._write(
                 lambda connection: users.rebuild(connection, user_id, **options),  # type: ignore[arg-type]
@@ -266,111 +234,8 @@ class SqliteStore(Store):
             lambda connection: experiment_tables.forget_participants(connection, ended, limit), bytes=_ROW_BYTES
         )
 
-    async def get_content(self, id: str) -> Content | None:
-        return self._read(content.get, id)
-
-    async def unchanged(self, items: Sequence[tuple[str, bytes]], bundle_digest: str) -> dict[str, Unchanged]:
-        found: dict[str, Unchanged] = {}
-        async for some in _in_steps(items):
-            found |= self._read(content.unchanged, some, bundle_digest)
-        return found
-
-    async def list_content(self, *, after: int, limit: int, max_bytes: int) -> tuple[list[Content], int | None]:
-        return self._read(content.page, after, limit, max_bytes)
-
-    async def embeddings(self, ids: Sequence[str]) -> dict[str, Embedding]:
-        return {id: vector async for some in _in_steps(ids) for id, vector in self._read(content.embeddings, some)}
-
-    async def hidden(self, ids: Sequence[str]) -> set[str]:
-        return {id async for some in _in_steps(ids) for id in self._read(content.hidden, some)}
-
-    async def get_user(self, user_id: str) -> UserState | None:
-        return self._read(users.get, user_id, self.dimensions, _now_us())
-
-    async def newest(self, user_id: str, limit: int) -> UserHistory:
-        return self._read(interaction_log.newest, user_id, limit)
-
-    async def recent(self, user_id: str, limit: int) -> RecentEvents:
-        return self._read(interaction_log.recent, user_id, limit)
-
-    async def item_counts(self, ids: Sequence[str]) -> dict[str, popularity.Counts]:
-        found: dict[str, popularity.Counts] = {}
-        async for some in _in_steps(ids):
-            found |= self._read(interaction_log.counts_of, some)
-        latest_us = _now_us() + MOST_AHEAD_US
-        return {id: popularity.until(counts, latest_us) for id, counts in found.items()}
-
-    async def engaged_content(
-        self, *, after: int = 0, limit: int = 512
-    ) -> tuple[dict[str, popularity.Counts], int | None]:
-        found, following = self._read(interaction_log.engaged_content, after, limit)
-        latest_us = _now_us() + MOST_AHEAD_US
-        return {id: popularity.until(counts, latest_us) for id, counts in found.items()}, following
-
-    async def get_preferences(self, user_id: str) -> Preferences | None:
-        return self._read(users.get_preferences, user_id)
-
-    async def seen(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[Seen]:
-        return self._read(interaction_log.seen, user_id, before, limit)
-
-    async def history(self, user_id: str, *, before: int | None = None, limit: int = 256) -> list[PastInteraction]:
-        return self._read(interaction_log.history, user_id, before, limit)
-
-    async def log(
-        self, *, after: int = 0, limit: int = 1000, user_id: str | None = None
-    ) -> tuple[list[LoggedInteraction], int | None]:
-        return self._read(interaction_log.read, after, limit, user_id)
-
-    async def experiment_changes(self, *, after: int = 0) -> list[ExperimentChange]:
-        return self._read(experiment_tables.changes, after)
-
-    async def experiment_counts(self, experiment: str, period: int) -> list[ArmBucket]:
-        return self._read(experiment_tables.counts, experiment, period)
-
-    async def participant_arm(self, user_id: str, experiment: str, period: int) -> str | None:
-        return self._read(experiment_tables.participant_arm, user_id, experiment, period)
-
-    async def exposures(self, *, after: int = 0, limit: int = 1000) -> list[LoggedExposure]:
-        return self._read(experiment_tables.log, after, limit)
-
-    async def counts(self) -> Counts:
-        return self._read(totals.read)
-
-    async def check_some(self, rows: int) -> None:
-        self._read(self._row_checks.step, rows)
-
-    def unreadable_rows(self) -> int:
-        return unreadable_rows()
-
     def waiting_writes(self) -> int:
         return self.writer.waiting
-
-    def unavailable(self) -> str | None:
-        return None  # a disk that fails is reported by the statement that meets it
-
-    async def schema(self) -> list[str]:
-        return self._read(applied)
-
-    async def vectors(self, bundle_digest: str, *, rows: int = 32) -> AsyncIterator[Vectors]:
-        for bundle in self._read(content.bundles, bundle_digest):
-            after = 0
-            while (page := self._read(content.vectors, bundle, after, rows)) is not None:
-                vectors, after = page
-                yield vectors
-                await sleep(0)
-
-    async def content_of_other_bundles(
-        self, bundle_digest: str, *, after: int = 0, limit: int = 64, max_bytes: int = 1 << 20
-    ) -> tuple[list[Content], int | None]:
-        return self._read(content.of_other_bundles, bundle_digest, after, limit, max_bytes)
-
-    async def ids_without_room(self, bundle_digest: str, *, after: int = 0, limit: int = 256) -> list[tuple[int, str]]:
-        return self._read(content.without_room, bundle_digest, after, limit)
-
-    async def preferences_of_other_bundles(
-        self, bundle_digest: str, *, after: int = 0, limit: int = 64
-    ) -> tuple[list[UserPreferences], int | None]:
-        return self._read(users.preferences_of_other_bundles, bundle_digest, after, limit)
 
     def check(self) -> list[str]:
         """What is wrong with the database, nothing if all is well: see `integrity.problems`. Reads all of it."""
@@ -398,24 +263,6 @@ class SqliteStore(Store):
                 f"the disk has not taken a write for {self._write_timeout_s:g} s: it may be stored or not; check that "
                 "the volume is healthy, then repeat"
             ) from None
-
-    def _read(
-        self,
-        statement: Callable[Concatenate[sqlite3.Connection, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        if self._closed:
-            raise StoreClosed("the store is closed; repeat the request after the start")
-        started = time.monotonic()
-        try:
-            return statement(self._reader, *args, **kwargs)
-        except sqlite3.Error as error:
-            raise translate(error, "reading") from error
-        except (TypeError, ValueError, OverflowError, IndexError) as error:
-            raise StoreCorrupt(f"what is stored cannot be read: {error!r}; {REMEDY}") from error
-        finally:
-            spent("store", time.monotonic() - started)
 
     def _check_vector(self, id: str, embedding: Embedding) -> None:
         if embedding.shape != (self.dimensions,) or embedding.dtype != np.float32:

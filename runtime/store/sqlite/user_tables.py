@@ -16,13 +16,9 @@ from runtime.store.records import DeletedUser, Preferences, UserPreferences, Use
 from runtime.store.sqlite import experiment_tables, item_counts, scrub, totals
 from runtime.store.sqlite.checksums import damaged, row_checksum, seal_preferences
 from runtime.store.sqlite.content_table import bundle_key, decode, delete_unused_id, encode, whole_vector
-from runtime.store.sqlite.interaction_log import (
-    find_or_add_user,
-    store_sums,
-    whole_sums,
-)
 from runtime.store.sqlite.readable import MOST_AHEAD_US, READABLE, report
 from runtime.store.sqlite.tombstones import Tombstones
+from runtime.store.sqlite.user_rows import find_or_add_user, store_sums, whole_sums
 
 _STRENGTH_OF_CODE = np.array([STRENGTHS[type] for type in TYPES], np.int64)
 _EVENTS_AT_ONCE = 4096  # Python tuples held while the log is read into arrays, about 0.5 MB
