@@ -46,12 +46,11 @@ async def post_content_batch(state: State, request: Request, body: bytes) -> Con
     outcomes: list[ContentOutcome] = []
     good: list[tuple[int, NewItem]] = []  # with their positions in `outcomes`
     for one in READER.batch(body, limit=MAX_BATCH, lines=lines):
-        id = None if one.decoded is None else one.decoded.id
         if isinstance(one.result, ApiError):
-            outcomes.append(ContentOutcome(id, "rejected", one.result.error))
+            outcomes.append(ContentOutcome(one.id, "rejected", one.result.error))
         else:
             good.append((len(outcomes), one.result))
-            outcomes.append(ContentOutcome(id, "pending"))
+            outcomes.append(ContentOutcome(one.id, "pending"))
     for start in range(0, len(good), _SLICE):
         part = good[start : start + _SLICE]
         statuses = await store_items(state, [item for _, item in part], request.is_disconnected)

@@ -116,7 +116,7 @@ async def _store(state: State, lines: list[tuple[int, bytes]], counts: Counts) -
     for number, line in lines:
         one = READER.one(line, "$")
         if isinstance(one.result, ApiError):
-            rejected.append(Rejected(number, None if one.decoded is None else one.decoded.id, one.result.error))
+            rejected.append(Rejected(number, one.id, one.result.error))
         else:
             items.append(one.result)
     for status in await _patiently(state, items):

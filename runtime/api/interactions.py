@@ -80,6 +80,7 @@ async def post_interactions(state: State, request: Request, body: bytes) -> Inte
     reader = Reader(
         _decoder(tuple(types)),
         lambda item, path: _accepted(item, path, types=types, now_us=now_us, max_clock_skew_s=skew_s),
+        id_field="event_id",
     )
     lines = media_type(request.scope) == NDJSON
     if not lines and body.lstrip()[:1] != b"[":
@@ -92,8 +93,7 @@ async def post_interactions(state: State, request: Request, body: bytes) -> Inte
     good: list[tuple[int, Interaction]] = []  # with their positions in `outcomes`
     for one in reader.batch(body, limit=MAX_BATCH, lines=lines):
         if isinstance(one.result, ApiError):
-            event_id = None if one.decoded is None else one.decoded.event_id
-            outcomes.append(InteractionOutcome(event_id, "rejected", one.result.error))
+            outcomes.append(InteractionOutcome(one.id, "rejected", one.result.error))
         else:
             good.append((len(outcomes), one.result))
             outcomes.append(InteractionOutcome(one.result.event_id, "pending"))

@@ -1,5 +1,5 @@
-"""JSON that is not of the declared type and yet clear: null for what is not given, a whole number for an id, and fields
-of answers that are sent back."""
+"""JSON that is not of the declared type and yet clear: null for what is not given, a whole number for an id, 3.0 for 3,
+and fields of answers that are sent back."""
 
 from collections.abc import Callable
 from functools import cache
@@ -19,6 +19,9 @@ NUMBERS = "numbers"
 # A body of more objects is not mended: each takes a hundred bytes, twice. No request that is allowed has as many.
 _MOST_OBJECTS = 20_000
 
+# Beyond it a floating-point number stands for several whole ones.
+_LARGEST_INTEGER = 2**53
+
 # A decoded JSON value with what is clear put in its place. What else is wrong with it stays.
 Mend = Callable[[Any], Any]
 
@@ -27,8 +30,9 @@ Mend = Callable[[Any], Any]
 def mender(kind: Any) -> Mend | None:
     """How values that a type does not take are mended; None where nothing in it can be.
 
-    Optional fields that are null are left out, and whole numbers in the place of ids are written as text. Made once a
-    type, so that lists of numbers, of which vectors have thousands, are not gone through.
+    Optional fields that are null are left out, whole numbers in the place of ids are written as text, and 3.0 becomes 3
+    where an integer belongs: JSON does not tell them apart. Made once a type, so that lists of floats, of which
+    vectors have thousands, are not gone through.
     """
     constraints: tuple[Any, ...] = ()
     if get_origin(kind) is Annotated:
@@ -39,6 +43,8 @@ def mender(kind: Any) -> Mend | None:
         return _of_union([mender(member) for member in get_args(kind)], get_args(kind))
     if kind is str and any(NUMBERS in (getattr(one, "extra", None) or ()) for one in constraints):
         return _digits
+    if kind is int:
+        return _integer
     if origin in (list, tuple):
         inner = mender(get_args(kind)[0])
         return None if inner is None else lambda value: _each(value, inner)
@@ -58,7 +64,8 @@ def mended(decode: Callable[[bytes], Any], content: bytes) -> bytes | None:
     try:
         value = msgspec.json.decode(content)
         better = mend(value)
-        return msgspec.json.encode(better) if better != value else None
+        encoded = msgspec.json.encode(better)
+        return encoded if encoded != msgspec.json.encode(value) else None  # 3.0 equals 3 in Python
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
@@ -89,8 +96,10 @@ def _of_struct(kind: type[msgspec.Struct]) -> Mend | None:
 def _of_union(menders: list[Mend | None], members: tuple[Any, ...]) -> Mend | None:
     """Each mender changes values of one JSON type alone, so that they can follow each other. A number that a member
     takes as it is stays one."""
-    numeric = any(member in (int, float) for member in members)
-    used = [mend for mend in menders if mend is not None and not (numeric and mend is _digits)]
+    plain = {get_args(member)[0] if get_origin(member) is Annotated else member for member in members}
+    left = {_digits} if plain & {int, float} else set[Mend]()
+    left |= {_integer} if float in plain else set()
+    used = [mend for mend in menders if mend is not None and mend not in left]
     if not used:
         return None
 
@@ -104,6 +113,10 @@ def _of_union(menders: list[Mend | None], members: tuple[Any, ...]) -> Mend | No
 
 def _digits(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _integer(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_INTEGER else value
 
 
 def _each(value: Any, mend: Mend) -> Any:

@@ -38,4 +38,9 @@ def decode_query(request: Request, kind: type[T]) -> T:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         found = [Fault.of(error), *faults(values, kind, strict=False)]
-        raise misshapen([Fault(path.removeprefix("$."), message) for path, message in found]) from None
+        raise misshapen([Fault(path.removeprefix("$."), _as_text(message)) for path, message in found]) from None
+
+
+def _as_text(message: str) -> str:
+    """What can be written in a query where a boolean is expected."""
+    return "Expected true or false" if message.startswith("Expected `bool") else message

@@ -54,10 +54,7 @@ def interaction(reported: Reported, *, now_us: int, max_clock_skew_s: float) -> 
     future, and for a context that is too large or holds a number that is."""
     time_us = now_us if reported.time_us is None else reported.time_us
     if time_us < 0:
-        raise InvalidInteraction(
-            f"the timestamp is {-time_us // 86_400_000_000} days before 1970-01-01T00:00:00Z, the first that is taken",
-            "timestamp",
-        )
+        raise InvalidInteraction("the timestamp is before 1970-01-01T00:00:00Z, the first that is taken", "timestamp")
     ahead_s = (time_us - now_us) / 1e6
     if ahead_s > max_clock_skew_s:
         raise InvalidInteraction(
@@ -68,7 +65,7 @@ def interaction(reported: Reported, *, now_us: int, max_clock_skew_s: float) -> 
     for name, value in (reported.context or {}).items():
         if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
             raise InvalidInteraction(
-                f"a whole number has {value.bit_length()} bits, the limit is {LARGEST_INTEGER}; send a decimal number",
+                f"a whole number of {value.bit_length()} bits is above {LARGEST_INTEGER}; send a decimal number",
                 f"context[{_encode(name[:64]).decode()}]",
             )
         if isinstance(value, float) and not math.isfinite(value):

@@ -59,7 +59,7 @@ def test_bad_lines_are_reported_and_the_others_stored(shared_server):
     assert [(one["line"], one["id"], one["error"]["code"], one["error"]["field"]) for one in rejected] == [
         (3, "str-2", "invalid_request", "$"),
         (4, None, "malformed_json", "$"),
-        (5, None, "invalid_request", "$.text"),
+        (5, "str-3", "invalid_request", "$.text"),
         (6, None, "invalid_request", "$.id"),
     ]
     assert counted(done) == {"lines": 8, "created": 2, "replaced": 1, "unchanged": 0, "rejected": 4}

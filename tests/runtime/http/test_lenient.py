@@ -22,6 +22,8 @@ class Outer(msgspec.Struct, forbid_unknown_fields=True):
     free: dict[str, int | None] = {}
     number: int | Id = 0
     vector: list[float] = []
+    size: int | None = None
+    time: int | float | str = 0
 
 
 decode = msgspec.json.Decoder(Outer).decode
@@ -34,6 +36,7 @@ decode = msgspec.json.Decoder(Outer).decode
         (b'{"key":"a","many":null,"one":null}', b'{"key":"a"}'),
         (b'{"key":"a","many":[1,"2",{"id":3,"note":null}]}', b'{"key":"a","many":["1","2",{"id":"3"}]}'),
         (b'{"key":"a","one":{"id":-1},"number":null}', b'{"key":"a","one":{"id":"-1"}}'),
+        (b'{"key":"a","number":3.0,"size":-2e1}', b'{"key":"a","number":3,"size":-20}'),
     ],
 )
 def test_what_is_clear_is_put_in_its_place(given, meant):
@@ -46,7 +49,9 @@ def test_what_is_clear_is_put_in_its_place(given, meant):
 @pytest.mark.parametrize(
     "given",
     [b'{"key":null}', b'{"key":true}', b'{"key":1.5}', b'{"key":"a","free":{"x":null}}', b'{"many":[null],"key":"a"}',
-     b'{"key":"a","vector":[null]}', b'{"key":"a","number":3}', b"[", b"null", b"[" * 5_000],
+     b'{"key":"a","vector":[null]}', b'{"key":"a","number":3}',
+     b'{"key":"a","size":2.5}', b'{"key":"a","size":1e30}', b'{"key":"a","size":true}',
+     b'{"key":"a","time":3.0}', b"[", b"null", b"[" * 5_000],
 )  # fmt: skip
 def test_what_is_not_clear_is_left(given):
     assert mended(decode, given) is None
@@ -183,3 +188,43 @@ def test_numbers_are_ids_everywhere(start_server):
 def test_other_values_are_no_ids(shared_server, id):
     answer = shared_server.client.post("/interactions", json=BODIES["POST /interactions"] | {"user_id": id})
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, "$.user_id")
+
+
+def test_a_whole_number_may_have_a_decimal_point(shared_server):
+    """As some encoders write every number: in JSON, and in the schema of the documentation, 2.0 is an integer."""
+    client = shared_server.client
+    client.put("/content/lenient", json=TEXT)
+    event = {"user_id": "lenient", "content_id": "lenient", "type": "view", "duration_ms": 12.0}
+    assert client.post("/interactions", json=event).status_code == 200
+    assert client.post("/interactions", json=event | {"duration_ms": 12.5}).status_code == 422
+    ranking = {"user_id": "lenient", "candidates": ["lenient"], "top_k": 1.0}
+    assert len(client.post("/rank", json=ranking).json()["ranked"]) == 1
+    found = client.post("/v1/embeddings", json={"input": [[101.0, 102.0]], "model": "sentence-bert-v1"})
+    assert found.status_code == 200
+
+
+def test_a_boolean_in_a_query_says_what_it_can_be(shared_server):
+    for path in ("/user/lenient/style?dislikes=perhaps", "/user/lenient/recommendations?exclude_seen=maybe"):
+        error = shared_server.client.get(path).json()["error"]
+        assert error["message"].startswith("Expected true or false")
+
+
+REFUSED = [
+    b'"text":3',
+    b'"text":"a \\ud83d b"',
+    b'"text":"\xff"',
+    b'"text":"a","tags":[null]',
+    b'"text":" "',
+    b'"oops":1',
+]
+
+
+@pytest.mark.parametrize("fault", REFUSED, ids=repr)
+def test_a_refused_item_is_named(shared_server, fault):
+    """By its id, in an array and in lines: its place says nothing to who reads the log of an import."""
+    item, event = b'{"id":"named",%b}' % fault, b'{"event_id":7,"user_id":"u",%b}' % fault
+    for path, bad, field in (("/content/batch", item, "id"), ("/interactions", event, "event_id")):
+        wanted = "named" if field == "id" else "7"
+        for body, headers in ((b"[%b]" % bad, {"content-type": "application/json"}), (bad + b"\n", LINES)):
+            (result,) = shared_server.client.post(path, content=body, headers=headers).json()["results"]
+            assert (result[field], result["status"]) == (wanted, "rejected"), result
