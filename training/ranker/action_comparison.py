@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 from runtime.personalization.next_action import own_rates
 from runtime.personalization.ranking_features import HISTORY_EVENTS
 from training.checkpoint import Checkpoint
-from training.data import public
-from training.data.command import add_sources
 from training.data.events import Dataset, Histories
 from training.data.files import DataError
-from training.data.split import Split, by_time, leave_last_out
+from training.data.split import Split, by_time
 from training.evaluation import metrics
 from training.evaluation.baselines import Logistic, Majority
 from training.evaluation.bootstrap import interval_over_worlds
@@ -27,15 +25,13 @@ from training.evaluation.queries import EvaluationQueries, Queries, QueryBudget,
 from training.evaluation.results import Figure
 from training.evaluation.sequence import SequenceRecommender
 from training.ranker.actions import ActionModel
-from training.recipes import RECIPES, fine_tuning
-from training.simulator.parameters import Parameters
-from training.simulator.world import simulate
+from training.ranker.comparison import split_of
+from training.ranker.entries import ORDER_STRENGTHS, SIMULATED, Entry, add_options, pending, real_set, simulated_worlds
+from training.recipes import RECIPES, Recipe, fine_tuning
 
 NAME = "evaluate actions"  # two words of the command line, see `training.__main__`
 FORMAT = 1
-SIMULATED = "simulated"
 HELD_OUT_SEEDS = (3001, 3002)
-ORDER_STRENGTHS = (0.0, 1.0)
 RATES, SEQUENCE, ALONE, STACKED = "own rates", "sequence", "regression", "stack"
 PARTS = (SEQUENCE, ALONE)  # of the stack
 
@@ -209,61 +205,47 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("sets", nargs="*", metavar="SET", help=f"{SIMULATED}, {', '.join(public.NAMES)}")
-    parser.add_argument("--protocol", nargs="+", choices=("time", "last"), default=["time", "last"])
-    parser.add_argument("--worlds", type=int, nargs="+", default=list(HELD_OUT_SEEDS), metavar="SEED")
-    parser.add_argument("--order-strengths", type=float, nargs="+", default=list(ORDER_STRENGTHS), metavar="ω")
-    parser.add_argument("--world-users", type=int, default=Parameters().users, help="default: %(default)s")
+    add_options(parser, results="training/action_results.json", worlds=HELD_OUT_SEEDS)
     parser.add_argument("--events-judged", type=int, default=QueryBudget().actions, help="default: %(default)s")
     parser.add_argument("--recipe", choices=sorted(RECIPES), help="of the sequence model (default: named like the set)")
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/reference"), help="default: %(default)s")
-    parser.add_argument("--again", action="store_true", help="replace entries that are there")
-    parser.add_argument(
-        "--results", type=Path, default=Path("training/action_results.json"), help="default: %(default)s"
-    )
-    parser.add_argument("--cache", type=Path, default=Path("build/predictions"), help="default: %(default)s")
-    add_sources(parser)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of it (default: %(default)s)")
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    if unknown := set(options.sets) - {SIMULATED, *public.NAMES}:
-        names = f"{SIMULATED}, {', '.join(public.NAMES)}"
-        raise DataError(f"no set is called {', '.join(sorted(unknown))}; there are {names}")
-    for name in options.sets or (*public.NAMES, SIMULATED):
-        kinds = options.order_strengths if name == SIMULATED else options.protocol
-        for kind in kinds:
-            key = f"{name}, order strength {kind:g}" if name == SIMULATED else f"{name}, {kind}"
-            if not options.again and any(one.key == key for one in read(options.results).sets):
-                print(f"{key}: already in {options.results}; --again replaces it", file=sys.stderr)
-                continue
-            entry = _simulated(options, key, kind) if name == SIMULATED else _real(options, key, name, kind)
-            found = read(options.results).with_set(entry)  # another process may have added one in the meantime
-            options.results.parent.mkdir(parents=True, exist_ok=True)
-            options.results.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    for entry in pending(options, lambda: [one.key for one in read(options.results).sets]):
+        made = _real(options, entry) if entry.order_strength is None else _simulated(options, entry)
+        found = read(options.results).with_set(made)  # another process may have added one in the meantime
+        options.results.parent.mkdir(parents=True, exist_ok=True)
+        options.results.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     page = as_markdown(read(options.results))
     options.results.with_suffix(".md").write_text(page, encoding="utf-8")
     print(page, end="")
     return 0
 
 
-def _real(options: argparse.Namespace, key: str, name: str, protocol: str) -> Compared:
-    data = public.load(name, options.data_dir)
-    split = by_time(data) if protocol == "time" else leave_last_out(data)
-    sequence = SequenceRecommender(RECIPES[options.recipe or name](), name=SEQUENCE, refit=True, keep=options.cache)
-    return compare(key, protocol, name, [predict(split, sequence, key, QueryBudget(actions=options.events_judged))])
+def _real(options: argparse.Namespace, entry: Entry) -> Compared:
+    split = split_of(real_set(options, entry), entry.protocol)
+    sequence = _sequence(options, RECIPES[options.recipe or entry.name]())
+    predicted = predict(split, sequence, entry.key, QueryBudget(actions=options.events_judged))
+    return compare(entry.key, entry.protocol, entry.name, [predicted])
 
 
-def _simulated(options: argparse.Namespace, key: str, strength: float) -> Compared:
-    parameters = Parameters(order_strength=strength, users=options.world_users)
+def _simulated(options: argparse.Namespace, entry: Entry) -> Compared:
     start = Checkpoint.load(options.checkpoint)
-    worlds = []
-    for seed in options.worlds:
-        sequence = SequenceRecommender(fine_tuning(start.recipe), start, name=SEQUENCE, refit=True, keep=options.cache)
-        split = by_time(simulate(parameters, seed).dataset)
-        worlds.append(predict(split, sequence, f"{key}, world {seed}", QueryBudget(actions=options.events_judged)))
-    found = compare(key, "time", SIMULATED, worlds)
-    return msgspec.structs.replace(found, order_strength=strength, seeds=list(options.worlds))
+    predicted = []
+    for title, dataset in simulated_worlds(options, entry):
+        sequence = _sequence(options, fine_tuning(start.recipe), start)
+        predicted.append(predict(by_time(dataset), sequence, title, QueryBudget(actions=options.events_judged)))
+    found = compare(entry.key, "time", SIMULATED, predicted)
+    return msgspec.structs.replace(found, order_strength=entry.order_strength, seeds=list(options.worlds))
+
+
+def _sequence(options: argparse.Namespace, recipe: Recipe, start: Checkpoint | None = None) -> SequenceRecommender:
+    return SequenceRecommender(
+        recipe, start, name=SEQUENCE, refit=True, keep=options.cache, device=options.device
+    )  # fmt: skip
 
 
 def _say(title: str, what: str) -> None:
