@@ -42,10 +42,8 @@ ALLOWED = {
     "runtime/system/metrics.py",
     "runtime/api/operations.py",
     "tests/runtime/system/test_metrics.py",
-    "training/evaluation/legacy_results.py",  # reads files of format 1
     "training/legacy_names.py",
     "checkpoints/reference/config.json",  # of format 1, too
-    "tests/training/evaluation/test_legacy_results.py",
 }
 TEXT = {".py", ".md", ".toml", ".txt", ".c", ".sh", ".js", ".css", ".html", ".json", ".ipynb", ".svg", ".yml", ""}
 DATA = re.compile(

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from training.evaluation.bootstrap import Interval
-from training.evaluation.legacy_results import from_format_1
 
 FORMAT = 2
 
@@ -135,12 +134,10 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(path: Path) -> Results:
-    """The results in a file. Format 1 is converted. Raises ValueError for a file of another format."""
+    """The results in a file. Raises ValueError for a file of another format."""
     content = msgspec.json.decode(path.read_bytes())
-    if content["format"] == 1:
-        content = from_format_1(content) | {"format": FORMAT}
     if content["format"] != FORMAT:
-        raise ValueError(f"{path} has format {content['format']}, this version reads 1 and {FORMAT}; evaluate again")
+        raise ValueError(f"{path} has format {content['format']}, this version reads {FORMAT}; evaluate again")
     return msgspec.convert(content, Results)
 
 

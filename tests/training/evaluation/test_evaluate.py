@@ -138,3 +138,9 @@ def test_errors_name_what_cannot_be_evaluated(capsys: pytest.CaptureFixture[str]
     errors = capsys.readouterr().err
     for words in ("name a set", "no set is called 'netflix'", "no recommender at", "--data-dir"):
         assert words in errors
+
+
+def test_results_of_another_format_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('{"format": 9, "sets": []}')
+    with pytest.raises(ValueError, match="has format 9, this version reads 2"):
+        results.read(tmp_path / "results.json")
