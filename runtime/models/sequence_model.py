@@ -136,6 +136,8 @@ class SequenceModel:
                 create_session(bundle.file(bundle.manifest.graphs[graph]), shared_arena=True, prepacking=False)
                 for graph in GRAPHS
             )
+            # A model without candidate blocks does not read the events again: its graph has no input for their times
+            self._read_by_action = frozenset(one.name for one in self._action.get_inputs())
             self._ids = IdTable(bundle)
         except Exception as error:  # onnxruntime raises its own unexported types, some straight from Exception
             raise BundleError(
@@ -199,7 +201,8 @@ class SequenceModel:
     def actions(self, user: UserNow, learned: Floats) -> Floats:
         """Probabilities float32 [k, 4] of skip, view, save, share for candidates' learned content vectors [k, 384]."""
         feed = {"hidden": user.hidden, "seconds": user.seconds, "content": learned, **user.now}
-        probabilities: Floats = self._action.run(None, feed)[0]
+        read = {name: values for name, values in feed.items() if name in self._read_by_action}
+        probabilities: Floats = self._action.run(None, read)[0]
         return probabilities
 
     def self_test(self) -> float:

@@ -1,6 +1,7 @@
 """From a checkpoint to a bundle that the runtime loads; every history length agrees with PyTorch."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,11 @@ from export.sequence_agreement import LENGTHS, Sample, SequenceGate, TorchModel,
 from runtime.models.bundle import Bundle, BundleError
 from runtime.models.sequence_model import History, SequenceModel, golden_history, load_sequence_model
 from runtime.personalization.sequence_features import DAYS_TO_EVENT_KEY
+from tests.small_world import small_world, split
+from training.recipes import PARTS, tiny, without
+from training.train import train
+
+TRAINING_ONLY = ("factorised ids", "contrastive loss")  # parts that are no part of what is exported
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +53,20 @@ def test_held_out_histories_agree_with_pytorch(shared_checkpoint: Path, model: S
     assert manifest["quality"]["held_out"]["histories"] == found.histories
     assert set(manifest["quality"]["lengths"]) == set(map(str, LENGTHS))
     assert manifest["quality"]["validation"]["events"] > 0
+
+
+@pytest.mark.parametrize("parts", [[*PARTS], *([part] for part in PARTS if part not in TRAINING_ONLY)], ids=" + ".join)
+def test_a_model_without_parts_agrees_with_pytorch(parts: list[str], tmp_path: Path) -> None:
+    recipe = replace(without(tiny(), parts), epochs=1)
+    train(*split(small_world()), recipe, tmp_path / "run", progress=False)
+    export_sequence(tmp_path / "run" / "best", tmp_path / "sequence")
+    model = load_sequence_model(Bundle.load(tmp_path / "sequence", kind="sequence"), "sentence-bert-v1")
+    checkpoint = _load(tmp_path / "run" / "best")
+    sample = Sample.of(checkpoint)
+    for events in LENGTHS[:3]:
+        found = length_agreement(TorchModel(checkpoint, sample), model, sample, events)
+        assert found.user_cosine_min > 0.99999
+        assert found.probability_difference < 1e-4
 
 
 def test_a_missed_gate_writes_nothing(shared_checkpoint: Path, tmp_path: Path) -> None:

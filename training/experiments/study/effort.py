@@ -53,10 +53,10 @@ EFFORTS = {
     # An hour or two on one core. Small batches make enough steps of few epochs.
     SMALL: Effort(
         sets={"epochs": 3},
-        worlds={"epochs": 6, "warmup": 40},
-        published={"epochs": 30, "batch": 32, "learning_rate": 2e-3},
+        worlds={"epochs": 4, "batch": 4, "warmup": 40},
+        published={"epochs": 15, "batch": 32, "learning_rate": 3e-3, "length": 50},
         refit=False,
-        users=600,
+        users=400,
         budget=QueryBudget(ranking=3_000, actions=2_000),
     ),
 }
