@@ -1,4 +1,5 @@
-"""Catalogue, interactions and preferences from files or another server into a server, over the HTTP API alone.
+"""Catalogue, interactions, experiments and preferences from files or another server into a server, over the HTTP API
+alone.
 
 Requests go out from the command that imports, never from the server. Every step can be repeated: an item that is there
 is unchanged, an event with the same `event_id` is a duplicate, preferences are replaced.
@@ -25,7 +26,18 @@ SHOWN_REJECTIONS = 10
 
 # What the API takes of what it gives; vectors and times of storage are made anew.
 ITEM_FIELDS = ("id", "type", "text", "title", "description", "vendor_name", "category", "tags", "images", "hidden")
-EVENT_FIELDS = ("event_id", "user_id", "content_id", "type", "timestamp", "duration_ms", "device", "context")
+EVENT_FIELDS = (
+    "event_id",
+    "user_id",
+    "content_id",
+    "type",
+    "timestamp",
+    "duration_ms",
+    "device",
+    "context",
+    "ranking_id",
+)
+_BEHIND_ALL = 2**63 - 1  # of the sequence of an event
 
 Record = dict[str, Any]
 
@@ -45,7 +57,7 @@ class Outcome:
         """Count one more, and keep what it says where it was rejected."""
         self.counts[status] += 1
         if status == "rejected" and len(self.rejections) < SHOWN_REJECTIONS:
-            name = record.get("id") or record.get("event_id") or record.get("user_id")
+            name = record.get("id") or record.get("event_id") or record.get("ranking_id") or record.get("user_id")
             self.rejections.append(f"{name}: {error.get('message', error) if isinstance(error, dict) else error}")
 
 
@@ -96,11 +108,41 @@ class Remote:
 
     def events(self) -> Iterator[Record]:
         """Every event of its log."""
+        return self._exported("after={}")
+
+    def exposures(self) -> Iterator[Record]:
+        """Every ranking that its experiments showed."""
+        return self._exported(f"after={_BEHIND_ALL}&exposures_after={{}}")
+
+    def changes(self) -> Iterator[Record]:
+        """Everything that was done to its experiments."""
+        return self._exported(f"after={_BEHIND_ALL}&changes_after={{}}")
+
+    def _exported(self, query: str) -> Iterator[Record]:
         after = 0
-        while lines := self.call("GET", f"/events/export?limit={PAGE_EVENTS}&after={after}").splitlines():
+        while lines := self.call("GET", f"/events/export?limit={PAGE_EVENTS}&{query.format(after)}").splitlines():
             page = [msgspec.json.decode(line) for line in lines]
             yield from page
             after = page[-1]["sequence"]
+
+
+class Export:
+    """A file that GET /events/export wrote, or one with events alone."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def events(self) -> Iterator[Record]:
+        """Its lines that are events."""
+        return (line for line in records_of(self._file) if line.get("kind", "interaction") == "interaction")
+
+    def exposures(self) -> Iterator[Record]:
+        """Its lines that are rankings which experiments showed."""
+        return (line for line in records_of(self._file) if line.get("kind") == "exposure")
+
+    def changes(self) -> Iterator[Record]:
+        """Its lines that say what was done to experiments."""
+        return (line for line in records_of(self._file) if line.get("kind") == "change")
 
 
 def records_of(file: Path) -> Iterator[Record]:
@@ -138,6 +180,28 @@ def send_events(target: Remote, events: Iterable[Record], progress: Callable[[in
         results = target.decoded("POST", "/interactions", [_only(event, EVENT_FIELDS) for event in batch])["results"]
         for event, result in zip(batch, results, strict=True):
             outcome.add(result["status"], event, result.get("error"))
+        progress(outcome.counts.total())
+    return outcome
+
+
+def send_log(target: Remote, source: Remote | Export, progress: Callable[[int], None]) -> dict[str, Outcome]:
+    """Add events, and experiments with what they showed; the outcomes by name, without those of experiments where there
+    are none. An outcome counts in the target once, from the events that are there: so these go first, and those that
+    answer a ranking once more, when that is there."""
+    changed = _send_experiments(target, source.changes(), progress)
+    outcomes = {"events": send_events(target, source.events(), progress)}
+    shown = _send_experiments(target, source.exposures(), progress)
+    if shown.counts:
+        send_events(target, (event for event in source.events() if "ranking_id" in event), progress)
+    return outcomes | {name: one for name, one in (("experiments", changed), ("exposures", shown)) if one.counts}
+
+
+def _send_experiments(target: Remote, lines: Iterable[Record], progress: Callable[[int], None]) -> Outcome:
+    outcome = Outcome()
+    for batch in _batches(lines):
+        results = target.decoded("POST", "/events/import", batch)["results"]
+        for line, result in zip(batch, results, strict=True):
+            outcome.add(result["status"], line, result.get("error"))
         progress(outcome.counts.total())
     return outcome
 

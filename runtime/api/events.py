@@ -15,9 +15,9 @@ from runtime.http.ids import Id, check_id
 from runtime.http.media import NDJSON
 from runtime.personalization.actions import InteractionType
 from runtime.serving.experiment_state import arm_and_batch
-from runtime.serving.interactions import export, export_exposures
+from runtime.serving.interactions import export, export_changes, export_exposures
 from runtime.state import State
-from runtime.store import LoggedExposure, LoggedInteraction
+from runtime.store import ChangeKind, ExperimentChange, LoggedExposure, LoggedInteraction
 
 # Reserved for a page of events that each have the largest context.
 _PAGE_BYTES = 1 << 20
@@ -29,12 +29,14 @@ _decode_items = msgspec.json.Decoder(list[list[str | float]]).decode
 class ExportQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`after`: the `sequence` of the last event that was read before; `limit`: the most events to send; `user_id`: what
     is stored of one user alone. `exposures_after`: send what experiments showed too, behind this `sequence` of theirs,
-    after the events."""
+    after the events. `changes_after`: send what was done to experiments behind this `sequence`, at the end; together
+    they are what `vows-edge import` moves to another server."""
 
     after: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     limit: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
     user_id: Id | None = None
     exposures_after: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    changes_after: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
 
 
 class ExportedEvent(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="interaction"):
@@ -83,10 +85,21 @@ class ExportedExposure(msgspec.Struct, frozen=True, omit_defaults=True, tag_fiel
     arm_propensity: float | None = None
 
 
+class ExportedChange(msgspec.Struct, frozen=True, tag_field="kind", tag="change"):
+    """Something that was done to an experiment. `details`: the definition, or else reason, arm, model and weights."""
+
+    sequence: int
+    experiment: str
+    change: ChangeKind
+    period: int
+    timestamp: datetime
+    details: msgspec.Raw
+
+
 async def get_events_export(state: State, request: Request, query: ExportQuery) -> StreamingResponse:
     """One JSON object a line, in the order of the log, up to its end. The last line's `sequence` is where the next
     export continues; an interrupted response is continued in the same way. Deleted users and undone events are not
-    included. Exposures follow the events, with a `sequence` of their own."""
+    included. Exposures follow the events, and changes of experiments those, each with a `sequence` of their own."""
     if query.user_id is not None:
         check_id(query.user_id, "user_id")
     pages = export(state, after=query.after, limit=query.limit, user_id=query.user_id)
@@ -94,13 +107,15 @@ async def get_events_export(state: State, request: Request, query: ExportQuery) 
     shown = None
     if query.exposures_after is not None:
         shown = export_exposures(state, after=query.exposures_after, limit=query.limit, user_id=query.user_id)
-    return StreamingResponse(_lines(first, pages, shown), media_type=NDJSON)
+    changes = [] if query.changes_after is None else await export_changes(state, after=query.changes_after)
+    return StreamingResponse(_lines(first, pages, shown, changes), media_type=NDJSON)
 
 
 async def _lines(
     first: list[LoggedInteraction],
     others: AsyncIterator[list[LoggedInteraction]],
     shown: AsyncIterator[list[LoggedExposure]] | None,
+    changes: list[ExperimentChange],
 ) -> AsyncIterator[bytes]:
     yield _encoded(map(_event, first))
     async for page in others:
@@ -108,9 +123,10 @@ async def _lines(
     if shown is not None:
         async for exposures in shown:
             yield _encoded(map(_exposure, exposures))
+    yield _encoded(map(_change, changes))
 
 
-def _encoded(lines: Iterable[ExportedEvent | ExportedExposure]) -> bytes:
+def _encoded(lines: Iterable[ExportedEvent | ExportedExposure | ExportedChange]) -> bytes:
     return b"".join(_encode.encode(one) + b"\n" for one in lines)
 
 
@@ -151,10 +167,22 @@ def _exposure(shown: LoggedExposure) -> ExportedExposure:
     )
 
 
+def _change(made: ExperimentChange) -> ExportedChange:
+    return ExportedChange(
+        sequence=made.sequence,
+        experiment=made.experiment,
+        change=made.kind,
+        period=made.period,
+        timestamp=utc(made.time_us),
+        details=msgspec.Raw(made.details),
+    )
+
+
 ENDPOINTS: list[Endpoint[State]] = [
     Endpoint(
         "GET", "/events/export", get_events_export, "Export the interaction log",
-        query=ExportQuery, response=ExportedEvent | ExportedExposure, response_media=NDJSON, errors=(400, 422, 503),
+        query=ExportQuery, response=ExportedEvent | ExportedExposure | ExportedChange, response_media=NDJSON,
+        errors=(400, 422, 503),
         answer_bytes=lambda query: _PAGE_BYTES,
     ),
 ]  # fmt: skip

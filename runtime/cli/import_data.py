@@ -1,4 +1,4 @@
-"""`vows-edge import`: catalogue, interactions and preferences into a server, from files or from another server."""
+"""`vows-edge import`: catalogue, interactions, experiments and preferences into a server, from files or another one."""
 
 import argparse
 import sys
@@ -9,14 +9,17 @@ from typing import Any
 def add_command(commands: Any) -> None:
     parser = commands.add_parser(
         "import",
-        help="copy catalogue, interactions and preferences into a server, from files or another server",
+        help="copy catalogue, interactions, experiments and preferences into a server, from files or another server",
         description="Copy into a running server, over its HTTP API. Files hold one JSON object a line, as the API "
         "takes it. An import that broke off can be run again: nothing is stored twice. Exit status 1: some were "
-        "rejected. A server lists neither preferences nor hidden items, so these come from files only.",
+        "rejected. A server lists neither preferences nor hidden items, so these come from files only. Experiments "
+        "need a key of the scope admin; their latencies and errors are not copied.",
     )
     parser.add_argument("--from", dest="source", metavar="URL", help="copy the catalogue and the log of this server")
     parser.add_argument("--catalogue", type=Path, metavar="FILE", help="items, as for POST /content/batch")
-    parser.add_argument("--events", type=Path, metavar="FILE", help="events, as GET /events/export gives them")
+    parser.add_argument(
+        "--events", type=Path, metavar="FILE", help="events and experiments, as GET /events/export gives them"
+    )
     parser.add_argument("--preferences", type=Path, metavar="FILE", help="lines of user_id and preferences")
     parser.add_argument("--to", metavar="URL", default="http://127.0.0.1:8080", help="default: %(default)s")
     parser.add_argument("--key", default="", help="API key of --to")
@@ -25,7 +28,16 @@ def add_command(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from runtime.transfer import Outcome, Remote, TransferError, records_of, send_events, send_items, send_preferences
+    from runtime.transfer import (
+        Export,
+        Outcome,
+        Remote,
+        TransferError,
+        records_of,
+        send_items,
+        send_log,
+        send_preferences,
+    )
 
     rejected = 0
 
@@ -44,11 +56,13 @@ def _run(options: argparse.Namespace) -> int:
         if options.source:
             source = Remote(options.source, options.from_key)
             report("catalogue", send_items(target, source.items(), _progress))
-            report("events", send_events(target, source.events(), _progress))
+            for what, outcome in send_log(target, source, _progress).items():
+                report(what, outcome)
         if options.catalogue:
             report("catalogue", send_items(target, records_of(options.catalogue), _progress))
         if options.events:
-            report("events", send_events(target, records_of(options.events), _progress))
+            for what, outcome in send_log(target, Export(options.events), _progress).items():
+                report(what, outcome)
         if options.preferences:
             report("preferences", send_preferences(target, records_of(options.preferences), _progress))
     except (OSError, TransferError) as error:

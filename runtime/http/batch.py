@@ -43,7 +43,7 @@ class Reader(Generic[T, U]):
         """The item at a JSON path."""
         try:
             decoded = decode_json(self.decode, raw, path)
-            return BatchItem(path, getattr(decoded, self.id_field), self.accept(decoded, path))
+            return BatchItem(path, getattr(decoded, self.id_field, None), self.accept(decoded, path))
         except ApiError as error:
             refused = error.with_traceback(None)  # which would hold all that was decoded
             return BatchItem(path, _id_of(raw, self.id_field), refused)

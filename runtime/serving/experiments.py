@@ -119,7 +119,7 @@ class ExperimentServing:
                     time_us=now_us,
                     items=_encode([*shown[:MAX_POSITIONS], *((id,) for id in not_shown)]),
                     closes_us=now_us + definition.window_us,
-                    bucket_us=_bucket_us(definition),
+                    bucket_us=bucket_us(definition),
                     slow=limit is not None and ms > limit,
                     arm_propensity=experiment.propensity(assigned.arm, assigned.batch),
                 )
@@ -210,7 +210,7 @@ class ExperimentServing:
                 period=running[name].period,
                 arm=arm,
                 time_us=_now_us(),
-                bucket_us=_bucket_us(running[name].definition),
+                bucket_us=bucket_us(running[name].definition),
                 failed=n,
             )
             for (name, arm), n in failed.items()
@@ -243,7 +243,8 @@ def _change(name: str, kind: ChangeKind, period: int, details: bytes) -> Experim
     return ExperimentChange(experiment=name, kind=kind, period=period, details=details, time_us=_now_us())
 
 
-def _bucket_us(definition: Definition) -> int:
+def bucket_us(definition: Definition) -> int:
+    """The grain of an experiment's counts by time."""
     return max(definition.window_us // BUCKETS_A_WINDOW, 1)
 
 

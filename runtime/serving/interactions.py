@@ -12,7 +12,7 @@ import msgspec
 from runtime.personalization.actions import EventType
 from runtime.personalization.popularity import Counts
 from runtime.serving.resources import Resources
-from runtime.store import AddOutcome, Interaction, LoggedExposure, LoggedInteraction, OwnType
+from runtime.store import AddOutcome, ExperimentChange, Interaction, LoggedExposure, LoggedInteraction, OwnType
 
 MAX_CONTEXT_BYTES = 4_096
 # Whole numbers that every reader of JSON reads exactly.
@@ -130,6 +130,11 @@ async def export(
             return
         after, left = following, None if left is None else left - len(page)
         await asyncio.sleep(0)
+
+
+async def export_changes(resources: Resources, *, after: int) -> list[ExperimentChange]:
+    """What was done to experiments, behind sequence `after`. Raises StoreError."""
+    return await resources.store.experiment_changes(after=after)
 
 
 async def export_exposures(

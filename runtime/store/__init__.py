@@ -23,6 +23,7 @@ from runtime.store.experiment_records import (
     Exposure,
     FailedRankings,
     LoggedExposure,
+    MovedOutcome,
 )
 from runtime.store.protocol import CatalogLog, ChangeFeed, Store
 from runtime.store.records import (
@@ -69,6 +70,7 @@ __all__ = [
     "Interaction",
     "LoggedExposure",
     "LoggedInteraction",
+    "MovedOutcome",
     "NewVector",
     "OwnType",
     "PastInteraction",

@@ -5,6 +5,8 @@ from typing import Literal
 import msgspec
 
 ChangeKind = Literal["defined", "reweighted", "stopped", "promoted", "rolled_back"]
+# deleted: with its user, and this is a late copy
+MovedOutcome = Literal["stored", "duplicate", "deleted"]
 
 MOST_BUCKETS = 512  # of an arm; at more, two become one
 MOST_PERIOD_BUCKETS = 8 * MOST_BUCKETS  # of all arms of a period

@@ -10,6 +10,7 @@ from runtime.store.experiment_records import (
     Exposure,
     FailedRankings,
     LoggedExposure,
+    MovedOutcome,
 )
 from runtime.store.records import (
     AddOutcome,
@@ -183,6 +184,12 @@ class Store(Protocol):
     async def add_exposures(self, exposures: Sequence[Exposure], failed: Sequence[FailedRankings] = ()) -> None:
         """Append rankings that were shown. A user's first of an experiment's period makes them a participant of the
         arm. The rows, the participants and the counts of the arms change in one transaction."""
+        ...
+
+    async def move_exposures(self, exposures: Sequence[Exposure]) -> list[MovedOutcome]:
+        """Append rankings that another database recorded, each once, with the outcome of each: as `add_exposures`, but
+        for who had few events: that goes by those from before the exposure. An event that is added again with its
+        `ranking_id` afterwards is a duplicate, and answers the ranking from then on."""
         ...
 
     async def close_windows(self, now_us: int, *, limit: int = 256) -> int:

@@ -13,6 +13,7 @@ import pytest
 from bench.postgres import PostgresServer
 from runtime.cli.main import main
 from tests.conftest import Server
+from tests.runtime.cli.test_import import move_and_compare
 from tests.waiting import until
 
 pytest.importorskip("asyncpg", reason="asyncpg is not installed: pip install 'vows-edge[postgres]'")
@@ -134,6 +135,14 @@ def test_import_moves_to_postgres_and_back_while_both_serve(
         ]
         assert vectors[0] == pytest.approx(vectors[1], abs=1e-6)
         assert vectors[0] == pytest.approx(vectors[2], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_experiments_move_to_postgres_and_back(
+    postgres_server: PostgresServer, start_server: Callable[..., Server]
+) -> None:
+    url = postgres_server.create_database(f"moved-{uuid.uuid4().hex[:8]}")
+    move_and_compare(start_server(), start_server(database_url=url, threads=1), start_server())
 
 
 @contextmanager

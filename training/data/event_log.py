@@ -9,6 +9,7 @@ import numpy as np
 from runtime.catalog.item_fields import Content, embedding_text
 from runtime.personalization.actions import TYPES
 from runtime.personalization.sequence_features import DAYS_TO_EVENT_KEY, days_to_event, device_code
+from runtime.serving.experiment_state import arm_and_batch
 from runtime.store.sqlite.connection import DATABASE, open_reader
 from training.data.columns import rows_of, sessions
 from training.data.events import ACTIONS, Catalogue, Dataset, Events
@@ -95,7 +96,7 @@ def _exposure(key: int, user_id: str, time_us: int, experiment: str, period: int
         key,
         user_id,
         time_us,
-        f"{experiment}, period {period}, {arm}",
+        f"{experiment}, period {period}, {arm_and_batch(arm)[0]}",  # users of all batches see what the arm shows
         [(str(one[0]), float(one[1])) for one in placed if len(one) > 1],
         [str(one[0]) for one in placed if len(one) == 1],
     )

@@ -18,12 +18,15 @@ from runtime.store.experiment_records import (
     ExperimentChange,
     Exposure,
     FailedRankings,
+    MovedOutcome,
 )
+from runtime.store.postgres import tombstones
 from runtime.store.postgres.connections import Connection
 from runtime.store.postgres.context import Context, count
 from runtime.store.postgres.formula import SEQUENCE_BITS
 from runtime.store.postgres.ids import escape
 from runtime.store.postgres.interaction_log import lock_or_add_users
+from runtime.store.tombstones import as_event
 
 CHANGED = "vows_experiments"  # the channel that wakes those who follow
 COUNTED = (
@@ -40,6 +43,10 @@ _ADD_COUNTS = f"""INSERT INTO experiment_counts AS c (arm, start_us, {", ".join(
     ORDER BY arm, start_us
     ON CONFLICT (arm, start_us) DO UPDATE SET {", ".join(f"{name} = c.{name} + excluded.{name}" for name in COUNTED)}
     RETURNING xmax = 0 AS created, arm"""
+
+
+_EVENTS_BEFORE = """(SELECT count(*) FROM (SELECT 1 FROM interactions l
+    WHERE l."user" = d."user" AND l.time_us < d.first_us LIMIT $6) e)"""
 
 
 class _Arm(NamedTuple):
@@ -66,10 +73,42 @@ async def change(connection: Connection, made: ExperimentChange, after: int) -> 
     return sequence
 
 
+async def move(
+    connection: Connection, context: Context, exposures: Sequence[Exposure], now_us: int
+) -> list[MovedOutcome]:
+    """Record at most MOST_EVENTS rankings that another database recorded, each once; see `Store.move_exposures`."""
+    rows = await connection.fetch(
+        "SELECT ranking_id FROM exposures WHERE ranking_id = ANY($1::text[])",
+        [escape(shown.ranking_id) for shown in exposures],
+    )
+    there = {row[0] for row in rows}
+    late = await tombstones.refused(connection, context, list(map(as_event, exposures)), now_us)
+    outcomes: list[MovedOutcome] = []
+    new: list[Exposure] = []
+    for shown, is_late in zip(exposures, late, strict=True):
+        if escape(shown.ranking_id) in there:
+            outcomes.append("duplicate")
+        elif is_late:
+            outcomes.append("deleted")
+        else:
+            there.add(escape(shown.ranking_id))
+            new.append(shown)
+            outcomes.append("stored")
+    if new:
+        await add(connection, context, new, (), moved=True)
+    return outcomes
+
+
 async def add(
-    connection: Connection, context: Context, exposures: Sequence[Exposure], failed: Sequence[FailedRankings]
+    connection: Connection,
+    context: Context,
+    exposures: Sequence[Exposure],
+    failed: Sequence[FailedRankings],
+    *,
+    moved: bool = False,
 ) -> None:
-    """Record at most MOST_EVENTS rankings that were shown, and counts of those that failed."""
+    """Record at most MOST_EVENTS rankings that were shown, and counts of those that failed. moved: events of the users
+    may be later ones."""
     ids = [escape(shown.user_id) for shown in exposures]
     users = await lock_or_add_users(connection, context, set(ids), "FOR KEY SHARE")
     arms = await _arms(connection, [*exposures, *failed])
@@ -96,7 +135,7 @@ async def add(
     first: dict[tuple[int, int], tuple[_Arm, Exposure]] = {}
     for id, arm, shown in zip(ids, theirs, exposures, strict=True):
         first.setdefault((users[id].key, arm.period), (arm, shown))
-    for key in await _add_participants(connection, first):
+    for key in await _add_participants(connection, first, moved=moved):
         arm, shown = first[key]
         _count(counts, arm, shown.time_us, users=1)
     for some in failed:
@@ -238,12 +277,13 @@ async def _arms(connection: Connection, named: Iterable[Exposure | FailedRanking
 
 
 async def _add_participants(
-    connection: Connection, first: Mapping[tuple[int, int], tuple[_Arm, Exposure]]
+    connection: Connection, first: Mapping[tuple[int, int], tuple[_Arm, Exposure]], *, moved: bool
 ) -> list[tuple[int, int]]:
     """first: by user and period the exposure that may be the first of all. Those who were no participants before."""
+    events = _EVENTS_BEFORE if moved else "u.interaction_count"
     rows = await connection.fetch(
-        """INSERT INTO participants ("user", period, arm, first_us, closes_us, cold)
-        SELECT d."user", d.period, d.arm, d.first_us, d.closes_us, u.interaction_count < $6
+        f"""INSERT INTO participants ("user", period, arm, first_us, closes_us, cold)
+        SELECT d."user", d.period, d.arm, d.first_us, d.closes_us, {events} < $6
         FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
             AS d ("user", period, arm, first_us, closes_us)
         JOIN users u ON u.key = d."user" ORDER BY d."user", d.period

@@ -93,6 +93,7 @@ async def add(
             outcomes.append("stored")
             taken[event_id] = events[n]
             new.append(n)
+    await _answer(connection, [e for e, outcome in zip(events, outcomes, strict=True) if outcome == "duplicate"])
     if not users:
         return outcomes
     own_types = [events[n].own_type for n in new]
@@ -143,6 +144,20 @@ async def add(
     await count(connection, context, "users", sum(user.created and user.added > 0 for user in users.values()))
     await count(connection, context, "interactions", len(kept))
     return outcomes
+
+
+async def _answer(connection: Connection, duplicates: Sequence[Interaction]) -> None:
+    """Note the rankings that stored events answer, where those were not there when they came."""
+    named = [(event.event_id, event.ranking_id) for event in duplicates if event.ranking_id is not None]
+    if named:
+        await connection.execute(
+            """UPDATE interactions l SET exposure = x.sequence
+            FROM unnest($1::text[], $2::text[]) AS d (event_id, ranking_id)
+            JOIN exposures x ON x.ranking_id = d.ranking_id
+            WHERE l.event_id = d.event_id AND l."user" = x."user" AND l.exposure IS NULL""",
+            escape_all(event_id for event_id, _ in named),
+            escape_all(ranking_id for _, ranking_id in named),
+        )
 
 
 async def delete(connection: Connection, context: Context, event_id: str, now_us: int) -> bool:

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from runtime.personalization import popularity
 from runtime.personalization.actions import DECAY_PER_DAY
 from runtime.store.errors import StoreError
-from runtime.store.experiment_records import ExperimentChange, Exposure, FailedRankings
+from runtime.store.experiment_records import ExperimentChange, Exposure, FailedRankings, MovedOutcome
 from runtime.store.postgres import (
     check,
     content_table,
@@ -146,6 +147,19 @@ class PostgresStore(PostgresReads):
             some, others = exposures[start : start + log.MOST_EVENTS], failed if not start else ()
             size = sum(_ROW_BYTES + len(shown.items) for shown in some) + _ROW_BYTES * len(others)
             await self._writer.expose(some, others, bytes=size)
+
+    async def move_exposures(self, exposures: Sequence[Exposure]) -> list[MovedOutcome]:
+        """As `Store` says; more than 1,024 exposures are several transactions."""
+        now_us = self._clock_us()
+        outcomes: list[MovedOutcome] = []
+        for start in range(0, len(exposures), log.MOST_EVENTS):
+            some = exposures[start : start + log.MOST_EVENTS]
+            size = sum(_ROW_BYTES + len(shown.items) for shown in some)
+            outcomes += await self._writer.write(partial(self._move, some, now_us), bytes=size)
+        return outcomes
+
+    async def _move(self, some: Sequence[Exposure], now_us: int, connection: Connection) -> list[MovedOutcome]:
+        return await experiment_tables.move(connection, self.context, some, now_us)
 
     async def close_windows(self, now_us: int, *, limit: int = 256) -> int:
         return await self._writer.write(

@@ -33,13 +33,13 @@ async def add_event(
 
 
 async def add_user(connection: Connection, context: Context, user_id: str, key: int, now_us: int) -> None:
-    """Remember the newest events of a user who is about to be deleted."""
-    rows = await connection.fetch(
+    """Remember the newest events and exposures of a user who is about to be deleted."""
+    for statement in (
         'SELECT event_id, time_us FROM interactions WHERE "user" = $1 ORDER BY sequence DESC LIMIT $2',
-        key,
-        MOST_EVENTS_OF_USER,
-    )
-    await _add(connection, context, user_id, [(unescape(event_id), time_us) for event_id, time_us in rows], now_us)
+        'SELECT ranking_id, time_us FROM exposures WHERE "user" = $1 ORDER BY sequence DESC LIMIT $2',
+    ):
+        rows = await connection.fetch(statement, key, MOST_EVENTS_OF_USER)
+        await _add(connection, context, user_id, [(unescape(id), time_us) for id, time_us in rows], now_us)
 
 
 async def _add(

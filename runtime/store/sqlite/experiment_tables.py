@@ -14,11 +14,15 @@ from runtime.store.experiment_records import (
     Exposure,
     FailedRankings,
     LoggedExposure,
+    MovedOutcome,
 )
 from runtime.store.sqlite import totals
+from runtime.store.sqlite.tombstones import Tombstones
 from runtime.store.sqlite.user_rows import find_or_add_user
+from runtime.store.tombstones import as_event
 
 _STRENGTH = [STRENGTHS[type] for type in TYPES]
+_EVENTS_BEFORE = "(SELECT count(*) FROM (SELECT 1 FROM interactions WHERE user = ?1 AND time_us < ?3 LIMIT ?5))"
 _COUNTED = (
     "users", "closed", "engaged", "total", "squares", "cold_closed", "cold_engaged", "rankings", "slow", "failed",
 )  # fmt: skip
@@ -54,36 +58,54 @@ def changes(connection: sqlite3.Connection, after: int) -> list[ExperimentChange
 
 def add(connection: sqlite3.Connection, exposures: Sequence[Exposure], failed: Sequence[FailedRankings]) -> None:
     """Record rankings that were shown, and counts of those that failed."""
-    written = 0
     for shown in exposures:
-        user, _ = find_or_add_user(connection, shown.user_id)
-        arm = _arm(connection, shown)
-        connection.execute(
-            """INSERT INTO exposures (ranking_id, user, arm, model_version, time_us, items, arm_propensity)
-            VALUES (?, ?, ?, ?, ?, ?, ?)""",
-            (
-                shown.ranking_id,
-                user,
-                arm,
-                shown.model_version,
-                shown.time_us,
-                shown.items,
-                shown.arm_propensity,
-            ),
-        )
-        written += EXPOSURE_ROW_BYTES + len(shown.items)
-        first = connection.execute(
-            """INSERT INTO participants (user, arm, first_us, closes_us, cold)
-            SELECT ?1, ?2, ?3, ?4, interaction_count < ?5 FROM users WHERE key = ?1 AND NOT EXISTS (
-                SELECT 1 FROM participants p JOIN experiment_arms a ON a.key = p.arm
-                JOIN experiment_arms o USING (experiment, period) WHERE p.user = ?1 AND o.key = ?2)""",
-            (user, arm, shown.time_us, shown.closes_us, COLD_EVENTS),
-        ).rowcount
-        _count(connection, arm, shown.time_us, users=first, rankings=1, slow=int(shown.slow))
+        _record(connection, shown)
     for some in failed:
         _count(connection, _arm(connection, some), some.time_us, failed=some.failed)
-    totals.change(connection, "exposures", len(exposures))
-    totals.change(connection, "exposure_bytes", written)
+
+
+def move(connection: sqlite3.Connection, exposures: Sequence[Exposure], tombstones: Tombstones) -> list[MovedOutcome]:
+    """Record rankings that were shown by another database, each once; see `Store.move_exposures`."""
+    outcomes: list[MovedOutcome] = []
+    for shown in exposures:
+        if connection.execute("SELECT 1 FROM exposures WHERE ranking_id = ?", (shown.ranking_id,)).fetchone():
+            outcomes.append("duplicate")
+        elif tombstones.refuse(as_event(shown)):
+            outcomes.append("deleted")
+        else:
+            _record(connection, shown, moved=True)
+            outcomes.append("stored")
+    return outcomes
+
+
+def _record(connection: sqlite3.Connection, shown: Exposure, *, moved: bool = False) -> None:
+    """A ranking, its user as a participant, and the counts of the arm. moved: the user's events may be later ones."""
+    user, _ = find_or_add_user(connection, shown.user_id)
+    arm = _arm(connection, shown)
+    connection.execute(
+        """INSERT INTO exposures (ranking_id, user, arm, model_version, time_us, items, arm_propensity)
+        VALUES (?, ?, ?, ?, ?, ?, ?)""",
+        (
+            shown.ranking_id,
+            user,
+            arm,
+            shown.model_version,
+            shown.time_us,
+            shown.items,
+            shown.arm_propensity,
+        ),
+    )
+    events = _EVENTS_BEFORE if moved else "interaction_count"
+    first = connection.execute(
+        f"""INSERT INTO participants (user, arm, first_us, closes_us, cold)
+        SELECT ?1, ?2, ?3, ?4, {events} < ?5 FROM users WHERE key = ?1 AND NOT EXISTS (
+            SELECT 1 FROM participants p JOIN experiment_arms a ON a.key = p.arm
+            JOIN experiment_arms o USING (experiment, period) WHERE p.user = ?1 AND o.key = ?2)""",
+        (user, arm, shown.time_us, shown.closes_us, COLD_EVENTS),
+    ).rowcount
+    _count(connection, arm, shown.time_us, users=first, rankings=1, slow=int(shown.slow))
+    totals.change(connection, "exposures", 1)
+    totals.change(connection, "exposure_bytes", EXPOSURE_ROW_BYTES + len(shown.items))
 
 
 def close(connection: sqlite3.Connection, now_us: int, limit: int) -> int:

@@ -63,6 +63,8 @@ def add(
     outcomes: list[AddOutcome] = []
     for event in interactions:
         if (outcome := _repeated(connection, event)) is not None:
+            if outcome == "duplicate" and event.ranking_id is not None:
+                _answer(connection, event)
             outcomes.append(outcome)
             continue
         if tombstones.refuse(event):
@@ -157,6 +159,16 @@ def _repeated(connection: sqlite3.Connection, event: Interaction) -> AddOutcome 
             own_type=own_name and OwnType(own_name, 0),
         ),
     )  # fmt: skip
+
+
+def _answer(connection: sqlite3.Connection, event: Interaction) -> None:
+    """Note the ranking that a stored event answers, where that was not there when it came."""
+    connection.execute(
+        """UPDATE interactions AS l SET exposure = (
+            SELECT e.sequence FROM exposures e WHERE e.ranking_id = ?1 AND e.user = l.user)
+        WHERE event_id = ?2 AND exposure IS NULL""",
+        (event.ranking_id, event.event_id),
+    )
 
 
 def delete(

@@ -13,11 +13,7 @@ import numpy as np
 from runtime.personalization import popularity
 from runtime.personalization.actions import DECAY_PER_DAY
 from runtime.store.errors import StoreBusy, StoreCorrupt, StoreFull, StoreIOError
-from runtime.store.experiment_records import (
-    ExperimentChange,
-    Exposure,
-    FailedRankings,
-)
+from runtime.store.experiment_records import ExperimentChange, Exposure, FailedRankings, MovedOutcome
 from runtime.store.protocol import CatalogLog
 from runtime.store.records import (
     AddOutcome,
@@ -213,6 +209,16 @@ class SqliteStore(SqliteReads):
         return await self._write(
             lambda connection: experiment_tables.add(connection, exposures, failed),
             bytes=sum(_ROW_BYTES + len(shown.items) for shown in exposures) + _ROW_BYTES * len(failed),
+        )
+
+    async def move_exposures(self, exposures: Sequence[Exposure]) -> list[MovedOutcome]:
+        now_us = self._clock_us()
+        return await self._write(
+            lambda connection: experiment_tables.move(
+                connection, exposures, Tombstones(connection, self._tombstones, now_us)
+            ),
+            bytes=sum(_ROW_BYTES + len(shown.items) for shown in exposures),
+            alone=True,
         )
 
     async def close_windows(self, now_us: int, *, limit: int = 256) -> int:

@@ -39,12 +39,12 @@ class Tombstones:
         self._add(user_id, [(event_id, time_us)])
 
     def add_user(self, user_id: str, key: int) -> None:
-        """Remember the newest events of a user who is about to be deleted."""
-        events = self._connection.execute(
+        """Remember the newest events and exposures of a user who is about to be deleted."""
+        for rows in (
             "SELECT event_id, time_us FROM interactions WHERE user = ? ORDER BY sequence DESC LIMIT ?",
-            (key, MOST_EVENTS_OF_USER),
-        )
-        self._add(user_id, events)
+            "SELECT ranking_id, time_us FROM exposures WHERE user = ? ORDER BY sequence DESC LIMIT ?",
+        ):
+            self._add(user_id, self._connection.execute(rows, (key, MOST_EVENTS_OF_USER)))
 
     @property
     def key(self) -> bytes:

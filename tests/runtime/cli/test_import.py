@@ -10,6 +10,7 @@ from runtime import transfer
 from runtime.cli.main import main
 from runtime.transfer import Remote, TransferError, records_of
 from tests.conftest import Server
+from tests.waiting import until
 
 ITEMS = [
     {"id": "barn", "title": "Oak Barn", "tags": ["rustic"]},
@@ -118,3 +119,94 @@ def test_requests_to_a_busy_server_are_repeated_for_a_bounded_time(start_server:
         remote.call("GET", "/content")
     assert len(waited) == transfer.MAX_TRIES - 1
     assert all(0 < seconds <= transfer.MAX_WAIT_S for seconds in waited)
+
+
+ARMS = [{"name": "control", "model": "simple"}, {"name": "treatment", "model": "hybrid"}]
+QUIET = {"p95_ms": None, "error_rate": None, "cold_start_ratio": None}
+
+
+def with_an_experiment(server: Server, users: int = 40) -> None:
+    """Rank for users of whom every other one saves what they are shown first."""
+    client = server.client
+    client.post("/content/batch", json=[{"id": f"item-{n}", "text": f"a venue with {n} rooms"} for n in range(6)])
+    body = {"arms": ARMS, "window_s": 5, "guardrails": QUIET, "promote": "manual"}
+    assert client.put("/experiments/feed", json=body | {"alpha": 0.1}).status_code == 200
+    assert client.put("/experiments/feed", json=body).json()["period"] == 2
+    for n in range(users):
+        shown = client.post("/rank", json={"user_id": f"u-{n}", "candidates": [f"item-{n}" for n in range(6)]}).json()
+        if n % 2:
+            event = {"user_id": f"u-{n}", "content_id": shown["ranked"][0]["id"], "type": "save"}
+            client.post("/interactions", json=event | {"ranking_id": shown["ranking_id"]})
+
+
+def found(server: Server) -> dict:
+    """Of the experiment: its period, state and arms, without latencies, which are not moved."""
+    report = server.client.get("/experiments/feed").json()
+    counted = ("name", "users", "closed", "engaged", "mean", "rankings", "cold_closed", "cold_engaged")
+    arms = [{name: arm[name] for name in counted} for arm in report["arms"]]
+    return {"period": report["period"], "state": report["state"], "definition": report["definition"], "arms": arms}
+
+
+def shown_and_answered(server: Server) -> list[dict]:
+    """The log without numbers that are each server's own."""
+    lines = server.client.get("/events/export?exposures_after=0&changes_after=0").text.splitlines()
+    own = ("sequence", "received_at")
+    return sorted(
+        ({name: value for name, value in json.loads(line).items() if name not in own} for line in lines), key=str
+    )
+
+
+def move_and_compare(alone: Server, shared: Server, back: Server) -> None:
+    """An experiment goes to another server, from there to a third, and to where it came from."""
+    with_an_experiment(alone)
+    until(lambda: sum(arm["closed"] for arm in found(alone)["arms"]) == 40)
+    assert sum(arm["engaged"] for arm in found(alone)["arms"]) == 20
+    for source, target in ((alone, shared), (shared, back), (shared, alone), (alone, shared)):
+        assert main(["import", "--from", source.url, "--to", target.url]) == 0
+        until(lambda target=target: sum(arm["closed"] for arm in found(target)["arms"]) == 40)
+        assert found(target) == found(alone)
+        assert shown_and_answered(target) == shown_and_answered(alone)
+    assert shared.client.post("/experiments/feed/promote").status_code == 200
+    assert main(["import", "--from", shared.url, "--to", back.url]) == 0
+    assert back.client.get("/experiments").json()["model"] == "hybrid"
+
+
+def test_experiments_move_with_what_they_showed_and_count_once(
+    start_server: Callable[..., Server], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    servers = [start_server() for _ in range(3)]
+    move_and_compare(*servers)
+    printed = capsys.readouterr().out
+    assert "experiments: 2 stored\nexposures: 40 stored\n" in printed
+    assert "experiments: 2 duplicate\nexposures: 40 duplicate\n" in printed
+    export = tmp_path / "export.ndjson"
+    export.write_text(servers[0].client.get("/events/export?exposures_after=0&changes_after=0").text)
+    _write(tmp_path / "items", servers[0].client.get("/content").json()["items"])
+    other = start_server()
+    command = ["import", "--to", other.url, "--catalogue", str(tmp_path / "items"), "--events", str(export)]
+    assert main(command) == 0
+    until(lambda: sum(arm["closed"] for arm in found(other)["arms"]) == 40)
+    assert found(other) == found(servers[0])
+
+
+def test_experiments_are_not_mixed_with_others(
+    start_server: Callable[..., Server], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = start_server(), start_server()
+    with_an_experiment(source, users=2)
+    body = {"arms": ARMS, "guardrails": QUIET}
+    assert target.client.put("/experiments/own", json=body).status_code == 200
+    assert main(["import", "--from", source.url, "--to", target.url]) == 1
+    assert "'own' was defined here after that" in capsys.readouterr().err
+    line = {"kind": "exposure", "ranking_id": "r", "user_id": "u", "experiment": "none", "period": 1, "arm": "a",
+            "model_version": "m", "timestamp": "2026-01-01T00:00:00Z", "items": []}  # fmt: skip
+    change = {"kind": "change", "experiment": "x", "change": "defined", "period": 1, "details": {"arms": []},
+              "timestamp": "2026-01-01T00:00:00Z"}  # fmt: skip
+    results = target.client.post("/events/import", json=[line, change]).json()["results"]
+    assert [(one["status"], one["error"]["code"]) for one in results] == [
+        ("rejected", "unknown_experiment"), ("rejected", "invalid_request"),
+    ]  # fmt: skip
+    exported = source.client.get(f"/events/export?after={2**63 - 1}&exposures_after=0").text
+    shown = json.loads(exported.splitlines()[0]) | {"timestamp": "2020-01-01T00:00:00Z"}
+    (result,) = source.client.post("/events/import", json=[shown | {"ranking_id": "of-long-ago"}]).json()["results"]
+    assert result["status"] == "too_old"

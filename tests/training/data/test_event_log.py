@@ -6,8 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.blocking_store import BlockingStore
 from runtime.personalization.sequence_features import DAYS_TO_EVENT_KEY, DEVICES
+from runtime.serving.experiment_state import counted_arm
+from runtime.store import Exposure
 from runtime.store.errors import StoreError
+from runtime.store.sqlite.store import SqliteStore
 from tests.conftest import Server
 from training.data.event_log import read_event_log
 from training.data.events import ACTIONS
@@ -55,6 +59,23 @@ def test_what_a_server_logged(start_server: Callable[..., Server]) -> None:
     assert (dataset.days_to_event_key, under_another_key.days_to_event_key) == (DAYS_TO_EVENT_KEY, "page")
     # It was only read: the server goes on
     assert client.get("/user/ada/embedding").status_code == 200
+
+
+def test_users_whose_weights_followed_outcomes_are_of_one_arm(tmp_path: Path) -> None:
+    """An adaptive experiment counts them by batch; what an arm shows does not depend on it."""
+    store = BlockingStore(SqliteStore(tmp_path / "data"))
+    arms = ["control", counted_arm("control", 1), counted_arm("treatment", 12), counted_arm("control", 12)]
+    store.add_exposures([
+        Exposure(
+            ranking_id=f"r-{n}", user_id=f"u-{n}", experiment="feed", period=2, arm=arm, model_version="m",
+            time_us=n, items=b'[["barn",1.0]]', closes_us=10, bucket_us=1,
+        )
+        for n, arm in enumerate(arms)
+    ])  # fmt: skip
+    store.close()
+    found = read_event_log(tmp_path / "data").exposures
+    assert found.groups == ["feed, period 2, control", "feed, period 2, treatment"]
+    assert found.group.tolist() == [0, 0, 1, 0]
 
 
 def test_what_is_no_log(tmp_path: Path) -> None:

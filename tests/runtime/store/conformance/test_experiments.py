@@ -334,3 +334,51 @@ def test_what_could_have_been_shown_and_was_not_is_kept_and_answered_by_nothing(
     assert [one.items for one in store.exposures()] == [shown.items]
     events, _ = store.log()
     assert {one.event_id: one.ranking_id for one in events} == {"1": "r-1", "2": None}
+
+
+def test_exposures_of_another_database_count_once_with_what_followed_them(store, event):
+    """Moved after the events: who had few events goes by those before, and an outcome is what came in the window."""
+    early = [event(f"early-{n}", "bob", "barn", "view", time_us=n * SECOND) for n in range(1, 7)]
+    later = [event("saved", "ann", "tent", "save", time_us=20 * SECOND, ranking_id="r-1")]
+    later += [event(f"later-{n}", "ann", "barn", "view", time_us=(30 + n) * SECOND) for n in range(6)]
+    assert set(store.add_interactions([*early, *later])) == {"stored"}
+    moved = [exposure("r-1"), exposure("r-2", time_us=12 * SECOND), exposure("r-3", "bob", "treatment")]
+    assert store.move_exposures(moved) == ["stored"] * 3
+    assert store.move_exposures([*moved, exposure("r-4", "bob", "treatment"), exposure("r-4", "bob", "treatment")]) == [
+        "duplicate", "duplicate", "duplicate", "stored", "duplicate",
+    ]  # fmt: skip
+    assert store.close_windows(1_000 * SECOND) == 2
+    assert store.move_exposures(moved) == ["duplicate"] * 3
+    assert store.close_windows(1_000 * SECOND) == 0
+    strength = 3 + 6  # of a save and six views
+    assert summed(store) == {
+        "control": {
+            "users": 1, "rankings": 2, "closed": 1, "engaged": 1, "total": strength, "squares": strength**2,
+            "cold_closed": 1, "cold_engaged": 1,
+        },
+        "treatment": {"users": 1, "rankings": 2, "closed": 1},
+    }  # fmt: skip
+    assert [one.ranking_id for one in store.exposures()] == ["r-1", "r-2", "r-3", "r-4"]
+    assert store.counts().exposures == 4
+    assert store.check() == []
+
+
+def test_an_event_that_came_before_its_ranking_answers_it_when_it_is_sent_again(store, event):
+    saved = event("saved", "ann", "tent", "save", time_us=20 * SECOND, ranking_id="r-1")
+    other = event("other", "bob", "tent", "save", time_us=20 * SECOND, ranking_id="r-1")  # a ranking of ann's
+    store.add_interactions([saved, other])
+    assert [one.ranking_id for one in store.log()[0]] == [None, None]
+    store.move_exposures([exposure("r-1"), exposure("r-2", time_us=11 * SECOND)])
+    assert store.add_interactions([saved, other]) == ["duplicate", "duplicate"]
+    assert [one.ranking_id for one in store.log()[0]] == ["r-1", None]
+    assert store.add_interactions([msgspec.structs.replace(saved, ranking_id="r-2")]) == ["duplicate"]
+    assert [one.ranking_id for one in store.log()[0]] == ["r-1", None]  # what it answers is settled
+
+
+def test_exposures_of_a_deleted_user_are_not_moved_back(store):
+    moved = [exposure("r-1"), exposure("r-2", "bob")]
+    store.move_exposures(moved)
+    store.delete_user("ann")
+    assert store.move_exposures(moved) == ["deleted", "duplicate"]
+    assert [one.user_id for one in store.exposures()] == ["bob"]
+    assert store.counts().users == 1
