@@ -77,7 +77,11 @@ BODIES = {
     "POST /user/{id}/next-action": {"candidates": [{"id": "lenient"}]},
     "POST /search": {"text": "a barn", "filters": {}},
     "POST /v1/embeddings": {"input": "a barn", "model": "sentence-bert-v1"},
-}
+    "POST /events/import": [{
+        "kind": "exposure", "ranking_id": "lenient", "user_id": "lenient", "experiment": "lenient", "period": 1,
+        "arm": "a", "model_version": "m", "timestamp": "2026-01-01T00:00:00Z", "items": [{"id": "a", "propensity": 1}],
+    }],
+}  # fmt: skip
 LINES = {"content-type": "application/x-ndjson"}
 
 
