@@ -1,4 +1,4 @@
-"""Weights of the hybrid ranker: softmax over the catalogue of what was engaged with next (listwise, Cao et al. 2007).
+"""Weights of the hybrid ranker, fitted to what was engaged with next, among the catalogue.
 
 The catalogue is too large for each query, so the sum over it is estimated: what is likely to score high is taken as it
 is, and a random sample stands for the rest, weighted by how many it stands for.
@@ -6,7 +6,6 @@ is, and a random sample stands for the rest, weighted by how many it stands for.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from runtime.personalization.neighbours import Neighbours
 from runtime.personalization.ranking_features import NAMES, NAMES_WITH_SEQUENCE, SEQUENCE_COLUMN
@@ -14,6 +13,7 @@ from training.data.events import Dataset
 from training.evaluation.queries import Queries
 from training.evaluation.sequence import SequenceRecommender
 from training.ranker.lists import Lists, padded
+from training.ranker.ndcg_fit import better_of, listwise
 from training.ranker.replay import Query, Replay
 from training.ranker.sequence_scores import SequenceCosines
 
@@ -25,7 +25,6 @@ _FINDERS = tuple(
                  "together", "linear", "follows_last")
 )  # fmt: skip
 _MOST_SCORED = 20_000  # items whose features are looked at a query; of a larger catalogue a sample
-_PENALTY = 1e-3  # of the squared standardised weights; 1e-4 and 1e-2 gave the same figures
 
 
 def lists(
@@ -83,8 +82,8 @@ def _candidates(
 
 
 def fit(found: Lists) -> dict[str, float]:
-    """The weight of each feature that varies. What a position adds is fitted beside them and left out: it is how the
-    user looked, not what the item is."""
+    """The weight of each feature that varies: of the listwise loss, or fitted to NDCG@10 from there (`ndcg_fit`). What
+    a position adds is fitted beside them and left out: it is how the user looked, not what the item is."""
     x = np.concatenate([found.x, found.place[..., np.newaxis]], axis=2)
     there = np.isfinite(found.log_weight)
     share = np.where(there, np.exp(np.where(there, found.log_weight, 0)), 0)
@@ -93,20 +92,9 @@ def fit(found: Lists) -> dict[str, float]:
     spread = np.sqrt(np.einsum("qc,qcf->f", share, (x - mean) ** 2))
     varies = spread > 1e-6
     z = np.where(there[..., None], (x[..., varies] - mean[varies]) / spread[varies], 0).astype(np.float32)
-    flat = z.reshape(-1, z.shape[2])
-
-    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        scores = (flat @ weights.astype(np.float32)).reshape(there.shape) + found.log_weight
-        top = scores.max(axis=1, keepdims=True)
-        exponents = np.exp(scores - top)
-        total = exponents.sum(axis=1, keepdims=True)
-        missed = exponents / total
-        missed[:, 0] -= 1
-        value = (np.log(total) + top)[:, 0] - scores[:, 0]
-        gradient = missed.ravel() @ flat / len(scores)
-        return float(value.mean() + _PENALTY * weights @ weights), gradient + 2 * _PENALTY * weights
-
-    found_weights = minimize(loss, np.zeros(int(varies.sum())), jac=True, method="L-BFGS-B").x / spread[varies]
+    # A rank among the few that were shown says less than the loss does
+    standardised = (listwise if found.place.any() else better_of)(z, found.log_weight)
     features = (*NAMES_WITH_SEQUENCE[: found.x.shape[2]], None)
     names = [name for name, there in zip(features, varies.tolist(), strict=True) if there]
-    return {name: float(weight) for name, weight in zip(names, found_weights, strict=True) if name is not None}
+    weights = zip(names, standardised / spread[varies], strict=True)
+    return {name: float(weight) for name, weight in weights if name is not None}
