@@ -1,12 +1,18 @@
-"""Vectors as one bit a dimension, which estimate their cosines, with the exact ones on the disk.
+"""Vectors as one bit a dimension, which estimate their cosines, with a second bit and the exact ones on the disk.
 
 Gao and Long, "RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error Bound for Approximate Nearest
 Neighbor Search", SIGMOD 2024, arXiv 2405.12497. A unit vector x is turned by a random rotation R, and the signs of R·x
 are kept. With s = ±1 the signs and q the query, ⟨R·q, s⟩ / ‖R·x‖₁ is an unbiased estimate of ⟨q, x⟩ over the choice of
 R, and its standard deviation follows from ‖R·x‖₁ alone. No mean is taken off first: measured on review sentences and on
 texts made from one pattern it gained nothing (docs/decisions/021), and without one a code never changes.
+
+With a second bit a component is one of −3, −1, 1, 3, and with c these numbers ⟨R·q, c⟩ / ⟨R·x, c⟩ is an estimate that
+is half as far off (Gao and others, "Practical and asymptotically optimal quantization of high-dimensional vectors in
+Euclidean space for approximate nearest neighbor search", SIGMOD 2025, arXiv 2409.09913). It is computed of the rows
+that the first bits leave.
 """
 
+import math
 from functools import lru_cache
 from random import Random
 from zlib import crc32
@@ -19,25 +25,36 @@ from runtime.catalog.mapped import Arrays, MirroredArray
 
 # The query is kept to so many bits a dimension: five or six found no more (docs/decisions/021).
 _QUERY_BITS = 4
-_PLANES = 2.0 ** np.arange(_QUERY_BITS, dtype=np.float32)
+_PLANES: NDArray[np.float32] = (2.0 ** np.arange(_QUERY_BITS)).astype(np.float32)
 _STEPS = 2**_QUERY_BITS - 1
 
 # Standard deviations that a score is taken to be off by at most: 95 % of the rows are closer to their estimate.
 _DEVIATIONS = 2.0
 
-# Rows whose exact scores are computed: measured on a million, those with the best estimates held over 99 % of the ten
-# nearest, also where what is nearest is hardly nearer than the rest (docs/decisions/021).
-MOST_RESCORED = 2_048
+# Rows that are estimated by both bits, and of these those that are scored exactly: measured on a million, they held
+# over 99 % of the ten nearest, also where what is nearest is hardly nearer than the rest (docs/decisions/021).
+MOST_ESTIMATED = 2_048
+MOST_RESCORED = 640
+
+# Between the numbers that two bits stand for, in standard deviations of a component: it leaves the least error of a
+# normal distribution (Max, "Quantizing for minimum distortion", 1960, table II).
+_LEVEL_STEP = 0.9957
+
+# By which the angle from the signs alone may be off, in radians: on a million, seven in a thousand of the rows that are
+# estimated by both bits were further off, and none of the ten nearest (docs/decisions/021).
+_ROUGH_ANGLE = 0.1
 
 _MEAN_STEP = 4_096
+_FACTOR_BYTES = 4
 _UNSAVED = Arrays(on_disk=True)
 
 
 class BinaryMatrix:
-    """See `Matrix`. Of a row 52 bytes are in memory, and 1,536 in a mapped file, read where it is among the best.
+    """See `Matrix`. Of a row 52 bytes are in memory; in mapped files are another 52, its second bits, and the 1,536 of
+    the vector, read where it is among the best.
 
-    The codes are not in a mapped file, whose pages the system may give to others under a hard limit: every search reads
-    all of them.
+    The first bits are not in a mapped file, whose pages the system may give to others under a hard limit: every search
+    reads all of them.
     """
 
     def __init__(self, rows: int, dimensions: int, arrays: Arrays = _UNSAVED) -> None:
@@ -49,13 +66,16 @@ class BinaryMatrix:
             arrays.mirrored(rows, (), np.float32, "factors"),
         ]
         self._codes, self._factors = (one.rows for one in self._in_memory)
+        self._finer = arrays.mapped(rows, (dimensions // 8 + _FACTOR_BYTES,), np.uint8, "finer")
         self._vectors = arrays.mapped(rows, (dimensions,), np.float32, "vectors")
+        self._finer.read_at_random()
         self._vectors.read_at_random()
+        self._vectors.read_past_cache()
 
     @property
-    def read_by_searches(self) -> list[NDArray[np.generic]]:
-        """What is in memory of each row."""
-        return [self._codes, self._factors]
+    def estimates_of_rows(self) -> list[NDArray[np.generic]]:
+        """What scores are estimated from, by row."""
+        return [self._codes, self._factors, self._finer.rows]
 
     @property
     def rotation_mark(self) -> int:
@@ -63,7 +83,7 @@ class BinaryMatrix:
         return crc32(np.packbits(self._rotation[:8] > 0).tobytes())
 
     def reserve(self, rows: int) -> None:
-        for one in (*self._in_memory, self._vectors):
+        for one in (*self._in_memory, self._finer, self._vectors):
             one.reserve(rows)
 
     def set(self, row: int, vector: NDArray[np.float32]) -> None:
@@ -73,11 +93,12 @@ class BinaryMatrix:
         codes.write(row, np.packbits(rotated > 0))
         of_unit_vector = max(float(np.abs(rotated).sum()), 1.0)  # it is 1 or more
         factors.write(row, np.float32(1 / of_unit_vector))
+        self._finer.write(row, _second_bits(rotated))
 
     def erase(self, row: int) -> None:
         """Overwrite a row that is no longer held. Raises OSError."""
         self._vectors.write(row, np.zeros(len(self._rotation), np.float32))
-        for array in self._in_memory:
+        for array in (*self._in_memory, self._finer):
             array.write(row, np.zeros_like(array.rows[row]))
 
     def read(self, rows: int) -> None:
@@ -103,19 +124,28 @@ class BinaryMatrix:
         found: NDArray[np.float32] = self._vectors.rows[rows]
         return found
 
-    def expect(self, rows: NDArray[np.intp]) -> bool:
-        self._vectors.expect(rows)
-        return True
+    def fetch(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """As `exact`, in a thread: it may have to wait for the disk. Raises OSError."""
+        return self._vectors.gather(rows)
+
+    def finer(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """What `BinaryScan.closer` needs of these rows. In a thread: it may have to wait for the disk."""
+        return self._finer.gather(rows)
 
     def scan(self, query: NDArray[np.float32]) -> "BinaryScan":
         return BinaryScan(self._codes, self._factors, self._rotation @ query)
 
 
 class BinaryScan:
-    """The rotated query is 15 steps of equal size wide, so it is a weighted sum of four vectors of ±1, and its product
-    with a row's signs a sum of four Hamming distances."""
+    """See `Scan` and `Estimates`.
 
-    most_rescored = MOST_RESCORED
+    The rotated query is 15 steps of equal size wide, so it is a weighted sum of four vectors of ±1, and its product
+    with a row's signs a sum of four Hamming distances. The first of these vectors is the query's signs: the distance to
+    them alone gives the angle (Charikar, "Similarity estimation techniques from rounding algorithms", 2002).
+    """
+
+    most_rescored = MOST_ESTIMATED
+    most_exact = MOST_RESCORED
 
     def __init__(self, codes: NDArray[np.uint8], factors: NDArray[np.float32], rotated: NDArray[np.float32]) -> None:
         self._codes, self._factors = codes, factors
@@ -125,26 +155,84 @@ class BinaryScan:
         self._planes = np.packbits(level >> np.arange(_QUERY_BITS, dtype=np.uint8)[:, np.newaxis] & 1, axis=1)
         self._step = np.float32(largest / _STEPS)
 
+    @property
+    def estimates(self) -> "BinaryScan":
+        """See `Scan`."""
+        return self
+
     def scores(self, start: int, stop: int) -> NDArray[np.float32]:
-        """See Scan."""
-        if start == stop:
+        """See `Scan`."""
+        return self._scores(self._codes[start:stop], self._factors[start:stop])
+
+    def scores_of(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """See `Estimates`."""
+        return self._scores(self._codes[rows], self._factors[rows])
+
+    def at_most(self, start: int, stop: int) -> NDArray[np.float32]:
+        """See `Estimates`."""
+        codes = self._codes[start:stop]
+        if not len(codes):
             return np.empty(0, np.float32)
-        distances = simsimd.cdist(
-            self._planes, self._codes[start:stop], "hamming", dtype="bin8", out_dtype="float32"
-        )  # [planes, rows]; not with `out`, see vector_matrix
-        scores: NDArray[np.float32] = _PLANES @ np.asarray(distances)
-        scores *= np.float32(-2)
-        scores += np.float32(_STEPS * self._dimensions)
-        scores *= self._factors[start:stop]
-        scores *= self._step
-        return scores
+        codes.max()  # bring them near: the kernel alone waits for the memory (6 of 21 ms for a million rows)
+        angles = _distances(self._planes[-1:], codes)[0]
+        angles *= np.float32(math.pi / self._dimensions)
+        angles -= np.float32(_ROUGH_ANGLE)
+        np.maximum(angles, np.float32(0), out=angles)
+        found: NDArray[np.float32] = np.cos(angles, out=angles)
+        return found
+
+    def closer(
+        self, rows: NDArray[np.intp], finer: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `Estimates`."""
+        signs, second = self._codes[rows], finer[:, :-_FACTOR_BYTES]
+        factors = np.ascontiguousarray(finer[:, -_FACTOR_BYTES:]).view(np.float32)[:, 0]
+        scores = 2 * self._products(signs) + self._products(np.ascontiguousarray(second))
+        scores *= factors
+        outer = np.bitwise_count(~(signs ^ second)).sum(axis=1, dtype=np.int32)  # components of ±3
+        squares: NDArray[np.float32] = (self._dimensions + 8 * outer).astype(np.float32)
+        squares *= np.square(factors)
+        return scores, self._deviations(squares)
 
     def errors(self, rows: NDArray[np.intp]) -> NDArray[np.float32] | None:
-        """Two standard deviations: of a row's estimate, with the query as it is."""
-        d = self._dimensions
-        variance = (d * np.square(self._factors[rows]) - 1).clip(min=0) / (d - 1)
-        errors: NDArray[np.float32] = np.float32(_DEVIATIONS) * np.sqrt(variance)
+        """See `Scan`."""
+        return self._deviations(self._dimensions * np.square(self._factors[rows]))
+
+    def _scores(self, codes: NDArray[np.uint8], factors: NDArray[np.float32]) -> NDArray[np.float32]:
+        scores = self._products(codes)
+        scores *= factors
+        return scores
+
+    def _products(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Of the query with vectors of ±1, [n]."""
+        if not len(codes):
+            return np.empty(0, np.float32)
+        products: NDArray[np.float32] = _PLANES @ _distances(self._planes, codes)
+        products *= np.float32(-2)
+        products += np.float32(_STEPS * self._dimensions)
+        products *= self._step
+        return products
+
+    def _deviations(self, squares: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Two standard deviations of estimates, with the query as it is. squares: of the length of a row's numbers by
+        that of their product with it, one over the squared cosine of the two."""
+        above = np.maximum(squares - np.float32(1), np.float32(0))
+        errors: NDArray[np.float32] = np.sqrt(above) * np.float32(_DEVIATIONS / math.sqrt(self._dimensions - 1))
         return errors
+
+
+def _distances(planes: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Hamming distances [planes, n]. Not with `out`, see vector_matrix."""
+    return np.asarray(simsimd.cdist(planes, codes, "hamming", dtype="bin8", out_dtype="float32"))
+
+
+def _second_bits(rotated: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The lower of a component's two bits, and one over the product of the vector with the numbers of ±1 and ±3."""
+    far = np.abs(rotated) > _LEVEL_STEP / math.sqrt(len(rotated))
+    positive = rotated > 0
+    product = max(float(np.abs(rotated) @ (1 + 2 * far)), 1.0)  # it is 1 or more
+    factor = np.array([1 / product], np.float32)
+    return np.concatenate([np.packbits(positive == far), factor.view(np.uint8)])
 
 
 @lru_cache(1)

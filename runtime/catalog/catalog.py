@@ -16,6 +16,7 @@ from runtime.catalog.files import Files, RowDamaged
 from runtime.catalog.formats import LABELS_PER_ITEM, kept_item_vectors, new_arrays, new_matrix, row_bytes
 from runtime.catalog.ids import IdDictionary, IdHashes, Ids
 from runtime.catalog.label_index import LabelIndex
+from runtime.catalog.mapped import MappedArray
 from runtime.catalog.vector_matrix import Scan
 from runtime.personalization import popularity
 from runtime.personalization.ranking import cosine_scores
@@ -69,6 +70,8 @@ class Catalog:
         self._labels = LabelIndex(self.capacity, LABELS_PER_ITEM * self.capacity, arrays, secret, self._before_packing)
         self._arrays = arrays
         self._all_counts = arrays.new(self.capacity, (len(popularity.HALF_LIVES_HOURS),), np.float64)
+        if isinstance(self._all_counts, MappedArray):
+            self._all_counts.read_at_random()
         self._counts = self._all_counts.rows  # set as rows are given to items
         self._met = np.zeros(self.capacity, np.bool_)  # by row: whether it has counts
         self._version = np.zeros(self.capacity, np.uint32)
@@ -211,9 +214,13 @@ class Catalog:
     async def gather(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """The exact vectors, float32 [k, dimensions], of rows that hold an item as this is called. Where they are read
         from the disk, what changes meanwhile may be there as it was or as it is."""
-        if self._matrix.expect(rows):
-            return await asyncio.to_thread(self._matrix.exact, rows)
+        if isinstance(self._matrix, BinaryMatrix):
+            return await asyncio.to_thread(self._matrix.fetch, rows)
         return self._matrix.exact(rows)
+
+    async def finer(self, rows: NDArray[np.intp]) -> NDArray[np.uint8] | None:
+        """What `Estimates.closer` needs of these rows; None where they are in memory."""
+        return await asyncio.to_thread(self._matrix.finer, rows) if isinstance(self._matrix, BinaryMatrix) else None
 
     def read(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """As `gather`, at once: for a few rows that were just written."""
@@ -224,11 +231,9 @@ class Catalog:
     ) -> list[NDArray[np.float32]]:
         """Of these rows, as of `gather`, with each of the unit vectors, float32 [k]: without the memory of all at once,
         whose pages take longer than the products."""
-        if self._matrix.expect(rows):
-            return await asyncio.to_thread(self._cosines, rows, vectors)
-        return self._cosines(rows, vectors)
-
-    def _cosines(self, rows: NDArray[np.intp], vectors: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        if isinstance(self._matrix, BinaryMatrix):
+            read = await self.gather(rows)
+            return [cosine_scores(vector, read) for vector in vectors]
         found = [np.empty(len(rows), np.float32) for _ in vectors]
         for start in range(0, len(rows), COSINE_ROWS):
             some = self._matrix.exact(rows[start : start + COSINE_ROWS])
@@ -250,8 +255,9 @@ class Catalog:
 
     def counts(self, rows: NDArray[np.integer]) -> popularity.Counts:
         """A copy of the decayed counts, float64 [k, half-lives], of rows that hold an item; −1 has none."""
-        found: popularity.Counts = self._counts[rows]
-        found[(rows < 0) | ~self._met[rows]] = -np.inf
+        found: popularity.Counts = np.full((len(rows), self._counts.shape[1]), -np.inf)
+        met = np.flatnonzero(self._met[rows] & (rows >= 0))
+        found[met] = self._counts[rows[met]]  # the others are not read: they may be in a file
         return found
 
     def counts_between(self, start: int, stop: int) -> popularity.Counts:
@@ -273,9 +279,9 @@ class Catalog:
             rows = rows[counts[rows] >= least]
         return rows[np.argsort(-counts[rows], kind="stable")[:n]]
 
-    def is_met(self, start: int, stop: int) -> NDArray[np.bool_]:
-        """Which of these rows have counts, a copy."""
-        return self._met[start:stop].copy()
+    def met(self) -> NDArray[np.bool_]:
+        """Which rows have counts, a copy: [rows]."""
+        return self._met[: self.rows].copy()
 
     def set_counts(self, ids: Sequence[str], counts: Mapping[str, popularity.Counts]) -> None:
         """Those of `ids` that are here get their counts, or none."""
@@ -311,13 +317,11 @@ class Catalog:
         They hold as those of `lookup` do."""
         wanted = self._held[: self.rows].copy()
         for label in labels:
-            carries = np.zeros(self.rows, np.bool_)
-            carries[self._labels.rows_with(label)] = True
-            wanted &= carries
+            wanted &= self._labels.carriers(label, self.rows)
         for group in any_of:
             carries = np.zeros(self.rows, np.bool_)
             for label in group:
-                carries[self._labels.rows_with(label)] = True
+                carries |= self._labels.carriers(label, self.rows)
             wanted &= carries
         return wanted
 

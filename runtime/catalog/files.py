@@ -15,7 +15,7 @@ from zlib import crc32
 
 import msgspec
 
-LAYOUT = 1  # of the files; another one is not read
+LAYOUT = 2  # of the files; another one is not read
 FOLDER = "catalogue"
 _HEADER = "header.json"
 

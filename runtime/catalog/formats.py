@@ -26,7 +26,8 @@ class ItemBytes(NamedTuple):
 
 # With ids of 36 bytes; 106 were measured as dictionaries (`python -m bench.memory_parts catalogue`).
 _IN_MEMORY = ItemBytes(210, LABELS_PER_ITEM * label_index.ENTRY_BYTES + label_index.ROW_BYTES, popularity.COUNT_BYTES)
-_ON_DISK = ItemBytes(23, 0, 0)  # a table of hashes (at most 16), a version and three flags; the rest is in mapped files
+# A table of hashes (at most 16), a version and three flags; bits of labels; the rest is in mapped files.
+_ON_DISK = ItemBytes(23, label_index.MOST_KEPT // 8, 0)
 
 # From the fastest to the one that takes the least memory.
 FORMATS = {"float32": _IN_MEMORY, "int8": _IN_MEMORY, "disk": _ON_DISK}

@@ -101,6 +101,8 @@ class IdHashes:
         self._hashes = arrays.mapped(capacity, (), np.uint64, "hashes")
         self._text = arrays.mapped(capacity, (MAX_ID_BYTES,), np.uint8, "ids")
         self._length = arrays.mapped(capacity, (), np.uint32, "id-lengths")  # in bytes; 0: the row is free
+        for one in (self._hashes, self._text, self._length):
+            one.read_at_random()
         self._rows = 0  # rows ever used
         self._capacity = capacity
         keys = shake_256(secret or secrets.token_bytes(16)).digest(16 * (MAX_ID_BYTES + 1))
@@ -137,9 +139,10 @@ class IdHashes:
         """Raises RowDamaged, with the rows, where an id is not what its hash was made of."""
         lengths = self._length.rows[rows]
         held, lengths = rows[lengths > 0], lengths[lengths > 0].tolist()
+        texts = self._text.gather(held).tobytes()
         ids = [
-            self._text.rows[row, :length].tobytes().decode(errors="replace")
-            for row, length in zip(held.tolist(), lengths, strict=True)
+            texts[start : start + length].decode(errors="replace")
+            for start, length in zip(range(0, len(texts), MAX_ID_BYTES), lengths, strict=True)
         ]
         if ids and (wrong := self._hash(ids) != self._hashes.rows[held]).any():
             raise RowDamaged(held[wrong].tolist())

@@ -1,5 +1,6 @@
 """Which rows of the catalogue carry a label: a tag, a vendor, a category."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from hashlib import blake2b
 
@@ -8,11 +9,13 @@ from numpy.typing import NDArray
 
 from runtime.catalog.mapped import Arrays
 
-ROW_BYTES = 5  # where a row's entries are, and how many
+ROW_BYTES = 7  # where a row's entries are, how many, and whether it carries the labels that were last looked for
 ENTRY_BYTES = 12
 MAX_LABELS = 255  # of one row
+MOST_KEPT = 16  # labels whose rows are kept, those last looked for: a bit for each row
 
 IN_MEMORY = Arrays()
+_FIRST_BIT = 0x80  # of a byte, as packbits has it
 _STEP = 1 << 18  # entries compared at a time, so that the comparison takes little memory
 _HALF, _LOWER = np.uint64(32), np.uint64(0xFFFFFFFF)
 _MIX = np.array([0x9E3779B97F4A7C15, 0xD1B54A32D192ED03, 0x8CB92BA72F3D8DD7], np.uint64)  # odd
@@ -21,8 +24,9 @@ _MIX = np.array([0x9E3779B97F4A7C15, 0xD1B54A32D192ED03, 0x8CB92BA72F3D8DD7], np
 class LabelIndex:
     """The labels of each row, kept as 64-bit hashes beside the row they belong to, in the order they were set.
 
-    Memory: 12 bytes a label and 5 a row; a dictionary of sets takes ten times as much. Finding a label is one pass over
-    all entries (2 MB for 22,000 items of 12 labels), which costs less than scoring them. Nothing of the text is kept:
+    Memory: 12 bytes a label and 7 a row; a dictionary of sets takes ten times as much. Finding a label is one pass over
+    all entries (2 MB for 22,000 items of 12 labels), which costs less than scoring them where they are in memory; the
+    rows of those last looked for are kept. Nothing of the text is kept:
     two labels are the same when their hashes are, which for a million different labels happens once in 30 million
     catalogues. The arrays are reserved at once, but the system allocates their memory as it is written.
     """
@@ -50,6 +54,7 @@ class LabelIndex:
         self._by_row = [arrays.new(rows, (), dtype) for dtype in (np.int32, np.uint8)]
         self._start, self._count = (one.rows for one in self._by_row)
         self._end = 0
+        self._kept: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()  # by hash, a bit for each row
 
     def reserve(self, rows: int, labels: int) -> None:
         """Make sure that the first `rows` can be written, and so many more labels. Raises OSError."""
@@ -92,6 +97,9 @@ class LabelIndex:
         self._start[row], self._count[row] = self._end, len(hashes)
         self._end = stop
         self.held += len(hashes)
+        for hash, bits in self._kept.items():
+            if hash in hashes:
+                bits[row >> 3] |= _FIRST_BIT >> (row & 7)
 
     def clear(self, row: int) -> None:
         """Remove a row's labels. Their entries stay, unused, until the index is packed."""
@@ -102,6 +110,21 @@ class LabelIndex:
                 values[start : start + count] = unused
             self._count[row] = 0
             self.held -= count
+            for bits in self._kept.values():
+                bits[row >> 3] &= ~(_FIRST_BIT >> (row & 7)) & 0xFF
+
+    def carriers(self, label: str, rows: int) -> NDArray[np.bool_]:
+        """Which of the first rows carry a label, a copy: [rows]."""
+        (wanted,) = np.array([self._hash(label)], np.int64).view(np.uint64).tolist()
+        bits = self._kept.get(wanted)
+        if bits is None:
+            carry = np.zeros(len(self._count), np.bool_)
+            carry[self.rows_with(label)] = True
+            bits = self._kept[wanted] = np.packbits(carry)
+            if len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(wanted)
+        return np.unpackbits(bits, count=rows).view(np.bool_)
 
     def rows_with(self, label: str) -> NDArray[np.int32]:
         """The rows that carry a label, in no order."""
@@ -120,7 +143,8 @@ class LabelIndex:
         return int(self._mixed(start, start + count).sum() >> _HALF)
 
     def read(self, end: int, rows: int) -> NDArray[np.uint32]:
-        """Take the entries up to `end`, and what belongs to the first rows, from saved files; each one's checksum."""
+        """Take the entries up to `end`, and what belongs to the first rows, from saved files; each one's checksum.
+        Before any label is looked for."""
         sums = np.zeros(rows, np.uint64)
         for start in range(0, end, _STEP):
             stop = min(start + _STEP, end)
@@ -141,7 +165,7 @@ class LabelIndex:
         return found
 
     def drop(self, rows: NDArray[np.bool_]) -> None:
-        """Remove every entry of these of the first rows, [rows], wherever one is."""
+        """Remove every entry of these of the first rows, [rows], wherever one is. Likewise."""
         for start in range(0, self._end, _STEP):
             stop = min(start + _STEP, self._end)
             of = self._rows[start:stop]

@@ -3,7 +3,9 @@
 import errno
 import mmap
 import os
+import resource
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -11,8 +13,12 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from runtime.catalog.direct_reads import DirectReads, NoDirectReads
+from runtime.system.host import memory_limit
+
 _GROWTH_BYTES = 4 << 20  # of a file, allocated at a time
 _READ_BYTES = 4 << 20
+_FEW_BLOCKS = 128  # of 512 bytes: 16 pages, for which one waits a millisecond or two
 
 
 class RowArray(Protocol):
@@ -95,6 +101,8 @@ class MappedArray:
         self._file = _RowFile(place, capacity, self._row_bytes, named=named)
         self._map = mmap.mmap(self._file.descriptor, self._file.size)
         self.rows: NDArray[Any] = np.frombuffer(self._map, dtype).reshape(-1, *width)
+        self._direct: DirectReads | None = None
+        self._far = True  # rows that were last gathered were on the disk, more than a few
 
     @property
     def found_rows(self) -> int:
@@ -112,17 +120,43 @@ class MappedArray:
         """Return when what was written is on the disk. Raises OSError."""
         self._file.sync()
 
-    def expect(self, rows: NDArray[np.intp]) -> None:
-        """Start to read these rows from the disk, so that what is not in memory comes at once instead of page by
-        page."""
-        start = rows * self._row_bytes // mmap.PAGESIZE
-        stop = -(-(rows + 1) * self._row_bytes // mmap.PAGESIZE)
-        for first, last in zip(start.tolist(), stop.tolist(), strict=True):
-            self._map.madvise(mmap.MADV_WILLNEED, first * mmap.PAGESIZE, (last - first) * mmap.PAGESIZE)
-
     def read_at_random(self) -> None:
-        """No reading ahead: a row says nothing about which one is next."""
+        """From now on without reading ahead: a row says nothing about which one is next, and some disks read 8 MiB."""
         self._map.madvise(mmap.MADV_RANDOM)
+
+    def read_in_order(self) -> None:
+        """From now on with reading ahead."""
+        self._map.madvise(mmap.MADV_NORMAL)
+
+    def read_past_cache(self) -> None:
+        """Gather rows past the page cache where less than half of the file fits in memory, and it can be done."""
+        limit = memory_limit()
+        if limit is not None and self._file.size > 2 * limit:
+            with suppress(NoDirectReads):
+                self._direct = DirectReads(self._file.descriptor, self._row_bytes)
+
+    def gather(self, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """A copy of these rows, which may have to wait for the disk: call it in a thread. Raises OSError."""
+        if self._direct is not None:
+            found = self._direct.rows(rows).view(self.rows.dtype)
+            return found.reshape(len(rows), *self.rows.shape[1:])
+        before = _blocks_read()
+        if self._far:
+            self._expect(rows)
+        copy: NDArray[Any] = self.rows[rows]
+        self._far = _blocks_read() - before > _FEW_BLOCKS
+        return copy
+
+    def _expect(self, rows: NDArray[np.intp]) -> None:
+        """Start to read these rows from the disk, so that what is not in memory comes at once instead of page by page.
+        It takes a microsecond a row."""
+        first = np.unique(rows * self._row_bytes // mmap.PAGESIZE)
+        last = np.unique(((rows + 1) * self._row_bytes - 1) // mmap.PAGESIZE)
+        pages = np.union1d(first, last)
+        starts = np.flatnonzero(np.diff(pages, prepend=-2) > 1)
+        counts = np.diff(starts, append=len(pages))
+        for page, count in zip(pages[starts].tolist(), counts.tolist(), strict=True):
+            self._map.madvise(mmap.MADV_WILLNEED, page * mmap.PAGESIZE, count * mmap.PAGESIZE)
 
 
 class MirroredArray:
@@ -151,12 +185,13 @@ class MirroredArray:
         self._file.sync()
 
     def read(self, rows: int) -> None:
-        """Take the first `rows` from the file. Raises OSError."""
+        """Take the first `rows` from the file, whose pages the cache need not keep. Raises OSError."""
         target = self.rows[:rows].reshape(-1).view(np.uint8).data
         for start in range(0, len(target), _READ_BYTES):
             part = target[start : start + _READ_BYTES]
             if os.preadv(self._file.descriptor, [part], start) != len(part):
                 raise OSError(errno.EIO, "the file is shorter than it was")
+        os.posix_fadvise(self._file.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @dataclass(frozen=True)
@@ -188,6 +223,11 @@ class Arrays:
             return MemoryArray(capacity, width, dtype)
         self.kept[name] = made = MirroredArray(self.saved / name, capacity, width, dtype)
         return made
+
+
+def _blocks_read() -> int:
+    """By this thread, from disks."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_inblock
 
 
 def _row_bytes(width: tuple[int, ...], dtype: DTypeLike) -> int:

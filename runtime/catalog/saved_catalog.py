@@ -11,8 +11,8 @@ from runtime.catalog.binary_matrix import BinaryMatrix
 from runtime.catalog.catalog import Catalog
 from runtime.catalog.files import LAYOUT, Files, FilesDamaged, Header, RowDamaged, write_header
 from runtime.catalog.ids import IdHashes
+from runtime.catalog.mapped import MappedArray
 from runtime.catalog.row_seals import RowSeals
-from runtime.personalization.ranking import cosine_scores
 
 Vector = NDArray[np.float32]
 Source = Callable[[Sequence[str]], Awaitable[Mapping[str, Vector]]]
@@ -34,7 +34,7 @@ class SavedCatalog(Catalog):
         self._header_turn = threading.Lock()
         self._moved = False  # entries of labels, since the last header was made
         self._broken = False  # the files hold what cannot be read
-        self._seals.cover([*self._binary.read_by_searches, *self._hashed.in_files])
+        self._seals.cover([*self._binary.estimates_of_rows, *self._hashed.in_files])
 
     def restore(self, header: Header, now: int, changed: Sequence[str]) -> None:
         """Take over what the files hold, but for the items that changed since: these are taken out, to be put again.
@@ -49,6 +49,12 @@ class SavedCatalog(Catalog):
         for name, array in self._arrays.kept.items():
             if array.found_rows < (header.labels if name.startswith("labels-") else header.rows):
                 raise FilesDamaged(f"{name} is cut off")
+        mapped = [
+            one for name, one in self._arrays.kept.items()
+            if isinstance(one, MappedArray) and not name.startswith("labels-")  # these always are
+        ]  # fmt: skip
+        for one in mapped:
+            one.read_in_order()
         self._labels.reserve(header.rows, header.labels)
         rows = min(header.rows + len(changed), self.capacity)  # so many may have come since
         self._reserve(rows, 0)
@@ -75,6 +81,8 @@ class SavedCatalog(Catalog):
         self._version[:rows] = held
         self._seals.unverified[:rows] = held
         self._free.extend(np.flatnonzero(~held)[::-1].tolist())
+        for one in mapped:
+            one.read_at_random()
 
     def header(self, identity: str, bundle: str, change: int) -> Header:
         """What to write when everything up to this change has been put, and is synced."""
@@ -99,12 +107,6 @@ class SavedCatalog(Catalog):
         if len(doubted):
             await self._verify(rows[doubted], vectors, doubted)
         return vectors
-
-    async def cosines(self, rows: NDArray[np.intp], vectors: Sequence[Vector]) -> list[Vector]:
-        if not self._seals.unverified[rows].any():
-            return await super().cosines(rows, vectors)
-        verified = await self.gather(rows)
-        return [cosine_scores(vector, verified) for vector in vectors]
 
     async def _verify(self, rows: NDArray[np.intp], vectors: Vector, places: NDArray[np.intp]) -> None:
         """Compare vectors, which were read at these `places`, and replace those that are damaged."""

@@ -18,10 +18,38 @@ MOST_RESCORED = 1_024
 _ROUNDING = 1e-5
 
 
+class Estimates(Protocol):
+    """Of a scan whose rows are on the disk, beside its scores. `most_exact`: rows, by their closer scores, whose exact
+    ones are worth reading."""
+
+    most_exact: int
+
+    def at_most(self, start: int, stop: int) -> NDArray[np.float32] | None:
+        """What next to none of the rows from `start` up to `stop` scores more than, in a third of the time that their
+        scores take; None where there is no such way."""
+        ...
+
+    def scores_of(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """The scores of these rows, [k]."""
+        ...
+
+    def closer(
+        self, rows: NDArray[np.intp], finer: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Better scores of these rows, and their errors, from what the matrix has as `finer` of them: [k] each."""
+        ...
+
+
 class Scan(Protocol):
-    """One query's scores of rows of a matrix. `most_rescored`: rows whose exact scores are worth reading."""
+    """One query's scores of rows of a matrix. `most_rescored`: rows whose exact scores, or whose closer ones, are worth
+    reading."""
 
     most_rescored: int
+
+    @property
+    def estimates(self) -> Estimates | None:
+        """None where the rows are in memory."""
+        ...
 
     def scores(self, start: int, stop: int) -> NDArray[np.float32]:
         """Cosines of the query with the rows from `start` up to `stop`, within `errors` of the exact ones."""
@@ -54,10 +82,6 @@ class Matrix(Protocol):
         """These rows as they were set, a copy: float32 [k, dimensions]."""
         ...
 
-    def expect(self, rows: NDArray[np.intp]) -> bool:
-        """Start to read what `exact` needs of these rows; whether it can have to wait for the disk."""
-        ...
-
     def scan(self, query: NDArray[np.float32]) -> Scan:
         """Prepare the scores of a unit vector [dimensions]."""
         ...
@@ -83,15 +107,13 @@ class Float32Matrix:
     def exact(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         return self._rows[rows]
 
-    def expect(self, rows: NDArray[np.intp]) -> bool:
-        return False
-
     def scan(self, query: NDArray[np.float32]) -> Scan:
         return _Float32Scan(self._rows, query)
 
 
 class _Float32Scan:
     most_rescored = 0
+    estimates = None
 
     def __init__(self, rows: NDArray[np.float32], query: NDArray[np.float32]) -> None:
         self._rows = rows
@@ -136,9 +158,6 @@ class Int8Matrix:
         found: NDArray[np.float32] = self._file.rows[rows]
         return found
 
-    def expect(self, rows: NDArray[np.intp]) -> bool:
-        return False  # a file of a few hundred MB that was written at the start
-
     def scan(self, query: NDArray[np.float32]) -> Scan:
         return _Int8Scan(self._rows, self._scales, self._errors, query)
 
@@ -148,6 +167,7 @@ class _Int8Scan:
     the products are whole numbers. Two passes cost a tenth of turning the rows to float32 (docs/decisions/008)."""
 
     most_rescored = MOST_RESCORED
+    estimates = None
 
     def __init__(
         self,

@@ -1,20 +1,23 @@
 """The best of the whole catalogue: one scan at a time, in steps that let other requests through."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.catalog.catalog import Catalog
-from runtime.catalog.vector_matrix import Scan
+from runtime.catalog.vector_matrix import Estimates, Scan
 from runtime.personalization.diversity import mmr
 from runtime.personalization.ranking import cosine_scores, ranked, top_k
 from runtime.serving.turns import TIMEOUT_S, Turn
 
 # Rows scored before other requests get their turn: about a millisecond on a slow core.
 STEP_ROWS = 8_192
+
+# Of a step's rows in which fewer than one in so many are wanted, these alone are estimated.
+FEW = 8
 
 # MMR chooses among this many of the best: a page that is all alike has its alternatives there.
 POOL_PER_RESULT = 4
@@ -95,6 +98,8 @@ class Search:
             pool = max(SMALLEST_POOL, POOL_PER_RESULT * k) if diversity else k
             scan = self._catalog.scan(query) if isinstance(query, np.ndarray) else query.scan()
             rows = await _may_be_best(scan, wanted, pool)
+            if scan.estimates is not None and len(rows) > pool:
+                rows = await self._by_closer_scores(scan.estimates, rows, pool)
             if self._catalog.changes != changes:
                 # What was deleted during the scan is out, what was replaced is scored again; what came waits for the
                 # next scan.
@@ -118,6 +123,15 @@ class Search:
         hits = [Hit(*one) for one in zip(self._catalog.ids(rows[order]), scores[order].tolist(), strict=True)]
         return Found(hits, int(np.count_nonzero(wanted)))
 
+    async def _by_closer_scores(self, estimates: Estimates, rows: NDArray[np.intp], k: int) -> NDArray[np.intp]:
+        """Of rows among which the k best are, rising, fewer."""
+        finer = await self._catalog.finer(rows)
+        if finer is None:
+            return rows
+        best = _Best(k, estimates.most_exact)
+        best.add(rows, *estimates.closer(rows, finer))
+        return best.kept()
+
     def _wanted(self, among: Among) -> NDArray[np.bool_]:
         """Which rows hold an item that is searched, bool [rows]."""
         wanted = self._catalog.matching(among.labels, among.any_of)
@@ -131,11 +145,33 @@ async def _may_be_best(scan: Scan, wanted: NDArray[np.bool_], k: int) -> NDArray
     for start in range(0, len(wanted), STEP_ROWS):
         if start:
             await asyncio.sleep(0)
-        stop = min(start + STEP_ROWS, len(wanted))
-        among = wanted[start:stop]
+        among = wanted[start : start + STEP_ROWS]
         if among.any():
-            best.add(start, scan.scores(start, stop), among, scan.errors)
+            rows, scores = _scores_above(best.least if scan.estimates is None else best.likely, scan, start, among)
+            best.add(rows, scores, scan.errors(rows))
     return best.kept()
+
+
+def _scores_above(
+    least: np.float32, scan: Scan, start: int, among: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Rows from `start` on that are `among` those wanted, without most that do not score above `least`; and scores."""
+    estimates = scan.estimates
+    if estimates is not None:
+        few = FEW * np.count_nonzero(among) < len(among)
+        at_most = None if few or least == -np.inf else estimates.at_most(start, start + len(among))
+        if at_most is not None:
+            among = among & (at_most > least)
+        if few or at_most is not None:
+            rows = np.flatnonzero(among) + start
+            return rows, estimates.scores_of(rows)
+    scores = scan.scores(start, start + len(among))
+    if least > -np.inf:  # then nearly all are out by one comparison
+        within = np.flatnonzero(scores > least)
+        within = within[among[within]]
+    else:
+        within = np.flatnonzero(among)
+    return within + start, scores[within]
 
 
 def from_0_to_1(scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -150,35 +186,28 @@ def from_0_to_1(scores: NDArray[np.float32]) -> NDArray[np.float32]:
 class _Best:
     """Of rows that come in rising order those that can be among the k best by exact score, rising: where nothing is in
     error the k best; else also every one that could be better than the k-th, or the `most_rescored` with the best
-    scores where there are more."""
+    scores where there are more. `least`: what scores no better than this need not be added."""
 
     def __init__(self, k: int, most_rescored: int) -> None:
         self.rows = np.empty(0, np.intp)
+        self.least = np.float32(-np.inf)
         self._k = k
         self._most = max(most_rescored, k)
         self._scores = np.empty(0, np.float32)
         self._errors: NDArray[np.float32] | None = None
         self._kth = np.float32(-np.inf)  # the k-th best score is at least this
-        self._least = np.float32(-np.inf)  # as many as are rescored have this score or a better one
+        self._largest_error = np.float32(0)
 
-    def add(
-        self,
-        start: int,
-        scores: NDArray[np.float32],
-        wanted: NDArray[np.bool_],
-        errors_of: Callable[[NDArray[np.intp]], NDArray[np.float32] | None],
-    ) -> None:
-        """Of the rows from `start` on those that are `wanted`. errors_of: of those rows that have to be looked at,
-        which of estimates are few."""
-        if self._least > -np.inf:  # then nearly all are out by one comparison
-            within = np.flatnonzero(scores > self._least)
-            within = within[wanted[within]]
-        else:
-            within = np.flatnonzero(wanted)
-        rows, scores = within + start, scores[within]
-        errors = errors_of(rows)
+    @property
+    def likely(self) -> np.float32:
+        """As `least`, of estimates: what scores no better is not among the best if its error is none of the largest."""
+        return max(self.least, self._kth - self._largest_error)
+
+    def add(self, rows: NDArray[np.intp], scores: NDArray[np.float32], errors: NDArray[np.float32] | None) -> None:
         at_most = scores if errors is None else scores + errors
-        possible = np.flatnonzero(at_most >= self._kth)
+        if errors is not None:
+            self._largest_error = max(self._largest_error, errors.max(initial=0))
+        possible = np.flatnonzero((at_most >= self._kth) & (scores > self.least))
         if not len(possible):
             return
         self.rows = np.concatenate([self.rows, rows[possible]])
@@ -197,14 +226,23 @@ class _Best:
 
     def _keep(self) -> None:
         if self._errors is None:
-            kept = np.sort(top_k(self._scores, self._k))
+            kept = _first(self._scores, self._k)
             self._kth = self._scores[kept].min()
         else:
             at_least = self._scores - self._errors
             self._kth = np.partition(at_least, len(at_least) - self._k)[len(at_least) - self._k]
             kept = np.flatnonzero(self._scores + self._errors >= self._kth)
             if len(kept) > self._most:
-                kept = np.sort(kept[top_k(self._scores[kept], self._most)])
-                self._least = self._scores[kept].min()
+                kept = kept[_first(self._scores[kept], self._most)]
+                self.least = self._scores[kept].min()
             self._errors = self._errors[kept]
         self.rows, self._scores = self.rows[kept], self._scores[kept]
+
+
+def _first(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:
+    """Positions of the k best scores, of equals the earlier ones, rising: `top_k` without its order."""
+    kth_best = np.partition(scores, len(scores) - k)[len(scores) - k]
+    kept = scores > kth_best
+    tied = np.flatnonzero(scores == kth_best)
+    kept[tied[: k - np.count_nonzero(kept)]] = True
+    return np.flatnonzero(kept)

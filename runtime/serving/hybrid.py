@@ -135,55 +135,89 @@ class HybridScorer:
 
 
 class _HybridScan:
-    """See `vector_matrix.Scan`. weight: of the two cosines together, so that their errors bound the score's."""
+    """See `vector_matrix.Scan` and `Estimates`. weight: of the two cosines together, so that their errors bound the
+    score's.
+
+    `known` [rows]: whether somebody met an item, or it is in the history. The score of any other is that of an unmet
+    item plus its cosines' share: a fifth of the work where most items are unmet; off by rounding, which the errors have
+    room for. None where the cosines are exact, or something else speaks for items: then all features are computed.
+    """
 
     def __init__(self, scorer: HybridScorer, catalog: Catalog, user: HybridUser, weight: float) -> None:
         self._scorer = scorer
         self._catalog, self._user = catalog, user
-        self._simple = None if user.vector is None else catalog.scan(user.vector)
-        self._last = None if user.last is None else catalog.scan(user.last)
+        self._scans = [None if vector is None else catalog.scan(vector) for vector in (user.vector, user.last)]
         self._weight = np.float32(weight)
-        self._estimated = self.errors(np.zeros(1, np.intp)) is not None if catalog.rows else False
         nothing = Cosines(None, None, None if user.sequence is None else np.zeros(1, np.float32))
         self._unmet = scorer.scores(np.array([-1]), popularity.no_counts(1), nothing)[0]
-        self.most_rescored = max((scan.most_rescored for scan in (self._simple, self._last) if scan), default=0)
+        self._estimates = [None if scan is None else scan.estimates for scan in self._scans]
+        estimates = [one for one in self._estimates if one is not None]
+        self.most_rescored = max((scan.most_rescored for scan in self._scans if scan), default=0)
+        self.most_exact = max((one.most_exact for one in estimates), default=0)
+        self.estimates = self if estimates else None
+        self._known: NDArray[np.bool_] | None = None
+        if estimates and user.counts is None and not scorer.has_neighbours:
+            self._known = catalog.met()
+            history = user.history(catalog).rows
+            self._known[history[history >= 0]] = True
 
     def scores(self, start: int, stop: int) -> Vector:
-        simple, last = (None if scan is None else scan.scores(start, stop) for scan in (self._simple, self._last))
+        """See `vector_matrix.Scan`."""
+        simple, last = (None if scan is None else scan.scores(start, stop) for scan in self._scans)
         rows = np.arange(start, stop)
         cosines = Cosines(simple, last, self._scorer.by_sequence(rows))
-        if self._user.counts is None and self._estimated and not self._scorer.has_neighbours:
-            return self._by_what_is_known(rows, cosines)
-        if self._user.counts is None:
-            counts = self._catalog.counts_between(start, stop)
-        else:
-            counts = _counts(self._catalog, self._user, rows, self._catalog.ids_or_none(rows))
-        return self._scorer.scores(rows, counts, cosines)
+        if self._known is None and self._user.counts is None:
+            return self._scorer.scores(rows, self._catalog.counts_between(start, stop), cosines)
+        return self._scores(rows, cosines)
 
-    def _by_what_is_known(self, rows: NDArray[np.intp], cosines: Cosines) -> Vector:
-        """All features of the rows that somebody met or that are in the history; the score of any other is that of an
-        unmet item plus its cosines' share. A fifth of the work where most items are unmet; off by rounding, which the
-        errors have room for."""
-        scores = np.full(len(rows), self._unmet, np.float32)
-        # Without the sequence model there is no weight for its cosine
-        for one, weight in zip(cosines, self._scorer.cosine_weights, strict=False):
-            if one is not None:
-                scores += weight * one
-        met = self._catalog.is_met(int(rows[0]), int(rows[-1]) + 1)
-        history = self._user.history(self._catalog).rows - rows[0]
-        met[history[(history >= 0) & (history < len(rows))]] = True
-        known = np.flatnonzero(met)
+    def scores_of(self, rows: NDArray[np.intp]) -> Vector:
+        """See `vector_matrix.Estimates`."""
+        simple, last = (None if one is None else one.scores_of(rows) for one in self._estimates)
+        return self._scores(rows, Cosines(simple, last, self._scorer.by_sequence(rows)))
+
+    def at_most(self, start: int, stop: int) -> Vector | None:
+        """See `vector_matrix.Estimates`."""
+        if self._known is None or self._user.sequence is not None or self._scorer.cosine_weights.min() < 0:
+            return None
+        simple, last = (None if one is None else one.at_most(start, stop) for one in self._estimates)
+        scores = self._as_unmet(Cosines(simple, last, None), stop - start)
+        scores[self._known[start:stop]] = np.inf
+        return scores
+
+    def closer(self, rows: NDArray[np.intp], finer: NDArray[np.uint8]) -> tuple[Vector, Vector]:
+        """See `vector_matrix.Estimates`."""
+        found = [None if one is None else one.closer(rows, finer) for one in self._estimates]
+        simple, last = (None if one is None else one[0] for one in found)
+        scores = self._scores(rows, Cosines(simple, last, self._scorer.by_sequence(rows)))
+        return scores, self._error([one[1] for one in found if one is not None])
+
+    def errors(self, rows: NDArray[np.intp]) -> Vector | None:
+        """See `vector_matrix.Scan`."""
+        found = [scan.errors(rows) for scan in self._scans if scan is not None]
+        errors = [one for one in found if one is not None]
+        return self._error(errors) if errors else None
+
+    def _scores(self, rows: NDArray[np.intp], cosines: Cosines) -> Vector:
+        if self._known is None:
+            ids = self._catalog.ids_or_none(rows) if self._user.counts is not None else []
+            return self._scorer.scores(rows, _counts(self._catalog, self._user, rows, ids), cosines)
+        scores = self._as_unmet(cosines, len(rows))
+        known = np.flatnonzero(self._known[rows])
         if len(known):
             some = rows[known]
             scores[known] = self._scorer.scores(some, self._catalog.counts(some), cosines.take(known))
         return scores
 
-    def errors(self, rows: NDArray[np.intp]) -> Vector | None:
-        scans = [scan for scan in (self._simple, self._last) if scan is not None]
-        errors = [found for scan in scans if (found := scan.errors(rows)) is not None]
-        if not errors:
-            return None
-        largest: Vector = np.max(errors, axis=0)
+    def _as_unmet(self, cosines: Cosines, rows: int) -> Vector:
+        scores = np.full(rows, self._unmet, np.float32)
+        # Without the sequence model there is no weight for its cosine
+        for one, weight in zip(cosines, self._scorer.cosine_weights, strict=False):
+            if one is not None:
+                scores += weight * one
+        return scores
+
+    def _error(self, cosines: Sequence[Vector]) -> Vector:
+        largest: Vector = np.max(cosines, axis=0)
         return largest * self._weight + np.float32(_ROUNDING)
 
 

@@ -171,7 +171,7 @@ class SequenceServing:
             started = time.monotonic()
             for ids in self._catalog.pages(ITEMS_LOOKED_AT_ONCE):
                 served.known.look_at(ids)
-                await _as_long_again(started)
+                await _rest_after(started)
                 started = time.monotonic()
             served.known.complete = True
         left = 0 if self.served is None else self.served.items.capacity
@@ -180,7 +180,7 @@ class SequenceServing:
                 break
             started = time.monotonic()
             await self.fill(ids)
-            await _as_long_again(started)
+            await _rest_after(started)
             left -= sequence_items.ITEMS_AT_ONCE
 
     async def _switch(self) -> bool:
@@ -205,7 +205,7 @@ class SequenceServing:
         )
 
 
-async def _as_long_again(started: float) -> None:
-    """Leave others as much time as a step of background work took: a search of a million items has 120 steps, and with
-    one of these after each of its own it took ten times as long."""
-    await asyncio.sleep(time.monotonic() - started)
+async def _rest_after(started: float) -> None:
+    """Leave others four times as long as a step of background work took: a search of a million items has 120 steps, and
+    with one of these after each of its own it took ten times as long; with as much time as that half as long again."""
+    await asyncio.sleep(4 * (time.monotonic() - started))

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.catalog.label_index import LabelIndex
+from runtime.catalog.label_index import MOST_KEPT, LabelIndex
 
 ROWS, CAPACITY = 4, 9
 LABELS = [f"tag {letter}" for letter in "abcde"]
@@ -34,6 +34,7 @@ def test_rows_are_found_by_the_labels_they_have_now(program):
         for label in LABELS:
             expected = [row for row, its in model.items() if label in its]
             assert sorted(index.rows_with(label).tolist()) == expected
+            assert index.carriers(label, ROWS).tolist() == [row in expected for row in range(ROWS)]
         assert [index.count(row) for row in range(ROWS)] == [len(model[row]) for row in range(ROWS)]
 
 
@@ -44,3 +45,14 @@ def test_memory_stays_what_was_reserved_however_often_labels_change():
     assert index.used_bytes <= 4 * 12
     assert index.rows_with("tag 100").tolist() == [1]
     assert index.rows_with("tag 50").tolist() == []
+
+
+def test_the_rows_of_no_more_than_a_few_labels_are_kept():
+    index = LabelIndex(ROWS, CAPACITY)
+    index.set(1, ["tag a"])
+    for n in range(3 * MOST_KEPT):
+        assert not index.carriers(f"tag {n}", ROWS).any()
+        assert len(index._kept) <= MOST_KEPT
+    assert index.carriers("tag a", ROWS).tolist() == [False, True, False, False]
+    index.carriers("tag a", ROWS)[:] = True  # a copy
+    assert index.carriers("tag a", 2).tolist() == [False, True]

@@ -116,8 +116,8 @@ def test_after_a_power_cut_pages_of_any_age_are_repaired_or_made_again(tmp_path,
 
 
 FILES = [
-    "codes", "factors", "vectors", "hashes", "ids", "id-lengths", "changes", "vector-sums", "label-sums", "sums",
-    "labels-upper", "labels-lower", "labels-rows", "header.json",
+    "codes", "factors", "finer", "vectors", "hashes", "ids", "id-lengths", "changes", "vector-sums", "label-sums",
+    "sums", "labels-upper", "labels-lower", "labels-rows", "header.json",
 ]  # fmt: skip
 
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtime.catalog.binary_matrix import BinaryScan
 from runtime.catalog.catalog import Catalog
 from runtime.catalog.formats import FORMATS
 from runtime.personalization.diversity import mmr
-from runtime.personalization.ranking import cosine_scores, normalised
+from runtime.personalization.ranking import cosine_scores, normalised, ranked
 from runtime.serving import catalog_search as search
 from runtime.serving.catalog_search import Search
 
@@ -180,7 +181,41 @@ def test_never_more_than_a_bounded_number_is_scored_again():
     kept = search._Best(10, 1_024)
     for start in range(0, 50_000, 5_000):
         same = np.ones(5_000, np.float32)
-        every = np.ones(5_000, np.bool_)
-        kept.add(start, same, every, lambda rows: np.full(len(rows), 0.1, np.float32))
+        kept.add(np.arange(start, start + 5_000), same, np.full(5_000, 0.1, np.float32))
         assert len(kept.rows) <= 2 * 1_024
     assert kept.kept().tolist() == list(range(1_024))  # of equals the earliest
+
+
+def test_estimates_of_few_rows_find_what_all_exact_scores_find(monkeypatch):
+    """With steps and pools so small that all kinds of estimates leave rows out."""
+    monkeypatch.setattr(search, "STEP_ROWS", 500)
+    monkeypatch.setattr(BinaryScan, "most_rescored", 300)
+    monkeypatch.setattr(BinaryScan, "most_exact", 60)
+    rng = np.random.default_rng(9)
+    centres = normalised(rng.standard_normal((40, 384)))
+    rows = normalised(centres[rng.integers(0, 40, 6_000)] + 0.03 * rng.standard_normal((6_000, 384)))
+    catalog = Catalog(384, 52 * 6_000, "disk")
+    for n, row in enumerate(rows):
+        catalog.put(f"item-{n}", row, [f"tag {n % 100}"])
+    found = to_find = 0
+    at_most, used = BinaryScan.at_most, []
+    monkeypatch.setattr(BinaryScan, "at_most", lambda self, *bounds: used.append(bounds) or at_most(self, *bounds))
+    for query in rows[:30]:
+        for labels in ((), ("tag 7",)):
+            scores = cosine_scores(query, rows)
+            scores[[bool(labels) and n % 100 != 7 for n in range(6_000)]] = -np.inf
+            exact = {f"item-{n}" for n in ranked(scores)[:10]}
+            hits = best(catalog, query, 10, labels=labels).hits
+            assert [hit.score for hit in hits] == [scores[int(hit.id[5:])] for hit in hits]  # exact, to the last bit
+            assert len(hits) == 10
+            found += len(exact.intersection(hit.id for hit in hits))
+            to_find += 10
+    assert found > 0.95 * to_find
+    assert len(used) > 100  # searches of everything use them, from the second step on
+
+
+def test_what_cannot_be_among_the_best_is_not_looked_at_again():
+    kept = search._Best(2, 1_024)
+    kept.add(np.arange(3_000), np.linspace(0, 0.9, 3_000, dtype=np.float32), np.full(3_000, 0.01, np.float32))
+    assert 0.87 < kept.likely < 0.89  # a row below it is surely worse than two others
+    assert kept.least == -np.inf  # few enough are left, so that none has to be given up
