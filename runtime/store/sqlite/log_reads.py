@@ -132,7 +132,8 @@ def engaged_content(
     connection: sqlite3.Connection, after: int, limit: int
 ) -> tuple[dict[str, decayed.Counts], int | None]:
     found = connection.execute(
-        "SELECT id, key, counts FROM content_ids WHERE key > ? AND counts IS NOT NULL ORDER BY key LIMIT ?",
+        """SELECT id, key, counts FROM content_ids INDEXED BY content_ids_engaged
+        WHERE key > ? AND counts IS NOT NULL ORDER BY key LIMIT ?""",
         (after, limit),
     ).fetchall()
     return _readable_counts(found), found[-1][1] if len(found) == limit else None

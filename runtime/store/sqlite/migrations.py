@@ -201,6 +201,11 @@ def catalog_files(connection: sqlite3.Connection) -> None:
     catalog_log.create(connection)
 
 
+def engaged_items(connection: sqlite3.Connection) -> None:
+    """A start reads the counts of the items that have some: without an index it reads a million rows for them."""
+    connection.execute("CREATE INDEX content_ids_engaged ON content_ids (key) WHERE counts IS NOT NULL")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     first_tables,
     hidden_content,
@@ -212,6 +217,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     tombstones,
     ended_periods,
     catalog_files,
+    engaged_items,
 )
 
 
