@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="only this case, and the run is not kept (repeatable)",
+        help="only this case; kept only where the cases of its suite are independent (repeatable)",
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of texts, traffic and order (default: %(default)s)")
     parser.add_argument(
@@ -159,10 +159,12 @@ def main(arguments: list[str] | None = None) -> int:
         progress=lambda line: print(line, file=sys.stderr, flush=True),
         minutes=chosen.minutes,
         cases=chosen.case,
+        keep=lambda one: None if chosen.no_history else history.append(one, chosen.history),
     )
-    if not chosen.no_history and not chosen.case:
-        history.append(run, chosen.history)
     suites = [load_suite(module) for module in modules]
+    whole = {suite.name: run.suites[suite.name] for suite in suites if not suite.independent}
+    if whole and not chosen.no_history and not chosen.case:
+        history.append(replace(run, suites=whole), chosen.history)
     rows = [
         row
         for suite in suites

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.suite import Conditions
 from bench.texts import TextSource, load_tokenizer
+
+if TYPE_CHECKING:
+    from runtime.models.bundle import Bundle
+    from runtime.models.text_encoder import TextEncoder
 
 TEXT_TOKENS = 24
 _EMBEDDED = 300  # texts that the model reads; the other items lie between and around them
@@ -28,16 +33,11 @@ def item_id(n: int) -> str:
 def fill(data: Path, conditions: Conditions, items: int) -> NDArray[np.float32]:
     """Store `items` items with tags, vendor and category as the runtime would; their unit vectors, [items, 384]."""
     from bench.blocking_store import BlockingStore
-    from runtime.models.bundle import Bundle
-    from runtime.models.text_encoder import load_encoder
     from runtime.store import ContentItem
     from runtime.store.sqlite.store import SqliteStore
 
-    bundle = Bundle.load(conditions.models / "minilm", kind="text-encoder")
-    encoder, _ = load_encoder(bundle)
-    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
-    embedded = np.stack([encoder.embed(encoder.tokenize(text).ids) for text in source.texts(TEXT_TOKENS, _EMBEDDED)])
-    vectors = _vectors(embedded, items, conditions.seed)
+    bundle, encoder = _encoder(conditions)
+    vectors = realistic_vectors(conditions, items)
     store = BlockingStore(SqliteStore(data))
     for start in range(0, items, _ITEMS_A_WRITE):
         store.put_content(
@@ -53,15 +53,29 @@ def fill(data: Path, conditions: Conditions, items: int) -> NDArray[np.float32]:
     return vectors
 
 
-def _vectors(embedded: NDArray[np.float32], items: int, seed: int) -> NDArray[np.float32]:
-    draw = np.random.default_rng(seed)
-    shares = draw.dirichlet(np.full(_MIXED, 0.6), items).astype(np.float32)  # [items, mixed]
-    picked = draw.integers(0, len(embedded), (items, _MIXED))
-    vectors = draw.standard_normal((items, embedded.shape[1]), dtype=np.float32) * np.float32(_NOISE)
+def realistic_vectors(conditions: Conditions, count: int) -> NDArray[np.float32]:
+    """Unit vectors [count, 384]: mixtures of three of 300 embedded texts, with noise."""
+    _, encoder = _encoder(conditions)
+    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    embedded = np.stack([encoder.embed(encoder.tokenize(text).ids) for text in source.texts(TEXT_TOKENS, _EMBEDDED)])
+    draw = np.random.default_rng(conditions.seed)
+    shares = draw.dirichlet(np.full(_MIXED, 0.6), count).astype(np.float32)  # [count, mixed]
+    picked = draw.integers(0, len(embedded), (count, _MIXED))
+    vectors = draw.standard_normal((count, embedded.shape[1]), dtype=np.float32) * np.float32(_NOISE)
     for n in range(_MIXED):
         vectors += shares[:, n, np.newaxis] * embedded[picked[:, n]]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors
+
+
+def _encoder(
+    conditions: Conditions,
+) -> tuple[Bundle, TextEncoder]:
+    from runtime.models.bundle import Bundle
+    from runtime.models.text_encoder import load_encoder
+
+    bundle = Bundle.load(conditions.models / "minilm", kind="text-encoder")
+    return bundle, load_encoder(bundle)[0]
 
 
 def _fields(start: int, stop: int) -> Iterator[tuple[int, bytes]]:

@@ -70,9 +70,10 @@ def run_suites(
     progress: Callable[[str], None],
     minutes: float | None = None,
     cases: Collection[str] = (),
+    keep: Callable[[Run], None] = lambda run: None,
 ) -> Run:
     """Measure the suites that `modules` declare, one after another; their cases in an order drawn from the seed. With
-    `cases`, those of these names alone.
+    `cases`, those of these names alone. `keep` gets each case of an independent suite as a run of its own, as it ends.
 
     With `minutes`, in the order declared; a case that has not begun by then is not measured, and says so.
     """
@@ -85,6 +86,22 @@ def run_suites(
     begun = time.monotonic()
     order: list[str] = []
     results: dict[str, dict[str, CaseResult]] = {}
+    machine, versions = read_machine().as_dict(), read_versions()
+
+    def run_of(order: list[str], results: dict[str, dict[str, CaseResult]], started: str) -> Run:
+        return Run(
+            at=started,
+            revision=revision,
+            modified=modified,
+            machine=machine,
+            versions=versions,
+            load_average=load_average,
+            seed=conditions.seed,
+            quick=conditions.quick,
+            order=order,
+            suites=results,
+        )
+
     for module in modules:
         suite = load_suite(module)
         results[suite.name] = {}
@@ -97,21 +114,13 @@ def run_suites(
                 continue
             progress(f"{suite.name}: {case.name} …")
             order.append(f"{suite.name}/{case.name}")
+            at = datetime.now(UTC).isoformat(timespec="seconds")
             result = run_case(module, case, conditions)
             results[suite.name][case.name] = result
+            if suite.independent:
+                keep(run_of(order[-1:], {suite.name: {case.name: result}}, at))
             progress(f"{suite.name}: {case.name} {outcome(result)} after {result.seconds:.1f} s")
-    return Run(
-        at=started,
-        revision=revision,
-        modified=modified,
-        machine=read_machine().as_dict(),
-        versions=read_versions(),
-        load_average=load_average,
-        seed=conditions.seed,
-        quick=conditions.quick,
-        order=order,
-        suites=results,
-    )
+    return run_of(order, results, started)
 
 
 def outcome(result: CaseResult) -> str:

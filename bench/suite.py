@@ -114,7 +114,8 @@ class Suite:
     """A declaration: what is measured, by which cases, and the metrics to read from their samples.
 
     purpose: one line; reading: what someone who reads the table has to know about how it was made; table: Markdown of
-    the results by case, for a suite whose figures are read side by side.
+    the results by case, for a suite whose figures are read side by side. independent: no case needs another one of the
+    same run beside it, so each is kept as it ends, and the last of each is shown. per_cpu: shown for every kind of CPU.
     """
 
     name: str
@@ -123,6 +124,8 @@ class Suite:
     cases: tuple[Case, ...]
     metrics: tuple[Metric, ...]
     table: Callable[[Mapping[str, CaseResult]], str] | None = None
+    independent: bool = False
+    per_cpu: bool = False
 
     def case(self, name: str) -> Case:
         """The case of that name; KeyError says which there are."""

@@ -10,7 +10,7 @@ NAMES = ("embed", "start", "memory", "users", "rank", "search", "load", "quality
 # Run when named: they take long or need a set-up of their own.
 OPT_IN = (
     "first_answer", "bulk", "capacity", "experiment_kills", "experiment_methods", "experiments", "faults", "fuzz",
-    "machines", "peers", "rollback", "sizing", "training", "bench.vm.suite",
+    "machines", "peers", "rollback", "search_peers", "sizing", "training", "bench.vm.suite",
 )  # fmt: skip
 
 

@@ -1,0 +1,94 @@
+"""pgvector in a Postgres of its own: every row compared, and its HNSW graph."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from bench.indexes.index import DIMENSIONS, GROUPS, RESULTS, Index, StoredVectors, Vectors
+from bench.postgres import PostgresServer
+from runtime.store.postgres.vector_column import VectorColumn, register
+
+_COLUMN = VectorColumn("vector")
+# Room for the table and the graph; a connection searches with one process.
+_SERVER = {
+    "shared_buffers": "4GB",
+    "maintenance_work_mem": "4GB",
+    "max_parallel_maintenance_workers": "1",
+    "max_parallel_workers_per_gather": "0",
+    "jit": "off",
+    "max_wal_size": "8GB",
+    "dynamic_shared_memory_type": "mmap",
+}
+
+
+class Exact(Index):
+    """A sequential scan; with a filter, of the rows that an ordinary index finds."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._server = PostgresServer(durable=False)
+        for name, value in _SERVER.items():
+            self._server.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+        self._server.stop("fast")
+        self._server.start()
+        self._runner = asyncio.Runner()
+        self._connection: Any = self._runner.run(asyncpg.connect(self._server.url()))
+
+    def _execute(self, statement: str) -> None:
+        self._runner.run(self._connection.execute(statement))
+
+    def build(self, vectors: StoredVectors) -> None:
+        self._execute("CREATE EXTENSION vector")
+        self._execute(f"CREATE TABLE items (id integer, item_group integer, vector vector({DIMENSIONS}))")
+        self._runner.run(register(self._connection))
+        for start, chunk in vectors.chunks():
+            records = [(n, n % GROUPS, _COLUMN.encode(vector)) for n, vector in enumerate(chunk, start)]
+            self._runner.run(self._connection.copy_records_to_table("items", records=records))
+        self._execute("CREATE INDEX ON items (item_group)")
+        self._index()
+        self._execute("VACUUM ANALYZE items")
+        order = f"ORDER BY vector <#> $1 LIMIT {RESULTS}"
+        self._all = self._runner.run(self._connection.prepare(f"SELECT id FROM items {order}"))
+        self._group = self._runner.run(self._connection.prepare(f"SELECT id FROM items WHERE item_group = $2 {order}"))
+
+    def _index(self) -> None:
+        """Nothing more."""
+
+    def search(self, query: Vectors, group: int | None = None) -> Sequence[int]:
+        sent = _COLUMN.encode(query)
+        rows = self._runner.run(self._all.fetch(sent) if group is None else self._group.fetch(sent, group))
+        return [row[0] for row in rows]
+
+    def disk_bytes(self) -> int:
+        ((size,),) = self._server.execute("SELECT pg_total_relation_size('items')")
+        return int(size)
+
+    def processes(self) -> list[int]:
+        """Those of the server."""
+        first = int((self._server.folder / "data" / "postmaster.pid").read_text(encoding="ascii").split()[0])
+        children = Path(f"/proc/{first}/task/{first}/children").read_text(encoding="ascii").split()
+        return [first, *map(int, children)]
+
+    def close(self) -> None:
+        self._runner.run(self._connection.close())
+        self._server.close()
+        super().close()
+
+
+class Hnsw(Exact):
+    """Its defaults: 16 neighbours, 64 candidates as it is built. With a filter, what fits the planner."""
+
+    settings = tuple({"ef_search": size} for size in (40, 100, 200, 400, 1000))  # 1,000 is its limit
+
+    def _index(self) -> None:
+        self._execute("CREATE INDEX ON items USING hnsw (vector vector_ip_ops)")
+        self._execute("SET hnsw.iterative_scan = strict_order")
+
+    def use(self, setting: dict[str, int]) -> None:
+        super().use(setting)
+        self._execute(f"SET hnsw.ef_search = {setting['ef_search']}")

@@ -1,0 +1,91 @@
+"""Our search formats and other libraries' indexes on the same vectors: recall, time, memory, building, disk."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from bench.case_result import CaseResult, Series
+from bench.catalogue import realistic_vectors
+from bench.indexes.engines import INDEXES, IndexEngine
+from bench.indexes.measure import write_data
+from bench.indexes.results import case_name, chosen, comparison
+from bench.machine import ROOT
+from bench.suite import Case, Conditions, Metric, Samples, Suite
+
+SIZES = (100_000, 1_000_000)
+QUERIES, SEARCHES = 250, 200
+_QUICK_ITEMS, _QUICK_SEARCHES = 2_000, 25
+_LIMIT_S = 3 * 3600
+
+
+def measure(engine: IndexEngine, items: int, conditions: Conditions, samples: Samples) -> None:
+    """Write vectors and exact answers to a folder, then have a fresh process build the index and search it."""
+    engine.wrapper()  # here, where a missing package is noticed before a million vectors are made
+    if conditions.quick:
+        items = _QUICK_ITEMS
+    with tempfile.TemporaryDirectory(prefix="vows-index-") as folder:
+        vectors = realistic_vectors(conditions, items + QUERIES)
+        write_data(Path(folder), vectors[:items], vectors[items:])
+        del vectors
+        searches = conditions.rounds(full=SEARCHES, quick=_QUICK_SEARCHES)
+        command = [sys.executable, "-m", "bench.indexes.measure", engine.name, folder]
+        process = subprocess.Popen(
+            [*command, str(conditions.server_core), str(searches)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            out, _ = process.communicate()
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    if process.returncode:
+        raise RuntimeError(f"the process of the index ended with status {process.returncode}")
+    for name, values in json.loads(out)["series"].items():
+        samples.add(name, *values)
+
+
+def _metrics(engine: IndexEngine, items: int) -> tuple[Metric, ...]:
+    def read(quantity: str, kind: str, series: Series) -> Sequence[float]:
+        setting = chosen(series, kind)
+        return () if setting is None else series[f"{quantity}.{kind}.{setting}"]
+
+    case, name = case_name(engine, items), f"{engine.name}.{items}"
+    return (
+        Metric(f"search_peers.recall.{name}", case, "share", "lower", partial(read, "recall", "plain")),
+        Metric(f"search_peers.p95_ms.{name}", case, "ms", "higher", partial(read, "ms", "plain"), "p95"),
+    )
+
+
+def _table(results: Mapping[str, CaseResult]) -> str:
+    return "\n\n".join(comparison(results, items) for items in SIZES)
+
+
+SUITE = Suite(
+    name="search_peers",
+    purpose="our search formats and other indexes on the same vectors",
+    reading="Each index is built and searched in a process of its own, in process: no HTTP, and no model. The vectors "
+    "are those of `search`: mixtures of three of 300 embedded texts, with noise, 384 dimensions; the queries are drawn "
+    "as they are, and not stored. Recall@10 is against exact float32. An index that approximates starts at its fastest "
+    "setting, which is raised until recall is .99 or there is no more; times are those of the setting named. "
+    "`filtered`: among the 1 % of the items that are in one group, with a setting found in the same way. 200 searches, "
+    "one after another on one core, or as many as fit in 20 s. pgvector is asked over a socket, and its memory is that "
+    "of the server's processes, shared pages counted once. `peak` is the most while it was built, `resident` what is "
+    "held after the searches, mapped files included, and `anonymous` what of it cannot be given back. Building may use "
+    "every core: its CPU time is shown, because others worked on the machine. Ours, and faiss and usearch when they "
+    "are not read from their files, have to be built again by each process.",
+    cases=tuple(
+        Case(case_name(engine, items), partial(measure, engine, items), limit_s=_LIMIT_S)
+        for items in SIZES
+        for engine in INDEXES
+    ),
+    metrics=tuple(metric for items in SIZES for engine in INDEXES for metric in _metrics(engine, items)),
+    table=_table,
+    independent=True,
+    per_cpu=True,
+)
