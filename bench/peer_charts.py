@@ -10,6 +10,8 @@ import numpy as np
 
 from bench.case_result import CaseResult
 from bench.charts import COLOURS, MACHINE_MIB, new_figure, save
+from bench.indexes.engines import INDEXES
+from bench.indexes.results import ENOUGH, case_name, p95_ms, recall, settings
 from bench.peers.compare import LENGTHS, SPEED, limit_case, memory_case
 from bench.peers.engines import ENGINES
 
@@ -62,6 +64,25 @@ def memory_of_peers(results: Mapping[str, CaseResult], path: Path) -> None:
     axes.set_xlabel("MiB, resident")
     axes.grid(visible=False, axis="y")
     save(figure, path)
+
+
+def recall_against_time(results: Mapping[str, CaseResult], items: int, path: Path) -> None:
+    """p95 of a search and its recall with so many items: a line an index, one mark if it is exact."""
+    figure, axes = new_figure(f"Recall@10 against the time of a search, {items:,} items, one core")
+    others, ours = iter(_OTHERS), iter("sDo")
+    for engine in INDEXES:
+        marker, colour = (next(ours), COLOURS["ours"]) if engine.ours else (".", next(others))
+        result = results.get(case_name(engine, items))
+        if result is None or result.failed or not (tried := settings(result.series, "plain")):
+            continue
+        times = [p95_ms(result.series, "plain", one) for one in tried]
+        recalls = [recall(result.series, "plain", one) for one in tried]
+        axes.plot(times, recalls, marker=marker, color=colour, label=engine.label)
+    axes.axhline(ENOUGH, color=COLOURS["roofline"], linestyle="--")
+    axes.set_xscale("log")
+    axes.set_xlabel("ms, p95")
+    axes.set_ylabel("recall@10")
+    save(figure, path, columns=3)
 
 
 def _first(results: Mapping[str, CaseResult], case: str, series: str) -> float | None:

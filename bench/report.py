@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench import charts, experiment_charts
 from bench.case_result import CaseResult
 from bench.history import Run
-from bench.peer_charts import latency_of_peers, memory_of_peers
+from bench.indexes.results import SIZES
+from bench.peer_charts import latency_of_peers, memory_of_peers, recall_against_time
 from bench.peers.compare import SPEED
 from bench.suite import Suite
 from bench.suites import MODULES, load_suite
@@ -48,6 +50,24 @@ def latest(runs: Sequence[Run], suite: str) -> Run | None:
     return next(reversed(full or having), None)
 
 
+def shown_runs(runs: Sequence[Run], suite: Suite) -> list[Run]:
+    """What is shown of a suite, the newest first: the last run, on every kind of CPU where the suite says so; of an
+    independent suite the last of every case as one run."""
+    having = [run for run in reversed(runs) if suite.name in run.suites]
+    cpus = list(dict.fromkeys(run.machine["cpu"] for run in having))
+    shown: list[Run] = []
+    for cpu in cpus if suite.per_cpu else cpus[:1]:
+        there = [run for run in runs if run.machine["cpu"] == cpu] if suite.per_cpu else runs
+        last = latest(there, suite.name)
+        assert last is not None
+        if suite.independent:
+            parts = [run for run in there if suite.name in run.suites and run.quick == last.quick]
+            cases = {name: result for run in parts for name, result in run.suites[suite.name].items()}
+            last = replace(last, suites={suite.name: cases})
+        shown.append(last)
+    return shown
+
+
 def draw(
     runs: Sequence[Run],
     targets: Sequence[Target],
@@ -65,19 +85,20 @@ def draw(
     suites = [load_suite(module) for module in modules]
     parts = [OPENING, _summary(runs, suites, targets)]
     for suite in suites:
-        run = latest(runs, suite.name)
-        if run is None:
-            parts.append(f"## {suite.name}\n\nNot measured yet.\n")
+        shown = shown_runs(runs, suite)
+        parts.append(f"## {suite.name}: {suite.purpose}\n\n{suite.reading}\n" if shown else f"## {suite.name}\n")
+        parts += [_measured_on(suite, run, rows_of(suite, run.suites[suite.name], targets)) for run in shown]
+        if not shown:
+            parts.append("Not measured yet.\n")
             continue
-        parts.append(_section(suite, run, rows_of(suite, run.suites[suite.name], targets)))
-        for title, path in _charts(suite.name, run, folder):
+        for title, path in _charts(suite.name, shown[0], folder):
             parts.append(f"![{title}](charts/{path.name})\n")
             written.append(path)
     figures = [(run, _measured(run, suites)) for run in runs if not run.quick]
-    shown = [(run, known) for run, known in figures if charts.TREND_METRICS & known.keys()][-TREND_RUNS:]
-    if len(shown) > 1:
+    trend = [(run, known) for run, known in figures if charts.TREND_METRICS & known.keys()][-TREND_RUNS:]
+    if len(trend) > 1:
         path = folder / "trend.svg"
-        charts.trend([run.revision for run, _ in shown], [known for _, known in shown], path)
+        charts.trend([run.revision for run, _ in trend], [known for _, known in trend], path)
         parts.append(f"## Over revisions\n\n![Key figures over revisions](charts/{path.name})\n")
         written.append(path)
     parts.append(_sources(targets))
@@ -87,7 +108,7 @@ def draw(
 
 def _summary(runs: Sequence[Run], suites: Sequence[Suite], targets: Sequence[Target]) -> str:
     """How many of the targets that were measured are reached, and the names of those that are missed."""
-    measured = [(suite, run) for suite in suites if (run := latest(runs, suite.name)) is not None]
+    measured = [(suite, run) for suite in suites for run in shown_runs(runs, suite)[:1]]
     rows = [row for suite, run in measured for row in rows_of(suite, run.suites[suite.name], targets)]
     rows = [row for row in rows if row.target is not None and row.measured is not None]
     missed = [f"`{row.metric.name}`" for row in rows if row.missed]
@@ -97,16 +118,13 @@ def _summary(runs: Sequence[Run], suites: Sequence[Suite], targets: Sequence[Tar
     return "## Summary\n\n" + " ".join(lines) + "\n"
 
 
-def _section(suite: Suite, run: Run, rows: Sequence[Row]) -> str:
+def _measured_on(suite: Suite, run: Run, rows: Sequence[Row]) -> str:
+    """The machine, the suite's table and its metrics."""
     machine = run.machine
     modified = ", with uncommitted changes" if run.modified else ""
     quick = " A quick run: it shows that the suite works, not how fast the server is." if run.quick else ""
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
     lines = [
-        f"## {suite.name}: {suite.purpose}",
-        "",
-        suite.reading,
-        "",
         f"{machine['cpu']}, {machine['cores']} cores, {' '.join(machine['flags'])}; {run.at}, revision "
         f"`{run.revision}`{modified}, seed {run.seed}, load average {run.load_average:g}; {versions}.{quick}",
         "",
@@ -142,6 +160,11 @@ def _charts(name: str, run: Run, folder: Path) -> list[tuple[str, Path]]:
         path = folder / "experiment-power.svg"
         experiment_charts.power(result, path)
         drawn.append(("Power of always-valid intervals beside a fixed-horizon test", path))
+    if name == "search_peers":
+        for items in SIZES:
+            path = folder / f"search-peers-{items}.svg"
+            recall_against_time(cases, items, path)
+            drawn.append((f"Recall of indexes against the p95 of a search, {items:,} items", path))
     if name == "peers" and (result := cases.get(SPEED)) and result.series.get("roofline_ms.16"):
         for title, file, draw_chart in (
             ("Time of one text by engine and length, over the fp32 roofline", "peers-latency.svg", latency_of_peers),

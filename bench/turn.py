@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 _AHEAD = -19
@@ -19,29 +19,32 @@ def measuring_turn(core: int, processes: Collection[int]) -> Iterator[None]:
     for the lock, so keep a turn short.
     """
     file = os.environ.get("VOWS_BENCH_TURN")
-    with open(file or os.devnull, "rb") as lock:
+    with open(file or os.devnull, "rb") as lock, ExitStack() as undo:
         if file:
             fcntl.flock(lock, fcntl.LOCK_EX)
-        priority = _AHEAD if file else None
-        before = [_placed(thread, {core}, priority) for process in processes for thread in _threads(process)]
-        try:
-            yield
-        finally:
-            for thread, cores, priority in before:
-                _placed(thread, cores, priority)
+        for process in processes:
+            if file:
+                _put_session_ahead(process, undo.callback)
+            for thread in os.listdir(f"/proc/{process}/task"):
+                with suppress(ProcessLookupError):
+                    undo.callback(_pin, int(thread), os.sched_getaffinity(int(thread)))
+                    os.sched_setaffinity(int(thread), {core})
+        yield
 
 
-def _threads(process: int) -> list[int]:
-    return [int(entry.name) for entry in Path(f"/proc/{process}/task").iterdir()]
-
-
-def _placed(thread: int, cores: set[int], priority: int | None) -> tuple[int, set[int], int | None]:
-    """Move a thread, if it is still there; where it was before."""
-    was: tuple[int, set[int], int | None] = (thread, cores, priority)
+def _pin(thread: int, cores: set[int]) -> None:
     with suppress(ProcessLookupError):
-        was = (thread, os.sched_getaffinity(thread), os.getpriority(os.PRIO_PROCESS, thread))
         os.sched_setaffinity(thread, cores)
-        if priority is not None:
-            with suppress(PermissionError):
-                os.setpriority(os.PRIO_PROCESS, thread, priority)
-    return was
+
+
+def _put_session_ahead(process: int, undo: Callable[[Callable[[], object]], object]) -> None:
+    """Of a kernel that shares a core among sessions (autogroup), where a process's own priority counts in its session
+    alone; and of one that does not."""
+    group, before = Path(f"/proc/{process}/autogroup"), os.getpriority(os.PRIO_PROCESS, process)
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, process, _AHEAD)
+        undo(lambda: os.setpriority(os.PRIO_PROCESS, process, before))
+    with suppress(OSError):
+        nice = group.read_text(encoding="ascii").split()[-1]
+        group.write_text(str(_AHEAD), encoding="ascii")
+        undo(lambda: group.write_text(nice, encoding="ascii"))

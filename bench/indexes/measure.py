@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -149,6 +150,7 @@ def _cpu_s(index: Index) -> float:
 
 def main(name: str, folder: str, core: str, searches: str) -> None:
     """Measure, and print what was measured."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that a server ends with this process
     samples = Samples()
     files = Path(folder) / "index"
     files.mkdir()

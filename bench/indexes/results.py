@@ -9,6 +9,7 @@ import numpy as np
 from bench.case_result import CaseResult, Series
 from bench.indexes.engines import INDEXES, IndexEngine
 
+SIZES = (100_000, 1_000_000)
 ENOUGH = 0.99  # recall at which a setting is not raised any more
 
 

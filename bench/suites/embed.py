@@ -130,4 +130,5 @@ SUITE = Suite(
         Metric("embed.core_gflops", "one client", "GFLOP/s", "lower", raw("gflops")),
         *(metric for tokens in LENGTHS for metric in _metrics(tokens)),
     ),
+    per_cpu=True,
 )

@@ -227,4 +227,5 @@ SUITE = Suite(
         ),
     ),
     table=comparison,
+    per_cpu=True,
 )

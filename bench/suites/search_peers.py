@@ -14,11 +14,10 @@ from bench.case_result import CaseResult, Series
 from bench.catalogue import realistic_vectors
 from bench.indexes.engines import INDEXES, IndexEngine
 from bench.indexes.measure import write_data
-from bench.indexes.results import case_name, chosen, comparison
+from bench.indexes.results import SIZES, case_name, chosen, comparison
 from bench.machine import ROOT
 from bench.suite import Case, Conditions, Metric, Samples, Suite
 
-SIZES = (100_000, 1_000_000)
 QUERIES, SEARCHES = 250, 200
 _QUICK_ITEMS, _QUICK_SEARCHES = 2_000, 25
 _LIMIT_S = 3 * 3600
@@ -36,7 +35,11 @@ def measure(engine: IndexEngine, items: int, conditions: Conditions, samples: Sa
         searches = conditions.rounds(full=SEARCHES, quick=_QUICK_SEARCHES)
         command = [sys.executable, "-m", "bench.indexes.measure", engine.name, folder]
         process = subprocess.Popen(
-            [*command, str(conditions.server_core), str(searches)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+            [*command, str(conditions.server_core), str(searches)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # so that it can be put ahead of other work: see bench.turn
         )
         try:
             out, _ = process.communicate()
