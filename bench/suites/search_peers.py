@@ -16,7 +16,9 @@ from bench.indexes.engines import INDEXES, IndexEngine
 from bench.indexes.measure import write_data
 from bench.indexes.results import SIZES, case_name, chosen, comparison
 from bench.machine import ROOT
+from bench.peers.engines import default_places
 from bench.suite import Case, Conditions, Metric, Samples, Suite
+from runtime.models.bundle import Bundle
 
 QUERIES, SEARCHES = 250, 200
 _QUICK_ITEMS, _QUICK_SEARCHES = 2_000, 25
@@ -28,12 +30,10 @@ def measure(engine: IndexEngine, items: int, conditions: Conditions, samples: Sa
     engine.wrapper()  # here, where a missing package is noticed before a million vectors are made
     if conditions.quick:
         items = _QUICK_ITEMS
+    data = _data(conditions, items)
     with tempfile.TemporaryDirectory(prefix="vows-index-") as folder:
-        vectors = realistic_vectors(conditions, items + QUERIES)
-        write_data(Path(folder), vectors[:items], vectors[items:])
-        del vectors
         searches = conditions.rounds(full=SEARCHES, quick=_QUICK_SEARCHES)
-        command = [sys.executable, "-m", "bench.indexes.measure", engine.name, folder]
+        command = [sys.executable, "-m", "bench.indexes.measure", engine.name, str(data), folder]
         process = subprocess.Popen(
             [*command, str(conditions.server_core), str(searches)],
             cwd=ROOT,
@@ -51,6 +51,18 @@ def measure(engine: IndexEngine, items: int, conditions: Conditions, samples: Sa
         raise RuntimeError(f"the process of the index ended with status {process.returncode}")
     for name, values in json.loads(out)["series"].items():
         samples.add(name, *values)
+
+
+def _data(conditions: Conditions, items: int) -> Path:
+    """The folder of the vectors and the exact answers, beside what else is made once to compare with others."""
+    bundle = Bundle.load(conditions.models / "minilm", kind="text-encoder")
+    folder = default_places().root / "vectors" / f"{items}-{conditions.seed}-{bundle.digest[:12]}"
+    if not (folder / "complete").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        vectors = realistic_vectors(conditions, items + QUERIES)
+        write_data(folder, vectors[:items], vectors[items:])
+        (folder / "complete").touch()
+    return folder
 
 
 def _metrics(engine: IndexEngine, items: int) -> tuple[Metric, ...]:
