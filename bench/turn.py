@@ -23,12 +23,12 @@ def measuring_turn(core: int, processes: Collection[int]) -> Iterator[None]:
         if file:
             fcntl.flock(lock, fcntl.LOCK_EX)
         for process in processes:
-            if file:
-                _put_session_ahead(process, undo.callback)
-            for thread in os.listdir(f"/proc/{process}/task"):
-                with suppress(ProcessLookupError):
-                    undo.callback(_pin, int(thread), os.sched_getaffinity(int(thread)))
-                    os.sched_setaffinity(int(thread), {core})
+            with suppress(ProcessLookupError, FileNotFoundError):  # it has ended
+                if file:
+                    _put_session_ahead(process, undo.callback)
+                for thread in map(int, os.listdir(f"/proc/{process}/task")):
+                    undo.callback(_pin, thread, os.sched_getaffinity(thread))
+                    _pin(thread, {core})
         yield
 
 

@@ -6,6 +6,7 @@ https://github.com/facebookresearch/faiss/wiki/Fast-accumulation-of-PQ-and-AQ-co
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from bench.indexes.index import DIMENSIONS, GROUPS, RESULTS, Index, StoredVectors, Vectors
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or threads without a core spin while they wait for each other
 faiss: Any = importlib.import_module("faiss")  # its stubs do not know its Python interface
 _TRAINED_A_LIST = 64  # vectors; faiss warns below 39
 

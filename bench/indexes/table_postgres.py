@@ -21,6 +21,7 @@ _SERVER = {
     "max_parallel_maintenance_workers": "1",
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
+    "autovacuum": "off",  # whose processes come and go
     "max_wal_size": "8GB",
     "dynamic_shared_memory_type": "mmap",
 }

@@ -8,6 +8,8 @@ from bench.case_result import CaseResult
 from bench.suites import embed, memory
 from bench.targets import load_targets
 from tests.bench.conftest import TINY
+from tests.bench.independent_suite import SUITE as INDEPENDENT
+from tests.bench.quick_suite import SUITE as QUICK
 
 
 @pytest.fixture
@@ -49,6 +51,28 @@ def test_full_runs_are_reported_before_quick_ones(tiny_run):
     assert report.latest([full, quick], "tiny") is full
     assert report.latest([quick], "tiny") is quick
     assert report.latest([quick], "embed") is None
+
+
+def on(run, cpu, suite, **series):
+    cases = {case: CaseResult({"one": [value]}) for case, value in series.items()}
+    return replace(run, machine=run.machine | {"cpu": cpu}, suites={suite.name: cases})
+
+
+def test_the_last_of_each_case_of_an_independent_suite_is_shown(tiny_run):
+    runs = [on(tiny_run, "X", INDEPENDENT, a=1.0, b=1.0), on(tiny_run, "X", INDEPENDENT, b=2.0)]
+    (shown,) = report.shown_runs(runs, INDEPENDENT)
+    cases = shown.suites["independent"]
+    assert {name: case.series["one"] for name, case in cases.items()} == {"a": [1.0], "b": [2.0]}
+
+
+def test_a_suite_is_shown_for_every_kind_of_cpu_where_it_says_so(tiny_run, tmp_path):
+    runs = [on(tiny_run, cpu, QUICK, a=value) for cpu, value in (("X", 1.0), ("Y", 2.0), ("X", 3.0))]
+    assert [run.machine["cpu"] for run in report.shown_runs(runs, QUICK)] == ["X"]
+    shown = report.shown_runs(runs, replace(QUICK, per_cpu=True))
+    assert [(run.machine["cpu"], run.suites["quick"]["a"].series["one"]) for run in shown] == [
+        ("X", [3.0]),
+        ("Y", [2.0]),
+    ]
 
 
 def test_an_empty_history_is_refused(tmp_path):

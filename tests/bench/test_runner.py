@@ -1,6 +1,7 @@
 import os
 
-from bench.history import from_json
+from bench.__main__ import main
+from bench.history import from_json, read
 from bench.machine import read_revision
 from bench.runner import default_conditions, run_suites
 
@@ -48,3 +49,18 @@ def test_the_seed_decides_the_order(tmp_path):
 
     assert order(1) == order(1)
     assert len({tuple(order(seed)) for seed in range(3)}) > 1
+
+
+def test_each_case_of_an_independent_suite_is_kept_as_it_ends(tmp_path):
+    kept = []
+    conditions = default_conditions(tmp_path, 1, mixed_requests=0, quick=True)
+    modules = ["tests.bench.independent_suite", "tests.bench.quick_suite"]
+    run_suites(modules, conditions, progress=lambda line: None, keep=kept.append)
+    assert [run.order for run in kept] == [[f"independent/{next(iter(run.suites['independent']))}"] for run in kept]
+    assert sorted(case for run in kept for case in run.suites["independent"]) == ["a", "b", "c"]
+
+
+def test_one_case_of_an_independent_suite_is_kept_when_it_runs_alone(tmp_path):
+    history = tmp_path / "history.jsonl"
+    main(["tests.bench.independent_suite", "tests.bench.quick_suite", "--case", "b", "--history", str(history)])
+    assert [list(run.suites["independent"]) for run in read(history)] == [["b"]]
