@@ -255,8 +255,8 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--repair-clock",
         action="store_true",
-        help="instead, give events that a clock which was ahead has stamped the time of their arrival; the server must "
-        "be stopped",
+        help="instead, give events whose time was set by a clock that was ahead the time of their arrival; with SQLite "
+        "the server must be stopped",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="with --repair-clock: list them and change nothing; it may be running"

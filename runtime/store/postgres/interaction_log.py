@@ -216,7 +216,7 @@ async def remove_from_totals(connection: Connection, removed: dict[int, tuple[li
         for time_us in times_us:
             counts = None if counts is None else decayed.remove(counts, time_us)
         if times_us and counts is None:
-            counts = decayed.from_log(await _engaged_times(connection, key))
+            counts = decayed.from_log(await engaged_times(connection, key))
         kept = counts is not None and bool(counts[-1] > -np.inf)
         changes.append((key, strength, counts.tolist() if kept and counts is not None else None))
     await connection.executemany(
@@ -333,7 +333,8 @@ async def _add_totals(
     await connection.execute(_ADD_TOTALS, content.tolist(), added, *(column.tolist() for column in counts.T))
 
 
-async def _engaged_times(connection: Connection, content_key: int) -> NDArray[np.int64]:
+async def engaged_times(connection: Connection, content_key: int) -> NDArray[np.int64]:
+    """When an item's events with a strength happened, int64 [n]."""
     rows = await connection.fetch(
         "SELECT time_us FROM interactions WHERE content = $1 AND type = ANY($2::smallint[]) ORDER BY sequence",
         content_key, ENGAGED,

@@ -9,36 +9,15 @@ from asyncio import wrap_future
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
+from runtime.store.clock_repair import ROWS_AT_ONCE, AheadEvent, Repaired
 from runtime.store.sqlite import item_counts
 from runtime.store.sqlite.checksums import EVENT, seal_content, seal_preferences
 from runtime.store.sqlite.connection import any_text, open_reader, translated
 from runtime.store.sqlite.store import SqliteStore
 
 T = TypeVar("T")
-
-_ROWS_AT_ONCE = 500
-
-
-class AheadEvent(NamedTuple):
-    """An event whose time, or whose time of arrival, is ahead of the clock; and what both will be."""
-
-    sequence: int
-    event_id: str
-    time_us: int
-    received_us: int
-    new_time_us: int
-    new_received_us: int
-
-
-class Repaired(NamedTuple):
-    """Rows that were changed."""
-
-    events: int
-    users: int
-    items: int
-    preferences: int
 
 
 def events_ahead(path: Path, *, now_us: int, skew_us: int) -> Iterator[AheadEvent]:
@@ -61,7 +40,7 @@ async def repair(data_dir: Path, *, now_us: int, skew_us: int, dimensions: int, 
         while True:
             done = await _in_transaction(store, lambda connection: _repair_page(connection, now_us, skew_us))
             events += done
-            if done < _ROWS_AT_ONCE:
+            if done < ROWS_AT_ONCE:
                 break
         rest = await _in_transaction(store, lambda connection: _repair_rest(connection, now_us, skew_us))
     finally:
@@ -78,14 +57,9 @@ def _page(connection: sqlite3.Connection, after: int, *, now_us: int, skew_us: i
         rows = connection.execute(
             """SELECT sequence, event_id, time_us, received_us FROM interactions
             WHERE sequence > ?1 AND (time_us > ?2 OR received_us > ?2) ORDER BY sequence LIMIT ?3""",
-            (after, now_us + skew_us, _ROWS_AT_ONCE),
+            (after, now_us + skew_us, ROWS_AT_ONCE),
         ).fetchall()
-    found = []
-    for sequence, event_id, time_us, received_us in rows:
-        arrived_us = min(received_us, now_us)
-        new_time_us = arrived_us if time_us > now_us + skew_us else time_us
-        found.append(AheadEvent(sequence, event_id, time_us, received_us, new_time_us, arrived_us))
-    return found
+    return [AheadEvent.of(*row, now_us=now_us, skew_us=skew_us) for row in rows]
 
 
 def _repair_page(connection: sqlite3.Connection, now_us: int, skew_us: int) -> int:

@@ -1,6 +1,7 @@
 """The doctor's look at a real Postgres: what is safe there, and each thing that is not."""
 
 import asyncio
+import re
 import time
 import uuid
 from urllib.parse import urlsplit
@@ -10,11 +11,15 @@ import pytest
 pytest.importorskip("asyncpg", reason="asyncpg is not installed: pip install 'vows-edge[postgres]'")
 
 import asyncpg
+import numpy as np
 
 from bench.postgres import PostgresServer
 from runtime.cli import doctor_postgres
 from runtime.cli.doctor_postgres import examine_postgres
+from runtime.cli.main import main
+from runtime.personalization import popularity
 from runtime.settings import Settings
+from runtime.store import ContentItem, Interaction, Preferences
 from runtime.store.postgres import migrations
 from runtime.store.postgres.store import open_store
 
@@ -122,3 +127,48 @@ def test_a_server_that_cannot_be_reached(tmp_path):
     (verdict, text) = found(f"postgresql://nobody@/none?host={tmp_path}")["Postgres"]
     assert verdict == "unsafe"
     assert "cannot be reached" in text
+
+
+def test_a_clock_that_was_ahead_is_repaired_while_machines_serve(url, monkeypatch, capsys):
+    years_us, skew_us, now_us = 20 * 365 * 86_400_000_000, 300_000_000, time.time_ns() // 1000
+    clock = [now_us - 10_000_000]
+    monkeypatch.setenv("VOWS_DATABASE_URL", url)
+    vector = np.eye(1, 384, dtype=np.float32)[0]
+    about = {"embedding": vector, "model_version": "v1", "bundle_digest": "b"}
+
+    def event(id, time_us, user="ann"):
+        return Interaction(event_id=id, user_id=user, content_id="barn", type="save", time_us=time_us)
+
+    async def scenario():
+        store = await open_store(url, clock_us=lambda: clock[0])
+        await store.put_content([ContentItem(id="barn", fields=b"{}", tokens=1, truncated=False, **about)])
+        await store.add_interactions([event("right", now_us - 20_000_000), event("sent ahead", now_us + years_us)])
+        clock[0] += years_us
+        await store.add_interactions([event("ahead", clock[0]), event("old", 1_000, user="bob")])
+        await store.put_preferences("ann", Preferences(preferences=["a"], **about))
+        clock[0] -= years_us
+        assert await asyncio.to_thread(main, ["doctor", "--repair-clock", "--dry-run"]) == 0
+        assert await asyncio.to_thread(main, ["doctor", "--repair-clock"]) == 0
+        assert await asyncio.to_thread(main, ["doctor", "--repair-clock", "--dry-run"]) == 0
+        logged = {one.event_id: one for one in (await store.log())[0]}
+        await store.rebuild_user("ann")
+        found = (await store.get_user("ann"), await store.get_preferences("ann"), await store.check(),
+                 (await store.item_counts(["barn"]))["barn"])  # fmt: skip
+        await store.close()
+        return logged, *found
+
+    logged, ann, preferences, problems, counts = asyncio.run(scenario())
+    out = capsys.readouterr().out
+    assert "event 'ahead'" in out
+    assert "event 'right'" not in out
+    assert re.findall(r"(\d+) events are ahead", out) == ["3", "0"]
+    later_us = time.time_ns() // 1000
+    assert logged["right"].time_us == now_us - 20_000_000
+    assert logged["sent ahead"].time_us == now_us - 10_000_000  # when it came
+    assert now_us <= logged["ahead"].time_us <= later_us
+    assert (logged["old"].time_us, logged["old"].received_us <= later_us) == (1_000, True)
+    assert ann.sums.reference_us <= later_us
+    assert ann.last_updated_us <= later_us + skew_us
+    assert preferences.updated_us <= later_us
+    np.testing.assert_allclose(counts, popularity.from_log(np.array(sorted(one.time_us for one in logged.values()))))
+    assert problems == []
