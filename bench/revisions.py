@@ -115,11 +115,13 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=60)
     parser.add_argument("--size", type=int, default=100, help="requests a block")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kind", action="append", default=[], help="of request; all by default")
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[0]})
     draw = np.random.default_rng(options.seed)
-    kinds = requests(options.models / "minilm", options.seed)
+    known = requests(options.models / "minilm", options.seed)
+    kinds = {name: known[name] for name in options.kind or known}
     print(f"load average before: {os.getloadavg()[0]:.2f}; {options.blocks} blocks of {options.size} requests")
     with ExitStack() as stack:
         servers = [

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
@@ -42,14 +41,13 @@ from runtime.http.api_keys import ApiKeys
 from runtime.http.auth import Gate
 from runtime.http.body import BodyBudget
 from runtime.http.connections import ConnectionLimits, Connections
-from runtime.http.endpoint import routes
+from runtime.http.endpoint import exact_paths, routes
 from runtime.http.errors import ApiError
+from runtime.http.front import Front
 from runtime.http.metrics_port import serve_metrics
 from runtime.http.origins import Origins
-from runtime.http.paths import TrailingSlash
 from runtime.http.rate_limit import TokenBuckets
 from runtime.http.server import Application, Options, StartError
-from runtime.http.tracing import Tracing
 from runtime.models.bundle import Bundle, BundleError
 from runtime.models.embedder import Embedder
 from runtime.models.installed import RANKER, SEQUENCE, TEXT_ENCODER, bundle_folders, find_bundle
@@ -142,22 +140,16 @@ async def create_app(settings: Settings) -> Starlette:
 
     # /content/{id}/similar before /content/{id}: the first that matches answers.
     routed = sorted(ENDPOINTS, key=lambda endpoint: endpoint.path.endswith("}"))
-    app = Starlette(
-        routes=routes(routed, state, problem),
-        middleware=[
-            Middleware(TrailingSlash),
-            Middleware(Tracing, metrics=state.metrics),
-            Middleware(
-                Origins,
-                allowed=settings.allowed_origins,
-                hosts=settings.host_names,
-                open=not settings.api_keys,
-                exempt=_HEALTH,
-            ),
-            Middleware(Admission, max_requests=state.settings.max_requests, exempt=_HEALTH),
-        ],
-        exception_handlers={HTTPException: _http_error},
-        lifespan=lifespan,
+    served = routes(routed, state, problem)
+    app = Starlette(routes=served, exception_handlers={HTTPException: _http_error}, lifespan=lifespan)
+    app.middleware_stack = Front(
+        app.build_middleware_stack(),
+        exact_paths(served),
+        metrics=state.metrics,
+        origins=Origins(
+            allowed=settings.allowed_origins, hosts=settings.host_names, open=not settings.api_keys, exempt=_HEALTH
+        ),
+        admission=Admission(state.settings.max_requests, exempt=_HEALTH),
     )
     app.router.redirect_slashes = False
     app.state.settings = state.settings  # those in force

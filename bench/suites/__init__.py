@@ -9,8 +9,8 @@ from bench.suite import Suite
 NAMES = ("embed", "start", "memory", "users", "rank", "search", "load", "quality", "session", "sequence")
 # Run when named: they take long or need a set-up of their own.
 OPT_IN = (
-    "first_answer", "bulk", "capacity", "experiment_kills", "experiment_methods", "experiments", "faults", "fuzz",
-    "machines", "peers", "rollback", "search_peers", "sizing", "training", "bench.vm.suite",
+    "first_answer", "front", "bulk", "capacity", "experiment_kills", "experiment_methods", "experiments", "faults",
+    "fuzz", "machines", "peers", "rollback", "search_peers", "sizing", "training", "bench.vm.suite",
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from runtime.http.errors import ApiError
 
@@ -57,18 +57,21 @@ class HeldBytes:
 
         Raises ApiError: 413 for a body over the limit, 503 when the budget is spent, 400 when the client left.
         """
-        self._check_body(int(request.headers.get("content-length", "0")))  # digits only: the HTTP parser checks them
+        for name, value in request.scope["headers"]:
+            if name == b"content-length":
+                self._check_body(int(value))  # digits only: the HTTP parser checks them
         chunks: list[bytes] = []
-        size = 0
-        try:
-            async for chunk in request.stream():
-                size += len(chunk)
-                self._check_body(size)
-                if size > self._bytes:
-                    await self.grow_by(size - self._bytes)
-                chunks.append(chunk)
-        except ClientDisconnect:
-            raise ApiError(400, "client_disconnected", "the client disconnected before the body was complete") from None
+        size, more = 0, True
+        while more:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ApiError(400, "client_disconnected", "the client disconnected before the body was complete")
+            chunk, more = message.get("body", b""), message.get("more_body", False)
+            size += len(chunk)
+            self._check_body(size)
+            if size > self._bytes:
+                await self.grow_by(size - self._bytes)
+            chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def grow_by(self, size: int) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runtime.http.auth import Access, Gate
 from runtime.http.body import BodyBudget, HeldBytes
@@ -105,6 +105,17 @@ def routes(endpoints: Sequence[Endpoint[S]], state: S, problem: Problem) -> list
         )
         for endpoint in endpoints
     ]
+
+
+def exact_paths(routes: Sequence[Route]) -> dict[tuple[str, bytes], ASGIApp]:
+    """The endpoints of paths without parameters, by method and path as it is sent: those need no search."""
+    return {
+        (method, route.path.encode()): route.endpoint
+        for route in routes
+        if "{" not in route.path
+        for method in route.methods or ()
+        if method != "HEAD"
+    }
 
 
 class _Route(Route):

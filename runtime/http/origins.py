@@ -11,7 +11,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from runtime.http.errors import ApiError
 
@@ -19,7 +19,9 @@ _READ = ("GET", "HEAD", "OPTIONS")  # a page of another origin gets no answer of
 _METHODS = b"GET, POST, PUT, PATCH, DELETE"
 _EXPOSED = b"retry-after, server-timing, x-request-id"
 _PREFLIGHT_S = b"600"
-_SEEN = (b"host", b"origin", b"sec-fetch-site", b"access-control-request-method", b"access-control-request-headers")
+_SEEN = frozenset(
+    {b"host", b"origin", b"sec-fetch-site", b"access-control-request-method", b"access-control-request-headers"}
+)
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]@/\s]+)(?::\d*)?")
 _QUOTED_CHARS = 200
 
@@ -27,8 +29,8 @@ Header = tuple[bytes, bytes]
 
 
 class Origins:
-    """ASGI middleware. 403 for a request other than GET that a page of another origin sends, unless `allowed` lists it;
-    those get their preflights answered, and the headers of CORS.
+    """403 for a request other than GET that a page of another origin sends, unless `allowed` lists it; those get their
+    preflights answered, and the headers of CORS.
 
     `hosts`: names that the Host header may have. Where there are none, and callers need no key (`open`), a connection
     to a loopback address has to name this machine: localhost or an address. `exempt` paths are served under any name.
@@ -36,23 +38,19 @@ class Origins:
 
     def __init__(
         self,
-        app: ASGIApp,
         *,
         allowed: Sequence[str],
         hosts: Sequence[str],
         open: bool,
         exempt: Set[str] = frozenset(),
     ) -> None:
-        self._app = app
         self._allowed = frozenset(origin.encode("latin-1") for origin in allowed)
         self._hosts = frozenset(name.lower() for name in hosts)
         self._open = open
         self._exempt = exempt
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    def check(self, scope: Scope) -> tuple[Response | None, Sequence[Header]]:
+        """The answer to a request that goes no further, None for one that does, and headers for its answer."""
         found: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
             if name in _SEEN:
@@ -62,24 +60,15 @@ class Origins:
         origin = found.get(b"origin")
         refusal = self._refusal(scope, found, origin)
         if refusal is not None:
-            await refusal.response()(scope, receive, send)
-            return
+            return refusal.response(), ()
         if not self._allowed:
-            await self._app(scope, receive, send)
-            return
+            return None, ()
         headers: list[Header] = [(b"vary", b"origin")]
         if origin is not None and origin in self._allowed:
             headers += [(b"access-control-allow-origin", origin), (b"access-control-expose-headers", _EXPOSED)]
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in found:
-                await _preflight(found, headers)(scope, receive, send)
-                return
-
-        async def send_marked(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *headers]
-            await send(message)
-
-        await self._app(scope, receive, send_marked)
+                return _preflight(found, headers), ()
+        return None, headers
 
     def _refusal(self, scope: Scope, found: dict[bytes, bytes], origin: bytes | None) -> ApiError | None:
         host = found.get(b"host", b"")

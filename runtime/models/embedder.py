@@ -133,11 +133,31 @@ class Embedder:
         self.pool.close()
 
     async def _embed_one(self, tokens: Tokens, disconnected: Disconnected, *, tokenize_s: float) -> EmbeddedText:
-        one = self._submit([tokens], tokenize_s, bulk=False, timeout_s=self._timeout_s)
+        """As a slice of one, without the lists: most requests come here."""
+        spent("tokenise", tokenize_s)
+        vector = self.cache.get(tokens.ids)
+        if vector is not None:
+            return self._embedded(tokens, Embedded(vector, 0.0, 0.0), tokenize_s)
+        (future,) = self.pool.submit([tokens.ids], bulk=False, timeout_s=self._timeout_s)
         try:
-            return (await self._finished(one, disconnected))[0]
+            while not await _is_done(future, _CHECK_CLIENT_EVERY_S):
+                if await disconnected():
+                    raise ClientDisconnected
+            result = future.result()
         finally:
-            _abandon(one)
+            _abandon([future])
+        self.cache.put(tokens.ids, result.vector)
+        spent("queue", result.queue_s)
+        spent("infer", result.infer_s)
+        return self._embedded(tokens, result, tokenize_s)
+
+    def _embedded(self, text: Tokens, result: Embedded, tokenize_s: float) -> EmbeddedText:
+        """Counted, as it is answered."""
+        self.truncated += text.truncated
+        self.unknown += text.unknown
+        return EmbeddedText(
+            result.vector, text.count, text.unknown, text.truncated, tokenize_s, result.queue_s, result.infer_s
+        )
 
     async def _embed_bulk(
         self, texts: Sequence[str] | Sequence[Tokens], disconnected: Disconnected
@@ -162,7 +182,7 @@ class Embedder:
             raise
         finally:
             for one in under_way:
-                _abandon(one)
+                _abandon(one.futures)
 
     def _check_size(self, texts: Sequence[str] | Sequence[Tokens], most_s: float) -> None:
         """Raises BatchTooLarge for texts that take longer than that, by the runs of late."""
@@ -260,23 +280,35 @@ class Embedder:
         done = [next(ran) if vector is None else Embedded(vector, 0.0, 0.0) for vector in one.cached]
         for text, result in zip(one.texts, done, strict=True):
             self.cache.put(text.ids, result.vector)
-            self.truncated += text.truncated
-            self.unknown += text.unknown
         spent("tokenise", one.tokenize_s * len(one.texts))
         if one.futures:
             spent("queue", max(result.queue_s for result in done))
             spent("infer", sum(result.infer_s for result in done))
-        return [
-            EmbeddedText(
-                result.vector, text.count, text.unknown, text.truncated, one.tokenize_s, result.queue_s, result.infer_s
-            )
-            for text, result in zip(one.texts, done, strict=True)
-        ]
+        return [self._embedded(text, result, one.tokenize_s) for text, result in zip(one.texts, done, strict=True)]
 
 
-def _abandon(one: _Slice) -> None:
+async def _is_done(future: "asyncio.Future[Embedded]", within_s: float) -> bool:
+    """Wait for a future, so long at most. As asyncio.wait, which takes twice the time for one that ends well before."""
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+    future.add_done_callback(release := partial(_release, waiter))
+    timer = loop.call_later(within_s, _release, waiter, None)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+        future.remove_done_callback(release)
+    return future.done()
+
+
+def _release(waiter: "asyncio.Future[None]", _: object) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _abandon(futures: "Sequence[asyncio.Future[Embedded]]") -> None:
     """Take out of the queue what has not run."""
-    for future in one.futures:
+    for future in futures:
         if not future.done():
             future.cancel()
         elif not future.cancelled():

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.models.scheduler import Job, Scheduler
+from runtime.system.wakeup import Wakeup
 
 Ids = NDArray[np.int32]
 Vector = NDArray[np.float32]
@@ -47,7 +48,9 @@ class WorkerPool:
         self.workers = workers
         self._embed = embed
         self._scheduler = Scheduler(running_tokens=workers * max_tokens, waiting_tokens=queue_tokens, workers=workers)
-        self._wake = threading.Condition()
+        self._lock = threading.Lock()
+        self._wakeup = Wakeup()
+        self._idle = 0  # workers that sleep and were not woken
         self._closed = False
         self._threads = [threading.Thread(target=self._work, name=f"embed-{n}", daemon=True) for n in range(workers)]
         for thread in self._threads:
@@ -76,59 +79,72 @@ class WorkerPool:
         loop = asyncio.get_running_loop()
         now = time.monotonic()
         tasks = [_Task(ids.size, bulk, now, now + timeout_s, ids, loop.create_future()) for ids in texts]
-        with self._wake:
+        with self._lock:
             if self._closed:
                 raise DeadlineExceeded("the server is shutting down")
             self._scheduler.add(list(tasks))
-            self._wake.notify(len(tasks))
+            woken = min(len(tasks), self._idle)
+            self._idle -= woken
         for task in tasks:
             task.future.add_done_callback(partial(self._drop_if_cancelled, task))
+        self._wakeup.wake(woken)
         return [task.future for task in tasks]
 
     def close(self) -> None:
         """Finish what runs, drop what waits, end the threads."""
-        with self._wake:
+        with self._lock:
             self._closed = True
-            self._wake.notify_all()
+            woken, self._idle = self._idle, 0
+        self._wakeup.wake(woken)
         for thread in self._threads:
             thread.join()
+        self._wakeup.close()
 
     def _drop_if_cancelled(self, task: Job, future: "asyncio.Future[Embedded]") -> None:
         if future.cancelled():
-            with self._wake:
+            with self._lock:
                 self._scheduler.drop(task)
 
     def _work(self) -> None:
+        answer: Callable[[], None] | None = None  # of the job before: given last, as its waiter runs from then on
         while True:
-            with self._wake:
-                while True:
-                    if self._closed:
-                        return
-                    job, expired = self._scheduler.next(time.monotonic())
-                    late_s = self._scheduler.seconds_for(self._scheduler.waiting) if expired else 0.0
-                    if job is not None or expired:
-                        break
-                    self._wake.wait()
+            with self._lock:
+                job, expired = (None, []) if self._closed else self._scheduler.next(time.monotonic())
+                late_s = self._scheduler.seconds_for(self._scheduler.waiting) if expired else 0.0
+                closed = self._closed
+                sleeps = not closed and job is None and not expired
+                self._idle += sleeps
+            if answer is not None:
+                answer()
+                answer = None
+            if closed:
+                return
+            if sleeps:
+                self._wakeup.wait()
+                continue
             for late in expired:
                 assert isinstance(late, _Task)
                 _answer(
                     late.future,
                     error=DeadlineExceeded("the request waited longer than its deadline; try again", late_s),
                 )
-            if job is None:
-                continue
-            assert isinstance(job, _Task)
-            started, took_s = time.monotonic(), None
-            try:
-                vector = self._embed(job.ids)
-            except Exception as failure:  # a failing run is an answer to its waiter; the thread lives on
-                _answer(job.future, error=failure)
-            else:
-                took_s = time.monotonic() - started
-                _answer(job.future, Embedded(vector, started - job.arrival, took_s))
-            with self._wake:
-                self._scheduler.finish(job, took_s)
-                self._wake.notify()
+            if job is not None:
+                assert isinstance(job, _Task)
+                answer = self._run(job)
+
+    def _run(self, job: "_Task") -> Callable[[], None]:
+        """Run a text, and return what answers its waiter."""
+        started, took_s = time.monotonic(), None
+        try:
+            vector = self._embed(job.ids)
+        except Exception as failure:  # a failing run is an answer to its waiter; the thread lives on
+            answer = partial(_answer, job.future, error=failure)
+        else:
+            took_s = time.monotonic() - started
+            answer = partial(_answer, job.future, Embedded(vector, started - job.arrival, took_s))
+        with self._lock:
+            self._scheduler.finish(job, took_s)
+        return answer
 
 
 def _answer(

@@ -62,12 +62,14 @@ def add(
     if strength == 0:
         return sums
     if sums is None:
-        return Sums(time_us, float(strength), strength * embedding.astype(np.float64))
+        return Sums(time_us, float(strength), np.multiply(embedding, strength, dtype=np.float64))
     if time_us <= sums.reference_us:
         weight = strength * decay(sums.reference_us - time_us, decay_per_day)
-        return Sums(sums.reference_us, sums.weight + weight, sums.weighted + weight * embedding.astype(np.float64))
+        added = np.multiply(embedding, weight, dtype=np.float64)
+        return Sums(sums.reference_us, sums.weight + weight, sums.weighted + added)
     kept = decay(time_us - sums.reference_us, decay_per_day)
-    return Sums(time_us, kept * sums.weight + strength, kept * sums.weighted + strength * embedding.astype(np.float64))
+    added = np.multiply(embedding, strength, dtype=np.float64)
+    return Sums(time_us, kept * sums.weight + strength, kept * sums.weighted + added)
 
 
 def merged(one: Sums | None, other: Sums | None, *, decay_per_day: float) -> Sums | None:

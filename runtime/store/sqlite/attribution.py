@@ -16,9 +16,10 @@ def answered_exposure(connection: sqlite3.Connection, user_key: int, event: Inte
     else:
         shown = shown_in_items(event.content_id)
         row = connection.execute(
-            """SELECT sequence FROM (SELECT sequence, time_us, items FROM exposures WHERE user = ?
-                ORDER BY sequence DESC LIMIT ?)
-            WHERE instr(items, ?) AND time_us <= ? ORDER BY sequence DESC LIMIT 1""",
-            (user_key, EXPOSURES_LOOKED_AT, shown, event.time_us + CLOCK_GRAIN_US),
+            """SELECT sequence FROM exposures WHERE user = ?1 AND instr(items, ?2) AND time_us <= ?3
+                AND sequence >= coalesce(
+                    (SELECT sequence FROM exposures WHERE user = ?1 ORDER BY sequence DESC LIMIT 1 OFFSET ?4), 0)
+            ORDER BY sequence DESC LIMIT 1""",
+            (user_key, shown, event.time_us + CLOCK_GRAIN_US, EXPOSURES_LOOKED_AT - 1),
         ).fetchone()
     return None if row is None else row[0]

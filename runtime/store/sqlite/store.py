@@ -2,7 +2,8 @@
 
 import os
 import sqlite3
-from asyncio import timeout, to_thread, wrap_future
+import time
+from asyncio import to_thread
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -47,8 +48,10 @@ from runtime.store.sqlite.migrations import migrate
 from runtime.store.sqlite.reads import SqliteReads, wall_clock_us
 from runtime.store.sqlite.scrub import Scrubber
 from runtime.store.sqlite.tombstones import Tombstones
+from runtime.store.sqlite.waits import Waits
 from runtime.store.sqlite.writer import Writer
 from runtime.store.tombstones import FOR_A_WEEK, TombstoneLimits
+from runtime.system.trace import spent
 
 T = TypeVar("T")
 
@@ -85,7 +88,7 @@ class SqliteStore(SqliteReads):
         self.path = data_dir / DATABASE
         self._decay_per_day = decay_per_day
         self._clock_us = clock_us
-        self._write_timeout_s = write_timeout_s
+        self._waits = Waits(write_timeout_s)
         self._tombstones = tombstones
         with ExitStack() as undo:
             self._lock = lock_directory(data_dir)
@@ -259,16 +262,18 @@ class SqliteStore(SqliteReads):
     async def _write(
         self, apply: Callable[[sqlite3.Connection], T], *, bytes: int, scrub: bool = False, alone: bool = False
     ) -> T:
+        started = time.monotonic()
         try:
-            async with timeout(self._write_timeout_s):
-                return await wrap_future(self.writer.submit(apply, bytes=bytes, scrub=scrub, alone=alone))
+            return await self._waits.until_done(self.writer.submit(apply, bytes=bytes, scrub=scrub, alone=alone))
         except (TypeError, ValueError, OverflowError, IndexError) as error:  # arguments were checked before
             raise StoreCorrupt(f"what is stored cannot be read: {error!r}; {REMEDY}") from error
         except TimeoutError:
             raise StoreIOError(
-                f"the disk has not taken a write for {self._write_timeout_s:g} s: it may be stored or not; check that "
+                f"the disk has not taken a write for {self._waits.timeout_s:g} s: it may be stored or not; check that "
                 "the volume is healthy, then repeat"
             ) from None
+        finally:
+            spent("store", time.monotonic() - started)
 
     def _check_vector(self, id: str, embedding: Embedding) -> None:
         if embedding.shape != (self.dimensions,) or embedding.dtype != np.float32:

@@ -13,7 +13,7 @@ from runtime.store.errors import StoreBusy, StoreClosed, StoreError
 from runtime.store.sqlite.acknowledged import Acknowledgements
 from runtime.store.sqlite.connection import translate
 from runtime.store.sqlite.scrub import MORE, Scrubber, empty_log, request_scrub
-from runtime.system.trace import current
+from runtime.system.wakeup import Wakeup
 
 T = TypeVar("T")
 
@@ -76,7 +76,9 @@ class Writer:
         # commit has overwritten it, an answer could be contradicted: "no such user", and then the user is back. So the
         # next transaction always writes something, and the next deletion scrubs whether or not it finds anything.
         self._unsettled = False
-        self._wake = threading.Condition()
+        self._lock = threading.Lock()
+        self._wakeup = Wakeup()
+        self._sleeps = False  # and was not woken
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -98,10 +100,7 @@ class Writer:
         Raises StoreBusy or StoreClosed.
         """
         write = _Write(apply, bytes, scrub, alone)
-        started, trace = time.monotonic(), current.get()
-        if trace is not None:
-            write.future.add_done_callback(lambda _: trace.spent("store", time.monotonic() - started))
-        with self._wake:
+        with self._lock:
             if self._closing:
                 raise StoreClosed("the store is shutting down; nothing was written, repeat the request after the start")
             if self._held_writes and (
@@ -114,15 +113,18 @@ class Writer:
             self._queue.append(write)  # type: ignore[arg-type]
             self._held_writes += 1
             self._held_bytes += bytes
-            self._wake.notify()
+            sleeps, self._sleeps = self._sleeps, False
+        self._wakeup.wake(sleeps)
         return write.future
 
     def close(self) -> None:
         """Write what is queued, empty the write-ahead log into the database, close the connection."""
-        with self._wake:
+        with self._lock:
             self._closing = True
-            self._wake.notify()
+            sleeps, self._sleeps = self._sleeps, False
+        self._wakeup.wake(sleeps)
         self._thread.join()
+        self._wakeup.close()
 
     def _run(self) -> None:
         while (batch := self._take()) is not None:
@@ -145,7 +147,7 @@ class Writer:
             pass
 
     def _settle(self, writes: list[_Write[object]]) -> None:
-        with self._wake:
+        with self._lock:
             self._held_writes -= len(writes)
             self._held_bytes -= sum(write.bytes for write in writes)
         for write in writes:
@@ -154,28 +156,39 @@ class Writer:
     def _take(self) -> list[_Write[object]] | None:
         """The next transaction's writes, waiting for the first unless there is a scrub to go on with; None once closed
         and drained."""
-        with self._wake:
-            while not self._queue and not self._closing:
-                if self._scrub_waits():
-                    if self._blocked:
-                        self._wake.wait(_BLOCKED_S)
-                    break
-                self._wake.wait()
-            if not self._queue and self._closing:
-                return None
-            batch: list[_Write[object]] = []
-            bytes = 0
-            while self._queue and len(batch) < self._commit_writes:
-                bytes += self._queue[0].bytes
-                if batch and (bytes > self._commit_bytes or self._queue[0].alone or batch[0].alone):
-                    break
-                batch.append(self._queue.popleft())
-            return batch
+        while True:
+            with self._lock:
+                if self._queue:
+                    return self._next_batch()
+                if self._closing:
+                    return None
+                scrubs = self._scrub_waits()
+                if scrubs and not self._blocked:
+                    return []
+                self._sleeps = True
+            if not scrubs:
+                self._wakeup.wait()
+                continue
+            self._wakeup.wait_for(_BLOCKED_S)
+            with self._lock:
+                self._sleeps = False
+                return self._next_batch()
+
+    def _next_batch(self) -> list[_Write[object]]:
+        batch: list[_Write[object]] = []
+        bytes = 0
+        while self._queue and len(batch) < self._commit_writes:
+            bytes += self._queue[0].bytes
+            if batch and (bytes > self._commit_bytes or self._queue[0].alone or batch[0].alone):
+                break
+            batch.append(self._queue.popleft())
+        return batch
 
     def _commit(self, batch: list[_Write[object]]) -> None:
         live = [write for write in batch if write.future.set_running_or_notify_cancel()]
         if not live:
             return
+        alone = len(live) == 1
         committing = False
         try:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -183,7 +196,7 @@ class Writer:
             if self._unsettled:
                 request_scrub(self._connection)
             for write in live:
-                self._apply(write)
+                self._apply(write, alone=alone)
             committing = True
             changed = self._connection.total_changes > before
             if self._acknowledgements is not None and changed:
@@ -196,7 +209,7 @@ class Writer:
             failure = translate(error, "committing") if isinstance(error, sqlite3.Error) else error
             for write in live:
                 write.error = failure
-            refused = live[0].alone and not committing and self._connection.in_transaction
+            refused = alone and not committing and self._connection.in_transaction
             self._unsettled = self._unsettled or not refused
             self._roll_back()
             return
@@ -236,8 +249,9 @@ class Writer:
             write.error = error
         self._settle(writes)
 
-    def _apply(self, write: _Write[object]) -> None:
-        if write.alone:
+    def _apply(self, write: _Write[object], *, alone: bool) -> None:
+        """alone: nobody shares the transaction, and what is undone where it fails is all of it."""
+        if alone:
             try:
                 write.result = write.apply(self._connection)
             except sqlite3.Error as error:
