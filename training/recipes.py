@@ -127,6 +127,10 @@ PARTS: dict[str, Callable[[Recipe], Recipe]] = {
 }
 
 
+# What no real log defends, by the rule of docs/decisions/024. The recipe of a log of your own leaves them out.
+NOT_FOR_LOGS = ("factorised ids", "similarity kernels", "candidate blocks")
+
+
 def without(recipe: Recipe, parts: Iterable[str]) -> Recipe:
     """The recipe without these parts of PARTS. Without all of them it is a standard transformer over text and ids."""
     for part in parts:
@@ -190,13 +194,14 @@ def of_log(events: int, known: float) -> Recipe:
 
     known: share of the newest events whose item had been met often before. Where it is small, as in a feed of news, ids
     of items say nothing about what comes next, and the model reads texts alone. A small log is read more often: the
-    number of steps stays what the public sets of this size were tuned to.
+    number of steps stays what the public sets of this size were tuned to. Parts that no real log defends are left out.
     """
     if events >= MANY_EVENTS:
-        return replace(full(), name="log", epochs=8, patience=2, id_rank=64 if known >= KNOWN else 0)
-    epochs = max(3, min(20, math.ceil(200_000 / max(events, 1))))
-    chosen = ml_100k() if known >= KNOWN else deskdrop()
-    return replace(chosen, name="log", epochs=epochs)
+        chosen = replace(full(), epochs=8, patience=2, id_rank=64 if known >= KNOWN else 0)
+    else:
+        epochs = max(3, min(20, math.ceil(200_000 / max(events, 1))))
+        chosen = replace(ml_100k() if known >= KNOWN else deskdrop(), epochs=epochs)
+    return without(replace(chosen, name="log"), NOT_FOR_LOGS)
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {

@@ -1,9 +1,12 @@
 """The model card's text, one page, from the results alone."""
 
+from textwrap import fill
+
 from training.evaluation.markdown import table
 from training.evaluation.results import Results, SetResult
 from training.evaluation.targets import interval, set_name, sign, signed
 from training.ranker import action_comparison
+from training.recipes import NOT_FOR_LOGS, PARTS
 
 _HEAD = """\
 ---
@@ -32,7 +35,12 @@ _MODELS = ("sequence", "sequence (fine-tuned from other worlds)")
 def model_card(results: Results, actions: action_comparison.Results) -> str:
     """Markdown: use and limits, and a row for each data set. actions: preferred for the next action where they are."""
     known = [one for one in results.sets if any(m.model not in one.baselines for m in one.margins)]
-    parts = [_HEAD, "## Evaluation", ""]
+    of_model = (
+        f"**Parts** beyond a standard transformer over texts and ids: {', '.join(PARTS)}. The recipe for a log of your "
+        f"own leaves out {', '.join(NOT_FOR_LOGS)}, which no real log defends: see [STUDY.md](STUDY.md). The included "
+        "checkpoint and the figures below have the parts of their own recipes."
+    )
+    parts = [_HEAD, fill(of_model, 120, break_long_words=False), "", "## Evaluation", ""]
     if known:
         head = ["data", "NDCG@10", "− best baseline", "accuracy of the next action", "− best baseline"]
         parts += [table(head, [_row(one) for one in known]), ""]

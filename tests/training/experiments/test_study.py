@@ -19,8 +19,8 @@ from training.experiments.study.plan import PARTS_OF_STUDY, Size, plan
 from training.experiments.study.records import KEPT, PAGE, Comparison, merged, read_arrays, read_kept, read_rows
 from training.experiments.study.summary import summarise
 from training.experiments.study.variants import FULL, PLAIN, SETTINGS, WITHOUT, differs, parts_off, recipe_of
-from training.experiments.study.verdicts import ASSUMED, DEFENDED, UNDEFENDED, verdicts
-from training.recipes import PARTS, RECIPES
+from training.experiments.study.verdicts import ASSUMED, DEFENDED, UNDECIDED, UNDEFENDED, defended, verdicts
+from training.recipes import NOT_FOR_LOGS, PARTS, RECIPES, of_log, without
 
 ROOT = Path(__file__).parents[3]
 KEY = world_key(ORDER, 1)
@@ -187,6 +187,15 @@ def test_a_page_marks_a_difference_whose_interval_excludes_zero() -> None:
     assert "**" not in page([base, same]).split("## ")[1].split("\n\n", 2)[2]
 
 
+def test_the_recipe_of_a_log_follows_from_what_is_kept() -> None:
+    """A part is left out of it exactly where no real set defends the part."""
+    kept = read_kept(ROOT / FOLDER)
+    assert set(NOT_FOR_LOGS) == {part for part in PARTS if not defended(kept, part, "sets")}
+    for recipe in (of_log(1_000, 0.0), of_log(50_000, 1.0), of_log(2_000_000, 1.0)):
+        assert without(recipe, NOT_FOR_LOGS) == recipe
+        assert recipe.pointer
+
+
 def test_what_was_kept_of_other_models_stays() -> None:
     old = Comparison(
         section="sets", data="deskdrop", model=FULL, metric="ndcg10", value=0.3, low=0.2, high=0.4, seeds=1, events=9,
@@ -202,10 +211,11 @@ def test_what_was_kept_of_other_models_stays() -> None:
     [
         ("sets", "ndcg10", -0.2, -0.1, DEFENDED),
         ("sets", "log_loss", 0.1, 0.2, DEFENDED),
-        ("sets", "log_loss", -0.2, -0.1, UNDEFENDED),
-        ("sets", "accuracy", -0.2, -0.1, UNDEFENDED),  # not a metric of the rule
-        ("sets", "ndcg10", -0.2, 0.1, UNDEFENDED),
+        ("sets", "log_loss", -0.2, -0.1, UNDECIDED),  # worlds were not run
+        ("sets", "accuracy", -0.2, -0.1, UNDECIDED),  # not a metric of the rule
+        ("sets", "ndcg10", -0.2, 0.1, UNDECIDED),
         ("worlds", "ndcg10", -0.2, -0.1, ASSUMED),
+        ("worlds", "ndcg10", -0.2, 0.1, UNDEFENDED),
     ],
 )
 def test_verdict_of_a_part(section: str, metric: str, low: float, high: float, verdict: str) -> None:

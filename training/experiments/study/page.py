@@ -194,12 +194,18 @@ def _of(
 def _value(one: Comparison | None) -> str:
     if one is None:
         return ""
-    alone = ", one world" if one.worlds == 1 else ""
-    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]{alone}"
+    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]{_alone(one)}"
+
+
+def _alone(one: Comparison) -> str:
+    """What an interval cannot show."""
+    if one.section == WORLDS:
+        return ", one world" if one.worlds == 1 else ""
+    return ", one seed" if one.seeds == 1 else ""
 
 
 def _difference(one: Comparison | None) -> str:
     if one is None or one.difference is None or one.difference_low is None or one.difference_high is None:
         return ""
     text = f"{one.difference:+.3f} [{one.difference_low:+.3f}, {one.difference_high:+.3f}]"
-    return f"**{text}**" if one.difference_low > 0 or one.difference_high < 0 else text
+    return (f"**{text}**" if one.difference_low > 0 or one.difference_high < 0 else text) + _alone(one)

@@ -8,9 +8,8 @@ from training.experiments.study.summary import SETS, WORLDS
 from training.recipes import PARTS
 
 _METRICS = {"ndcg10": ("NDCG@10", -1.0), "log_loss": ("log-loss", 1.0)}  # sign of a difference that defends a part
-DEFENDED, ASSUMED, UNDEFENDED = (
-    "on for real logs", "an assumption about simulated users: off for real logs", "nothing defends it",
-)  # fmt: skip
+DEFENDED, ASSUMED = "on for real logs", "an assumption about simulated users: off for real logs"
+UNDEFENDED, UNDECIDED = "nothing defends it: off for real logs", "off for real logs"
 
 
 def defended(records: Sequence[Comparison], part: str, section: str) -> list[str]:
@@ -22,12 +21,16 @@ def verdicts(records: Sequence[Comparison]) -> str:
     """Markdown: one row a part, or "" without ablations."""
     cells = []
     for part in PARTS:
-        if not any(one.model == f"without {part}" and one.difference is not None for one in records):
+        if not (_ran(records, part, SETS) or _ran(records, part, WORLDS)):
             continue
         real, worlds = (defended(records, part, section) for section in (SETS, WORLDS))
         against = _found(records, part, SETS, worse=False)
-        verdict = DEFENDED if real else ASSUMED if worlds else UNDEFENDED
-        cells.append([part, *("; ".join(found) or "-" for found in (real, worlds, against)), verdict])
+        verdict = DEFENDED if real else ASSUMED if worlds else UNDEFENDED if _ran(records, part, WORLDS) else UNDECIDED
+        shown = [
+            "; ".join(found) or ("-" if _ran(records, part, section) else "not run")
+            for found, section in ((real, SETS), (worlds, WORLDS), (against, SETS))
+        ]
+        cells.append([part, *shown, verdict])
     if not cells:
         return ""
     head = [
@@ -45,6 +48,12 @@ def verdicts(records: Sequence[Comparison]) -> str:
             table(head, cells),
             "",
         ]
+    )
+
+
+def _ran(records: Sequence[Comparison], part: str, section: str) -> bool:
+    return any(
+        one.section == section and one.model == f"without {part}" and one.difference is not None for one in records
     )
 
 
