@@ -12,7 +12,7 @@ from torch import Tensor
 from training.batches import ScoredBatch, Windows
 from training.checkpoint import Checkpoint
 from training.data.events import Dataset
-from training.experiments.trials import without_text
+from training.experiments.study.variants import without_text
 from training.layers import (
     KNOT_OCTAVES,
     MASKED,

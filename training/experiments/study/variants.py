@@ -58,7 +58,7 @@ def recipe_of(model: str, recipe: Recipe) -> Recipe:
 
 def data_of(model: str, split: Split) -> Split:
     """A data set as this model reads it."""
-    return Split(*map(_without_text, split)) if model == NO_TEXT else split
+    return Split(*map(without_text, split)) if model == NO_TEXT else split
 
 
 def differs(model: str, recipe: Recipe) -> bool:
@@ -66,7 +66,7 @@ def differs(model: str, recipe: Recipe) -> bool:
     return model in (FULL, NO_TEXT) or recipe_of(model, recipe) != recipe
 
 
-def _without_text(dataset: Dataset) -> Dataset:
+def without_text(dataset: Dataset) -> Dataset:
     """The same log with content vectors of zero: items are known by their ids alone."""
     catalogue = dataset.catalogue
     return replace(dataset, catalogue=replace(catalogue, vectors=np.zeros_like(catalogue.vectors)))
