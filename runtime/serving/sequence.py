@@ -206,6 +206,6 @@ class SequenceServing:
 
 
 async def _rest_after(started: float) -> None:
-    """Leave others four times as long as a step of background work took: a search of a million items has 120 steps, and
+    """Leave others nine times as long as a step of background work took: a search of a million items has 120 steps, and
     with one of these after each of its own it took ten times as long; with as much time as that half as long again."""
-    await asyncio.sleep(4 * (time.monotonic() - started))
+    await asyncio.sleep(9 * (time.monotonic() - started))
