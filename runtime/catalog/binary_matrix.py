@@ -124,13 +124,13 @@ class BinaryMatrix:
         found: NDArray[np.float32] = self._vectors.rows[rows]
         return found
 
-    def fetch(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """As `exact`, in a thread: it may have to wait for the disk. Raises OSError."""
-        return self._vectors.gather(rows)
+    async def fetch(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """As `exact`, where that can have to wait for the disk. Raises OSError."""
+        return await self._vectors.gathered(rows)
 
-    def finer(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
-        """What `BinaryScan.closer` needs of these rows. In a thread: it may have to wait for the disk."""
-        return self._finer.gather(rows)
+    async def finer(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """What `BinaryScan.closer` needs of these rows. Raises OSError."""
+        return await self._finer.gathered(rows)
 
     def scan(self, query: NDArray[np.float32]) -> "BinaryScan":
         return BinaryScan(self._codes, self._factors, self._rotation @ query)

@@ -1,6 +1,5 @@
 """Content id ↔ row of a matrix of vectors. Used from the event-loop thread only."""
 
-import asyncio
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -215,12 +214,12 @@ class Catalog:
         """The exact vectors, float32 [k, dimensions], of rows that hold an item as this is called. Where they are read
         from the disk, what changes meanwhile may be there as it was or as it is."""
         if isinstance(self._matrix, BinaryMatrix):
-            return await asyncio.to_thread(self._matrix.fetch, rows)
+            return await self._matrix.fetch(rows)
         return self._matrix.exact(rows)
 
     async def finer(self, rows: NDArray[np.intp]) -> NDArray[np.uint8] | None:
         """What `Estimates.closer` needs of these rows; None where they are in memory."""
-        return await asyncio.to_thread(self._matrix.finer, rows) if isinstance(self._matrix, BinaryMatrix) else None
+        return await self._matrix.finer(rows) if isinstance(self._matrix, BinaryMatrix) else None
 
     def read(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """As `gather`, at once: for a few rows that were just written."""

@@ -1,5 +1,6 @@
 """Arrays by row, in memory or in mapped files: those are memory that the system can take back."""
 
+import asyncio
 import errno
 import mmap
 import os
@@ -135,8 +136,14 @@ class MappedArray:
             with suppress(NoDirectReads):
                 self._direct = DirectReads(self._file.descriptor, self._row_bytes)
 
+    async def gathered(self, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """As `gather`: in a thread, except where what was gathered last was in memory. Raises OSError."""
+        if self._direct is None and not self._far:
+            return self.gather(rows)
+        return await asyncio.to_thread(self.gather, rows)
+
     def gather(self, rows: NDArray[np.intp]) -> NDArray[Any]:
-        """A copy of these rows, which may have to wait for the disk: call it in a thread. Raises OSError."""
+        """A copy of these rows, which may have to wait for the disk. Raises OSError."""
         if self._direct is not None:
             found = self._direct.rows(rows).view(self.rows.dtype)
             return found.reshape(len(rows), *self.rows.shape[1:])

@@ -1,5 +1,7 @@
 """Estimates of one bit a dimension: unbiased, and as far off as they say."""
 
+import asyncio
+
 import numpy as np
 
 from runtime.catalog.binary_matrix import BinaryMatrix
@@ -60,7 +62,7 @@ def test_a_closer_score_is_what_the_paper_says_and_half_as_far_off():
     off, closer_off, said = [], [], []
     for query in rows[:50]:
         scan = matrix.scan(query)
-        scores, errors = scan.closer(every, matrix.finer(every))
+        scores, errors = scan.closer(every, asyncio.run(matrix.finer(every)))
         by_definition = numbers @ (matrix._rotation @ query) / (numbers * rotated).sum(axis=1)
         np.testing.assert_allclose(scores, by_definition, atol=0.05)
         off.append(scan.scores_of(every) - rows @ query)
@@ -94,5 +96,5 @@ def test_next_to_none_scores_more_than_its_most_and_most_of_the_rest_is_told_fro
 def test_an_erased_row_scores_nothing():
     matrix = filled(clustered(5, 10))
     matrix.erase(3)
-    (score,), (error,) = matrix.scan(matrix.row(4)).closer(np.array([3]), matrix.finer(np.array([3])))
+    (score,), (error,) = matrix.scan(matrix.row(4)).closer(np.array([3]), asyncio.run(matrix.finer(np.array([3]))))
     assert score == error == 0
