@@ -124,6 +124,11 @@ class BinaryMatrix:
         found: NDArray[np.float32] = self._vectors.rows[rows]
         return found
 
+    @property
+    def vectors_near(self) -> bool:
+        """Whether those that were fetched last were in memory."""
+        return self._vectors.near
+
     async def fetch(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """As `exact`, where that can have to wait for the disk. Raises OSError."""
         return await self._vectors.gathered(rows)

@@ -230,14 +230,13 @@ class Catalog:
     ) -> list[NDArray[np.float32]]:
         """Of these rows, as of `gather`, with each of the unit vectors, float32 [k]: without the memory of all at once,
         whose pages take longer than the products."""
-        if isinstance(self._matrix, BinaryMatrix):
-            read = await self.gather(rows)
-            return [cosine_scores(vector, read) for vector in vectors]
+        near = not isinstance(self._matrix, BinaryMatrix) or self._matrix.vectors_near
+        step = COSINE_ROWS if near else max(len(rows), 1)
         found = [np.empty(len(rows), np.float32) for _ in vectors]
-        for start in range(0, len(rows), COSINE_ROWS):
-            some = self._matrix.exact(rows[start : start + COSINE_ROWS])
+        for start in range(0, len(rows), step):
+            some = await self.gather(rows[start : start + step])
             for scores, vector in zip(found, vectors, strict=True):
-                scores[start : start + COSINE_ROWS] = cosine_scores(vector, some)
+                scores[start : start + step] = cosine_scores(vector, some)
         return found
 
     def versions(self, rows: NDArray[np.intp]) -> NDArray[np.uint32]:

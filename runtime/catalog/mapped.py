@@ -136,9 +136,14 @@ class MappedArray:
             with suppress(NoDirectReads):
                 self._direct = DirectReads(self._file.descriptor, self._row_bytes)
 
+    @property
+    def near(self) -> bool:
+        """Whether rows that were gathered last were in memory, but for a few."""
+        return self._direct is None and not self._far
+
     async def gathered(self, rows: NDArray[np.intp]) -> NDArray[Any]:
-        """As `gather`: in a thread, except where what was gathered last was in memory. Raises OSError."""
-        if self._direct is None and not self._far:
+        """As `gather`: in a thread, except where they are `near`. Raises OSError."""
+        if self.near:
             return self.gather(rows)
         return await asyncio.to_thread(self.gather, rows)
 
