@@ -156,7 +156,8 @@ class _HybridScan:
         self.most_exact = max((one.most_exact for one in estimates), default=0)
         self.estimates = self if estimates else None
         self._known: NDArray[np.bool_] | None = None
-        if estimates and user.counts is None and not scorer.has_neighbours:
+        in_error = catalog.rows > 0 and self.errors(np.zeros(1, np.intp)) is not None
+        if in_error and user.counts is None and not scorer.has_neighbours:
             self._known = catalog.met()
             history = user.history(catalog).rows
             self._known[history[history >= 0]] = True
