@@ -140,6 +140,7 @@ class Int8Matrix:
         self._scales = np.empty(rows, np.float32)
         self._errors = np.empty(rows, np.float32)
         self._file = MappedArray(folder, rows, (dimensions,), np.float32)
+        self._file.read_at_random()
 
     def reserve(self, rows: int) -> None:
         self._file.reserve(rows)
