@@ -13,7 +13,7 @@ from runtime.personalization.actions import InteractionType
 from runtime.serving.candidates import Candidate
 from runtime.serving.catalog_search import Among, Found
 from runtime.serving.experiment_state import Explore
-from runtime.serving.experiments import Assigned
+from runtime.serving.experiments import MAX_POSITIONS, Assigned
 from runtime.serving.ranking import Query, Ranking, rank
 from runtime.serving.recommendations import Model, Recommended, recommend
 from runtime.serving.resources import Resources
@@ -71,14 +71,14 @@ async def _rank_within(
     wanted = top if top is None or explore is None else max(top, explore.top)
     query = replace(query, model=assigned.arm.model)
     ranking = await _counted(resources, assigned, rank(resources, query, candidates, top=wanted, explained=explained))
-    ids = [one if isinstance(one, str) else one.id for one in candidates]
-    drawn = _draw(explore, assigned, [ranking.scores[n] or 0.0 for n in ranking.order])
-    left: list[str] = []
-    if drawn is not None and explore is not None:
+    drawn, left = None, []
+    if explore is not None:
+        drawn = _draw(explore, assigned, [ranking.scores[n] or 0.0 for n in ranking.order])
         if top is not None:
-            left = [ids[ranking.order[n]] for n in drawn.order[top : explore.top].tolist()]
+            left = [_id(candidates[ranking.order[n]]) for n in drawn.order[top : explore.top].tolist()]
         ranking = _reordered(ranking, drawn.order[:top].tolist())
-    shown = list(zip((ids[n] for n in ranking.order), _propensities(drawn, len(ranking.order)), strict=True))
+    recorded = ranking.order[:MAX_POSITIONS]
+    shown = list(zip((_id(candidates[n]) for n in recorded), _propensities(drawn, len(recorded)), strict=True))
     return ranking, await _expose(resources, assigned, user_id, shown, left, ranking.model_version, started)
 
 
@@ -116,9 +116,9 @@ async def recommend_shown(
         return await found, None
     recommended = await _counted(resources, assigned, found)
     hits = recommended.found.hits
-    drawn = _draw(explore, assigned, [hit.score for hit in hits])
-    left: list[str] = []
-    if drawn is not None and explore is not None:
+    drawn, left = None, []
+    if explore is not None:
+        drawn = _draw(explore, assigned, [hit.score for hit in hits])
         left = [hits[n].id for n in drawn.order[k : explore.top].tolist()]
         hits = [hits[n] for n in drawn.order[:k].tolist()]
         recommended = recommended._replace(found=Found(hits, recommended.found.matched))
@@ -154,10 +154,12 @@ def _explored(assigned: Assigned) -> Explore | None:
     return None if explore.method == "none" else explore
 
 
-def _draw(explore: Explore | None, assigned: Assigned, scores: Sequence[float]) -> Drawn | None:
+def _id(candidate: Candidate) -> str:
+    return candidate if isinstance(candidate, str) else candidate.id
+
+
+def _draw(explore: Explore, assigned: Assigned, scores: Sequence[float]) -> Drawn:
     """scores: best first."""
-    if explore is None:
-        return None
     random = Random(f"{explore.seed}/{assigned.ranking_id}")
     if explore.method == "epsilon":
         return epsilon_greedy(len(scores), explore.top, explore.epsilon, random)

@@ -104,8 +104,7 @@ def _record(connection: sqlite3.Connection, shown: Exposure, *, moved: bool = Fa
         (user, arm, shown.time_us, shown.closes_us, COLD_EVENTS),
     ).rowcount
     _count(connection, arm, shown.time_us, users=first, rankings=1, slow=int(shown.slow))
-    totals.change(connection, "exposures", 1)
-    totals.change(connection, "exposure_bytes", EXPOSURE_ROW_BYTES + len(shown.items))
+    totals.change_exposures(connection, 1, EXPOSURE_ROW_BYTES + len(shown.items))
 
 
 def close(connection: sqlite3.Connection, now_us: int, limit: int) -> int:
@@ -174,8 +173,7 @@ def trim(connection: sqlite3.Connection, before_us: int, max_bytes: int, after_u
             break
         connection.execute("DELETE FROM exposures WHERE sequence = ?", (sequence,))
         deleted, freed = deleted + 1, freed + EXPOSURE_ROW_BYTES + size
-    totals.change(connection, "exposures", -deleted)
-    totals.change(connection, "exposure_bytes", -freed)
+    totals.change_exposures(connection, -deleted, -freed)
     return deleted
 
 
@@ -211,8 +209,7 @@ def delete_user_exposures(connection: sqlite3.Connection, user: int) -> dict[str
         name: connection.execute(f"DELETE FROM {name} WHERE user = ?", (user,)).rowcount
         for name in ("exposures", "participants")
     }
-    totals.change(connection, "exposures", -deleted["exposures"])
-    totals.change(connection, "exposure_bytes", -size)
+    totals.change_exposures(connection, -deleted["exposures"], -size)
     return deleted
 
 
@@ -238,22 +235,25 @@ def _count(connection: sqlite3.Connection, arm: int, time_us: int, **by: float) 
     added = {name: value for name, value in by.items() if value}
     if not added:
         return
-    (bucket_us,) = connection.execute("SELECT bucket_us FROM experiment_arms WHERE key = ?", (arm,)).fetchone()
-    bucket = (arm, time_us // bucket_us)
-    new = connection.execute("INSERT INTO experiment_counts (arm, bucket) VALUES (?, ?) ON CONFLICT DO NOTHING", bucket)
     changed = ", ".join(f"{name} = {name} + ?" for name in added)
+    update = f"""UPDATE experiment_counts SET {changed} WHERE arm = ?
+        AND bucket = ? / (SELECT bucket_us FROM experiment_arms WHERE key = experiment_counts.arm)"""
+    arguments = (*added.values(), arm, time_us)
+    if connection.execute(update, arguments).rowcount:  # as nearly always
+        return
     connection.execute(
-        f"UPDATE experiment_counts SET {changed} WHERE arm = ? AND bucket = ?", (*added.values(), *bucket)
+        "INSERT INTO experiment_counts (arm, bucket) SELECT key, ? / bucket_us FROM experiment_arms WHERE key = ?",
+        (time_us, arm),
     )
-    if new.rowcount:
-        (rows,) = connection.execute("SELECT count(*) FROM experiment_counts WHERE arm = ?", (arm,)).fetchone()
-        (all_rows,) = connection.execute(
-            """SELECT count(*) FROM experiment_arms a JOIN experiment_arms o USING (experiment, period)
-            JOIN experiment_counts c ON c.arm = o.key WHERE a.key = ?""",
-            (arm,),
-        ).fetchone()
-        if rows > MOST_BUCKETS or all_rows > MOST_PERIOD_BUCKETS:
-            _widen(connection, arm)
+    connection.execute(update, arguments)
+    (rows,) = connection.execute("SELECT count(*) FROM experiment_counts WHERE arm = ?", (arm,)).fetchone()
+    (all_rows,) = connection.execute(
+        """SELECT count(*) FROM experiment_arms a JOIN experiment_arms o USING (experiment, period)
+        JOIN experiment_counts c ON c.arm = o.key WHERE a.key = ?""",
+        (arm,),
+    ).fetchone()
+    if rows > MOST_BUCKETS or all_rows > MOST_PERIOD_BUCKETS:
+        _widen(connection, arm)
 
 
 def _widen(connection: sqlite3.Connection, of_arm: int) -> None:

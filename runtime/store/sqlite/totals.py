@@ -13,6 +13,16 @@ def change(connection: sqlite3.Connection, name: str, by: int) -> None:
         connection.execute("UPDATE totals SET rows = rows + ? WHERE name = ?", (by, name))
 
 
+def change_exposures(connection: sqlite3.Connection, rows: int, bytes: int) -> None:
+    """As `change`, of exposures and the bytes that they hold."""
+    if rows or bytes:
+        connection.execute(
+            """UPDATE totals SET rows = rows + CASE name WHEN 'exposures' THEN ? ELSE ? END
+            WHERE name IN ('exposures', 'exposure_bytes')""",
+            (rows, bytes),
+        )
+
+
 def read(connection: sqlite3.Connection) -> Counts:
     """All totals: no table is scanned."""
     return msgspec.convert(dict(connection.execute("SELECT name, rows FROM totals").fetchall()), Counts)
