@@ -14,6 +14,7 @@ from runtime.catalog.item_fields import Content, ignored_fields
 from runtime.http.endpoint import Endpoint
 from runtime.http.errors import invalid
 from runtime.http.lenient import NOT_GIVEN, ReadOnly
+from runtime.http.media import accepts_only
 from runtime.http.pieces import Pieces, list_in_pieces
 from runtime.models.embedder import EmbeddedText
 from runtime.models.vectors import Vector, octets
@@ -87,7 +88,7 @@ async def post_embed(state: State, request: Request, body: EmbedRequest) -> Embe
     text, used = content_text(body)
     embedded = await state.embedder.embed(text, request.is_disconnected)
     version = state.embedder.encoder.model_version
-    if request.headers.get("accept") == OCTETS:
+    if accepts_only(request.scope, OCTETS.encode()):
         return _octets([embedded], version)
     return EmbedResponse(
         embedding=encoded(embedded.vector, body.encoding_format),
@@ -107,7 +108,7 @@ async def post_embed_batch(state: State, request: Request, body: EmbedBatchReque
     texts = [_text_of(content, f"$.items[{n}]") for n, content in enumerate(body.items)]
     embedded = await state.embedder.embed_batch([text for text, _ in texts], request.is_disconnected)
     version = state.embedder.encoder.model_version
-    if request.headers.get("accept") == OCTETS:
+    if accepts_only(request.scope, OCTETS.encode()):
         return _octets(embedded, version)
     results = (
         ContentEmbedding(

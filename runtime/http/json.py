@@ -11,4 +11,17 @@ _encoder = msgspec.json.Encoder()
 
 def json_response(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """The value as JSON. `value`: anything that msgspec encodes."""
-    return Response(_encoder.encode(value), status, headers, media_type="application/json")
+    body = _encoder.encode(value)
+    if headers:
+        return Response(body, status, headers, media_type="application/json")
+    return _Json(body, status)
+
+
+class _Json(Response):
+    """JSON without headers of its own: those that there are need no look at what was given."""
+
+    def __init__(self, body: bytes, status: int) -> None:
+        self.status_code = status
+        self.background = None
+        self.body = body
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]

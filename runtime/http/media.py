@@ -32,6 +32,11 @@ def accepts_lines(scope: Scope) -> bool:
     return given is not None and _canonical(given.partition(",")[0].partition(";")[0]) == NDJSON
 
 
+def accepts_only(scope: Scope, media: bytes) -> bool:
+    """Whether the client accepts this media type and says nothing else."""
+    return any(name == b"accept" and value == media for name, value in scope["headers"])
+
+
 def check_media(scope: Scope, accepted: Sequence[str]) -> None:
     """Raises ApiError 415 for a body of another type, in another character set, or that is compressed."""
     kind = media_type(scope)

@@ -139,13 +139,7 @@ class Embedder:
         if vector is not None:
             return self._embedded(tokens, Embedded(vector, 0.0, 0.0), tokenize_s)
         (future,) = self.pool.submit([tokens.ids], bulk=False, timeout_s=self._timeout_s)
-        try:
-            while not await _is_done(future, _CHECK_CLIENT_EVERY_S):
-                if await disconnected():
-                    raise ClientDisconnected
-            result = future.result()
-        finally:
-            _abandon([future])
+        result = await _watched(future, disconnected)
         self.cache.put(tokens.ids, result.vector)
         spent("queue", result.queue_s)
         spent("infer", result.infer_s)
@@ -287,23 +281,29 @@ class Embedder:
         return [self._embedded(text, result, one.tokenize_s) for text, result in zip(one.texts, done, strict=True)]
 
 
-async def _is_done(future: "asyncio.Future[Embedded]", within_s: float) -> bool:
-    """Wait for a future, so long at most. As asyncio.wait, which takes twice the time for one that ends well before."""
-    loop = asyncio.get_running_loop()
-    waiter: asyncio.Future[None] = loop.create_future()
-    future.add_done_callback(release := partial(_release, waiter))
-    timer = loop.call_later(within_s, _release, waiter, None)
+async def _watched(future: "asyncio.Future[Embedded]", disconnected: Disconnected) -> Embedded:
+    """What a future gives, taken out of the queue when its client leaves. Raises ClientDisconnected, or what it raises.
+
+    The future itself is awaited: asyncio.wait would take a turn of the event loop more, and most end before the first
+    look at the client.
+    """
+    looking: list[asyncio.Task[None]] = []
+    timer = asyncio.get_running_loop().call_later(
+        _CHECK_CLIENT_EVERY_S, lambda: looking.append(asyncio.ensure_future(_end_when_left(future, disconnected)))
+    )
     try:
-        await waiter
+        return await future
     finally:
         timer.cancel()
-        future.remove_done_callback(release)
-    return future.done()
+        for task in looking:
+            task.cancel()
 
 
-def _release(waiter: "asyncio.Future[None]", _: object) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+async def _end_when_left(future: "asyncio.Future[Embedded]", disconnected: Disconnected) -> None:
+    while not future.done():
+        if await disconnected() and not future.done():
+            future.set_exception(ClientDisconnected())
+        await asyncio.sleep(_CHECK_CLIENT_EVERY_S)
 
 
 def _abandon(futures: "Sequence[asyncio.Future[Embedded]]") -> None:

@@ -73,7 +73,7 @@ class WorkerPool:
     def submit(self, texts: list[Ids], *, bulk: bool, timeout_s: float) -> "list[asyncio.Future[Embedded]]":
         """Queue token ids; one future a text. All are accepted or none.
 
-        Cancelling a future takes its text out of the queue. The futures raise DeadlineExceeded, or whatever the
+        Ending a future takes its text out of the queue. The futures raise DeadlineExceeded, or whatever the
         model raised. Raises QueueFull. Call it from the event loop's thread.
         """
         loop = asyncio.get_running_loop()
@@ -86,7 +86,7 @@ class WorkerPool:
             woken = min(len(tasks), self._idle)
             self._idle -= woken
         for task in tasks:
-            task.future.add_done_callback(partial(self._drop_if_cancelled, task))
+            task.future.add_done_callback(partial(self._drop_if_waiting, task))
         self._wakeup.wake(woken)
         return [task.future for task in tasks]
 
@@ -100,8 +100,8 @@ class WorkerPool:
             thread.join()
         self._wakeup.close()
 
-    def _drop_if_cancelled(self, task: Job, future: "asyncio.Future[Embedded]") -> None:
-        if future.cancelled():
+    def _drop_if_waiting(self, task: Job, _: "asyncio.Future[Embedded]") -> None:
+        if task.state == "waiting":  # its client left
             with self._lock:
                 self._scheduler.drop(task)
 
