@@ -148,8 +148,8 @@ class Settings:
         "auto",
         "auto, float32, int8, disk",
         "How they are held. float32 and int8 give the same answers. disk, for up to a million items, finds the best by "
-        "estimates of one bit a dimension and scores these exactly. auto: the first of them in which the stored items "
-        "fit into the memory found at start, but int8 where float32 would have room for fewer than 20,000.",
+        "estimates of one bit a dimension, then two, and scores these exactly. auto: the first in which the stored "
+        "items fit into the memory found at start, but int8 where float32 would have room for fewer than 20,000.",
     )
     cache_bytes: int = _automatic("bytes", "Memory for vectors of texts seen lately; 0 keeps none.", low=0)
     api_keys: str = _setting(
