@@ -12,8 +12,8 @@ _AHEAD = -19
 
 
 @contextmanager
-def measuring_turn(core: int, processes: Collection[int]) -> Iterator[None]:
-    """Everything inside runs with these processes on one core.
+def measuring_turn(processes: Collection[int], core: int | None = None) -> Iterator[None]:
+    """Everything inside runs with these processes on `core`, or where they are.
 
     Where VOWS_BENCH_TURN names a file, whoever locks it measures, ahead of other work if that is allowed: this waits
     for the lock, so keep a turn short.
@@ -26,9 +26,10 @@ def measuring_turn(core: int, processes: Collection[int]) -> Iterator[None]:
             with suppress(ProcessLookupError, FileNotFoundError):  # it has ended
                 if file:
                     _put_session_ahead(process, undo.callback)
-                for thread in map(int, os.listdir(f"/proc/{process}/task")):
-                    undo.callback(_pin, thread, os.sched_getaffinity(thread))
-                    _pin(thread, {core})
+                if core is not None:
+                    for thread in map(int, os.listdir(f"/proc/{process}/task")):
+                        undo.callback(_pin, thread, os.sched_getaffinity(thread))
+                        _pin(thread, {core})
         yield
 
 

@@ -96,7 +96,7 @@ def _search(
     """Time up to so many searches, and compare what they find; the mean recall."""
     times: list[float] = []
     found: list[Sequence[int]] = []
-    with measuring_turn(core, {os.getpid(), *index.processes()}):
+    with measuring_turn({os.getpid(), *index.processes()}, core):
         for n in range(_WARM_UP):
             index.search(queries[-1 - n], group_of(n) if kind == "filtered" else None)
         end = time.monotonic() + _LIMIT_S

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.case_result import CaseResult, Series
-from bench.peers.engines import ENGINES, INT8_PEERS, OURS, Engine
+from bench.peers.engines import ENGINES, INT8_PEERS, OURS, Engine, engine_named
 
 LENGTHS = (16, 32, 128, 256)  # tokens, [CLS] and [SEP] included
 SPEED = "side by side"
@@ -107,7 +107,7 @@ def _short(text: str) -> str:
 
 
 def comparison(results: Mapping[str, CaseResult]) -> str:
-    """Two Markdown tables, a row for every engine, the failed ones included."""
+    """Markdown tables of speed, memory and other models, a row for every engine, the failed ones included."""
     lines = [
         "| engine | arithmetic | cosine mean / min | "
         + " | ".join(f"{tokens} tokens, ms" for tokens in LENGTHS)
@@ -118,7 +118,7 @@ def comparison(results: Mapping[str, CaseResult]) -> str:
     if speed is not None:
         roofline = [spread(speed.series.get(f"roofline_ms.{tokens}", [])) for tokens in LENGTHS]
         lines.append("| *fp32 roofline* | | | " + " | ".join(roofline) + " | | |")
-        lines += [_line(engine, _speed_row(engine, speed)) for engine in ENGINES]
+        lines += [_line(engine, _speed_row(engine, speed)) for engine in ENGINES if not engine.instead]
     lines += [
         "",
         "| engine | arithmetic | first answer, s | ready, MiB | of it anonymous | peak, single texts | "
@@ -126,6 +126,21 @@ def comparison(results: Mapping[str, CaseResult]) -> str:
         "|---" * 10 + "|",
         *(_line(engine, _memory_row(engine, results)) for engine in ENGINES),
     ]
+    return "\n".join(lines) + "\n\n" + _instead(results)
+
+
+def _instead(results: Mapping[str, CaseResult]) -> str:
+    """A Markdown table of other models that one might choose instead, below ours."""
+    lines = [
+        "| instead: another model | arithmetic | STS-B test, Spearman | "
+        + " | ".join(f"{tokens} tokens, ms" for tokens in LENGTHS)
+        + " | requests/s | |",
+        "|---" * (len(LENGTHS) + 5) + "|",
+    ]
+    speed = results.get(SPEED, CaseResult())
+    for engine in (engine_named(OURS), *(engine for engine in ENGINES if engine.instead)):
+        _, *times = _speed_row(engine, speed)
+        lines.append(_line(engine, [spread(speed.series.get(f"stsb.{engine.name}", [])), *times]))
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import statistics
 from collections.abc import Callable, Iterator
@@ -23,13 +24,15 @@ from bench.peers.compare import (
     memory_case,
     ratio_to_fastest,
 )
-from bench.peers.engines import ENGINES, Engine, default_places
+from bench.peers.engines import ENGINES, OURS, Engine, default_places, engine_named
 from bench.peers.launch import READY_S, Peer, install_mib, started_engine
 from bench.peers.reference import read_reference
 from bench.roofline import roofline_ms
 from bench.server import ServerError
 from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite, raw
 from bench.texts import TextSource, load_tokenizer
+from bench.turn import measuring_turn
+from export.stsb import INSTALL, load_stsb, spearman
 
 BROKEN_BELOW = 0.9  # mean cosine to the float32 vectors under which an engine is not timed
 TEXTS_A_VISIT = 6  # the first finds cold caches and is not counted
@@ -62,14 +65,16 @@ def measure_speed(conditions: Conditions, samples: Samples) -> None:
         for tokens in LENGTHS:
             turns.each(draw, partial(_warm, source.texts(tokens, 3)))
         for _ in range(conditions.rounds(full=25, quick=2)):
-            flops_per_s = encoder.flops_per_s()
-            samples.add("gflops", flops_per_s / 1e9)
-            for tokens in draw.sample(LENGTHS, len(LENGTHS)):
-                samples.add(f"roofline_ms.{tokens}", roofline_ms(tokens, flops_per_s))
-                turns.each(draw, partial(_time, samples, tokens, source.texts(tokens, TEXTS_A_VISIT)))
+            with measuring_turn({os.getpid()}):
+                flops_per_s = encoder.flops_per_s()
+                samples.add("gflops", flops_per_s / 1e9)
+                for tokens in draw.sample(LENGTHS, len(LENGTHS)):
+                    samples.add(f"roofline_ms.{tokens}", roofline_ms(tokens, flops_per_s))
+                    turns.each(draw, partial(_time, samples, tokens, source.texts(tokens, TEXTS_A_VISIT)))
         for _ in range(conditions.rounds(full=5, quick=1)):
             texts = source.texts(LOAD_TOKENS, conditions.rounds(full=160, quick=16))
-            turns.each(draw, partial(_load, samples, texts))
+            with measuring_turn({os.getpid()}):
+                turns.each(draw, partial(_load, samples, texts))
 
 
 class Turns:
@@ -100,6 +105,10 @@ class Turns:
 
 
 def _compare(conditions: Conditions, samples: Samples, peer: Peer) -> None:
+    if engine_named(peer.name).instead or peer.name == OURS:
+        _score(conditions, samples, peer)
+    if engine_named(peer.name).instead:
+        return
     sentences, reference = read_reference(default_places())
     count = conditions.rounds(full=len(sentences), quick=20)
     vectors = np.concatenate([peer.embed([sentence]) for sentence in sentences[:count]])
@@ -108,6 +117,17 @@ def _compare(conditions: Conditions, samples: Samples, peer: Peer) -> None:
     samples.add(f"cosine.{peer.name}", *cosines.tolist())
     if not cosines.mean() >= BROKEN_BELOW:
         raise ValueError(f"broken: mean cosine {cosines.mean():.3f} to float32, at least {BROKEN_BELOW} expected")
+
+
+def _score(conditions: Conditions, samples: Samples, peer: Peer) -> None:
+    """How its similarities rank the pairs of STS-B test."""
+    pairs = load_stsb("test")
+    if pairs is None:
+        raise NotMeasured(f"STS-B is absent: {INSTALL}")
+    count = conditions.rounds(full=len(pairs.scores), quick=50)
+    two = [peer.embed([pairs.first[n], pairs.second[n]]) for n in range(count)]
+    vectors = np.stack([both / np.linalg.norm(both, axis=1, keepdims=True) for both in two])  # [pairs, 2, dimensions]
+    samples.add(f"stsb.{peer.name}", spearman((vectors[:, 0] * vectors[:, 1]).sum(1), pairs.scores[:count]))
 
 
 def _warm(texts: list[str], peer: Peer) -> None:
@@ -203,7 +223,9 @@ SUITE = Suite(
     "Memory: fresh processes, one malloc heap each. The batch of 32 texts of 256 tokens goes to each "
     "library whole. `in 256 MiB`: a hard limit, single texts of each length, then the batch. "
     "`ours_to_fastest_int8`: our encoder behind the front over the fastest engine with int8 weights at that length. "
-    "`cosine_minus_best_int8`: ours less the better of those whose products are integers too. Engines are set up by "
+    "`cosine_minus_best_int8`: ours less the better of those whose products are integers too. The other "
+    "models are no engines for this one: they show what their speed costs in quality. fasttextembed (its weights are "
+    "only on a download page) and light-embed (onnxruntime, as fastembed) are left out. Engines are set up by "
     "`python -m bench.peers`.",
     cases=(
         Case(SPEED, measure_speed, limit_s=3600),
@@ -227,5 +249,6 @@ SUITE = Suite(
         ),
     ),
     table=comparison,
+    independent=True,
     per_cpu=True,
 )

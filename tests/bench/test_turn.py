@@ -15,7 +15,7 @@ def test_a_turn_waits_for_whoever_has_the_lock_and_puts_everything_back(tmp_path
     done = threading.Event()
 
     def measure():
-        with measuring_turn(core, {os.getpid()}):
+        with measuring_turn({os.getpid()}, core):
             inside.append(os.sched_getaffinity(0))
         done.set()
 
@@ -33,7 +33,7 @@ def test_a_turn_waits_for_whoever_has_the_lock_and_puts_everything_back(tmp_path
 def test_without_a_lock_a_turn_only_chooses_the_core(monkeypatch):
     monkeypatch.delenv("VOWS_BENCH_TURN", raising=False)
     priority, cores = os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)
-    with measuring_turn(max(cores), {os.getpid()}):
+    with measuring_turn({os.getpid()}, max(cores)):
         assert os.sched_getaffinity(0) == {max(cores)}
         assert os.getpriority(os.PRIO_PROCESS, 0) == priority
     assert os.sched_getaffinity(0) == cores

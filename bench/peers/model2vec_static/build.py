@@ -26,6 +26,7 @@ def main(prepared: Path, out: Path) -> None:
     weights = prepared / "weights"
     tokenizer = Tokenizer.from_file(str(weights / "tokenizer.json"))
     first, last = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    torch.set_num_threads(1)  # sequences of three tokens: threads would wait for each other
     model = AutoModel.from_pretrained(weights).eval()
     tokens = np.asarray([token for name, token in tokenizer.get_vocab().items() if not name.startswith("[unused")])
     tokens.sort()
