@@ -24,7 +24,7 @@ from bench.peers.engines import Engine, Places
 from bench.peers.install import quiet_environment
 from bench.server import Server, end, free_port
 
-READY_S = 120.0
+READY_S = 300.0  # of those that load torch on a busy machine
 # As ours sets for itself: one thread, and one malloc heap for all threads.
 ONE_THREAD = {
     "MALLOC_ARENA_MAX": "1",
