@@ -35,7 +35,7 @@ class StoredVectors:
         with self.path.open("rb") as file:
             for start in range(0, self.count, _CHUNK_ROWS):
                 rows = min(_CHUNK_ROWS, self.count - start)
-                yield start, np.fromfile(file, np.float32, rows * DIMENSIONS).reshape(rows, DIMENSIONS)
+                yield start, np.frombuffer(file.read(4 * rows * DIMENSIONS), np.float32).reshape(rows, DIMENSIONS)
 
     def sample(self, size: int) -> Vectors:
         """Up to `size` of them, evenly spaced."""

@@ -30,6 +30,9 @@ KINDS = ("plain", "filtered")
 _WARM_UP, _LEAST, _LIMIT_S = 5, 20, 20.0  # searches before those that count, at least so many that do, and for how long
 
 
+_LOOK_S = 2.0  # between readings of other processes' memory, for which the kernel walks through all of it
+
+
 def write_data(folder: Path, vectors: Vectors, queries: Vectors) -> None:
     """The vectors [n, 384], the queries, and the numbers of the exact nearest ten of each, of all and of its group."""
     vectors.tofile(folder / "vectors.f32")
@@ -115,12 +118,12 @@ def _search(
 
 @contextmanager
 def _peak_memory(index: Index) -> Iterator[list[float]]:
-    """The most that its processes held together, in MiB, by looking four times a second; of this one the kernel's."""
+    """The most that its processes held together, in MiB, by looking now and then; of this one the kernel's."""
     peak = [0.0]
     over = threading.Event()
 
     def look() -> None:
-        while not over.wait(0.25):
+        while not over.wait(_LOOK_S):
             try:
                 peak[0] = max(peak[0], sum(read_process_memory(process).pss_mib for process in index.processes()))
             except OSError:  # one has ended

@@ -140,7 +140,8 @@ def _instead(results: Mapping[str, CaseResult]) -> str:
     speed = results.get(SPEED, CaseResult())
     for engine in (engine_named(OURS), *(engine for engine in ENGINES if engine.instead)):
         _, *times = _speed_row(engine, speed)
-        lines.append(_line(engine, [spread(speed.series.get(f"stsb.{engine.name}", [])), *times]))
+        scores = speed.series.get(f"stsb.{engine.name}", [])
+        lines.append(_line(engine, [f"{scores[0]:.4f}" if scores else "–", *times]))
     return "\n".join(lines)
 
 

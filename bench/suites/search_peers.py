@@ -57,11 +57,12 @@ def _data(conditions: Conditions, items: int) -> Path:
     """The folder of the vectors and the exact answers, beside what else is made once to compare with others."""
     bundle = Bundle.load(conditions.models / "minilm", kind="text-encoder")
     folder = default_places().root / "vectors" / f"{items}-{conditions.seed}-{bundle.digest[:12]}"
-    if not (folder / "complete").exists():
-        folder.mkdir(parents=True, exist_ok=True)
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
         vectors = realistic_vectors(conditions, items + QUERIES)
-        write_data(folder, vectors[:items], vectors[items:])
-        (folder / "complete").touch()
+        new = Path(tempfile.mkdtemp(dir=folder.parent))
+        write_data(new, vectors[:items], vectors[items:])
+        new.rename(folder)
     return folder
 
 
@@ -92,8 +93,8 @@ SUITE = Suite(
     "one after another on one core, or as many as fit in 20 s. pgvector is asked over a socket, and its memory is that "
     "of the server's processes, shared pages counted once. `peak` is the most while it was built, `resident` what is "
     "held after the searches, mapped files included, and `anonymous` what of it cannot be given back. Building may use "
-    "every core: its CPU time is shown, because others worked on the machine. Ours, and faiss and usearch when they "
-    "are not read from their files, have to be built again by each process.",
+    "every core: its CPU time is shown, because others worked on the machine. pgvector follows its graph for a filter "
+    "as far as hnsw.max_scan_tuples lets it, whose default is 20,000.",
     cases=tuple(
         Case(case_name(engine, items), partial(measure, engine, items), limit_s=_LIMIT_S)
         for items in SIZES
