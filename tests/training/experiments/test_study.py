@@ -130,6 +130,16 @@ def test_rows_of_one_world_are_about_the_same_events(ran: tuple[Path, Results]) 
             assert arrays[f"{row.number}/ndcg"].astype(float).mean() == pytest.approx(row.ndcg10, abs=1e-3)
 
 
+def test_items_that_were_met_in_training_are_a_slice(ran: tuple[Path, Results]) -> None:
+    arrays = read_arrays(ran[1].folder)
+    row = next(row for row in ran[1].rows if row.model == FULL and row.queries)
+    known = arrays[f"{row.queries}/ranking_met"]
+    assert 0 < known.sum() < len(known)
+    expected = arrays[f"{row.number}/ndcg"][known].astype(float).mean()
+    one = next(r for r in summarise([ran[1].folder]) if (r.model, r.metric) == (FULL, "ndcg10_met"))
+    assert (one.value, one.events) == (pytest.approx(expected, abs=1e-5), known.sum())
+
+
 def test_results_are_continued(ran: tuple[Path, Results]) -> None:
     assert not Results(ran[1].folder, SMALL).done  # another effort is another study
     again = Results(ran[1].folder)

@@ -20,7 +20,7 @@ from training.checkpoint import BEST
 from training.data.command import add_sources
 from training.experiments.study.data import is_world, load_world, world_key
 from training.experiments.study.effort import EFFORTS, USUAL
-from training.experiments.study.jobs import COMMITTED, Arrays, Job, Place, Row, run
+from training.experiments.study.jobs import COMMITTED, OF_QUERIES, Arrays, Job, Place, Row, run
 from training.experiments.study.page import FOLDER, write_page
 from training.experiments.study.plan import PARTS_OF_STUDY, Size, plan
 from training.experiments.study.records import (
@@ -140,7 +140,7 @@ class Results:
         if row.queries and not row.failed:
             self.done[Job(row.data, row.model, row.seed, row.start)] = row
         for name, values in arrays.items():
-            of = row.queries if name.endswith("_user") else str(row.number)
+            of = row.queries if name in OF_QUERIES else str(row.number)
             self.arrays[f"{of}/{name}"] = values
         if time.monotonic() - self._saved > _SAVE_EVERY_S:
             self.save()

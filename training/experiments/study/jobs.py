@@ -99,6 +99,7 @@ class Place(NamedTuple):
 
 
 Arrays = dict[str, NDArray[Any]]
+OF_QUERIES = ("ranking_user", "ranking_met", "action_user")  # arrays that all rows with the same queries share
 
 
 def run(job: Job, number: int, place: Place) -> tuple[Row, Arrays]:
@@ -134,7 +135,11 @@ def measure(job: Job, place: Place) -> tuple[dict[str, Any], Arrays]:
     """Train on train and validation, test on the test part."""
     split, queries = _data(job.data, place)
     figures: dict[str, Any] = {"queries": digest(queries)}
-    arrays: Arrays = {"ranking_user": queries.ranking.user, "action_user": queries.actions.user}
+    arrays: Arrays = {
+        "ranking_user": queries.ranking.user,
+        "ranking_met": met(split, queries.ranking.item, refit=place.effort.refit),
+        "action_user": queries.actions.user,
+    }
     if job.model == ORACLE:
         predicted = _oracle(job.data, place, queries.actions)
         return figures | _actions(predicted, queries.actions, arrays), arrays
@@ -150,6 +155,14 @@ def measure(job: Job, place: Place) -> tuple[dict[str, Any], Arrays]:
     if (epochs := getattr(model, "choice", {}).get("epochs")) is not None:
         figures["epochs"] = epochs
     return figures, arrays
+
+
+def met(split: Split, item: NDArray[np.int32], *, refit: bool) -> NDArray[np.bool_]:
+    """Whether these items occur in the events that a model is trained on. refit: those of validation, too."""
+    parts = (split.train, split.validation) if refit else (split.train,)
+    known = sum(np.bincount(part.events.item, minlength=len(part.catalogue)) for part in parts)
+    found: NDArray[np.bool_] = np.asarray(known)[item] > 0
+    return found
 
 
 def recommender(job: Job, split: Split, place: Place) -> Recommender:

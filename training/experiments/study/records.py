@@ -13,7 +13,8 @@ KEPT, PAGE = "study.jsonl", "STUDY.md"
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """One model on one data set or on the worlds of one kind, by one metric (ndcg10, hr10, accuracy, log_loss).
+    """One model on one data set or on the worlds of one kind, by one metric: ndcg10, ndcg10_met (of targets that were
+    met in training), hr10, accuracy or log_loss.
 
     value, low, high: mean and 95 % interval. against: the model that it is compared with on the same events, and the
     difference with its interval; "" for none. Seeds are resampled with the users, worlds and then their users.

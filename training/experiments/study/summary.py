@@ -14,13 +14,14 @@ from training.experiments.study.jobs import Arrays, Row
 from training.experiments.study.records import Comparison, read_arrays, read_rows
 from training.experiments.study.variants import FULL
 
-_VALUES = {
-    "ndcg10": "ndcg",
-    "hr10": "hit",
-    "accuracy": "right",
-    "log_loss": "loss",
-}  # metric → array of the values of each event
-_USERS = {"ndcg10": "ranking_user", "hr10": "ranking_user", "accuracy": "action_user", "log_loss": "action_user"}
+# Metric → the array of the values of each event, of their users, and of which events count (all where there is none)
+_ARRAYS = {
+    "ndcg10": ("ndcg", "ranking_user", None),
+    "ndcg10_met": ("ndcg", "ranking_user", "ranking_met"),
+    "hr10": ("hit", "ranking_user", None),
+    "accuracy": ("right", "action_user", None),
+    "log_loss": ("loss", "action_user", None),
+}
 SETS, WORLDS = "sets", "worlds"
 
 
@@ -57,7 +58,7 @@ def _compared(section: str, rows: list[tuple[Row, Arrays]]) -> Iterator[Comparis
     for key, own in by_key.items():
         data, model, start, effort = key
         base = (data, FULL, start.replace(model, FULL, 1), effort)
-        for metric in _VALUES:
+        for metric in _ARRAYS:
             units = _units(own, metric, section)
             if not units:
                 continue
@@ -76,11 +77,16 @@ def _compared(section: str, rows: list[tuple[Row, Arrays]]) -> Iterator[Comparis
 def _units(rows: list[tuple[Row, Arrays]], metric: str, section: str) -> list[tuple[Unit, str]]:
     """The values of each unit with its name: a seed of a public set, or a world, whose seeds are averaged."""
     found: dict[str, list[Unit]] = defaultdict(list)
+    of_values, of_users, of_those = _ARRAYS[metric]
     for row, arrays in rows:
-        values = arrays.get(f"{row.number}/{_VALUES[metric]}")
-        if values is not None:
+        values = arrays.get(f"{row.number}/{of_values}")
+        those = (
+            arrays.get(f"{row.queries}/{of_those}") if of_those else np.ones(1 if values is None else len(values), bool)
+        )
+        if values is not None and those is not None and those.any():
             name = f"{row.queries}" if section == WORLDS else f"{row.queries} {row.seed}"
-            found[name].append(Unit(values.astype(np.float64), arrays[f"{row.queries}/{_USERS[metric]}"]))
+            users = arrays[f"{row.queries}/{of_users}"]
+            found[name].append(Unit(values[those].astype(np.float64), users[those]))
     return [(Unit(np.mean([one.values for one in own], axis=0), own[0].users), name) for name, own in found.items()]
 
 
