@@ -234,6 +234,11 @@ def _best(checkpoint: Checkpoint) -> dict[str, Any]:
     return best
 
 
+def _of_the_run(checkpoint: Checkpoint) -> dict[str, Any]:
+    """By which `vows-edge train ranker` and the server tell what a ranker was fitted beside."""
+    return {"lineage": checkpoint.lineage, "trained_until_us": checkpoint.data["trained_until_us"]}
+
+
 def _manifest_fields(folder: Path, checkpoint: Checkpoint, files: dict[str, str], gate: SequenceGate) -> dict[str, Any]:
     return {
         "kind": KIND,
@@ -256,7 +261,7 @@ def _manifest_fields(folder: Path, checkpoint: Checkpoint, files: dict[str, str]
             "training": checkpoint.recipe.parameters(),
             "gate": asdict(gate),
         }
-        | ({"lineage": checkpoint.lineage} if "model_name" in checkpoint.data else {})
+        | (_of_the_run(checkpoint) if "model_name" in checkpoint.data else {})
         | {name: checkpoint.data[name] for name in ("days_to_event_key",) if name in checkpoint.data},
         "quality": {},
         "exported_on": cpu_model(),

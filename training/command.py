@@ -194,7 +194,7 @@ def _recipe(options: argparse.Namespace, start: Checkpoint | None, training: Dat
     if start is not None:
         recipe = start.recipe
     elif options.recipe is None and options.events:
-        recipe = of_log(int((training.events.action != SKIP).sum()), known_share(training, validation))
+        recipe = recipe_of_log(training, validation)
     else:
         recipe = RECIPES[options.recipe or "reference"]()
     if start is not None and options.layers not in (None, recipe.layers):
@@ -202,6 +202,11 @@ def _recipe(options: argparse.Namespace, start: Checkpoint | None, training: Dat
     changes: dict[str, int] = {"seed": options.seed}
     changes |= {name: getattr(options, name) for name in ("layers", "epochs") if getattr(options, name) is not None}
     return replace(recipe, **changes)  # type: ignore[arg-type]
+
+
+def recipe_of_log(training: Dataset, validation: Dataset) -> Recipe:
+    """What a log is trained with where no recipe is named."""
+    return of_log(int((training.events.action != SKIP).sum()), known_share(training, validation))
 
 
 def known_share(training: Dataset, validation: Dataset) -> float:

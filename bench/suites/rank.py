@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import tempfile
 import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 
 from bench.closed_loop import closed_loop
 from bench.http_client import Connection, build_request
-from bench.server import serving
-from bench.suite import Case, Conditions, Metric, Samples, Suite, percentile_difference, raw
+from bench.ranker_bundle import models_with_ranker
+from bench.server import Server, serving
+from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite, percentile_difference, raw
 from bench.texts import TextSource, load_tokenizer
 
 CANDIDATES = (10, 100, 1_000)
@@ -18,6 +23,8 @@ EXPERIMENT_CANDIDATES = 100
 SHARED_CLIENTS, SHARED_RANKS = 8, 10
 SYNCED_BYTES = 12_288  # the pages that an exposure changes
 HYBRID_EVENTS = (5, 256)  # of the user who is ranked for
+SEQUENCE_EVENTS = (5, 50, 200)
+TRAINED_ITEMS = Path("checkpoints/reference/items.json")
 ITEMS_A_REQUEST = 250
 TEXT_TOKENS = 12
 RANKS_A_ROUND = 3
@@ -110,6 +117,61 @@ def measure_hybrid(conditions: Conditions, samples: Samples) -> None:
                     samples.add(f"{model}_ms.{user_events}", elapsed_ms)
 
 
+def measure_with_sequence(conditions: Conditions, samples: Samples) -> None:
+    """The hybrid model with the score of the sequence model and without it in turns, on two servers with one core, for
+    users of few and of many events."""
+    if not (conditions.models / "sequence" / "manifest.json").exists():
+        raise NotMeasured(f"no sequence bundle in {conditions.models}: make one with `vows-edge export sequence`")
+    draw = random.Random(conditions.seed)
+    known = json.loads(TRAINED_ITEMS.read_text(encoding="utf-8"))["ids"][0]  # for which the model takes the catalogue
+    ids = [f"item-{n}" for n in range(max(CANDIDATES))]
+    tokenizer = load_tokenizer(conditions.models / "minilm")
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as servers:
+        models = replace(conditions, models=models_with_ranker(conditions.models, Path(folder)))
+        both: dict[str, tuple[Server, Connection]] = {}
+        for name, setting in (("without", "0"), ("with", "1")):
+            server = servers.enter_context(serving(models, settings={"VOWS_HYBRID_SEQUENCE": setting}))
+            both[name] = server, servers.enter_context(server.connect())
+            load_catalogue(both[name][1], [*ids, known], TextSource(tokenizer, conditions.seed))
+        for user_events in SEQUENCE_EVENTS:
+            user = f"user-of-{user_events}"
+            events = [
+                {"user_id": user, "content_id": draw.choice(ids), "type": draw.choice(("view", "save", "skip"))}
+                for _ in range(user_events)
+            ]
+            for _, connection in both.values():
+                connection.request_json(build_request("POST", "/interactions", events))
+            for _ in range(conditions.rounds(full=300, quick=3)):
+                body = {"user_id": user, "candidates": draw.sample(ids, EXPERIMENT_CANDIDATES)}
+                requests = {
+                    "rank": build_request("POST", "/rank", body),
+                    "recommend": build_request("GET", f"/user/{user}/recommendations?exclude="),
+                }
+                for what, request in requests.items():
+                    _in_turns(both, request, f"{what}_{{}}.{user_events}", samples)
+        _expect_both_sets([connection for _, connection in both.values()], user)
+
+
+def _in_turns(both: dict[str, tuple[Server, Connection]], request: bytes, series: str, samples: Samples) -> None:
+    """What it took, and what the server's threads ran."""
+    for name, (server, connection) in both.items():
+        ran_ms = server.cpu_ms()
+        elapsed_ms, status = connection.timed(request)
+        if status != 200:
+            raise RuntimeError(f"a ranking answered {status}")
+        samples.add(series.format(f"{name}_cpu_ms"), server.cpu_ms() - ran_ms)
+        samples.add(series.format(f"{name}_ms"), elapsed_ms)
+
+
+def _expect_both_sets(connections: list[Connection], user: str) -> None:
+    body = {"user_id": user, "candidates": ["item-1"]}
+    versions = [
+        connection.request_json(build_request("POST", "/rank", body))["model_version"] for connection in connections
+    ]
+    if versions[0] != "bench" or not versions[1].startswith("bench+"):
+        raise RuntimeError(f"expected a ranking without the sequence model and one with it, found {versions}")
+
+
 def load_catalogue(connection: Connection, ids: list[str], source: TextSource) -> None:
     """Store an item of `TEXT_TOKENS` tokens under each id. Raises RuntimeError when one is rejected."""
     for start in range(0, len(ids), ITEMS_A_REQUEST):
@@ -131,8 +193,15 @@ SUITE = Suite(
     "`sync_ms`: what the disk takes to sync as many bytes, in turns; `experiment_shared_added_ms`: more time a ranking "
     f"where {SHARED_CLIENTS} clients rank at once and share syncs. "
     "`hybrid`: median of 100 candidates by the hybrid model minus that by the simple one, in turns, for a user of 5 "
-    "and of 256 events.",
-    cases=(Case("one client", measure), Case("experiment", measure_experiment), Case("hybrid", measure_hybrid)),
+    "and of 256 events. `with_sequence`: by the hybrid model with the score of the sequence model minus without, on "
+    "two servers in turns, for users of 5, 50 and 200 events: of 100 candidates, and of a catalogue of 1,001 items; "
+    "`cpu` is what the server's threads ran.",
+    cases=(
+        Case("one client", measure),
+        Case("experiment", measure_experiment),
+        Case("hybrid", measure_hybrid),
+        Case("with the sequence model", measure_with_sequence),
+    ),
     metrics=(
         *(
             Metric(f"rank.{statistic}_ms.{size}", "one client", "ms", "higher", raw(f"rank_ms.{size}"),
@@ -144,6 +213,13 @@ SUITE = Suite(
             Metric(f"rank.hybrid_added_ms.{events}", "hybrid", "ms", "higher",
                    percentile_difference(f"hybrid_ms.{events}", f"simple_ms.{events}", 50))
             for events in HYBRID_EVENTS
+        ),
+        *(
+            Metric(f"rank.{what}_with_sequence_added{cpu}_ms.{events}", "with the sequence model", "ms", "higher",
+                   percentile_difference(f"{what}_with{cpu}_ms.{events}", f"{what}_without{cpu}_ms.{events}", 50))
+            for cpu in ("", "_cpu")
+            for what in ("rank", "recommend")
+            for events in SEQUENCE_EVENTS
         ),
         Metric("rank.auto_added_ms", "experiment", "ms", "higher",
                percentile_difference("auto_ms.none", "named_ms.none", 50)),

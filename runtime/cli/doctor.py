@@ -6,7 +6,7 @@ import platform
 import resource
 import sqlite3
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runtime.cli.doctor_clock import repair_clock
 from runtime.cli.doctor_postgres import examine_postgres
@@ -26,6 +26,9 @@ from runtime.system.host import (
     usable_cores,
 )
 from runtime.system.memory_budget import MemoryBudgetError
+
+if TYPE_CHECKING:  # what loads a model is imported by the check that does
+    from runtime.models.sequence_model import SequenceModel
 
 MIN_FREE_BYTES = 64 * MiB  # on the volume: the write-ahead log, a migration's backup of a small database, and some air
 
@@ -93,12 +96,12 @@ def _models(settings: Settings) -> Generator[Finding, None, list[object]]:
         yield Finding("sequence model", "none is installed: the simple model ranks")
     else:
         yield Finding("sequence model", model.model_version, "ok")
-    yield _ranker(settings, None if model is None else model.model_version)
+    yield _ranker(settings, model)
     return [encoder] if model is None else [encoder, model]
 
 
-def _ranker(settings: Settings, sequence: str | None) -> Finding:
-    """sequence: the public version of the sequence model that is served."""
+def _ranker(settings: Settings, sequence: "SequenceModel | None") -> Finding:
+    """sequence: the model that is served."""
     from runtime.models.bundle import MANIFEST, Bundle, BundleError
     from runtime.models.installed import RANKER, bundle_folders
     from runtime.models.ranker import load_ranker
@@ -116,8 +119,17 @@ def _ranker(settings: Settings, sequence: str | None) -> Finding:
         wanted = loaded.next_action.model.sequence
         action = "with a model of the next action"
         if wanted is not None:
-            action += f" beside {wanted}" if wanted == sequence else f" alone: {wanted} is not served"
-    return Finding("ranker", f"{loaded.ranker.version}, {action}", "ok")
+            beside = sequence is not None and loaded.stacks_on(sequence)
+            action += f" beside {wanted}" if beside else f" alone: {wanted} is not served"
+    fitted, score = loaded.sequence, ""
+    if fitted is not None and fitted.weights is not None:
+        if not settings.hybrid_sequence:
+            score = f", without the score of {fitted.model_version}: VOWS_HYBRID_SEQUENCE is 0"
+        elif sequence is not None and fitted.is_it(sequence):
+            score = f", with the score of {sequence.model_version}"
+        else:
+            score = f", without the score of {fitted.model_version}, which is not served"
+    return Finding("ranker", f"{loaded.ranker.version}, {action}{score}", "ok")
 
 
 def _memory(settings: Settings, workers: int) -> Generator[Finding, None, Settings]:

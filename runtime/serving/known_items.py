@@ -21,6 +21,8 @@ class KnownItems:
         self._model, self._catalog = model, catalog
         self._rows = np.full(self.trained_on, -1, np.int64)  # of the catalogue, by row of the model's table
         self._versions = np.zeros(self.trained_on, np.uint32)
+        self._looked = 0
+        self._counted = (-1, -1, 0)  # as of which change of the catalogue and look, and how many there were
 
     def look_at(self, ids: Sequence[str]) -> None:
         """Take note of the items of the catalogue with these ids, as they are now."""
@@ -31,12 +33,17 @@ class KnownItems:
         known = places >= 0
         self._rows[places[known]] = found.rows[known]
         self._versions[places[known]] = self._catalog.versions(found.rows[known])
+        self._looked += 1
 
     def count(self) -> int:
-        """Items of the catalogue that the model was trained on."""
-        rows = np.flatnonzero(self._rows >= 0)
-        at = self._rows[rows]
-        return int(np.count_nonzero(self._catalog.has(at) & (self._catalog.versions(at) == self._versions[rows])))
+        """Items of the catalogue that the model was trained on. Every ranking asks, so the last answer is kept."""
+        changes, looked, count = self._counted
+        if (changes, looked) != (self._catalog.changes, self._looked):
+            rows = np.flatnonzero(self._rows >= 0)
+            at = self._rows[rows]
+            count = int(np.count_nonzero(self._catalog.has(at) & (self._catalog.versions(at) == self._versions[rows])))
+            self._counted = (self._catalog.changes, self._looked, count)
+        return count
 
     @property
     def fallback(self) -> str | None:

@@ -111,6 +111,12 @@ class SequenceRecommender:
         return vectors
 
     @property
+    def run(self) -> str:
+        """See `Checkpoint.run`."""
+        assert self.checkpoint is not None
+        return self.checkpoint.run
+
+    @property
     def min_events(self) -> int:
         """Users with fewer events are not for this model, see `Recipe`."""
         return self._recipe.min_events
@@ -127,7 +133,10 @@ class SequenceRecommender:
         """float32 [b, 128], unit rows. Cached, because blends ask for the same vectors as the model alone."""
         events = histories.events
         arguments = (histories.starts, histories.ends, histories.users, now_us, device, events.item, events.action)
-        key = (id(self._model), b"".join(hashlib.sha256(part.tobytes()).digest() for part in arguments))
+        key = (
+            id(getattr(self, "_model", None)),
+            b"".join(hashlib.sha256(part.tobytes()).digest() for part in arguments),
+        )
         if key not in self._vectors:
             self._vectors[key] = self._user_vectors(histories, now_us, device)
         return self._vectors[key]
@@ -258,6 +267,22 @@ class GivenCheckpoint(SequenceRecommender):
 
     def learn(self, data: Dataset) -> None:
         """Nothing: the weights stay."""
+
+
+class GivenRun(SequenceRecommender):
+    """A run of `vows-edge train --events` as it is: `validated` are the weights that have not seen the validation part,
+    `final` those that have."""
+
+    def __init__(self, validated: Checkpoint, final: Checkpoint, *, name: str) -> None:
+        super().__init__(final.recipe, name=name)
+        self._validated, self._given = validated, final
+
+    def fit(self, train: Dataset, validation: Dataset) -> None:
+        nothing = train.with_events(train.events.take(slice(0, 0)))  # ids weigh as they do in the checkpoint
+        before, after = (with_items_of(one, nothing)[0].eval() for one in (self._validated, self._given))
+        self.checkpoint = replace(self._validated, model=before)
+        self._final, self._training_part = after, train
+        self._use(after, train)
 
 
 def recommender(checkpoint: str, seed: int = 0) -> SequenceRecommender:

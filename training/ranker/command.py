@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from runtime.models.bundle import MANIFEST
 from runtime.models.ranker import SequenceFile
 from runtime.personalization.neighbours import Neighbours
 from training.checkpoint import VALIDATED, Checkpoint
@@ -18,6 +19,7 @@ from training.evaluation.bootstrap import mean_interval, paired_interval
 from training.evaluation.queries import Queries, sample_queries
 from training.evaluation.ranking import rank_targets
 from training.evaluation.sequence import GivenCheckpoint, SequenceRecommender
+from training.evaluation.sequence_bundle import GivenBundle
 from training.ranker.actions import ActionModel
 from training.ranker.bundle import write_bundle
 from training.ranker.recommender import Hybrid, Prior
@@ -47,9 +49,10 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--name", help="the public model_version (default: the folder's name)")
     parser.add_argument("--set", choices=public.NAMES, dest="public_set", help="a public data set instead of a log")
     parser.add_argument(
-        "--sequence", type=Path, metavar="RUN",
-        help="the folder of `vows-edge train --events` on the same log: its model then helps to rank and to predict "
-        "the next action where it is served, as far as it is better on the newest tenth",
+        "--sequence", type=Path, metavar="FOLDER",
+        help="the folder of `vows-edge train --events` on the same log, or a sequence bundle that was trained before "
+        "its newest tenth: its model then helps to rank and to predict the next action where it is served, as far as "
+        "it is better on that tenth",
     )  # fmt: skip
     add_sources(parser)
     parser.set_defaults(run=_run)
@@ -69,7 +72,7 @@ def train_ranker(data: Dataset, out: Path, name: str, run: Path | None = None) -
     """Write the bundle and return what was found, in two or three lines. The weights are those of the newest tenth;
     before that they are checked: fitted to the tenth before it and compared with the prior on the newest one. Those of
     the next action, and the second set that reads the score of a sequence model, are checked on half of its users, when
-    they were fitted to the others. run: of the sequence model.
+    they were fitted to the others. run: of the sequence model, or its bundle.
 
     Raises TrainingError for a log that is too small, or a model that has seen the newest tenth.
     """
@@ -129,9 +132,8 @@ def _fit_beside(
     both.fit_weights(before, newest, table)
     final.weights, final.ranker = both.weights, both.ranker
     gain = gain_of_sequence(sequence, before, newest, queries, table)
-    assert sequence.checkpoint is not None
     kept = both.weights_with_sequence if gain.low > 0 else None
-    beside = SequenceFile(model_version=sequence.name, run=sequence.checkpoint.run, weights=kept)
+    beside = SequenceFile(model_version=sequence.name, run=sequence.run, weights=kept)
     return beside, {"gain_with_sequence": [round(float(value), 4) for value in gain]}
 
 
@@ -143,17 +145,22 @@ def _of_sequence(beside: SequenceFile | None, quality: dict[str, Any]) -> str:
     return f"with the score of {beside.model_version}: NDCG@10 {value:+.3f} [{low:+.3f}, {high:+.3f}]; {kept}\n"
 
 
-def _sequence(run: Path, older: Dataset, newest: Dataset) -> SequenceRecommender:
-    """The weights of a run that have not seen the newest tenth, under their public name."""
-    folder = run / VALIDATED
-    checkpoint = Checkpoint.load(folder)
-    until_us = checkpoint.data.get("trained_until_us")
+def _sequence(given: Path, older: Dataset, newest: Dataset) -> SequenceRecommender:
+    """The weights of a run, or of a bundle, that have not seen the newest tenth, under their public name."""
+    if (given / MANIFEST).exists():
+        bundle = GivenBundle(given)
+        found: SequenceRecommender = bundle
+        folder, until_us = given, bundle.trained_until_us
+    else:
+        folder = given / VALIDATED
+        checkpoint = Checkpoint.load(folder)
+        until_us = checkpoint.data.get("trained_until_us")
+        found = GivenCheckpoint(checkpoint, name=str(checkpoint.data.get("model_name")))
     if until_us is None or (newest.events.time_us <= until_us).mean() > _FEW:
         raise TrainingError(
-            f"{folder} was fitted to events of the newest tenth of {newest.name}, which the ranker is fitted to: train "
-            "the sequence model on the same log, with `vows-edge train --events`"
+            f"{folder} was fitted to events of the newest tenth of {newest.name}, which the ranker is fitted to: give "
+            "the folder of `vows-edge train --events` on the same log, which keeps the weights from before it read them"
         )
-    found = GivenCheckpoint(checkpoint, name=str(checkpoint.data["model_name"]))
     found.fit(older, newest)
     return found
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.command import recipe_of_log
 from training.data.events import SKIP, Dataset
 from training.data.split import Split, by_time, leave_last_out
 from training.evaluation import metrics
@@ -32,9 +33,11 @@ from training.evaluation.protocol import Recommender
 from training.evaluation.queries import EvaluationQueries, QueryBudget, last_events
 from training.evaluation.ranking import rank_targets, rank_targets_twice
 from training.evaluation.results import Figure
+from training.evaluation.sequence import SequenceRecommender
 from training.evaluation.summary import serialisable
 from training.ranker.comparison_results import Compared, Comparison
 from training.ranker.recommender import Hybrid, Prior, Simple
+from training.ranker.with_sequence import HybridWithSequence
 
 COLD_EVENTS = (0, 5)
 MOST_COLD = 1_000
@@ -51,6 +54,13 @@ class World:
     repeats_last: NDArray[np.bool_]
     cold_rows: NDArray[np.int64]
     ranks: dict[str, RankingPredictions] = field(default_factory=dict)
+
+
+def with_sequence(split: Split, keep: Path | None = None) -> list[Recommender]:
+    """The hybrid ranker without and with the score of a sequence model, which has the recipe of `vows-edge train` for
+    this log. keep: see `SequenceRecommender`."""
+    recipe = recipe_of_log(split.train, split.validation)
+    return [Hybrid(), HybridWithSequence(SequenceRecommender(recipe, refit=True, keep=keep, progress=False))]
 
 
 def recommenders() -> list[Recommender]:

@@ -4,11 +4,14 @@ import argparse
 
 import msgspec
 
-from training.data.split import by_time
+from training.data.files import DataError
+from training.data.split import Split, by_time
+from training.evaluation.protocol import Recommender
 from training.ranker import comparison_results
-from training.ranker.comparison import MOST_QUERIES, World, compare, rank_all, recommenders, split_of
+from training.ranker.comparison import MOST_QUERIES, World, compare, rank_all, recommenders, split_of, with_sequence
 from training.ranker.comparison_results import Comparison
 from training.ranker.entries import ORDER_STRENGTHS, SIMULATED, Entry, add_options, pending, real_set, simulated_worlds
+from training.ranker.recommender import Hybrid
 
 NAME = "evaluate ranker"  # two words of the command line, see `training.__main__`
 # Worlds that nothing was selected on: the prior was chosen on others.
@@ -36,29 +39,48 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     add_options(parser, results="training/ranker_results.json", worlds=HELD_OUT_SEEDS)
     parser.add_argument("--queries", type=int, default=MOST_QUERIES, help="of a set or world (default: %(default)s)")
+    parser.add_argument(
+        "--with-sequence", action="store_true",
+        help="compare with the hybrid that reads a sequence model's score, trained by the recipe of `vows-edge train`: "
+        "one more row of each entry that is there",
+    )  # fmt: skip
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    for entry in pending(options, lambda: [one.key for one in comparison_results.read(options.results).sets]):
+    for entry in pending(options, lambda: [] if options.with_sequence else list(_kept(options))):
+        before = _kept(options).get(entry.key)
+        if options.with_sequence and before is None:
+            raise DataError(f"{entry.key} is not in {options.results}: compare it first, without --with-sequence")
         made = _real(options, entry) if entry.order_strength is None else _simulated(options, entry)
+        if options.with_sequence and before is not None:
+            made = before.with_rows_of(made, Hybrid.name)
         # Read again: another process may have added an entry in the meantime
         comparison_results.write(comparison_results.read(options.results).with_set(made), options.results)
     print(f"{options.results}: {len(comparison_results.read(options.results).sets)} entries")
     return 0
 
 
+def _kept(options: argparse.Namespace) -> dict[str, Comparison]:
+    return {one.key: one for one in comparison_results.read(options.results).sets}
+
+
+def _models(options: argparse.Namespace, split: Split) -> list[Recommender]:
+    return with_sequence(split, options.cache / "sequence") if options.with_sequence else recommenders()
+
+
 def _real(options: argparse.Namespace, entry: Entry) -> Comparison:
     dataset = real_set(options, entry)
     split = split_of(dataset, entry.protocol)
-    ranked = rank_all(split, recommenders(), entry.key, options.queries, options.cache)
+    ranked = rank_all(split, _models(options, split), entry.key, options.queries, options.cache)
     return compare(entry.key, entry.protocol, dataset, [ranked])
 
 
 def _simulated(options: argparse.Namespace, entry: Entry) -> Comparison:
     ranked: list[World] = []
     for title, dataset in simulated_worlds(options, entry):
-        ranked.append(rank_all(by_time(dataset), recommenders(), title, options.queries, options.cache))
+        split = by_time(dataset)
+        ranked.append(rank_all(split, _models(options, split), title, options.queries, options.cache))
     found = compare(entry.key, "time", dataset, ranked)
     return msgspec.structs.replace(
         found, name=SIMULATED, order_strength=entry.order_strength, seeds=list(options.worlds)

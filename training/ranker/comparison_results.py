@@ -5,9 +5,11 @@ from typing import Any
 
 import msgspec
 
+from training.data.files import DataError
 from training.evaluation.results import Figure
 
 FORMAT = 1
+_ROUNDING = 5e-4  # that sums on another machine may differ by
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +58,19 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
             if row.name == name:
                 return row
         raise KeyError(name)
+
+    def with_rows_of(self, other: "Comparison", same: str) -> "Comparison":
+        """With the models that `other` has beside those here. Raises DataError where the figures of the model `same`
+        differ: then the two are not of the same targets, data or code."""
+        mine, theirs = self.row(same).ndcg_10, other.row(same).ndcg_10
+        if abs(mine.value - theirs.value) > _ROUNDING:
+            raise DataError(
+                f"{self.key}: {same} has {theirs.value:.5f} NDCG@10 now and {mine.value:.5f} in the results; compare "
+                "everything again with --again"
+            )
+        names = {row.name for row in other.rows} - {same}
+        rows = [row for row in self.rows if row.name not in names]
+        return msgspec.structs.replace(self, rows=rows + [row for row in other.rows if row.name in names])
 
     def best_other(self, names: tuple[str, ...]) -> Compared:
         """The model with the best figure on every target that is none of `names`: chosen after the fact, in its

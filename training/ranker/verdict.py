@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from training.checkpoint import BEST, Checkpoint
+from training.checkpoint import BEST, VALIDATED, Checkpoint
 from training.data.command import FEWEST_EVENTS
 from training.data.events import SKIP, Dataset
 from training.data.split import Split, by_time
@@ -26,13 +26,18 @@ from training.evaluation.bootstrap import Interval, mean_interval, paired_interv
 from training.evaluation.protocol import Recommender
 from training.evaluation.queries import Queries, sample_queries
 from training.evaluation.ranking import rank_targets
-from training.evaluation.sequence import GivenCheckpoint
+from training.evaluation.sequence import GivenCheckpoint, GivenRun
 from training.ranker.recommender import Hybrid, Prior, Simple
+from training.ranker.with_sequence import HybridWithSequence
 
 FEWEST_USERS = 50  # with a query: the interval resamples users, and of fewer it says little
 _FEW = 0.01  # of the newest fifth, that two ways of cutting it may differ by
 MOST_QUERIES, MOST_PER_USER = 4_000, 10
 SERVED, FITTED, SIMPLE, SEQUENCE = "untrained hybrid", "fitted hybrid", "simple", "sequence"
+BOTH = "fitted hybrid + sequence"
+_ALTERNATIVES = (FITTED, SIMPLE, SEQUENCE, BOTH)
+# As `vows-edge train --hold-out 0.2` cuts a log
+_SHARES = (0.72, 0.08, 0.2)
 
 Outcome = Literal["better", "no_difference", "worse", "too_little_data"]
 
@@ -82,7 +87,7 @@ def verdict(data: Dataset, source: str, model: Path | None = None) -> Verdict:
     engaged = int((data.events.action != SKIP).sum())
     if engaged < FEWEST_EVENTS:
         return _too_little(data, engaged, f"{engaged:,} engaged events, at least {FEWEST_EVENTS:,} are needed")
-    split = by_time(data)
+    split = by_time(data, _SHARES)
     queries = sample_queries(
         data.events, split.test, per_user=MOST_PER_USER, at_most=MOST_QUERIES, engaged_only=True,
         source_order_breaks_ties=False,
@@ -94,7 +99,13 @@ def verdict(data: Dataset, source: str, model: Path | None = None) -> Verdict:
     notes = [] if checkpoint is None else _notes(checkpoint, split)
     if checkpoint is not None and (seen := _has_seen(checkpoint, split, source)):
         checkpoint, notes = None, [seen]
-    found_ndcg = {one.name: _ndcg(one, data, split, queries) for one in _recommenders(checkpoint)}
+    run = None if checkpoint is None or model is None else _run(model, checkpoint, split)
+    if checkpoint is not None and run is None and set(checkpoint.ids) & set(data.catalogue.ids):
+        notes.append(
+            f"{BOTH} is left out: beside {model} there is no {VALIDATED} of the same run that has not seen what its "
+            "weights are fitted to; `vows-edge train --events` with --hold-out 0.2 keeps one"
+        )
+    found_ndcg = {one.name: _ndcg(one, data, split, queries) for one in _recommenders(checkpoint, run)}
     rows = _rows(found_ndcg, queries.user)
     outcome, sentence, install = _judged(rows, source, model)
     return Verdict(
@@ -103,12 +114,30 @@ def verdict(data: Dataset, source: str, model: Path | None = None) -> Verdict:
     )  # fmt: skip
 
 
-def _recommenders(checkpoint: Checkpoint | None) -> list[Recommender]:
+def _run(model: Path, checkpoint: Checkpoint, split: Split) -> GivenRun | None:
+    """The run that a checkpoint is the result of, if its weights from before the last epoch are beside it and have not
+    seen the validation part."""
+    folder = model.parent / VALIDATED
+    if not folder.exists():
+        return None
+    validated = Checkpoint.load(folder)
+    until_us = validated.data.get("trained_until_us")
+    if until_us is None or validated.run != checkpoint.run:
+        return None
+    seen = (split.validation.events.time_us <= until_us).mean()
+    return GivenRun(validated, checkpoint, name=SEQUENCE) if seen <= _FEW else None
+
+
+def _recommenders(checkpoint: Checkpoint | None, run: GivenRun | None) -> list[Recommender]:
     served, fitted, simple = Prior(), Hybrid(), Simple()
     served.name, fitted.name, simple.name = SERVED, FITTED, SIMPLE
     found: list[Recommender] = [served, fitted, simple, FreshPopularity()]
     if checkpoint is not None:
         found.append(GivenCheckpoint(checkpoint, name=SEQUENCE))
+    if run is not None:
+        both = HybridWithSequence(run)
+        both.name = BOTH
+        found.append(both)
     return found
 
 
@@ -119,7 +148,7 @@ def _ndcg(recommender: Recommender, data: Dataset, split: Split, queries: Querie
 
 def _rows(found: dict[str, NDArray[np.float64]], users: NDArray[np.int32]) -> list[Row]:
     """Intervals of the differences are widened for their number (Bonferroni), because the best of them is named."""
-    alternatives = sum(name in (FITTED, SIMPLE, SEQUENCE) for name in found)
+    alternatives = sum(name in _ALTERNATIVES for name in found)
     normal = NormalDist()
     wider = normal.inv_cdf(1 - 0.025 / alternatives) / normal.inv_cdf(0.975)
     rows = []
@@ -133,7 +162,7 @@ def _rows(found: dict[str, NDArray[np.float64]], users: NDArray[np.int32]) -> li
 
 
 def _judged(rows: list[Row], source: str, model: Path | None) -> tuple[Outcome, str, list[str]]:
-    compared = [(row.name, row.difference) for row in rows if row.difference and row.name in (FITTED, SIMPLE, SEQUENCE)]
+    compared = [(row.name, row.difference) for row in rows if row.difference and row.name in _ALTERNATIVES]
     name, best = max(compared, key=lambda one: one[1].value)
     interval = f"{best.value:+.3f} [{best.low:+.3f}, {best.high:+.3f}]"
     if best.low > 0:
@@ -156,12 +185,20 @@ def _install(name: str, source: str, model: Path | None) -> list[str]:
     if name == FITTED:
         out = "models/rankers/mine"
         return [f"vows-edge train ranker {source} --out {out}", f"vows-edge models install {out}"]
-    if name == SEQUENCE:
+    if name in (SEQUENCE, BOTH):
         out = "models/sequences/mine"
-        return [
+        train_and_export = [
             f"vows-edge train {source} --out checkpoints/mine   # as {model} was, and now on all of the log",
             f"vows-edge export sequence --checkpoint checkpoints/mine/{BEST} --out {out}",
-            f"vows-edge models install {out}   # and rank with model=sequence",
+        ]
+        if name == SEQUENCE:
+            return [*train_and_export, f"vows-edge models install {out}   # and rank with model=sequence"]
+        ranker = "models/rankers/mine"
+        return [
+            *train_and_export,
+            f"vows-edge train ranker {source} --sequence checkpoints/mine --out {ranker}",
+            f"vows-edge models install {out}",
+            f"vows-edge models install {ranker}",
         ]
     return ["# nothing to install: rank with model=simple"]
 

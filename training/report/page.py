@@ -14,6 +14,7 @@ from training.ranker import action_comparison
 from training.ranker.comparison import recommenders
 from training.ranker.comparison_results import Compared, Comparison, Comparisons
 from training.ranker.recommender import Hybrid, Prior, Simple
+from training.ranker.with_sequence import HybridWithSequence
 
 _OPENING = """\
 # How good are the rankings and the predictions?
@@ -30,7 +31,7 @@ interval is on one side of zero. The best other model is chosen on the test even
 **Limits.** Real logs are of other products under another system. Simulated users are assumptions: ω (order strength) is
 how much the order of events matters, 0 not at all.
 """
-_SERVED = (Hybrid.name, Prior.name, Simple.name)
+_SERVED = (Hybrid.name, Prior.name, Simple.name, HybridWithSequence.name)
 _FIRST = ("deskdrop",)  # the data set closest to this product
 _FEW_EVENTS = 0.9
 _SHORT = {EVERYTHING: "blend of everything", WeightedAverage.name: "simple, tuned"}
@@ -99,12 +100,33 @@ def _ranking(entries: Sequence[Comparison], folder: Path) -> Question:
         else " Untrained it is above `simple` as it is served on every one of them."
     )
     head = ["data", "targets", "hybrid, fitted", "untrained", "simple, as served", "best other", "fitted − best other"]
+    if any(_with_sequence(one) for one in entries):
+        head.append("with the sequence model − without")
+        for row, one in zip(rows, entries, strict=True):
+            row.append(_with_sequence(one))
+        gains = [
+            (_label(one), _minus_figure(row.ahead))
+            for one in entries
+            for row in one.rows
+            if row.name == HybridWithSequence.name and row.ahead is not None
+        ]
+        answer += " " + _sorted_out("With the score of a sequence model it", "than without", gains)
     note = f"\n\n*Blend of everything*: {EVERYTHING.removeprefix('blend: ')}, its weights tuned."
     sampled = [f"{_label(one)}: {limit}" for one in entries for limit in one.limits if limit.endswith("in even steps")]
     note += "".join(f" {text}." for text in (*sampled, *_not_compared(entries)))
     return Question(
         "Does the hybrid ranker rank better than what is tuned beside it?", answer, table(head, rows) + note, name
     )
+
+
+def _with_sequence(one: Comparison) -> str:
+    """What the score of the sequence model adds to the fitted hybrid; empty where that was not measured."""
+    ahead = next((row.ahead for row in one.rows if row.name == HybridWithSequence.name), None)
+    return "" if ahead is None else _difference(_minus_figure(ahead))
+
+
+def _minus_figure(figure: Figure) -> Figure:
+    return Figure(-figure.value, -figure.high, -figure.low)
 
 
 def _not_compared(entries: Sequence[Comparison]) -> list[str]:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from tests.small_world import small_world
 from training.__main__ import main
+from training.data.files import DataError
 from training.data.split import by_time
 from training.evaluation import metrics
 from training.evaluation.baselines import OwnHistory, Popularity
@@ -54,6 +56,19 @@ def test_the_best_other_is_none_of_the_named(world: comparison.World) -> None:
     assert best.name == max((OwnHistory.name, Popularity.name), key=lambda name: found.row(name).ndcg_10.value)
     with pytest.raises(KeyError):
         found.row("nothing of that name")
+
+
+def test_a_model_is_added_to_what_is_kept_where_the_others_are_the_same(world: comparison.World) -> None:
+    found = compare("small, time", "time", small_world(each=80), [world], ours=Prior.name)
+    kept = replace(found, rows=[row for row in found.rows if row.name != Simple.name])
+    added = kept.with_rows_of(found, Prior.name)
+    assert added.row(Simple.name) == found.row(Simple.name)
+    assert added.row(Popularity.name) == found.row(Popularity.name)
+    assert len(added.rows) == len(found.rows)
+    one = found.row(Prior.name)
+    other = replace(one, ndcg_10=replace(one.ndcg_10, value=one.ndcg_10.value + 0.01))
+    with pytest.raises(DataError, match="compare everything again"):
+        kept.with_rows_of(replace(found, rows=[other]), Prior.name)
 
 
 def test_an_interval_over_worlds_holds_what_worlds_differ_by() -> None:

@@ -115,9 +115,10 @@ def test_the_regression_and_the_stack_answer_over_http_as_in_the_evaluation(serv
     assert_as_evaluated(server, log, stacked, "both+our-couples", middle_us, range(0, 200, 10), 2e-3)
     assert server.client.get("/info").json()["ranker"]["next_action"]["sequence"] == "our-couples"
     ranker = "both, with a model of the next action"
-    assert doctor(server.models, tmp_path) == f"{ranker} beside our-couples"
+    assert doctor(server.models, tmp_path) == f"{ranker} beside our-couples, with the score of our-couples"
     back(server.models, "sequence")
-    assert doctor(server.models, tmp_path) == f"{ranker} alone: our-couples is not served"
+    alone = f"{ranker} alone: our-couples is not served, without the score of our-couples, which is not served"
+    assert doctor(server.models, tmp_path) == alone
 
 
 def doctor(models: Path, data_dir: Path) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.small_world import ITEMS, small_world
 from training.__main__ import main
-from training.checkpoint import BEST
+from training.checkpoint import BEST, VALIDATED
 from training.data.events import ACTIONS, Dataset, Events
 from training.data.files import read_files, write_parquet
 from training.data.vectors import CACHE_VARIABLE
@@ -62,7 +62,8 @@ def test_a_checkpoint_is_judged_as_it_is(
     monkeypatch.setattr(module, "MOST_QUERIES", 300)
     found = verdict(world, HERE, shared_checkpoint)
     assert "sequence" in {row.name for row in found.rows}
-    assert found.notes == []
+    (note,) = found.notes
+    assert "fitted hybrid + sequence is left out" in note
     renamed = replace(world, catalogue=replace(world.catalogue, ids=[f"other-{n}" for n in range(ITEMS)]))
     assert verdict(renamed, HERE, shared_checkpoint).notes == [
         "the checkpoint was trained on none of the items of this log"
@@ -86,8 +87,22 @@ def test_a_checkpoint_that_has_seen_the_newest_fifth_is_left_out_and_one_made_wi
     assert "the checkpoint is left out: it has seen events up to" in note
     assert "vows-edge train --events data --hold-out 0.2 --out checkpoints/judged" in note
     held_out = verdict(data, HERE, tmp_path / "judged" / BEST)
-    assert "sequence" in {row.name for row in held_out.rows}
+    assert {"sequence", "fitted hybrid + sequence"} < {row.name for row in held_out.rows}
     assert held_out.notes == []
+    (tmp_path / "judged" / VALIDATED).rename(tmp_path / "elsewhere")
+    alone = verdict(data, HERE, tmp_path / "judged" / BEST)
+    assert "fitted hybrid + sequence" not in {row.name for row in alone.rows}
+
+
+def test_the_hybrid_with_the_sequence_model_is_installed_after_that_model() -> None:
+    commands = module._install(module.BOTH, HERE, Path("checkpoints/judged/best"))
+    assert [command.split("   #")[0] for command in commands] == [
+        "vows-edge train --events data --out checkpoints/mine",
+        "vows-edge export sequence --checkpoint checkpoints/mine/best --out models/sequences/mine",
+        "vows-edge train ranker --events data --sequence checkpoints/mine --out models/rankers/mine",
+        "vows-edge models install models/sequences/mine",
+        "vows-edge models install models/rankers/mine",
+    ]
 
 
 def test_the_command_writes_nothing_and_speaks_json(

@@ -1,14 +1,15 @@
 """The hybrid ranker with the score of a sequence model: through HTTP as in the evaluation, and what ranks without."""
 
 import time
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from export.sequence import export_sequence
+from runtime.models.bundle import Bundle
 from runtime.models.installed import back, install
-from runtime.models.ranker import SequenceFile
+from runtime.models.ranker import SequenceFile, load_ranker
 from runtime.personalization.hybrid import Ranker, weights_of
 from runtime.personalization.ranking_features import NAMES_WITH_SEQUENCE
 from tests.small_world import ITEMS
@@ -17,8 +18,13 @@ from tests.training.ranker.test_served_is_evaluated import assert_same_order
 from training.__main__ import main
 from training.checkpoint import BEST, VALIDATED, Checkpoint
 from training.data.event_log import read_event_log
+from training.data.events import Events
 from training.data.split import periods
+from training.errors import TrainingError
+from training.evaluation.queries import sample_queries
 from training.evaluation.sequence import GivenCheckpoint
+from training.evaluation.sequence_bundle import GivenBundle
+from training.ranker import command
 from training.ranker.actions import ActionModel
 from training.ranker.bundle import write_bundle
 from training.ranker.command import train_ranker
@@ -39,15 +45,12 @@ def log(server):
     return read_event_log(server.data_dir)
 
 
-def trained(log_of: Path, out: Path, *more: str) -> Path:
-    arguments = ["train", "--events", str(log_of), "--recipe", "tiny", "--epochs", "1", "--out", str(out), *more]
-    assert main(arguments) == 0
-    return out
-
-
 @pytest.fixture(scope="module")
 def run(server, tmp_path_factory):
-    return trained(server.data_dir, tmp_path_factory.mktemp("checkpoints") / OURS)
+    out = tmp_path_factory.mktemp("checkpoints") / OURS
+    arguments = ["train", "--events", str(server.data_dir), "--recipe", "tiny", "--epochs", "1", "--out", str(out)]
+    assert main(arguments) == 0
+    return out
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +132,7 @@ def test_the_score_of_the_sequence_model_ranks_over_http_as_in_the_evaluation(
     a_user_with_few_events_is_ranked_by_the_first_set(server)
     an_item_that_the_model_never_met_is_ranked_by_its_text(server)
     a_search_is_personal_by_the_same_set(server)
-    another_model_is_no_feature(server, sequence_bundle, run, tmp_path)
-    one_that_was_fine_tuned_from_it_is(server, run, tmp_path)
+    another_model_is_no_feature(server, run, tmp_path)
 
 
 def test_of_a_catalogue_on_disk(start_server, bundle_path, log, fitted, bundle, sequence_bundle, tmp_path):
@@ -173,10 +175,12 @@ def a_search_is_personal_by_the_same_set(server):
     assert found == [one["id"] for one in ranked(server)["ranked"]]
 
 
-def another_model_is_no_feature(server, sequence_bundle, run, tmp_path):
-    """One of the same name, trained in another run; and back."""
-    other = trained(server.data_dir, tmp_path / "other", "--name", OURS, "--seed", "5")
-    install(server.models, export_sequence(other / BEST, tmp_path / "exported"))
+def another_model_is_no_feature(server, run, tmp_path):
+    """One of the same name from another run; and back."""
+    other = Checkpoint.load(run / BEST)
+    other.data |= {"sha256": "of another log"}
+    other.save(tmp_path / "other")
+    install(server.models, export_sequence(tmp_path / "other", tmp_path / "exported"))
     wait_for(server, MINE)
     reason = beside(server)["reason"]
     assert reason == f"{OURS} of another training run is served, the weights were fitted beside {OURS}"
@@ -184,15 +188,50 @@ def another_model_is_no_feature(server, sequence_bundle, run, tmp_path):
     wait_for(server, BOTH)
 
 
-def one_that_was_fine_tuned_from_it_is(server, run, tmp_path):
-    later = trained(server.data_dir, tmp_path / "later", "--from", str(run / BEST), "--since", "2023-11-16")
-    install(server.models, export_sequence(later / BEST, tmp_path / "exported-later"))
-    wait_for(server, f"{MINE}+later")
-    back(server.models, "sequence")
-    wait_for(server, BOTH)
-
-
 def test_a_second_set_is_kept_where_it_is_better(log, run, tmp_path):
     said = train_ranker(log, tmp_path / "given", "given", run)
-    assert f"with the score of {OURS}: NDCG@10 " in said
-    assert "kept, for where it is served" in said or "left out, it is not surely better" in said
+    found = load_ranker(Bundle.load(tmp_path / "given", kind="ranker"))
+    _, low, _ = found.bundle.manifest.quality["gain_with_sequence"]
+    assert low > 0, said
+    assert f"with the score of {OURS}: NDCG@10 +" in said
+    assert "kept, for where it is served" in said
+    assert found.sequence.run == Checkpoint.load(run / BEST).run
+    assert found.sequence.named_weights["sequence"] > 0
+
+
+def test_of_a_log_of_chance_the_one_set_ranks_whichever_model_is_served(log, run, tmp_path):
+    draw = np.random.default_rng(5)
+    columns = vars(log.events) | {"item": draw.integers(0, ITEMS, len(log.events))}
+    said = train_ranker(replace(log, events=Events.of(**columns)), tmp_path / "chance", "chance", run)
+    assert "left out, it is not surely better" in said
+    found = load_ranker(Bundle.load(tmp_path / "chance", kind="ranker"))
+    assert (found.sequence.model_version, found.sequence.weights) == (OURS, None)
+
+
+def test_a_bundle_stands_for_its_run_unless_it_has_seen_what_weights_are_fitted_to(
+    log, run, fitted, sequence_bundle, tmp_path
+):
+    given = GivenBundle(sequence_bundle)
+    given.fit(log, log)
+    assert (given.run, given.name, given.min_events) == (Checkpoint.load(run / BEST).run, OURS, 3)
+    queries = sample_queries(log.events, log, per_user=1, at_most=50, engaged_only=True)
+    context = (queries.histories, queries.now_us, queries.device)
+    assert given.item_vectors == pytest.approx(fitted.sequence.item_vectors, abs=1e-3)
+    assert given.user_vectors(*context) == pytest.approx(fitted.sequence.user_vectors(*context), abs=1e-3)
+    of_torch = fitted.sequence.action_probabilities(*context, queries.item)
+    assert given.action_probabilities(*context, queries.item) == pytest.approx(of_torch, abs=1e-3)
+    older, newest = periods(log, (0.9, 0.1))
+    with pytest.raises(TrainingError, match="was fitted to events of the newest tenth"):
+        command._sequence(sequence_bundle, older, newest)
+    later = replace(newest.events, time_us=newest.events.time_us + 10**12)
+    assert command._sequence(sequence_bundle, log, newest.with_events(later)).name == OURS
+
+
+def test_a_run_that_was_fine_tuned_says_from_which(run, server, tmp_path):
+    arguments = ["train", "--events", str(server.data_dir), "--epochs", "1", "--out", str(tmp_path / "later")]
+    assert main([*arguments, "--from", str(run / BEST), "--since", "2023-11-16"]) == 0
+    before, later = (Checkpoint.load(folder / BEST) for folder in (run, tmp_path / "later"))
+    assert later.lineage == [before.run, later.run]
+    exported = export_sequence(tmp_path / "later" / BEST, tmp_path / "exported")
+    manifest = Bundle.load(exported, kind="sequence").manifest
+    assert (manifest.model_version, manifest.recipe["lineage"]) == ("later", later.lineage)

@@ -71,6 +71,19 @@ def test_all_three_verdicts_in_one_sentence(tmp_path: Path) -> None:
     )
 
 
+def test_what_the_sequence_model_adds_is_a_column_where_it_was_measured(tmp_path: Path) -> None:
+    without, beside = entry("a", 0.05), entry("b", 0.05)
+    beside.rows.append(compared("hybrid + sequence", 0.55, -0.05))
+    text = written(Comparisons(sets=[without, beside]), NONE, tmp_path)
+    assert "With the score of a sequence model it is better than without on b (time)." in text
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in _tables(text)[0]]
+    last = {row[0]: row[-1] for row in rows}
+    assert last["b (time)"].startswith("**better** +0.050")
+    assert last["a (time)"] == ""
+    assert "0.450 counted" in text  # the best other is none of what is served
+    assert "sequence model −" not in written(Comparisons(sets=[without]), NONE, tmp_path)
+
+
 def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
     text = written(Comparisons(sets=[entry("deskdrop", 0.05)]), NONE, tmp_path)
     assert "Not measured: deskdrop (last), kuairand_explicit (last)" in text
