@@ -1,7 +1,7 @@
-"""Calibration: per-channel activation ranges at the input of every matrix product, over calibration texts."""
+"""Calibration: what flows through a graph over the calibration texts, and how far it ranges per channel."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,24 @@ def weight_products(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 def activation_ranges(model: onnx.ModelProto, texts: Iterable[TokenIds]) -> Ranges:
     """Largest magnitude of every input channel of every weight product, over all tokens of all texts."""
-    names = sorted({node.input[0] for node in weight_products(model)})
+    ranges: Ranges = {}
+    for found in _values(model, sorted({node.input[0] for node in weight_products(model)}), texts):
+        for name, value in found.items():
+            largest = np.abs(value).max(axis=0)
+            ranges[name] = np.maximum(ranges[name], largest) if name in ranges else largest
+    return ranges
+
+
+def gelu_inputs(model: onnx.ModelProto, texts: Iterable[TokenIds]) -> dict[str, NDArray[np.float32]]:
+    """What every neuron of every feed-forward layer gets: input of Gelu → float32 [all tokens, neurons]."""
+    found = list(_values(model, [node.input[0] for node in model.graph.node if node.op_type == "Gelu"], texts))
+    return {name: np.concatenate([values[name] for values in found]) for name in found[0]}
+
+
+def _values(
+    model: onnx.ModelProto, names: list[str], texts: Iterable[TokenIds]
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """The named tensors, [tokens, channels], of one text after the other."""
     tapped = onnx.ModelProto()
     tapped.CopyFrom(model)
     tapped.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
@@ -32,9 +49,6 @@ def activation_ranges(model: onnx.ModelProto, texts: Iterable[TokenIds]) -> Rang
         file = Path(folder) / "tapped.onnx"
         onnx.save(tapped, file)
         session = create_session(file)
-        ranges: Ranges = {}
         for ids in texts:
-            for name, value in zip(names, session.run(names, {INPUT: ids}), strict=True):
-                largest = np.abs(value).reshape(-1, value.shape[-1]).max(axis=0)
-                ranges[name] = np.maximum(ranges[name], largest) if name in ranges else largest
-    return ranges
+            values = session.run(names, {INPUT: ids})
+            yield {name: value.reshape(-1, value.shape[-1]) for name, value in zip(names, values, strict=True)}

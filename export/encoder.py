@@ -19,8 +19,9 @@ from export.source import SourceWeights
 INPUT = "input_ids"
 OUTPUT = "embedding"
 CONTRIB = "com.microsoft"
-OPSET = 18
-_IR_VERSION = 10  # the one that opset came with; onnx would write its newest
+TRACE_OPSET = 18  # the newest that PyTorch traces these models to
+OPSET = 23  # the first with an attention of its own
+_IR_VERSION = 11  # the one that opset came with; onnx would write its newest
 
 _ATTENTION = "MultiHeadAttention"
 
@@ -37,7 +38,7 @@ def export_with_optimum(source: SourceWeights, folder: Path) -> Path:
             output=folder,
             task="feature-extraction",
             library_name="transformers",
-            opset=OPSET,
+            opset=TRACE_OPSET,
             do_validation=False,
             no_post_process=True,
         )

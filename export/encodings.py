@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 from export.errors import ExportError
 from export.ort_format import in_one_order
-from export.quantise import INTEGER_PRODUCT
+from export.quantise import integer_products
 from runtime.models.bundle import sha256_file
 from runtime.models.derived import DerivedFile
 
@@ -26,16 +26,12 @@ def as_u8(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same graph with every s8 weight and zero point of an integer product moved to u8."""
     shifted = onnx.ModelProto()
     shifted.CopyFrom(model)
-    names = {name for node in shifted.graph.node if node.op_type == INTEGER_PRODUCT for name in _integers(node)}
+    names = {name for product in integer_products(model) for name in product}
     for tensor in shifted.graph.initializer:
         if tensor.name in names:
             moved = (numpy_helper.to_array(tensor).astype(np.int16) + _SHIFT).astype(np.uint8)
             tensor.CopyFrom(numpy_helper.from_array(moved, tensor.name))
     return shifted
-
-
-def _integers(node: onnx.NodeProto) -> tuple[str, str]:
-    return node.input[1], node.input[3]
 
 
 def derivation(source: Path, derived: Path) -> DerivedFile:

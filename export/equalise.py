@@ -1,7 +1,7 @@
 """Rewrite an fp32 graph so that it quantises with less error and computes the same.
 
 Integers have one step size for all activations of a product and one per output channel of its weight, so one large
-value costs all others their precision. Three exact rewrites, up to float rounding:
+value costs all others their precision. Two exact rewrites, up to float rounding:
 
 split      A neuron of the feed-forward layer whose activation and outgoing weight are both far above the others' (in
            MiniLM's first layers that is one neuron of 1,536) becomes n neurons with the same input and an n-th of the
@@ -9,9 +9,7 @@ split      A neuron of the feed-forward layer whose activation and outgoing weig
            a few more columns.
 equalise   x · w = (x / s) · (s · w) per channel; s moves range from activations into weights. SmoothQuant: Xiao et al.
            2023, arXiv:2211.10438, equation 4. x / s costs one multiplication per channel, because the residual path
-           reads x too …
-fold       … except in front of the attention's output projection: attention mixes tokens, not channels, so there
-           dividing the value projection's weights and bias does the same for nothing.
+           reads x too. The attention's output projection is left as it is: its inputs range alike.
 """
 
 import numpy as np
@@ -28,12 +26,18 @@ Vector = NDArray[np.float32]
 _TINY = 1e-5  # a channel that never fires gets a finite scale
 
 
-def equalised(model: onnx.ModelProto, ranges: Ranges, alpha: float, split_neurons: int) -> onnx.ModelProto:
-    """The rewritten fp32 graph. `ranges` from `activation_ranges`; `alpha` 0 … 1; `split_neurons` added per layer."""
+def equalised(
+    model: onnx.ModelProto, ranges: Ranges, alpha: float, split_neurons: int, *, outgoing: bool = True
+) -> onnx.ModelProto:
+    """The rewritten fp32 graph. `ranges` from `activation_ranges`; `alpha` 0 … 1; `split_neurons` added per layer.
+
+    outgoing: whether the feed-forward's second product is equalised, too: one more pass over the widest tensor.
+    """
     tensors = Initialisers(model)
     ranges = _split_neurons(model, tensors, ranges, split_neurons)
-    divisors = _move_ranges(model, tensors, ranges, alpha)
-    folded = _fold_into_values(model, tensors, divisors)
+    equalise = {"SimplifiedLayerNormalization", *(("Gelu",) if outgoing else ())}
+    sources = {node.output[0] for node in model.graph.node if node.op_type in equalise}
+    divisors = _move_ranges(model, tensors, ranges, alpha, sources)
     nodes: list[onnx.NodeProto] = []
     divided: set[str] = set()
     products = {node.output[0] for node in weight_products(model)}
@@ -41,7 +45,7 @@ def equalised(model: onnx.ModelProto, ranges: Ranges, alpha: float, split_neuron
         node = onnx.NodeProto()
         node.CopyFrom(original)
         source = node.input[0]
-        if node.output[0] in products and source not in folded:
+        if node.output[0] in products and source in divisors:
             if source not in divided:
                 factor = tensors.put(f"{source}.factor", 1 / divisors[source])
                 nodes.append(helper.make_node("Mul", [source, factor], [f"{source}.equalised"]))
@@ -75,14 +79,17 @@ def _split_neurons(model: onnx.ModelProto, tensors: Initialisers, ranges: Ranges
     return split
 
 
-def _move_ranges(model: onnx.ModelProto, tensors: Initialisers, ranges: Ranges, alpha: float) -> dict[str, Vector]:
+def _move_ranges(
+    model: onnx.ModelProto, tensors: Initialisers, ranges: Ranges, alpha: float, sources: set[str]
+) -> dict[str, Vector]:
     """s = max|x|^α / max|w|^(1−α) per channel; multiplies the weights by it and returns it for the activations.
 
     Products that read the same tensor (query, key and value) share one s, so that it is divided once.
     """
     readers: dict[str, list[str]] = {}
     for node in weight_products(model):
-        readers.setdefault(node.input[0], []).append(node.input[1])
+        if node.input[0] in sources:
+            readers.setdefault(node.input[0], []).append(node.input[1])
     divisors: dict[str, Vector] = {}
     for source, weights in readers.items():
         largest_weight = np.max([np.abs(tensors[name]).max(axis=1) for name in weights], axis=0)
@@ -91,21 +98,3 @@ def _move_ranges(model: onnx.ModelProto, tensors: Initialisers, ranges: Ranges, 
         for name in weights:
             tensors.put(name, tensors[name] * divisors[source][:, None])
     return divisors
-
-
-def _fold_into_values(model: onnx.ModelProto, tensors: Initialisers, divisors: dict[str, Vector]) -> set[str]:
-    """Divide the value projections; returns the tensors that thereby arrive divided already."""
-    products = {node.output[0]: node for node in weight_products(model)}
-    folded = set()
-    for node in model.graph.node:
-        if node.op_type != "MultiHeadAttention":
-            continue
-        _, _, value, bias_name = node.input
-        divisor = divisors[node.output[0]]
-        weight = products[value].input[1]
-        tensors.put(weight, tensors[weight] / divisor)
-        bias = tensors[bias_name].copy()  # query's, key's and value's, one after the other
-        bias[-divisor.size :] /= divisor
-        tensors.put(bias_name, bias)
-        folded.add(node.output[0])
-    return folded

@@ -24,10 +24,11 @@ from export.initialisers import Initialisers
 Vector = NDArray[np.float32]
 
 POOL = "pool"
+_ROLES = ("query", "key", "value")
 
 
 def with_light_norms(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph of `encoder.pool_one_text` without its layer norm ops: MatMul, Add, Gelu, attention and light norms."""
+    """The graph of `encoder.pool_one_text` without its layer norm ops: MatMul, Add, Gelu, Attention and light norms."""
     return _Rewrite(model).run()
 
 
@@ -111,9 +112,13 @@ class _Rewrite:
 
     def _attention(self, node: onnx.NodeProto) -> None:
         *projections, bias = node.input  # query, key, value; their biases one after the other
-        deferred = [self._deferred[name] for name in projections]
-        total = self._bias(node.output[0], self._tensors[bias] + np.concatenate(deferred))
-        self._add(node.op_type, [*projections, total], node.output[0], CONTRIB, num_heads=_integer(node, "num_heads"))
+        output, heads = node.output[0], _integer(node, "num_heads")
+        biased = []
+        for role, product, own in zip(_ROLES, projections, np.split(self._tensors[bias], 3), strict=True):
+            total = self._bias(f"{output}.{role}", own + self._deferred[product])
+            biased.append(self._add("Add", [product, total], f"{output}.{role}.biased"))
+        # ONNX's own operator reads the heads where they lie; MultiHeadAttention would first copy all three.
+        self._add("Attention", biased, output, q_num_heads=heads, kv_num_heads=heads)
 
     def _pool(self, node: onnx.NodeProto) -> None:
         hidden, pooled = node.input[0], node.output[0]

@@ -9,8 +9,9 @@ from typing import Any
 import onnx
 
 from export.bundle_files import folder_in_place_of, spread_by_length, write_golden, write_manifest, write_tokenizer
-from export.calibration import Ranges, activation_ranges
+from export.calibration import activation_ranges, gelu_inputs
 from export.corpus import calibration_texts, held_out_texts
+from export.detector_neurons import with_calm_detectors
 from export.encoder import OPSET, export_with_optimum, fuse, pool_one_text
 from export.encoder_metrics import Encoder
 from export.encodings import as_u8, compile_ort, derivation
@@ -22,7 +23,7 @@ from export.quality_gates import Findings, check_fp32, check_held_out, check_sts
 from export.quantise import quantised
 from export.recipes import INT8, RECIPES, Recipe
 from export.source import PACKAGE, SourceWeights, find_source
-from export.tokens import MAX_TOKENS, load_tokenizer, token_ids
+from export.tokens import MAX_TOKENS, TokenIds, load_tokenizer, token_ids
 from runtime.models import bundle
 from runtime.models.derived import DerivedFile
 from runtime.models.installed import PACKAGED, TEXT_ENCODER
@@ -114,15 +115,17 @@ def _make_graphs(source: SourceWeights, recipe: Recipe, scratch: Path, progress:
         return Graphs(fp32_file, {"fp32": fp32})
     with progress.step(f"calibrate and quantise ({recipe.name})"):
         tokenizer = load_tokenizer(source.folder / bundle.TOKENIZER)
-        ranges = activation_ranges(fp32, (token_ids(tokenizer, text) for text in calibration_texts()))
-        s8 = quantised_by(fp32, recipe, ranges)
+        s8 = quantised_by(fp32, recipe, [token_ids(tokenizer, text) for text in calibration_texts()])
     return Graphs(fp32_file, {"s8": s8, "u8": as_u8(s8)})
 
 
-def quantised_by(fp32: onnx.ModelProto, recipe: Recipe, ranges: Ranges) -> onnx.ModelProto:
-    """The s8 graph a recipe makes of an fp32 one; `ranges` from `activation_ranges`."""
+def quantised_by(fp32: onnx.ModelProto, recipe: Recipe, calibration: list[TokenIds]) -> onnx.ModelProto:
+    """The s8 graph a recipe makes of an fp32 one."""
     if recipe.equalise_alpha is not None:
-        fp32 = equalised(fp32, ranges, recipe.equalise_alpha, recipe.split_neurons)
+        ranges = activation_ranges(fp32, calibration)
+        if recipe.calm_detectors:
+            fp32, ranges = with_calm_detectors(fp32, ranges, gelu_inputs(fp32, calibration))
+        fp32 = equalised(fp32, ranges, recipe.equalise_alpha, recipe.split_neurons, outgoing=not recipe.calm_detectors)
     return quantised(fp32, recipe.per_channel)
 
 

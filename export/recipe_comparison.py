@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from export.calibration import activation_ranges
 from export.corpus import calibration_texts, held_out_texts
 from export.encoder import export_with_optimum, fuse, pool_one_text
 from export.encoder_metrics import Encoder, cosines
@@ -86,9 +85,9 @@ def _variants(source: SourceWeights, folder: Path) -> dict[str, Path]:
     fused = pool_one_text(fuse(export_with_optimum(source, folder), source), MAX_TOKENS, source.dimensions)
     light = with_light_norms(fused)
     tokenizer = load_tokenizer(source.folder / bundle.TOKENIZER)
-    ranges = activation_ranges(light, (token_ids(tokenizer, text) for text in calibration_texts()))
+    calibration = [token_ids(tokenizer, text) for text in calibration_texts()]
     graphs = {"fp32, fused norms": fused, "fp32": light}
-    graphs |= {recipe.name: quantised_by(light, recipe, ranges) for recipe in STEPS_TO_INT8}
+    graphs |= {recipe.name: quantised_by(light, recipe, calibration) for recipe in STEPS_TO_INT8}
     graphs[f"{INT8.name}, as u8"] = as_u8(graphs[INT8.name])
     files = {}
     for index, (name, graph) in enumerate(graphs.items()):

@@ -1,6 +1,6 @@
 """The recipes: every parameter of a quantisation and of its gate, in one frozen place each."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -23,6 +23,8 @@ class Recipe:
     equalise_alpha how much of the activations' per-channel range moves into the weights, 0 … 1; None leaves them
                    as they are.
     split_neurons  neurons added to each feed-forward layer to share the load of its outliers.
+    calm_detectors rescale the neurons that fire at one token per text; the feed-forward's second product, for which
+                   they are the reason to equalise, is then not equalised.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Recipe:
     per_channel: bool = True
     equalise_alpha: float | None = 0.75
     split_neurons: int = 16
+    calm_detectors: bool = True
     gate: Gate = field(default_factory=Gate)
 
     def parameters(self) -> dict[str, Any]:
@@ -41,11 +44,21 @@ class Recipe:
 _SAME_ARITHMETIC = Gate(0.99999, 0.99999, 0.0001, max_model_bytes=None)
 
 INT8 = Recipe("int8")
-FP32 = Recipe("fp32", quantise=False, per_channel=False, equalise_alpha=None, split_neurons=0, gate=_SAME_ARITHMETIC)
+FP32 = Recipe(
+    "fp32",
+    quantise=False,
+    per_channel=False,
+    equalise_alpha=None,
+    split_neurons=0,
+    calm_detectors=False,
+    gate=_SAME_ARITHMETIC,
+)
 # What INT8 adds, one thing at a time; `compare` shows what each is worth, and the gate refuses the first three.
-PER_TENSOR = Recipe("int8-per-tensor", per_channel=False, equalise_alpha=None, split_neurons=0)
-PER_CHANNEL = Recipe("int8-per-channel", equalise_alpha=None, split_neurons=0)
-EQUALISED = Recipe("int8-equalised", split_neurons=0)
-STEPS_TO_INT8 = (PER_TENSOR, PER_CHANNEL, EQUALISED, INT8)
+_PLAIN = Recipe("int8-plain", equalise_alpha=None, split_neurons=0, calm_detectors=False)
+PER_TENSOR = replace(_PLAIN, name="int8-per-tensor", per_channel=False)
+PER_CHANNEL = replace(_PLAIN, name="int8-per-channel")
+EQUALISED = Recipe("int8-equalised", split_neurons=0, calm_detectors=False)
+SPLIT = Recipe("int8-split", calm_detectors=False)
+STEPS_TO_INT8 = (PER_TENSOR, PER_CHANNEL, EQUALISED, SPLIT, INT8)
 
 RECIPES = {recipe.name: recipe for recipe in (FP32, *STEPS_TO_INT8)}

@@ -14,7 +14,7 @@ import onnx
 import torch
 
 from export.bundle_files import folder_in_place_of, write_manifest
-from export.encoder import OPSET
+from export.encoder import TRACE_OPSET
 from export.encodings import as_u8, compile_ort
 from export.errors import ExportError, GateError, SourceError
 from export.minilm import MODEL_VERSION as CONTENT_MODEL_VERSION
@@ -253,7 +253,7 @@ def _manifest_fields(folder: Path, checkpoint: Checkpoint, files: dict[str, str]
             files={name: bundle.sha256_file(folder / name) for name in (WEIGHTS, CONFIG)},
         ),
         "onnxruntime": onnxruntime_version(),
-        "opset": OPSET,
+        "opset": TRACE_OPSET,
         "recipe": {
             "encoding": "fp32",
             "content_model_version": CONTENT_MODEL_VERSION,

@@ -17,7 +17,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from export.encoder import OPSET
+from export.encoder import TRACE_OPSET
 from training.model import EncodedHistory, History, QueryContext, SequenceModel, UserState
 
 
@@ -145,7 +145,7 @@ def _traced(
             input_names=list(inputs),
             output_names=outputs,
             dynamic_axes={name: {0: length} for name, length in lengths.items()},
-            opset_version=OPSET,
+            opset_version=TRACE_OPSET,
             dynamo=False,
         )
     return onnx.load_from_string(content.getvalue())

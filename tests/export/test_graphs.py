@@ -21,7 +21,7 @@ from export.errors import ExportError
 from export.layer_norms import with_light_norms
 from export.operator_profile import operator_times
 from export.ort_format import in_one_order
-from export.quantise import INTEGER_PRODUCT, quantised
+from export.quantise import PRODUCT, PRODUCT_OF_SHARED, integer_products, quantised
 from export.tokens import MAX_TOKENS, token_ids
 from tests.export.conftest import LAYERS, NEURONS, Tiny
 
@@ -77,6 +77,29 @@ def test_equalising_computes_the_same(
     assert cosines(reference, embed(graph, tiny, tmp_path)).min > 0.999999
 
 
+def test_attention_reads_the_products_as_they_are(tiny: Tiny) -> None:
+    graph = quantised(with_light_norms(tiny.fp32)).graph
+    attention = [node for node in graph.node if node.op_type == "Attention"]
+    products = {node.output[0] for node in graph.node if node.op_type == PRODUCT_OF_SHARED}
+    assert len(attention) == LAYERS
+    assert all(set(node.input) <= products for node in attention)
+
+
+def test_activations_that_three_products_share_are_quantised_once(tiny: Tiny) -> None:
+    graph = quantised(with_light_norms(tiny.fp32)).graph
+    assert [node.op_type for node in graph.node].count("DynamicQuantizeLinear") == LAYERS
+    assert len({node.input[0] for node in graph.node if node.op_type == PRODUCT_OF_SHARED}) == LAYERS
+
+
+def test_without_the_outgoing_product_the_widest_tensor_is_not_multiplied(tiny: Tiny, tiny_ranges: Ranges) -> None:
+    def multiplied_gelus(*, outgoing: bool) -> int:
+        graph = equalised(with_light_norms(tiny.fp32), tiny_ranges, 0.75, 4, outgoing=outgoing).graph
+        gelus = {node.output[0] for node in graph.node if node.op_type == "Gelu"}
+        return sum(node.op_type == "Mul" and node.input[0] in gelus for node in graph.node)
+
+    assert (multiplied_gelus(outgoing=True), multiplied_gelus(outgoing=False)) == (LAYERS, 0)
+
+
 def test_the_outlier_neuron_is_split(tiny: Tiny, tiny_ranges: Ranges) -> None:
     def outgoing(graph: onnx.ModelProto) -> list[np.ndarray]:
         weights = [arrays(graph)[node.input[1]] for node in weight_products(graph)]
@@ -101,7 +124,7 @@ def test_rewrites_do_not_change_their_input(tiny: Tiny, tiny_ranges: Ranges) -> 
 
 def test_quantised_weights_and_word_table_are_int8(tiny: Tiny, tiny_ranges: Ranges) -> None:
     graph = quantised(equalised(with_light_norms(tiny.fp32), tiny_ranges, 0.75, 4))
-    assert sum(node.op_type == INTEGER_PRODUCT for node in graph.graph.node) == 6 * LAYERS
+    assert len(list(integer_products(graph))) == 6 * LAYERS
     assert not weight_products(graph)
     tensors = arrays(graph)
     matrices = {name: value for name, value in tensors.items() if value.ndim == 2 and min(value.shape) > 1}
@@ -123,12 +146,10 @@ def test_quantising_changes_the_vectors_little(
 def test_both_encodings_hold_the_same_integers(tiny: Tiny) -> None:
     s8 = quantised(with_light_norms(tiny.fp32))
     u8, s8_arrays = arrays(as_u8(s8)), arrays(s8)
-    for node in s8.graph.node:
-        if node.op_type == INTEGER_PRODUCT:
-            weight, zero = node.input[1], node.input[3]
-            assert u8[weight].dtype == np.uint8
-            moved = u8[weight].astype(int) - u8[zero]
-            assert (moved == s8_arrays[weight].astype(int) - s8_arrays[zero]).all()
+    for weight, zero in integer_products(s8):
+        assert u8[weight].dtype == np.uint8
+        moved = u8[weight].astype(int) - u8[zero]
+        assert (moved == s8_arrays[weight].astype(int) - s8_arrays[zero]).all()
 
 
 def test_compiled_twice_the_same_bytes(tiny: Tiny, tmp_path: Path) -> None:
@@ -168,4 +189,4 @@ def test_a_vector_does_not_depend_on_the_run_or_the_thread(tiny: Tiny, tmp_path:
 def test_operator_times_cover_the_integer_products(tiny: Tiny, tmp_path: Path) -> None:
     onnx.save(quantised(with_light_norms(tiny.fp32)), tmp_path / "model.onnx")
     counts = {operator: count for operator, count, _ in operator_times(tmp_path / "model.onnx", tokens=16)}
-    assert counts[INTEGER_PRODUCT] == 6 * LAYERS
+    assert (counts[PRODUCT], counts[PRODUCT_OF_SHARED]) == (3 * LAYERS, 3 * LAYERS)
