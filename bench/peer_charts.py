@@ -13,7 +13,7 @@ from bench.charts import COLOURS, MACHINE_MIB, new_figure, save
 from bench.indexes.engines import INDEXES
 from bench.indexes.results import ENOUGH, case_name, p95_ms, recall, settings
 from bench.peers.compare import LENGTHS, SPEED, limit_case, memory_case
-from bench.peers.engines import ENGINES
+from bench.peers.engines import ENGINES, SAME_MODEL
 
 _OTHERS = ("#8a949b", "#c2a14d", "#7d6b9e", "#5f8fbf", "#a8705d", "#6f9a62", "#b98fb0", "#4f5a61", "#d9a441")
 _SURVIVED, _FAILED = "#9cc7c5", "#e3c4bf"
@@ -25,7 +25,7 @@ def latency_of_peers(results: Mapping[str, CaseResult], path: Path) -> None:
     roofline = [statistics.median(series[f"roofline_ms.{tokens}"]) for tokens in LENGTHS]
     figure, axes = new_figure("Time of one text, as a multiple of the fp32 roofline")
     colours = iter(_OTHERS)
-    for engine in [one for one in ENGINES if not one.instead]:
+    for engine in SAME_MODEL:
         ours = engine.model == "bundle"
         times = [series.get(f"round_ms.{engine.name}.{tokens}") for tokens in LENGTHS]
         colour = (COLOURS["http"] if engine.own_server else COLOURS["ours"]) if ours else next(colours)

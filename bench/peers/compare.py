@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.case_result import CaseResult, Series
-from bench.peers.engines import ENGINES, INT8_PEERS, OURS, Engine, engine_named
+from bench.peers.engines import ENGINES, INSTEAD, INT8_PEERS, OURS, SAME_MODEL, Engine
 
 LENGTHS = (16, 32, 128, 256)  # tokens, [CLS] and [SEP] included
 SPEED = "side by side"
@@ -15,6 +15,11 @@ SPEED = "side by side"
 def memory_case(name: str) -> str:
     """The case that reads an engine's memory."""
     return f"memory, {name}"
+
+
+def instead_case(name: str) -> str:
+    """The case that says what another model is good for, and how fast it is; ours beside them."""
+    return f"instead, {name}"
 
 
 def limit_case(name: str) -> str:
@@ -118,7 +123,7 @@ def comparison(results: Mapping[str, CaseResult]) -> str:
     if speed is not None:
         roofline = [spread(speed.series.get(f"roofline_ms.{tokens}", [])) for tokens in LENGTHS]
         lines.append("| *fp32 roofline* | | | " + " | ".join(roofline) + " | | |")
-        lines += [_line(engine, _speed_row(engine, speed)) for engine in ENGINES if not engine.instead]
+        lines += [_line(engine, _speed_row(engine, speed)) for engine in SAME_MODEL]
     lines += [
         "",
         "| engine | arithmetic | first answer, s | ready, MiB | of it anonymous | peak, single texts | "
@@ -134,14 +139,14 @@ def _instead(results: Mapping[str, CaseResult]) -> str:
     lines = [
         "| instead: another model | arithmetic | STS-B test, Spearman | "
         + " | ".join(f"{tokens} tokens, ms" for tokens in LENGTHS)
-        + " | requests/s | |",
-        "|---" * (len(LENGTHS) + 5) + "|",
+        + " | |",
+        "|---" * (len(LENGTHS) + 4) + "|",
     ]
-    speed = results.get(SPEED, CaseResult())
-    for engine in (engine_named(OURS), *(engine for engine in ENGINES if engine.instead)):
-        _, *times = _speed_row(engine, speed)
-        scores = speed.series.get(f"stsb.{engine.name}", [])
-        lines.append(_line(engine, [f"{scores[0]:.4f}" if scores else "–", *times]))
+    for engine in INSTEAD:
+        result = results.get(instead_case(engine.name), CaseResult(not_measured="did not run"))
+        _, *times, _, why = _speed_row(engine, result)
+        scores = result.series.get(f"stsb.{engine.name}", [])
+        lines.append(_line(engine, [f"{scores[0]:.4f}" if scores else "–", *times, why]))
     return "\n".join(lines)
 
 

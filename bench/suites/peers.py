@@ -20,11 +20,12 @@ from bench.peers.compare import (
     SPEED,
     comparison,
     cosine_minus_best_int8,
+    instead_case,
     limit_case,
     memory_case,
     ratio_to_fastest,
 )
-from bench.peers.engines import ENGINES, OURS, Engine, default_places, engine_named
+from bench.peers.engines import ENGINES, INSTEAD, SAME_MODEL, Engine, default_places
 from bench.peers.launch import READY_S, Peer, install_mib, started_engine
 from bench.peers.reference import read_reference
 from bench.roofline import roofline_ms
@@ -53,7 +54,7 @@ def measure_speed(conditions: Conditions, samples: Samples) -> None:
         encoder = stack.enter_context(encoder_process(conditions))
         samples.note("encoding", encoder.encoding)
         turns = Turns(samples)
-        for engine in ENGINES:
+        for engine in SAME_MODEL:
             with turns.noting(engine.name):
                 peer = stack.enter_context(
                     started_engine(engine, default_places(), _bundle(conditions), conditions.server_core)
@@ -105,10 +106,6 @@ class Turns:
 
 
 def _compare(conditions: Conditions, samples: Samples, peer: Peer) -> None:
-    if engine_named(peer.name).instead or peer.name == OURS:
-        _score(conditions, samples, peer)
-    if engine_named(peer.name).instead:
-        return
     sentences, reference = read_reference(default_places())
     count = conditions.rounds(full=len(sentences), quick=20)
     vectors = np.concatenate([peer.embed([sentence]) for sentence in sentences[:count]])
@@ -117,6 +114,18 @@ def _compare(conditions: Conditions, samples: Samples, peer: Peer) -> None:
     samples.add(f"cosine.{peer.name}", *cosines.tolist())
     if not cosines.mean() >= BROKEN_BELOW:
         raise ValueError(f"broken: mean cosine {cosines.mean():.3f} to float32, at least {BROKEN_BELOW} expected")
+
+
+def measure_instead(engine: Engine, conditions: Conditions, samples: Samples) -> None:
+    """What another model is good for, and its time by length in one turn."""
+    source = _source(conditions)
+    with started_engine(engine, default_places(), _bundle(conditions), conditions.server_core) as peer:
+        peer.server.first_answer(peer.dialect.request(["warm up"]), READY_S)
+        _score(conditions, samples, peer)
+        with measuring_turn({os.getpid()}):
+            for _ in range(conditions.rounds(full=10, quick=2)):
+                for tokens in LENGTHS:
+                    _time(samples, tokens, source.texts(tokens, TEXTS_A_VISIT), peer)
 
 
 def _score(conditions: Conditions, samples: Samples, peer: Peer) -> None:
@@ -224,11 +233,12 @@ SUITE = Suite(
     "library whole. `in 256 MiB`: a hard limit, single texts of each length, then the batch. "
     "`ours_to_fastest_int8`: our encoder behind the front over the fastest engine with int8 weights at that length. "
     "`cosine_minus_best_int8`: ours less the better of those whose products are integers too. The other "
-    "models are no engines for this one: they show what their speed costs in quality. fasttextembed (its weights are "
+    "models are no engines for this one: they show what their speed costs in quality, each timed by itself. fasttextembed (its weights are "
     "only on a download page) and light-embed (onnxruntime, as fastembed) are left out. Engines are set up by "
     "`python -m bench.peers`.",
     cases=(
         Case(SPEED, measure_speed, limit_s=3600),
+        *(Case(instead_case(engine.name), partial(measure_instead, engine)) for engine in INSTEAD),
         *(Case(limit_case(engine.name), partial(measure_limit, engine)) for engine in ENGINES),
         *(Case(memory_case(engine.name), partial(measure_memory, engine)) for engine in ENGINES),
     ),
