@@ -15,7 +15,7 @@ from bench.indexes.results import ENOUGH, case_name, p95_ms, recall, settings
 from bench.peers.compare import LENGTHS, SPEED, limit_case, memory_case
 from bench.peers.engines import ENGINES, SAME_MODEL
 
-_OTHERS = ("#8a949b", "#c2a14d", "#7d6b9e", "#5f8fbf", "#a8705d", "#6f9a62", "#b98fb0", "#4f5a61", "#d9a441")
+OTHER_COLOURS = ("#8a949b", "#c2a14d", "#7d6b9e", "#5f8fbf", "#a8705d", "#6f9a62", "#b98fb0", "#4f5a61", "#d9a441")
 _SURVIVED, _FAILED = "#9cc7c5", "#e3c4bf"
 
 
@@ -24,7 +24,7 @@ def latency_of_peers(results: Mapping[str, CaseResult], path: Path) -> None:
     series = results[SPEED].series
     roofline = [statistics.median(series[f"roofline_ms.{tokens}"]) for tokens in LENGTHS]
     figure, axes = new_figure("Time of one text, as a multiple of the fp32 roofline")
-    colours = iter(_OTHERS)
+    colours = iter(OTHER_COLOURS)
     for engine in SAME_MODEL:
         ours = engine.model == "bundle"
         times = [series.get(f"round_ms.{engine.name}.{tokens}") for tokens in LENGTHS]
@@ -69,7 +69,7 @@ def memory_of_peers(results: Mapping[str, CaseResult], path: Path) -> None:
 def recall_against_time(results: Mapping[str, CaseResult], items: int, path: Path) -> None:
     """p95 of a search and its recall with so many items: a line an index, one mark if it is exact."""
     figure, axes = new_figure(f"Recall@10 against the time of a search, {items:,} items, one core")
-    others, ours = iter(_OTHERS), iter("sDo")
+    others, ours = iter(OTHER_COLOURS), iter("sDo")
     for engine in INDEXES:
         marker, colour = (next(ours), COLOURS["ours"]) if engine.ours else (".", next(others))
         result = results.get(case_name(engine, items))

@@ -233,9 +233,9 @@ SUITE = Suite(
     "library whole. `in 256 MiB`: a hard limit, single texts of each length, then the batch. "
     "`ours_to_fastest_int8`: our encoder behind the front over the fastest engine with int8 weights at that length. "
     "`cosine_minus_best_int8`: ours less the better of those whose products are integers too. The other "
-    "models are no engines for this one: they show what their speed costs in quality, each timed by itself. fasttextembed (its weights are "
-    "only on a download page) and light-embed (onnxruntime, as fastembed) are left out. Engines are set up by "
-    "`python -m bench.peers`.",
+    "models are no engines for this one: they show what their speed costs in quality, each timed by itself. "
+    "fasttextembed (its weights are only on a download page) and light-embed (onnxruntime, as fastembed) are left "
+    "out. Engines are set up by `python -m bench.peers`.",
     cases=(
         Case(SPEED, measure_speed, limit_s=3600),
         *(Case(instead_case(engine.name), partial(measure_instead, engine)) for engine in INSTEAD),

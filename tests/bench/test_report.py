@@ -5,6 +5,10 @@ import pytest
 
 from bench import charts, history, report
 from bench.case_result import CaseResult
+from bench.indexes.engines import INDEXES
+from bench.peer_charts import OTHER_COLOURS
+from bench.peers.compare import LENGTHS, comparison, instead_case
+from bench.peers.engines import SAME_MODEL
 from bench.suites import embed, memory
 from bench.targets import load_targets
 from tests.bench.conftest import TINY
@@ -73,6 +77,21 @@ def test_a_suite_is_shown_for_every_kind_of_cpu_where_it_says_so(tiny_run, tmp_p
         ("X", [3.0]),
         ("Y", [2.0]),
     ]
+
+
+def test_other_models_are_a_table_of_their_own_with_their_quality():
+    series = {"stsb.wordllama": [0.8], **{f"round_ms.wordllama.{tokens}": [1.0, 2.0, 3.0] for tokens in LENGTHS}}
+    results = {instead_case("wordllama"): CaseResult(series)}
+    same, _, others = comparison(results).split("\n\n")
+    assert "WordLlama" not in same
+    (row,) = [line for line in others.splitlines() if line.startswith("| WordLlama")]
+    assert row.startswith("| WordLlama | table | 0.8000 | 2.00 (1.00–3.00) |")
+
+
+def test_every_engine_has_a_colour_in_the_charts():
+    indexes = [engine for engine in INDEXES if not engine.ours]
+    engines = [engine for engine in SAME_MODEL if engine.model != "bundle"]
+    assert len(OTHER_COLOURS) >= max(len(indexes), len(engines))
 
 
 def test_an_empty_history_is_refused(tmp_path):
