@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from runtime.personalization.next_action import own_rates
 from runtime.personalization.ranking_features import HISTORY_EVENTS
 from training.checkpoint import Checkpoint
+from training.data import public
 from training.data.events import Dataset, Histories
 from training.data.files import DataError
 from training.data.split import Split, by_time
@@ -215,6 +216,9 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 def _run(options: argparse.Namespace) -> int:
     for entry in pending(options, lambda: [one.key for one in read(options.results).sets]):
+        if entry.name in public.ONE_ACTION:
+            print(f"{entry.key}: its log has a single action, so there is nothing to predict", file=sys.stderr)
+            continue
         made = _real(options, entry) if entry.order_strength is None else _simulated(options, entry)
         found = read(options.results).with_set(made)  # another process may have added one in the meantime
         options.results.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -131,6 +131,7 @@ def compare(key: str, protocol: str, dataset: Dataset, worlds: Sequence[World], 
             never_seen=new.figure(name) if new else None,
             not_the_last=others.figure(name) if others else None,
             kept={str(k): share for k in COLD_EVENTS if (share := _kept(worlds, name, k)) is not None},
+            few={str(k): _mean(metrics.ndcg(world.ranks[name].cold[k], K) for world in worlds) for k in COLD_EVENTS},
             ahead=everyone.difference(ours, name) if name != ours else None,
             ahead_never_seen=new.difference(ours, name) if new and name != ours else None,
             ahead_not_the_last=others.difference(ours, name) if others and name != ours else None,
@@ -203,6 +204,11 @@ def _ranks(model: Recommender, world: World, fit_seconds: float) -> RankingPredi
         settings_tried=int(getattr(model, "settings_tried", 0)),
         fit_seconds=fit_seconds,
     )
+
+
+def _mean(of_worlds: Iterable[NDArray[np.float64]]) -> float:
+    found = np.concatenate(list(of_worlds))
+    return round(float(found.mean()), 5) if len(found) else 0.0
 
 
 def _kept(worlds: Sequence[World], name: str, k: int) -> float | None:

@@ -16,7 +16,8 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     """One model. Figures are NDCG@10: on every target; on targets that the user had never met, among items that the
     user had never met; on targets other than what the user engaged with last. None where nothing repeats.
 
-    kept: k → R(k), see `comparison`. ahead: the hybrid ranker minus this model, on the same targets. by_world: NDCG@10.
+    few: k → NDCG@10 from the user's last k events; kept: k → R(k), that as a share of NDCG@10 from the whole history on
+    the same targets. ahead: the hybrid ranker minus this model, on the same targets. by_world: NDCG@10.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     ndcg_10: Figure
     never_seen: Figure | None = None
     not_the_last: Figure | None = None
+    few: dict[str, float] = {}
     kept: dict[str, float] = {}
     ahead: Figure | None = None
     ahead_never_seen: Figure | None = None

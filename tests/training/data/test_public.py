@@ -112,6 +112,7 @@ def test_completejourney(tmp_path: Path) -> None:
     milk, other = "MILK / DAIRY / GROCERY", " /  / MISC"
     assert did(dataset) == [("5", milk, "save"), ("5", milk, "save"), ("5", other, "save")]  # once a basket
     assert dataset.catalogue.texts == ["milk, dairy, grocery", "misc"]
+    assert dataset.name in public.ONE_ACTION
 
 
 def test_a_card_says_what_a_set_is(tmp_path: Path) -> None:

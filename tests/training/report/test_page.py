@@ -20,11 +20,12 @@ def figure(value: float, spread: float = 0.01) -> Figure:
 
 
 def compared(name: str, value: float, ahead: float | None, kept: float = 0.95) -> Compared:
+    """kept: R(5)."""
     between = None if ahead is None else figure(ahead)
     return Compared(
         name=name, choice={}, fit_seconds=1.0, ndcg_10=figure(value), never_seen=figure(value / 2),
-        not_the_last=figure(value), kept={"0": 0.5, "5": kept}, ahead=between, ahead_never_seen=between,
-        ahead_not_the_last=between,
+        not_the_last=figure(value), few={"5": value * kept}, kept={"0": 0.5, "5": kept}, ahead=between,
+        ahead_never_seen=between, ahead_not_the_last=between,
     )  # fmt: skip
 
 
@@ -91,8 +92,17 @@ def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
 
 
 def test_too_little_from_few_events_is_said(tmp_path: Path) -> None:
-    text = written(Comparisons(sets=[entry("a", 0.05, kept=0.8), entry("b", 0.05)]), NONE, tmp_path)
+    text = written(Comparisons(sets=[entry("a", 0.0, kept=0.8), entry("b", 0.05)]), NONE, tmp_path)
     assert "everywhere but on a (time): **not reached** there." in text
+    assert "out of reach" not in text  # another one has 0.95 of as much
+
+
+def test_what_no_model_reaches_from_few_events_is_said(tmp_path: Path) -> None:
+    beyond = entry("a", 0.05, kept=0.8)
+    beyond.rows[3:4] = [compared("counted", 0.45, 0.05, kept=0.6)]
+    text = written(Comparisons(sets=[beyond]), NONE, tmp_path)
+    assert "On a (time) it is out of reach: no model that was compared ranks as well from five events" in text
+    assert "| 0.60 counted | 0.400 | 0.270 counted |" in text
 
 
 def test_an_untrained_ranker_below_what_is_served_is_said(tmp_path: Path) -> None:
@@ -114,6 +124,8 @@ def test_the_next_action_is_compared_with_the_better_part(tmp_path: Path) -> Non
     found = action_comparison.Compared(key="a, time", name="a", protocol="time", users=5, events=50, rows=rows)
     text = written(Comparisons(), action_comparison.Results(sets=[found]), tmp_path)
     assert "is **significantly worse** than the better of its parts on a (time)" in text
+    assert "Completejourney has a single action, so there is nothing to predict." in text
+    assert "Not measured: deskdrop (last)" in text
 
 
 def test_what_is_committed_is_short_and_has_no_figure_that_the_results_lack(tmp_path: Path) -> None:

