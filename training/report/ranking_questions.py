@@ -66,6 +66,12 @@ def ranking(entries: Sequence[Comparison], folder: Path) -> Question:
     note = f"\n\n*Blend of everything*: {EVERYTHING.removeprefix('blend: ')}, its weights tuned."
     sampled = [f"{label(one)}: {limit}" for one in entries for limit in one.limits if limit.endswith("in even steps")]
     note += "".join(f" {text}." for text in (*sampled, *_not_compared(entries)))
+    if before := [label(one) for one in entries if not one.row(Hybrid.name).few]:
+        note += (
+            f" Weights of the fitted hybrid are of the listwise loss alone on {listed(before)}: compared before they were "
+            "fitted to NDCG@10 too ([decision 017](../docs/decisions/017-hybrid-ranker.md)), as "
+            "`vows-edge train ranker` does now."
+        )
     return Question(
         "Does the hybrid ranker rank better than what is tuned beside it?", answer, table(head, rows) + note, name
     )
