@@ -68,8 +68,8 @@ def ranking(entries: Sequence[Comparison], folder: Path) -> Question:
     note += "".join(f" {text}." for text in (*sampled, *_not_compared(entries)))
     if before := [label(one) for one in entries if not one.row(Hybrid.name).few]:
         note += (
-            f" Weights of the fitted hybrid are of the listwise loss alone on {listed(before)}: compared before they were "
-            "fitted to NDCG@10 too ([decision 017](../docs/decisions/017-hybrid-ranker.md)), as "
+            f" Weights of the fitted hybrid are of the listwise loss alone on {listed(before)}: compared before they "
+            "were fitted to NDCG@10 too ([decision 017](../docs/decisions/017-hybrid-ranker.md)), as "
             "`vows-edge train ranker` does now."
         )
     return Question(
