@@ -68,7 +68,6 @@ class BinaryMatrix:
         self._codes, self._factors = (one.rows for one in self._in_memory)
         self._finer = arrays.mapped(rows, (dimensions // 8 + _FACTOR_BYTES,), np.uint8, "finer")
         self._vectors = arrays.mapped(rows, (dimensions,), np.float32, "vectors")
-        self._finer.read_at_random()
         self._vectors.read_at_random()
         self._vectors.read_past_cache()
 

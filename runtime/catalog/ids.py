@@ -101,8 +101,7 @@ class IdHashes:
         self._hashes = arrays.mapped(capacity, (), np.uint64, "hashes")
         self._text = arrays.mapped(capacity, (MAX_ID_BYTES,), np.uint8, "ids")
         self._length = arrays.mapped(capacity, (), np.uint32, "id-lengths")  # in bytes; 0: the row is free
-        for one in (self._hashes, self._text, self._length):
-            one.read_at_random()
+        self._text.read_at_random()
         self._rows = 0  # rows ever used
         self._capacity = capacity
         keys = shake_256(secret or secrets.token_bytes(16)).digest(16 * (MAX_ID_BYTES + 1))

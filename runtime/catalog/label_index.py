@@ -7,7 +7,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.catalog.mapped import Arrays
+from runtime.catalog.mapped import Arrays, MappedArray
 
 ROW_BYTES = 7  # where a row's entries are, how many, and whether it carries the labels that were last looked for
 ENTRY_BYTES = 12
@@ -50,6 +50,9 @@ class LabelIndex:
             arrays.new(capacity, (), dtype, name)
             for dtype, name in ((np.uint32, "labels-upper"), (np.uint32, "labels-lower"), (np.int32, "labels-rows"))
         ]
+        for one in self._entries:
+            if isinstance(one, MappedArray):
+                one.read_by_passes()
         self._upper, self._lower, self._rows = (one.rows for one in self._entries)  # row −1: no longer used
         self._by_row = [arrays.new(rows, (), dtype) for dtype in (np.int32, np.uint8)]
         self._start, self._count = (one.rows for one in self._by_row)

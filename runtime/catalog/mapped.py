@@ -102,6 +102,7 @@ class MappedArray:
         self._file = _RowFile(place, capacity, self._row_bytes, named=named)
         self._map = mmap.mmap(self._file.descriptor, self._file.size)
         self.rows: NDArray[Any] = np.frombuffer(self._map, dtype).reshape(-1, *width)
+        self._advice = mmap.MADV_NORMAL
         self._direct: DirectReads | None = None
         self._far = True  # rows that were last gathered were on the disk, more than a few
 
@@ -122,12 +123,25 @@ class MappedArray:
         self._file.sync()
 
     def read_at_random(self) -> None:
-        """From now on without reading ahead: a row says nothing about which one is next, and some disks read 8 MiB."""
-        self._map.madvise(mmap.MADV_RANDOM)
+        """From now on without reading ahead: a row says nothing about which one is next, and some disks read 8 MiB. Its
+        pages are the first that the system takes back; not for what is read over and over."""
+        self._advise(mmap.MADV_RANDOM)
+
+    def read_by_passes(self) -> None:
+        """From now on with much reading ahead, and pages that the system takes back first, too."""
+        self._advise(mmap.MADV_SEQUENTIAL)
 
     def read_in_order(self) -> None:
-        """From now on with reading ahead."""
+        """With reading ahead, until `read_as_before`."""
         self._map.madvise(mmap.MADV_NORMAL)
+
+    def read_as_before(self) -> None:
+        """As is said for the array."""
+        self._map.madvise(self._advice)
+
+    def _advise(self, advice: int) -> None:
+        self._advice = advice
+        self._map.madvise(advice)
 
     def read_past_cache(self) -> None:
         """Gather rows past the page cache where less than half of the file fits in memory, and it can be done."""

@@ -28,8 +28,6 @@ class RowSeals:
             )
         ]  # fmt: skip
         self.changes, self.vector_sums, self.label_sums, self._sums = (one.rows for one in self._arrays)
-        for one in self._arrays:
-            one.read_at_random()
         self.unverified = np.zeros(capacity, np.bool_)
         self._of_vector = Checksum(dimensions)
 

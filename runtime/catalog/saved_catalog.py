@@ -49,10 +49,7 @@ class SavedCatalog(Catalog):
         for name, array in self._arrays.kept.items():
             if array.found_rows < (header.labels if name.startswith("labels-") else header.rows):
                 raise FilesDamaged(f"{name} is cut off")
-        mapped = [
-            one for name, one in self._arrays.kept.items()
-            if isinstance(one, MappedArray) and not name.startswith("labels-")  # these always are
-        ]  # fmt: skip
+        mapped = [one for one in self._arrays.kept.values() if isinstance(one, MappedArray)]
         for one in mapped:
             one.read_in_order()
         self._labels.reserve(header.rows, header.labels)
@@ -82,7 +79,7 @@ class SavedCatalog(Catalog):
         self._seals.unverified[:rows] = held
         self._free.extend(np.flatnonzero(~held)[::-1].tolist())
         for one in mapped:
-            one.read_at_random()
+            one.read_as_before()
 
     def header(self, identity: str, bundle: str, change: int) -> Header:
         """What to write when everything up to this change has been put, and is synced."""
