@@ -125,7 +125,7 @@ def test_a_user_can_be_deleted_while_they_are_shown_rankings(machines: Machines)
 def test_windows_that_end_while_the_server_is_stopped_count_once_at_its_next_start(machines: Machines) -> None:
     server = machines.start()
     fill(server)
-    define(server, "stopped", window_s=6.0)
+    define(server, "stopped", window_s=12.0)
     users = [f"s-{n}" for n in range(30)]
     before = []
     for user in users:
@@ -133,7 +133,7 @@ def test_windows_that_end_while_the_server_is_stopped_count_once_at_its_next_sta
         save(server.client, user, shown)
         before.append(shown["arm"])
     server.stop()
-    time.sleep(6.0)
+    time.sleep(12.0)
     again = [machines.start() for _ in range(2 if machines.shared else 1)]  # machines that start at once, too
     for one in again:
         until(lambda one=one: total(one, "stopped", "closed") == 30)
