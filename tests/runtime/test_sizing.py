@@ -84,7 +84,7 @@ def test_everything_installed_fits_the_smallest_machine(available_mib):
     sizes = size(Settings(), available_mib * MiB, ONE_CORE)
     sizes.check()
     assert sizes.settings.max_requests >= MAX_REQUESTS
-    assert sizes.settings.catalog_bytes // row_bytes(sizes.settings.catalog_vectors, 384) >= 9_000
+    assert sizes.settings.catalog_bytes // row_bytes(sizes.settings.catalog_vectors, 384) >= 8_500
     assert "VOWS_CATALOG_BYTES=" in sizes.lines()
 
 
