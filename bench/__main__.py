@@ -27,6 +27,8 @@ Examples:
   python -m bench memory --mixed-requests 20000
   python -m bench faults --case hostile --case stop
   python -m bench faults fuzz          half an hour of kills, faults, overload, long load and mutated requests
+  VOWS_BENCH_TURN=/tmp/turn python -m bench search_peers --case "100,000 items, usearch"
+                                       one case, its searches while no other run holds that file
   python -m bench report               draw bench/REPORT.md and bench/charts/ from the history
 """
 
