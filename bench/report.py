@@ -108,9 +108,12 @@ def draw(
 
 def _summary(runs: Sequence[Run], suites: Sequence[Suite], targets: Sequence[Target]) -> str:
     """How many of the targets that were measured are reached, and the names of those that are missed."""
-    measured = [(suite, run) for suite in suites for run in shown_runs(runs, suite)[:1]]
-    rows = [row for suite, run in measured for row in rows_of(suite, run.suites[suite.name], targets)]
-    rows = [row for row in rows if row.target is not None and row.measured is not None]
+    measured = [(suite, run) for suite in suites for run in shown_runs(runs, suite)]
+    judged: dict[tuple[str, float], Row] = {}  # by the newest run that measured it
+    for row in (row for suite, run in measured for row in rows_of(suite, run.suites[suite.name], targets)):
+        if row.target is not None and row.measured is not None:
+            judged.setdefault((row.metric.name, row.target.limit), row)
+    rows = list(judged.values())
     missed = [f"`{row.metric.name}`" for row in rows if row.missed]
     lines = [f"{len(rows) - len(missed)} of {len(rows)} targets are reached."]
     if missed:
