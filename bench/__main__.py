@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
         for path in report.draw(runs, targets):
             print(path)
         suites = [load_suite(module_of(name)) for name in (*NAMES, *OPT_IN)]
-        last = [(suite, run) for suite in suites if (run := report.latest(runs, suite.name)) is not None]
+        last = [(suite, run) for suite in suites for run in report.shown_runs(runs, suite)[:1]]
         readme.write_figures(readme.figures(last, targets))
         print(readme.README)
         for name in readme.TABLES:

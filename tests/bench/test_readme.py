@@ -5,7 +5,7 @@ import re
 import pytest
 
 from bench import history, readme
-from bench.report import latest
+from bench.report import shown_runs
 from bench.suites import NAMES, OPT_IN, load_suite, module_of
 from bench.targets import load_targets
 from tests.bench.conftest import TINY
@@ -15,7 +15,7 @@ WORDS = 500
 
 def measured(runs):
     suites = [load_suite(module_of(name)) for name in (*NAMES, *OPT_IN)]
-    return [(suite, run) for suite in suites if (run := latest(runs, suite.name)) is not None]
+    return [(suite, run) for suite in suites for run in shown_runs(runs, suite)[:1]]
 
 
 def test_only_the_text_between_the_marks_is_replaced(tmp_path):
