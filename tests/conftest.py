@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import httpx
+import hypothesis
 import pytest
 
 from bench.faults.shim import build
@@ -22,6 +23,10 @@ from runtime.models.bundle import Bundle
 from runtime.models.installed import BUNDLES, PACKAGED, SEQUENCE, TEXT_ENCODER, install
 from runtime.models.text_encoder import TextEncoder, load_encoder
 from tests.waiting import WAIT_S, until
+
+# A slow machine is no failure of a property.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 ROOT = Path(__file__).parents[1]
 BUNDLE = Path(os.environ.get("VOWS_MODELS_DIR", PACKAGED)) / TEXT_ENCODER

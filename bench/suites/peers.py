@@ -257,6 +257,10 @@ SUITE = Suite(
             Metric(f"peers.survived_256_mib.{name}", limit_case(name), "share", "lower", raw("survived"))
             for name in NAMES
         ),
+        *(
+            Metric(f"peers.stsb.{one.name}", instead_case(one.name), "Spearman", "lower", raw(f"stsb.{one.name}"))
+            for one in INSTEAD
+        ),
     ),
     table=comparison,
     independent=True,

@@ -53,7 +53,7 @@ def test_mutated_requests_bring_no_500_and_lose_nothing(start_server):
     assert found.stored >= len(ledger.acknowledged) > 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(requests())
 def test_every_mutated_request_is_one_request(request):
     head, _, body = request.to_bytes().partition(b"\r\n\r\n")

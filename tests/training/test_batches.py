@@ -24,7 +24,7 @@ def test_integer_codes_are_those_of_the_event_log() -> None:
     assert events.ACTIONS == TYPES
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(each=st.integers(1, 70), context=st.sampled_from([4, 16, 32]), seed=st.integers(0, 5))
 def test_every_event_is_scored_once(each: int, context: int, seed: int) -> None:
     world = small_world(seed, users=3, each=each)

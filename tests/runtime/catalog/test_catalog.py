@@ -2,7 +2,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.catalog.catalog import Catalog, CatalogFull
@@ -20,7 +20,6 @@ def catalog(items):
 ids = st.sampled_from("abcdef")
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.tuples(st.just("put"), ids), st.tuples(st.just("delete"), ids)), max_size=60))
 def test_holds_what_a_dict_of_four_items_holds(operations):
     held, model = catalog(4), {}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.catalog.ids import MAX_ID_BYTES, IdDictionary, IdHashes
@@ -11,7 +11,6 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6
 ids = st.one_of(st.sampled_from(["a", "a\0", "a\0\0", "aa", "é", "e\u0301", "x" * MAX_ID_BYTES]), texts)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), ids), max_size=60))
 def test_hashes_say_what_a_dictionary_says(operations):
     hashes, dictionary, free, rows = IdHashes(16), IdDictionary(), [], 0

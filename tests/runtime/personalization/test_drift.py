@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.personalization import user_vector
@@ -16,7 +16,6 @@ events = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(events, st.integers(1, 12), st.integers(1, 7))
 def test_each_weeks_vector_is_that_of_the_log_until_then(log, weeks, page):
     catalogue = normalised(np.random.default_rng(1).standard_normal((6, 4)))

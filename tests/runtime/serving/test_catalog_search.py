@@ -4,7 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.catalog.binary_matrix import BinaryScan
@@ -43,7 +43,6 @@ def best(catalog, query, k, **options):
     return asyncio.run(Search(catalog).best(query, k, **options))
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(0, 60),

@@ -16,7 +16,7 @@ def identities(*parts: Dataset) -> list[float]:
     return sorted(float(number) for part in parts for number in part.events.duration_ms)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.sampled_from([20, 60, 1_000]))
 def test_a_global_cut_leaks_nothing(seed: int, instants: int) -> None:
     dataset = random_dataset(seed, instants=instants)
@@ -26,7 +26,7 @@ def test_a_global_cut_leaks_nothing(seed: int, instants: int) -> None:
         assert earlier.events.time_us.max() < later.events.time_us.min()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_leave_last_out_is_what_a_loop_over_users_finds(seed: int) -> None:
     dataset = random_dataset(seed, events=80)

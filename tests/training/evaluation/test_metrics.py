@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
@@ -19,7 +19,6 @@ def naive_rank(scores: np.ndarray, target: int, excluded: np.ndarray) -> int:
     return order.index(target) if target in order else metrics.NEVER
 
 
-@settings(deadline=None)
 @given(seeds, st.integers(1, 3))
 def test_ranks_with_ties_and_exclusions(seed: int, levels: int) -> None:
     rng = np.random.default_rng(seed)
@@ -46,7 +45,6 @@ def test_figures_of_one_target(places: list[int], k: int) -> None:
     assert metrics.reciprocal_rank(ranks) == pytest.approx([0 if r == metrics.NEVER else 1 / (r + 1) for r in places])
 
 
-@settings(deadline=None)
 @given(seeds)
 def test_action_figures_against_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -69,7 +67,6 @@ def test_calibration_error_of_calibrated_and_overconfident_probabilities() -> No
     assert metrics.calibration(overconfident, actions).error > 0.1
 
 
-@settings(deadline=None)
 @given(seeds)
 def test_auc_against_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)

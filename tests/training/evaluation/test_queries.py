@@ -19,7 +19,7 @@ def queries(dataset: Dataset, per_user: int = EVERYTHING, at_most: int = EVERYTH
     return sample_queries(log_of(*split), split.test, per_user=per_user, at_most=at_most, engaged_only=False)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds)
 def test_a_history_has_the_events_strictly_before_the_query(seed: int) -> None:
     dataset = random_dataset(seed)
@@ -34,7 +34,7 @@ def test_a_history_has_the_events_strictly_before_the_query(seed: int) -> None:
         assert seen == (item in expected.item)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds)
 def test_leave_last_out_breaks_ties_by_the_order_of_the_source(seed: int) -> None:
     dataset = random_dataset(seed)
@@ -53,7 +53,7 @@ def test_leave_last_out_breaks_ties_by_the_order_of_the_source(seed: int) -> Non
         assert history.duration_ms.tolist() == events.duration_ms[:last].tolist()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds, st.integers(1, 6), st.integers(5, 60))
 def test_limits_per_user_and_in_total_are_kept(seed: int, per_user: int, at_most: int) -> None:
     dataset = random_dataset(seed)
@@ -66,7 +66,7 @@ def test_limits_per_user_and_in_total_are_kept(seed: int, per_user: int, at_most
         assert (fewer.user == user).sum() == min(counts[user], per_user)  # all queries of a user or none
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds, st.integers(0, 12))
 def test_cut_and_shuffled_histories(seed: int, k: int) -> None:
     found = queries(random_dataset(seed))

@@ -153,7 +153,7 @@ def assert_same(store, model):
 
 
 def test_every_answer_is_what_the_log_says(implementation, open_at, item, event, preferences, embedding):
-    @settings(max_examples=implementation.examples, deadline=None)
+    @settings(max_examples=implementation.examples)
     @given(operations, st.booleans())
     def check(program, remembers):
         compare(open_at, item, event, preferences, embedding, program, remembers)
