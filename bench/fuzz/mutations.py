@@ -71,6 +71,13 @@ WORKING: tuple[tuple[str, str, Any], ...] = (
     ("GET", "/user/user-1/style", None),
     ("DELETE", "/interactions/nothing", None),
     ("GET", "/events/export?after=0&limit=5", None),
+    ("POST", "/events/import", [
+        {"kind": "change", "experiment": "moved", "change": "stopped", "period": 1,
+         "timestamp": "2024-05-01T12:00:00Z", "details": {}},
+        {"kind": "exposure", "ranking_id": "r-1", "user_id": "user-1", "experiment": "moved", "period": 1,
+         "arm": "control", "model_version": "simple-v1", "timestamp": "2024-05-01T12:00:00Z",
+         "items": [{"id": "item-1", "position": 1, "propensity": 1.0}], "not_shown": ["item-2"]},
+    ]),
     ("GET", "/content?limit=3&encoding_format=base64", None),
     ("GET", "/user/user-1/preferences", None),
     ("POST", "/user/user-1/next-action", {"candidates": ["item-1", "item-2"], "device": "ios"}),

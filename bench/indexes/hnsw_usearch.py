@@ -34,4 +34,6 @@ class Usearch(Index):
 
 
 class UsearchFloat32(Usearch):
+    """With vectors as they are."""
+
     dtype = "f32"

@@ -39,14 +39,20 @@ class OurIndex(Index):
 
 
 class Float32(OurIndex):
+    """Exact vectors in memory."""
+
     format = "float32"
 
 
 class Int8(OurIndex):
+    """Bytes in memory, the best of them scored again by exact vectors in a file."""
+
     format = "int8"
 
 
 class Disk(OurIndex):
+    """Low-bit codes in memory, exact vectors in a file."""
+
     format = "disk"
 
     def _empty(self, max_bytes: int) -> Catalog:

@@ -31,8 +31,8 @@ def mender(kind: Any) -> Mend | None:
     """How values that a type does not take are mended; None where nothing in it can be.
 
     Optional fields that are null are left out, whole numbers in the place of ids are written as text, and 3.0 becomes 3
-    where an integer belongs: JSON does not tell them apart. Made once a type, so that lists of floats, of which
-    vectors have thousands, are not gone through.
+    where an integer belongs: JSON does not tell them apart. Made once a type, so that lists of numbers, of which
+    vectors and token ids have thousands, are not gone through.
     """
     constraints: tuple[Any, ...] = ()
     if get_origin(kind) is Annotated:
@@ -47,7 +47,7 @@ def mender(kind: Any) -> Mend | None:
         return _integer
     if origin in (list, tuple):
         inner = mender(get_args(kind)[0])
-        return None if inner is None else lambda value: _each(value, inner)
+        return None if inner in (None, _integer) else lambda value: _each(value, inner)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return _of_struct(kind)
     return None

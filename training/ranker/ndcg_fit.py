@@ -26,17 +26,18 @@ Weights = NDArray[np.float64]
 
 
 def better_of(z: NDArray[np.float32], log_weight: NDArray[np.float32]) -> Weights:
-    """Those of the listwise loss, or those fitted to NDCG from there: whichever does better on the half of the lists
-    that it was not fitted to."""
+    """Those fitted to NDCG from those of the listwise loss, where that does better on both halves of the lists, each
+    time fitted to the other half; else those of the listwise loss. Lists are in the order of time, so the halves are
+    what came before and what came after: a gain on one alone may be of its time."""
     first = np.arange(len(z)) < len(z) // 2
-    gained = 0.0
+    gained = []
     for fitted in (first, ~first):
         start = listwise(z[fitted], log_weight[fitted])
         direct = _direct(z[fitted], log_weight[fitted], start)
         with_direct, with_start = (ndcg(z[~fitted], log_weight[~fitted], weights) for weights in (direct, start))
-        gained += float(with_direct.sum() - with_start.sum())
+        gained.append(float(with_direct.sum() - with_start.sum()))
     start = listwise(z, log_weight)
-    return _direct(z, log_weight, start) if gained > 0 else start
+    return _direct(z, log_weight, start) if min(gained) > 0 else start
 
 
 def listwise(z: NDArray[np.float32], log_weight: NDArray[np.float32]) -> Weights:

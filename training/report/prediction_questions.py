@@ -17,6 +17,7 @@ _FIRST = ("deskdrop",)  # the data set closest to this product
 
 
 def next_action(sets: Sequence[action_comparison.Compared], folder: Path) -> Question:
+    """The served stack of both models against its parts, on every set with more than one action."""
     stack, parts = action_comparison.STACKED, action_comparison.PARTS
     ordered = sorted(sets, key=lambda one: (one.order_strength is not None, not one.key.startswith(_FIRST), one.key))
     shown = [one for one in ordered if one.row(stack).accuracy.low < 1]  # of a single action there is nothing to say

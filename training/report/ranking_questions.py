@@ -21,6 +21,7 @@ _SHORT = {EVERYTHING: "blend of everything", WeightedAverage.name: "simple, tune
 
 
 def ranking(entries: Sequence[Comparison], folder: Path) -> Question:
+    """The fitted hybrid ranker against its prior, the simple model as served, and the best baseline or blend."""
     best = {one.key: one.best_other(_SERVED) for one in entries}
     rows = [
         [
@@ -102,6 +103,7 @@ def _not_compared(entries: Sequence[Comparison]) -> list[str]:
 
 
 def new_items(entries: Sequence[Comparison], folder: Path) -> Question:
+    """The same on items that the user never met, and on targets other than the last item."""
     rows, labels, ours, theirs, verdicts, apart = [], [], [], [], [], []
     for one in (one for one in entries if one.repeats):
         hybrid = one.row(Hybrid.name)
@@ -140,6 +142,7 @@ def new_items(entries: Sequence[Comparison], folder: Path) -> Question:
 
 
 def few_events(entries: Sequence[Comparison], folder: Path) -> Question:
+    """What is left of NDCG@10 with none and with five of the user's events, ours and the best other model's."""
     names = (Hybrid.name, Prior.name)
     rows = []
     for one in entries:

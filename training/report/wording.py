@@ -56,4 +56,5 @@ def verdict(subject: str, than: str, differences: Sequence[tuple[str, Figure | N
 
 
 def listed(names: Sequence[str]) -> str:
+    """Names as a sentence lists them; "nothing" for none."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "nothing"

@@ -66,11 +66,11 @@ def test_batch_reports_each_item(shared_server):
     assert statuses == [
         ("batch-1", "created", None),
         ("batch-2", "rejected", "$[1]"),
-        (None, "rejected", "$[2].text"),
+        ("batch-3", "rejected", "$[2].text"),
         (None, "rejected", "$[3]"),
         ("batch-1", "replaced", None),
         (None, "rejected", "$[5]"),
-        ("é" * 200, "rejected", "$[6].id"),
+        (None, "rejected", "$[6].id"),
     ]
     assert (answer["stored"], answer["rejected"]) == (2, 5)
     assert shared_server.client.get("/content/batch-1").json()["text"] == "the same id again"

@@ -7,14 +7,14 @@ from training.ranker.ndcg_fit import better_of, listwise, ndcg, smooth_loss
 
 
 def two_kinds_of_targets(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """300 lists of 60 candidates and two features. Half of the targets are far above the rest by the first and below it
+    """600 lists of 60 candidates and two features. Half of the targets are far above the rest by the first and below it
     by the second; the others are the other way round, and not as far: no weights bring both among ten."""
     rng = np.random.default_rng(seed)
-    z = rng.normal(size=(300, 60, 2)).astype(np.float32)
-    other = rng.permutation(300) < 150
+    z = rng.normal(size=(600, 60, 2)).astype(np.float32)
+    other = rng.permutation(600) < 300
     z[:, 0, 0] += np.where(other, -1.5, 2)
     z[:, 0, 1] += np.where(other, 1, -1)
-    return z, np.ones((300, 60), np.float32)
+    return z, np.ones((600, 60), np.float32)
 
 
 def test_targets_that_cannot_be_reached_pull_the_listwise_loss_and_not_ndcg() -> None:
