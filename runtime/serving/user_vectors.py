@@ -34,7 +34,7 @@ class UserVector(NamedTuple):
 
 
 class SequenceUser(NamedTuple):
-    """What the sequence model makes of a user, of whom it reads `events` events.
+    """What the sequence model makes of a user from `events` of their events.
 
     fallback: why another model should answer for them, None where this one does. source: history, preferences or none,
     what it is made of.

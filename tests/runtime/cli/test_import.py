@@ -126,7 +126,7 @@ QUIET = {"p95_ms": None, "error_rate": None, "cold_start_ratio": None}
 
 
 def with_an_experiment(server: Server, users: int = 40) -> None:
-    """Rank for users of whom every other one saves what they are shown first."""
+    """Rank for users; every other one saves what comes first."""
     client = server.client
     client.post("/content/batch", json=[{"id": f"item-{n}", "text": f"a venue with {n} rooms"} for n in range(6)])
     body = {"arms": ARMS, "window_s": 5, "guardrails": QUIET, "promote": "manual"}

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from tests.small_world import ITEMS, small_world
+from training.__main__ import main
 from training.data.events import ACTIONS
 
 USERS = 200
@@ -42,3 +43,10 @@ def replayed_server(start_server, bundle_path, models, **settings):
         answer = server.client.post("/interactions", json=sent[start : start + 1000]).json()
         assert answer["rejected"] == 0
     return server
+
+
+def trained_sequence(server, out):
+    """A sequence model of the server's whole log, by the owner's command; the folder of its run."""
+    arguments = ["train", "--events", str(server.data_dir), "--recipe", "tiny", "--epochs", "1", "--out", str(out)]
+    assert main(arguments) == 0
+    return out

@@ -14,9 +14,8 @@ from runtime.models.installed import back, install
 from runtime.models.ranker import load_ranker
 from tests.conftest import ROOT
 from tests.small_world import ITEMS
-from tests.training.ranker.replayed import replayed_server, rfc3339
+from tests.training.ranker.replayed import replayed_server, rfc3339, trained_sequence
 from tests.waiting import until
-from training.__main__ import main
 from training.checkpoint import BEST, VALIDATED, Checkpoint
 from training.data.event_log import read_event_log
 from training.data.events import ACTIONS, Histories
@@ -41,11 +40,7 @@ def log(server):
 
 @pytest.fixture(scope="module")
 def run(server, tmp_path_factory):
-    """A sequence model of the whole log, by the owner's command."""
-    out = tmp_path_factory.mktemp("checkpoints") / "our-couples"
-    arguments = ["train", "--events", str(server.data_dir), "--recipe", "tiny", "--epochs", "1", "--out", str(out)]
-    assert main(arguments) == 0
-    return out
+    return trained_sequence(server, tmp_path_factory.mktemp("checkpoints") / "our-couples")
 
 
 def serve(server, folder: Path, kind: str, version: str) -> None:

@@ -13,7 +13,7 @@ from runtime.models.ranker import SequenceFile, load_ranker
 from runtime.personalization.hybrid import Ranker, weights_of
 from runtime.personalization.ranking_features import NAMES_WITH_SEQUENCE
 from tests.small_world import ITEMS
-from tests.training.ranker.replayed import replayed_server
+from tests.training.ranker.replayed import replayed_server, trained_sequence
 from tests.training.ranker.test_served_is_evaluated import assert_same_order
 from training.__main__ import main
 from training.checkpoint import BEST, VALIDATED, Checkpoint
@@ -47,10 +47,7 @@ def log(server):
 
 @pytest.fixture(scope="module")
 def run(server, tmp_path_factory):
-    out = tmp_path_factory.mktemp("checkpoints") / OURS
-    arguments = ["train", "--events", str(server.data_dir), "--recipe", "tiny", "--epochs", "1", "--out", str(out)]
-    assert main(arguments) == 0
-    return out
+    return trained_sequence(server, tmp_path_factory.mktemp("checkpoints") / OURS)
 
 
 @pytest.fixture(scope="module")
