@@ -46,6 +46,7 @@ def _put_session_ahead(process: int, undo: Callable[[Callable[[], object]], obje
         os.setpriority(os.PRIO_PROCESS, process, _AHEAD)
         undo(lambda: os.setpriority(os.PRIO_PROCESS, process, before))
     with suppress(OSError):
-        nice = group.read_text(encoding="ascii").split()[-1]
-        group.write_text(str(_AHEAD), encoding="ascii")
-        undo(lambda: group.write_text(nice, encoding="ascii"))
+        shown = group.read_text(encoding="ascii").split()
+        if shown:  # empty where a control group of its own divides the core instead, as in most containers
+            group.write_text(str(_AHEAD), encoding="ascii")
+            undo(lambda: group.write_text(shown[-1], encoding="ascii"))
