@@ -112,7 +112,7 @@ def test_the_layers_of_the_runtime_import_downwards() -> None:
 
 
 # The packages of `training`, each of which may import those before it; "" are the modules directly in it.
-TRAINING = ("data", "simulator", "", "evaluation", "published", "ranker", "off_policy", "experiments", "report")
+TRAINING = ("data", "simulator", "", "evaluation", "published", "ranker", "off_policy", "experiments", "report", "cli")
 
 
 def test_the_packages_of_training_import_one_way() -> None:

@@ -1,6 +1,7 @@
 """`python -m training`: one subcommand per step, from data to a report."""
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,21 @@ fine-tuning an earlier checkpoint, study compares the model's parts and settings
 intervals, evaluate judges on a log of your own, or compares models under one protocol and writes results and report,
 and replay estimates what another ranking would have got from the rankings that an experiment showed."""
 
+# Name of one word or two → module with `add_command`. Only the module of the command is imported: torch takes seconds.
+COMMANDS = {
+    "data": "training.data.command",
+    "simulate": "training.simulator.command",
+    "train": "training.cli.train",
+    "train ranker": "training.cli.train_ranker",
+    "tune": "training.experiments.tuning",
+    "incremental": "training.experiments.incremental",
+    "evaluate ranker": "training.ranker.comparison_command",
+    "evaluate actions": "training.ranker.action_comparison",
+    "study": "training.experiments.study.command",
+    "evaluate": "training.cli.evaluate",
+    "replay": "training.cli.replay",
+}
+
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m training") -> int:
     """Run a subcommand; returns the exit status (0 done, 1 impossible, 2 bad usage)."""
@@ -23,34 +39,15 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m training
     # Imported here so that a missing extra is one line, see `run_module`.
     from runtime.models.bundle import BundleError
     from runtime.store.errors import StoreError
-    from training import command as training
-    from training.data import command as data
     from training.data.files import DataError
     from training.errors import TrainingError
-    from training.evaluation import command as evaluation
-    from training.experiments import incremental, tuning
-    from training.experiments.study import command as study
-    from training.off_policy import command as off_policy
-    from training.ranker import action_comparison, verdict
-    from training.ranker import command as ranker
-    from training.ranker import comparison_command as comparison
-    from training.report.files import write_report
-    from training.simulator import command as simulator
 
-    data.add_command(commands)
-    simulator.add_command(commands)
-    training.add_command(commands)
-    ranker.add_command(commands)
-    tuning.add_command(commands)
-    incremental.add_command(commands)
-    comparison.add_command(commands)
-    action_comparison.add_command(commands)
-    study.add_command(commands)
-    evaluation.add_command(commands, verdict.add_options, verdict.print_verdict, write_report)
-    off_policy.add_command(commands)
     typed = list(sys.argv[1:] if arguments is None else arguments)
-    if (two := " ".join(typed[:2])) in (ranker.NAME, comparison.NAME, action_comparison.NAME):
+    if (two := " ".join(typed[:2])) in COMMANDS:
         typed[:2] = [two]
+    named = typed[0] if typed and typed[0] in COMMANDS else None
+    for module in COMMANDS.values() if named is None else [COMMANDS[named]]:
+        importlib.import_module(module).add_command(commands)
     options = parser.parse_args(typed)
     try:
         status: int = options.run(options)

@@ -30,9 +30,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from training.errors import TrainingError
-from training.layers import ModelConfig
 from training.legacy_names import current_config, current_parameters, current_sample
 from training.model import SequenceModel
+from training.model_config import ModelConfig
 from training.recipes import Recipe
 
 FORMAT = 2  # format 1 differs in names alone, see legacy_names

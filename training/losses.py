@@ -3,27 +3,9 @@
 N rows are the scored events of a batch, D = 128; user and item vectors are unit rows.
 """
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """Weights of the parts of the loss.
-
-    action, item  of each action (skip, view, save, share) in the two cross entropies. A skipped item is no target of
-                  the next-item loss: it was shown, not wanted
-    contrastive   of the contrastive loss, relative to the next-item loss
-    next_item     of both of these, relative to the action loss: their gradients are many times as large
-    """
-
-    action: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
-    item: tuple[float, float, float, float] = (0.0, 1.0, 1.0, 1.0)
-    contrastive: float = 0.1
-    next_item: float = 1.0
 
 
 def action_loss(logits: Tensor, action: Tensor, weights: tuple[float, ...]) -> Tensor:

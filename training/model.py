@@ -32,11 +32,11 @@ from training.layers import (
     AttentionBias,
     Block,
     ContentVector,
-    ModelConfig,
     Pointer,
     PreferenceRegression,
     weighted_sum,
 )
+from training.model_config import ModelConfig
 
 CONTENT_SCALE = 5.0  # of content vectors around their mean: brings their read-outs to the size of the other inputs
 SIMILARITY_RATES = (30.0, 6.0, 1.5)  # exp(−rate · (1 − cosine)): the same item, its kind, its surroundings

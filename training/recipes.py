@@ -7,13 +7,28 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from training.errors import TrainingError
-from training.layers import ModelConfig
-from training.losses import LossWeights
+from training.model_config import ModelConfig
 
 _NEWER = ("preference_regression", "similarity_kernels", "pointer")
 MANY_EVENTS = 1_000_000  # engaged events of a log that feeds a larger model
 KNOWN = 0.5  # share of events with items that were met before, from which on ids are learned
 FULL_SOFTMAX = 5_000  # items; larger catalogues train the next item against sampled negatives
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the parts of the loss.
+
+    action, item  of each action (skip, view, save, share) in the two cross entropies. A skipped item is no target of
+                  the next-item loss: it was shown, not wanted
+    contrastive   of the contrastive loss, relative to the next-item loss
+    next_item     of both of these, relative to the action loss: their gradients are many times as large
+    """
+
+    action: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    item: tuple[float, float, float, float] = (0.0, 1.0, 1.0, 1.0)
+    contrastive: float = 0.1
+    next_item: float = 1.0
 
 
 @dataclass(frozen=True)

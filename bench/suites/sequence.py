@@ -69,8 +69,8 @@ def measure_deep(conditions: Conditions, samples: Samples) -> None:
 
         from export.encodings import compile_ort
         from export.sequence_graphs import sequence_graphs
-        from training.layers import ModelConfig
         from training.model import SequenceModel
+        from training.model_config import ModelConfig
     except ImportError as error:
         raise NotMeasured(f"making the graph needs the export extra: {error}") from error
     import numpy as np

@@ -19,10 +19,10 @@ from training.layers import (
     POSITION_BUCKETS,
     TIME_KNOTS,
     AttentionBias,
-    ModelConfig,
     position_bucket,
 )
 from training.model import History, QueryContext, SequenceModel
+from training.model_config import ModelConfig
 from training.recipes import PARTS, tiny, without
 from training.train import losses, new_model, optimizer_of
 

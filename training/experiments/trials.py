@@ -11,8 +11,7 @@ from training.evaluation import trial_records
 from training.evaluation.baselines.tuned import validation_ndcg, validation_queries
 from training.evaluation.sequence import SequenceRecommender, best_epoch
 from training.evaluation.trial_records import Trial, as_stored
-from training.losses import LossWeights
-from training.recipes import Recipe
+from training.recipes import LossWeights, Recipe
 from training.train import VALIDATION_WINDOWS, validate
 
 

@@ -13,8 +13,7 @@ from training.data.command import add_sources
 from training.data.split import by_time
 from training.evaluation.trial_records import TUNING, Trial, as_stored
 from training.experiments.trials import PlannedTrial, TrialRunner
-from training.losses import LossWeights
-from training.recipes import Recipe
+from training.recipes import LossWeights, Recipe
 
 # Tried one after another on top of those kept so far, the most important first.
 CHANGES: tuple[tuple[str, dict[str, Any]], ...] = (

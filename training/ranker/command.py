@@ -1,4 +1,7 @@
-"""`vows-edge train ranker`: the hybrid ranker of your own log, as a bundle to serve."""
+"""`vows-edge train ranker`: the hybrid ranker of your own log, as a bundle to serve.
+
+Its options are in `training.cli.train_ranker`.
+"""
 
 import argparse
 import time
@@ -10,7 +13,7 @@ from runtime.models.ranker import SequenceFile
 from runtime.personalization.neighbours import Neighbours
 from training.checkpoint import VALIDATED, Checkpoint
 from training.data import public
-from training.data.command import FEWEST_EVENTS, add_sources, load_own
+from training.data.command import FEWEST_EVENTS, load_own
 from training.data.events import SKIP, Dataset
 from training.data.split import joined, periods
 from training.errors import TrainingError
@@ -28,37 +31,9 @@ from training.ranker.with_sequence import HybridWithSequence, gain_of_sequence
 _CHECKED_QUERIES = 1_000
 _FEW = 0.01  # of the newest tenth, that two ways of cutting it may differ by
 
-NAME = "train ranker"  # two words of the command line, see `training.__main__`
-DESCRIPTION = f"""\
-Fit the weights of the hybrid ranker to the newest tenth of a log and count neighbours in all of it. Takes minutes for a
-million events. A log of fewer than {FEWEST_EVENTS:,} engaged events is refused: without a bundle the server ranks with
-weights that were chosen on public logs.
 
-  vows-edge train ranker --events data --out models/rankers/mine
-  vows-edge models install models/rankers/mine"""
-
-
-def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        NAME,
-        help="train the hybrid ranker of a log",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the bundle; it must not exist yet")
-    parser.add_argument("--name", help="the public model_version (default: the folder's name)")
-    parser.add_argument("--set", choices=public.NAMES, dest="public_set", help="a public data set instead of a log")
-    parser.add_argument(
-        "--sequence", type=Path, metavar="FOLDER",
-        help="the folder of `vows-edge train --events` on the same log, or a sequence bundle that was trained before "
-        "its newest tenth: its model then helps to rank and to predict the next action where it is served, as far as "
-        "it is better on that tenth",
-    )  # fmt: skip
-    add_sources(parser)
-    parser.set_defaults(run=_run)
-
-
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Returns the exit status. Raises TrainingError as `train_ranker`."""
     own = load_own(options)
     if own is None and options.public_set is None:
         raise TrainingError("name a log with --events, or a public set with --set")

@@ -64,12 +64,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str] = []
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how the verdict is reached."""
-    parser.add_argument("--model", type=Path, metavar="CHECKPOINT", help="with --events: a checkpoint to judge, too")
-    parser.add_argument("--json", action="store_true", help="with --events: the verdict as JSON")
-
-
 def print_verdict(data: Dataset, options: argparse.Namespace) -> int:
     """Exit status 0, whatever the verdict is."""
     source = ["--events", str(options.events)] + (["--items", str(options.items)] if options.items else [])

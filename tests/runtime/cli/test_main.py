@@ -40,6 +40,21 @@ def test_a_missing_extra_is_one_line(name: str) -> None:
         assert result.stdout == ""
 
 
+@pytest.mark.parametrize("command", ["train", "train ranker", "evaluate", "replay"])
+def test_help_comes_without_the_slow_imports(command: str) -> None:
+    program = f"""
+import sys
+from runtime.cli.main import main
+try:
+    main({[*command.split(), "--help"]!r})
+finally:
+    print(*{{"torch", "sklearn", "scipy", "pandas", "matplotlib"}} & sys.modules.keys(), file=sys.stderr)
+"""
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stderr) == (0, "\n")
+    assert result.stdout.startswith(f"usage: vows-edge {command} ")
+
+
 @pytest.mark.parametrize(("package", "name"), [("training", "train"), ("export", "export")])
 def test_a_missing_extra_is_one_line_for_a_module_too(package: str, name: str) -> None:
     command = COMMANDS[name]
