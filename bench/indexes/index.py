@@ -22,19 +22,21 @@ Vectors = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass
 class StoredVectors:
     """Unit vectors float32 [count, 384] in a file, read in chunks so that they are in memory only where an index keeps
-    them."""
+    them. `read`: how many the last iteration has passed on."""
 
     path: Path
     count: int
+    read: int = 0
 
     def chunks(self) -> Iterator[tuple[int, Vectors]]:
         """Each chunk [n, 384] with the number of its first vector."""
         with self.path.open("rb") as file:
             for start in range(0, self.count, _CHUNK_ROWS):
                 rows = min(_CHUNK_ROWS, self.count - start)
+                self.read = start + rows
                 yield start, np.frombuffer(file.read(4 * rows * DIMENSIONS), np.float32).reshape(rows, DIMENSIONS)
 
     def sample(self, size: int) -> Vectors:
@@ -76,6 +78,10 @@ class Index(ABC):
                 continue
         files = {entry.st_ino: entry.st_blocks * 512 for entry in entries if stat.S_ISREG(entry.st_mode)}
         return sum(files.values())
+
+    def progress(self) -> str:
+        """How far `build` is, where that is not the number of vectors it has read. Another thread asks."""
+        return ""
 
     def processes(self) -> list[int]:
         """Whose memory it is."""

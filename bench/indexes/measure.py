@@ -22,15 +22,20 @@ import numpy as np
 from bench.indexes.engines import index_engine
 from bench.indexes.index import DIMENSIONS, GROUPS, RESULTS, Index, Numbers, StoredVectors, Vectors
 from bench.indexes.results import ENOUGH
-from bench.process_memory import read_process_memory
+from bench.process_memory import ProcessMemory, read_process_memory
 from bench.suite import Samples
 from bench.turn import measuring_turn
 
 KINDS = ("plain", "filtered")
 _WARM_UP, _LEAST, _LIMIT_S = 5, 20, 20.0  # searches before those that count, at least so many that do, and for how long
-
-
+BUILD_LIMIT_MIN = 25.0  # of CPU time, so that other work on the machine makes no difference
 _LOOK_S = 2.0  # between readings of other processes' memory, for which the kernel walks through all of it
+_PROGRESS_S = 30.0
+NOTHING = ProcessMemory(0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+class NotBuilt(Exception):
+    """The index was not built within the limit; the message says how far it came."""
 
 
 def write_data(folder: Path, vectors: Vectors, queries: Vectors) -> None:
@@ -58,16 +63,28 @@ def setting_name(setting: dict[str, int]) -> str:
     return ", ".join(f"{name} {value}" for name, value in setting.items()) or "exact"
 
 
-def measure(index: Index, folder: Path, core: int, searches: int, samples: Samples) -> None:
-    """Build it, then search with one setting after another until recall is enough."""
+def measure(
+    index: Index,
+    folder: Path,
+    core: int,
+    searches: int,
+    samples: Samples,
+    without: ProcessMemory = NOTHING,
+    limit_min: float = BUILD_LIMIT_MIN,
+) -> None:
+    """Build it, then search with one setting after another until recall is enough.
+
+    without: the memory of this process before the index's library was imported; what is kept is the difference.
+    Raises NotBuilt after `limit_min` minutes of CPU time.
+    """
     stored = StoredVectors(folder / "vectors.f32", (folder / "vectors.f32").stat().st_size // (4 * DIMENSIONS))
-    with _peak_memory(index) as peak:
-        began, ran = time.monotonic(), _cpu_s(index)
+    with _watched(index, stored, limit_min) as peak:
+        began, ran = time.monotonic(), cpu_s(index)
         index.build(stored)
         samples.add("build_s", time.monotonic() - began)
-        samples.add("build_cpu_s", _cpu_s(index) - ran)
+        samples.add("build_cpu_s", cpu_s(index) - ran)
         print("built", file=sys.stderr, flush=True)
-    samples.add("peak_mib", peak[0])
+    samples.add("added_peak_mib", peak[0] - without.rss_mib)
     samples.add("disk_mib", index.disk_bytes() / (1 << 20))
     queries = np.load(folder / "queries.npy")
     reached: set[str] = set() if index.filters else {"filtered"}
@@ -82,8 +99,8 @@ def measure(index: Index, folder: Path, core: int, searches: int, samples: Sampl
             if found >= ENOUGH:
                 reached.add(kind)
     memory = [read_process_memory(process) for process in index.processes()]
-    samples.add("resident_mib", sum(one.pss_mib for one in memory))
-    samples.add("anonymous_mib", sum(one.anonymous_mib for one in memory))
+    samples.add("added_resident_mib", sum(one.pss_mib for one in memory) - without.pss_mib)
+    samples.add("added_anonymous_mib", sum(one.anonymous_mib for one in memory) - without.anonymous_mib)
 
 
 def _search(
@@ -117,33 +134,52 @@ def _search(
 
 
 @contextmanager
-def _peak_memory(index: Index) -> Iterator[list[float]]:
-    """The most that its processes held together, in MiB, by looking now and then; of this one the kernel's."""
-    peak = [0.0]
-    over = threading.Event()
+def _watched(index: Index, stored: StoredVectors, limit_min: float) -> Iterator[list[float]]:
+    """The most memory that its processes held together while the block ran, in MiB; of this one as the kernel knows it.
+
+    Prints how far the build is, now and then, and raises NotBuilt in the block when its CPU time is over.
+    """
+    peak, over, late = [0.0], threading.Event(), [""]
+    own = index.processes() == [os.getpid()]
+    ran, shown = cpu_s(index), time.monotonic()
+
+    def stop(signal_number: int, frame: object) -> None:
+        raise NotBuilt(late[0])
+
+    def progress() -> str:
+        return index.progress() or f"{stored.read:,} of {stored.count:,} vectors read"
 
     def look() -> None:
+        nonlocal shown
         while not over.wait(_LOOK_S):
             try:
-                peak[0] = max(peak[0], sum(read_process_memory(process).pss_mib for process in index.processes()))
+                if not own:
+                    peak[0] = max(peak[0], sum(read_process_memory(process).pss_mib for process in index.processes()))
+                minutes = (cpu_s(index) - ran) / 60
             except OSError:  # one has ended
                 continue
+            if minutes > limit_min:
+                late[0] = f"not built within {limit_min:g} minutes on one core: {progress()}"
+                os.kill(os.getpid(), signal.SIGUSR1)
+                return
+            if time.monotonic() - shown > _PROGRESS_S:
+                shown = time.monotonic()
+                print(f"{progress()}; {minutes:.1f} minutes of CPU time", file=sys.stderr, flush=True)
 
-    own = index.processes() == [os.getpid()]
+    before = signal.signal(signal.SIGUSR1, stop)
     thread = threading.Thread(target=look, daemon=True)
-    if not own:
-        thread.start()
+    thread.start()
     try:
         yield peak
     finally:
         over.set()
-        if own:
-            peak[0] = read_process_memory(os.getpid()).peak_rss_mib
-        else:
-            thread.join()
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
+    if own:
+        peak[0] = read_process_memory(os.getpid()).peak_rss_mib
 
 
-def _cpu_s(index: Index) -> float:
+def cpu_s(index: Index) -> float:
     """What its processes ran until now, in seconds."""
     ticks = 0
     for process in index.processes():
@@ -155,10 +191,14 @@ def _cpu_s(index: Index) -> float:
 def main(name: str, data: str, files: str, core: str, searches: str) -> None:
     """Measure, and print what was measured."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that a server ends with this process
-    samples = Samples()
-    index = index_engine(name).wrapper()(Path(files))
+    samples, without = Samples(), read_process_memory(os.getpid())
+    index: Index = index_engine(name).wrapper()(Path(files))
+    if index.processes() != [os.getpid()]:
+        without = NOTHING
     try:
-        measure(index, Path(data), int(core), int(searches), samples)
+        measure(index, Path(data), int(core), int(searches), samples, without)
+    except NotBuilt as reason:
+        samples.note("not_built", str(reason))
     finally:
         index.close()
     print(json.dumps(asdict(samples)), flush=True)

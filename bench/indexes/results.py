@@ -57,8 +57,8 @@ def _row(engine: IndexEngine, result: CaseResult | None) -> str:
     if why := result.failed or result.not_measured:
         return f"| {engine.label} | {why[:120]} |" + " |" * 12
     series = result.series
-    sizes = ("build_cpu_s", "peak_mib", "resident_mib", "anonymous_mib", "disk_mib")
-    held = [f"{series[name][0]:,.0f}" for name in sizes]
+    sizes = ("build_cpu_s", "added_peak_mib", "added_resident_mib", "added_anonymous_mib", "disk_mib")
+    held = [f"{series[name][0]:,.0f}" if name in series else "–" for name in sizes]
     return "| " + " | ".join([engine.label, *_times(series, "plain"), *_times(series, "filtered"), *held]) + " |"
 
 

@@ -76,7 +76,7 @@ class Exact(Index):
         return [first, *map(int, children)]
 
     def close(self) -> None:
-        self._runner.run(self._connection.close())
+        self._connection.terminate()  # whatever it waits for
         self._server.close()
         super().close()
 
@@ -89,6 +89,10 @@ class Hnsw(Exact):
     def _index(self) -> None:
         self._execute("CREATE INDEX ON items USING hnsw (vector vector_ip_ops)")
         self._execute("SET hnsw.iterative_scan = strict_order")
+
+    def progress(self) -> str:
+        shown = "SELECT phase, tuples_done, tuples_total FROM pg_stat_progress_create_index"
+        return ", ".join(f"{phase}, {done:,} of {total:,} vectors" for phase, done, total in self._server.execute(shown))
 
     def use(self, setting: dict[str, int]) -> None:
         super().use(setting)

@@ -17,7 +17,7 @@ from bench.indexes.measure import write_data
 from bench.indexes.results import SIZES, case_name, chosen, comparison
 from bench.machine import ROOT
 from bench.peers.engines import default_places
-from bench.suite import Case, Conditions, Metric, Samples, Suite
+from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite
 from runtime.models.bundle import Bundle
 
 QUERIES, SEARCHES = 250, 200
@@ -49,7 +49,10 @@ def measure(engine: IndexEngine, items: int, conditions: Conditions, samples: Sa
                 process.wait()
     if process.returncode:
         raise RuntimeError(f"the process of the index ended with status {process.returncode}")
-    for name, values in json.loads(out)["series"].items():
+    measured = json.loads(out)
+    if why := measured["notes"].get("not_built"):
+        raise NotMeasured(why)
+    for name, values in measured["series"].items():
         samples.add(name, *values)
 
 
