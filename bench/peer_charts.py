@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from bench.case_result import CaseResult
 from bench.charts import COLOURS, MACHINE_MIB, new_figure, save
 from bench.indexes.engines import INDEXES
 from bench.indexes.results import ENOUGH, case_name, p95_ms, recall, settings
-from bench.peers.compare import LENGTHS, SPEED, limit_case, memory_case
+from bench.peers.compare import LENGTHS, SPEED, limit_case, memory_case, passes_gate
 from bench.peers.engines import ENGINES, SAME_MODEL
 
 OTHER_COLOURS = ("#8a949b", "#c2a14d", "#7d6b9e", "#5f8fbf", "#a8705d", "#6f9a62", "#b98fb0", "#4f5a61", "#d9a441")
@@ -32,8 +33,10 @@ def latency_of_peers(results: Mapping[str, CaseResult], path: Path) -> None:
         if not all(times):
             continue
         ratios = [statistics.median(taken or ()) / least for taken, least in zip(times, roofline, strict=True)]
-        label = f"{engine.label} ({engine.arithmetic})"
-        axes.plot(LENGTHS, ratios, marker="o", color=colour, linewidth=3 if ours else 1.5, label=label)
+        passes = passes_gate(series, engine.name)
+        style: dict[str, Any] = {} if passes else {"linestyle": ":", "alpha": 0.6}
+        label = f"{engine.label} ({engine.arithmetic}{'' if passes else ', misses the quality gate'})"
+        axes.plot(LENGTHS, ratios, marker="o", color=colour, linewidth=3 if ours else 1.5, label=label, **style)
     axes.axhline(1, color=COLOURS["roofline"], linestyle="--", label="fp32 roofline")
     axes.set_xscale("log", base=2)
     axes.set_xticks(LENGTHS, [str(n) for n in LENGTHS])

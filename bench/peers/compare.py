@@ -1,4 +1,4 @@
-"""What is read from the samples: ratios between engines, and one row an engine for the report."""
+"""What is read from the samples: our time beside the fastest engine of the same quality, and the report's tables."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bench.case_result import CaseResult, Series
 from bench.peers.engines import ENGINES, INSTEAD, INT8_PEERS, OURS, SAME_MODEL, Engine
+from export.recipes import Gate
 
 LENGTHS = (16, 32, 128, 256)  # tokens, [CLS] and [SEP] included
 SPEED = "side by side"
+GATE = Gate()  # the quality that our own bundle must reach, and so every engine that its speed is held against
 
 
 def memory_case(name: str) -> str:
@@ -27,14 +29,25 @@ def limit_case(name: str) -> str:
     return f"256 MiB, {name}"
 
 
-def fastest(series: Series, tokens: int, names: Sequence[str] = INT8_PEERS) -> str | None:
-    """The engine of the lowest median over rounds at that length; None where none was timed."""
-    timed = {name: values for name in names if (values := series.get(f"round_ms.{name}.{tokens}"))}
-    return min(timed, key=lambda name: statistics.median(timed[name]), default=None)
+def passes_gate(series: Series, name: str) -> bool:
+    """Whether an engine's vectors are as close to float32 as an exported bundle's must be."""
+    cosines = series.get(f"cosine.{name}") or [0.0]
+    return statistics.fmean(cosines) >= GATE.min_mean_cosine and min(cosines) >= GATE.min_cosine
+
+
+def fastest(series: Series, tokens: int) -> str | None:
+    """The other engine with integer weights that passes the gate and has the lowest median over rounds at that length;
+    None where none was timed."""
+    timed = {
+        name: statistics.median(times)
+        for name in INT8_PEERS
+        if passes_gate(series, name) and (times := series.get(f"round_ms.{name}.{tokens}"))
+    }
+    return min(timed, key=lambda name: timed[name], default=None)
 
 
 def ratio_to_fastest(tokens: int) -> Callable[[Series], Sequence[float]]:
-    """Round by round, our encoder behind the front over the fastest int8 peer behind it; [] where either is missing."""
+    """Round by round, our encoder behind the front over that engine behind it; [] where either is missing."""
 
     def values(series: Series) -> Sequence[float]:
         peer = fastest(series, tokens)
@@ -45,18 +58,12 @@ def ratio_to_fastest(tokens: int) -> Callable[[Series], Sequence[float]]:
     return values
 
 
-def cosine_minus_best_int8(statistic: Callable[[Sequence[float]], float]) -> Callable[[Series], Sequence[float]]:
-    """Our cosine to float32 minus the best of the other engines with integer products (not just integer weights)."""
+def our_cosine(statistic: Callable[[Sequence[float]], float]) -> Callable[[Series], Sequence[float]]:
+    """A statistic of our cosines to float32, which the gate is about."""
 
     def values(series: Series) -> Sequence[float]:
-        arithmetic = {engine.name: engine.arithmetic for engine in ENGINES}
-        theirs = [
-            statistic(cosines)
-            for name in INT8_PEERS
-            if arithmetic[name] == "int8" and (cosines := series.get(f"cosine.{name}"))
-        ]
-        ours = series.get(f"cosine.{OURS}")
-        return [statistic(ours) - max(theirs)] if ours and theirs else []
+        cosines = series.get(f"cosine.{OURS}")
+        return [statistic(cosines)] if cosines else []
 
     return values
 
@@ -77,16 +84,25 @@ def _cosine(value: float) -> str:
     return f"{value:.5f}" if value > 0.9995 else f"{value:.4f}"
 
 
-def _speed_row(engine: Engine, result: CaseResult) -> list[str]:
+def _times(engine: Engine, series: Series) -> list[str]:
+    return [spread(series.get(f"round_ms.{engine.name}.{tokens}", [])) for tokens in LENGTHS]
+
+
+def _speed_row(engine: Engine, result: CaseResult) -> str:
     name, series = engine.name, result.series
     cosines = series.get(f"cosine.{name}", [])
-    why = result.notes.get(f"failed.{name}", result.failed or result.not_measured)
+    if why := result.notes.get(f"failed.{name}", result.failed or result.not_measured):
+        gate = _short(str(why).removeprefix("NotMeasured: "))
+    else:
+        gate = ("passes" if passes_gate(series, name) else "misses") if cosines else "–"
     cells = [
         f"{_cosine(statistics.fmean(cosines))} / {_cosine(min(cosines))}" if cosines else "–",
-        *(spread(series.get(f"round_ms.{name}.{tokens}", [])) for tokens in LENGTHS),
+        gate,
+        *_times(engine, series),
         spread(series.get(f"requests_per_s.{name}", [])),
     ]
-    return [*cells, "" if why is None else _short(str(why))]
+    row = [engine.label, engine.arithmetic, *cells]
+    return _row([f"*{cell}*" for cell in row] if gate == "misses" else row)
 
 
 def _memory_row(engine: Engine, results: Mapping[str, CaseResult]) -> list[str]:
@@ -112,43 +128,62 @@ def _short(text: str) -> str:
 
 
 def comparison(results: Mapping[str, CaseResult]) -> str:
-    """Markdown tables of speed, memory and other models, a row for every engine, the failed ones included."""
-    lines = [
-        "| engine | arithmetic | cosine mean / min | "
-        + " | ".join(f"{tokens} tokens, ms" for tokens in LENGTHS)
-        + " | requests/s | |",
-        "|---" * (len(LENGTHS) + 5) + "|",
+    """A Markdown table for each question that was measured, a row for every engine, the failed ones included."""
+    tables = (
+        ("How fast is it, and how close to float32 are its vectors?", _speed(results)),
+        ("How much memory does it take?", _memory(results)),
+        ("What would another model give instead?", _instead(results)),
+    )
+    return "\n\n".join(f"**{question}**\n\n" + "\n".join(lines) for question, lines in tables if lines)
+
+
+def _speed(results: Mapping[str, CaseResult]) -> list[str]:
+    if (speed := results.get(SPEED)) is None:
+        return []
+    roofline = [spread(speed.series.get(f"roofline_ms.{tokens}", [])) for tokens in LENGTHS]
+    return [
+        *_heading("engine", "arithmetic", "cosine mean / min", "quality gate", *_TIMES, "requests/s"),
+        "| *fp32 roofline* | | | | " + " | ".join(roofline) + " | |",
+        *(_speed_row(engine, speed) for engine in SAME_MODEL),
     ]
-    speed = results.get(SPEED)
-    if speed is not None:
-        roofline = [spread(speed.series.get(f"roofline_ms.{tokens}", [])) for tokens in LENGTHS]
-        lines.append("| *fp32 roofline* | | | " + " | ".join(roofline) + " | | |")
-        lines += [_line(engine, _speed_row(engine, speed)) for engine in SAME_MODEL]
-    lines += [
-        "",
-        "| engine | arithmetic | first answer, s | ready, MiB | of it anonymous | peak, single texts | "
-        "peak, 32 x 256 | installed, MiB | in 256 MiB | |",
-        "|---" * 10 + "|",
+
+
+def _memory(results: Mapping[str, CaseResult]) -> list[str]:
+    if not any(results.get(case(engine.name)) for case in (memory_case, limit_case) for engine in ENGINES):
+        return []
+    columns = (
+        *("first answer, s", "ready, MiB", "of it anonymous", "peak, single texts", "peak, 32 x 256"),
+        *("installed, MiB", "in 256 MiB", ""),
+    )
+    return [
+        *_heading("engine", "arithmetic", *columns),
         *(_line(engine, _memory_row(engine, results)) for engine in ENGINES),
     ]
-    return "\n".join(lines) + "\n\n" + _instead(results)
 
 
-def _instead(results: Mapping[str, CaseResult]) -> str:
-    """A Markdown table of other models that one might choose instead, below ours."""
-    lines = [
-        "| instead: another model | arithmetic | STS-B test, Spearman | "
-        + " | ".join(f"{tokens} tokens, ms" for tokens in LENGTHS)
-        + " | |",
-        "|---" * (len(LENGTHS) + 4) + "|",
-    ]
+def _instead(results: Mapping[str, CaseResult]) -> list[str]:
+    """Other models that one might choose, below ours."""
+    if not any(results.get(instead_case(engine.name)) for engine in INSTEAD):
+        return []
+    lines = _heading("model", "arithmetic", "STS-B test, Spearman", *_TIMES, "")
     for engine in INSTEAD:
         result = results.get(instead_case(engine.name), CaseResult(not_measured="did not run"))
-        _, *times, _, why = _speed_row(engine, result)
         scores = result.series.get(f"stsb.{engine.name}", [])
-        lines.append(_line(engine, [f"{scores[0]:.4f}" if scores else "–", *times, why]))
-    return "\n".join(lines)
+        why = _short(result.failed or result.not_measured or "")
+        lines.append(_line(engine, [f"{scores[0]:.4f}" if scores else "–", *_times(engine, result.series), why]))
+    return lines
+
+
+_TIMES = tuple(f"{tokens} tokens, ms" for tokens in LENGTHS)
+
+
+def _heading(*columns: str) -> list[str]:
+    return [_row(columns), "|---" * len(columns) + "|"]
 
 
 def _line(engine: Engine, cells: Sequence[str]) -> str:
-    return "| " + " | ".join([engine.label, engine.arithmetic, *cells]) + " |"
+    return _row([engine.label, engine.arithmetic, *cells])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.case_result import CaseResult, Series
 from bench.catalogue import realistic_vectors
 from bench.indexes.engines import INDEXES, IndexEngine
-from bench.indexes.measure import write_data
+from bench.indexes.measure import BUILD_LIMIT_MIN, write_data
 from bench.indexes.results import SIZES, case_name, chosen, comparison
 from bench.machine import ROOT
 from bench.peers.engines import default_places
@@ -94,16 +94,18 @@ SUITE = Suite(
     "setting, which is raised until recall is .99 or there is no more; times are those of the setting named. "
     "`filtered`: among the 1 % of the items that are in one group, with a setting found in the same way. 200 searches, "
     "one after another on one core, or as many as fit in 20 s. pgvector is asked over a socket, and its memory is that "
-    "of the server's processes, shared pages counted once. `peak` is the most while it was built, `resident` what is "
-    "held after the searches, mapped files included, and `anonymous` what of it cannot be given back. Building may use "
-    "every core: its CPU time is shown, because others worked on the machine. pgvector follows its graph for a filter "
-    "as far as hnsw.max_scan_tuples lets it, whose default is 20,000.",
+    "of the server's processes, shared pages counted once. Memory is what the index, its library included, adds to its "
+    "process: `peak` the most while it was built, `resident` what is held after the searches, mapped files included, "
+    "and `anonymous` what of it cannot be given back. Building runs on one core and is shown as CPU time, because "
+    f"others worked on the machine; it ends after {BUILD_LIMIT_MIN:g} minutes of that. pgvector's HNSW is searched as "
+    "its documentation advises for filters: scans go on in relaxed order until there are enough results, which are "
+    "then sorted. `pgvector, exact` has an ordinary index on the group, which it advises for filters of few rows.",
     cases=tuple(
         Case(case_name(engine, items), partial(measure, engine, items), limit_s=_LIMIT_S)
         for items in SIZES
         for engine in INDEXES
     ),
-    metrics=tuple(metric for items in SIZES for engine in INDEXES for metric in _metrics(engine, items)),
+    metrics=tuple(metric for items in SIZES for engine in INDEXES if engine.ours for metric in _metrics(engine, items)),
     table=_table,
     independent=True,
     per_cpu=True,

@@ -6,8 +6,8 @@ import pytest
 from bench import charts, history, report
 from bench.case_result import CaseResult
 from bench.indexes.engines import INDEXES
-from bench.peer_charts import OTHER_COLOURS
-from bench.peers.compare import LENGTHS, comparison, instead_case
+from bench.peer_charts import OTHER_COLOURS, latency_of_peers
+from bench.peers.compare import LENGTHS, SPEED, comparison, fastest, instead_case, passes_gate, ratio_to_fastest
 from bench.peers.engines import SAME_MODEL
 from bench.suites import embed, memory
 from bench.targets import load_targets
@@ -82,10 +82,36 @@ def test_a_suite_is_shown_for_every_kind_of_cpu_where_it_says_so(tiny_run, tmp_p
 def test_other_models_are_a_table_of_their_own_with_their_quality():
     series = {"stsb.wordllama": [0.8], **{f"round_ms.wordllama.{tokens}": [1.0, 2.0, 3.0] for tokens in LENGTHS}}
     results = {instead_case("wordllama"): CaseResult(series)}
-    same, _, others = comparison(results).split("\n\n")
-    assert "WordLlama" not in same
+    question, others = comparison(results).split("\n\n")
+    assert question == "**What would another model give instead?**"
     (row,) = [line for line in others.splitlines() if line.startswith("| WordLlama")]
     assert row.startswith("| WordLlama | table | 0.8000 | 2.00 (1.00–3.00) |")
+
+
+def speed_result(**engines):
+    """Cosines (mean, min) and one time for every length of each engine."""
+    series = {f"roofline_ms.{tokens}": [1.0] for tokens in LENGTHS}
+    for name, (mean, least, ms) in engines.items():
+        series[f"cosine.{name}"] = [least, 2 * mean - least]
+        series |= {f"round_ms.{name}.{tokens}": [ms, ms] for tokens in LENGTHS}
+    return CaseResult(series)
+
+
+def test_our_time_is_held_against_the_fastest_engine_that_passes_our_quality_gate(tmp_path):
+    engines = {"ours_engine": (0.9988, 0.996, 6.0), "openvino_int8": (0.9974, 0.978, 3.0)}
+    result = speed_result(**engines, openvino_int8_weights=(0.9994, 0.997, 8.0), onnxruntime_int8=(0.9995, 0.998, 9.0))
+    assert [passes_gate(result.series, name) for name in engines] == [True, False]
+    assert fastest(result.series, 128) == "openvino_int8_weights"
+    assert ratio_to_fastest(128)(result.series) == [0.75, 0.75]
+    rows = comparison({SPEED: result}).splitlines()
+    assert "| *OpenVINO, static activations* | *int8* | *0.9974 / 0.9780* | *misses* | *3.00" in "\n".join(rows)
+    latency_of_peers({SPEED: result}, tmp_path / "latency.svg")
+    assert words(tmp_path / "latency.svg").count("misses the quality gate") == 1
+
+
+def test_without_an_engine_that_passes_there_is_no_ratio():
+    result = speed_result(ours_engine=(0.9988, 0.996, 6.0), ctranslate2_int8=(0.9967, 0.9875, 8.0))
+    assert ratio_to_fastest(16)(result.series) == []
 
 
 def test_every_engine_has_a_colour_in_the_charts():

@@ -26,7 +26,8 @@ def test_metric_names_are_unique_and_name_their_suite():
     for module in MODULES:
         suite = load_suite(module)
         assert all(metric.name.startswith(f"{suite.name}.") for metric in suite.metrics)
-        assert {metric.case for metric in suite.metrics} == {case.name for case in suite.cases}
+        cases, read = {case.name for case in suite.cases}, {metric.case for metric in suite.metrics}
+        assert read == cases or (suite.table is not None and read < cases)
 
 
 @pytest.mark.parametrize(
