@@ -1,7 +1,5 @@
 """`python -m bench`: measure suites against their targets, keep the samples, draw the report."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

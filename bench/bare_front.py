@@ -6,8 +6,6 @@ and where the bundle is. `POST /embed` runs the encoder in the event loop, and n
 encoded by msgspec, as in the server. There is no queue, limit, deadline, check of what is sent, metric or log.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A store for programs without an event loop: benches, fault programs and tests."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from inspect import isasyncgen, iscoroutine

@@ -5,8 +5,6 @@ transaction. A transaction travels to Postgres and back, takes time of one of it
 every transaction that waits for one.
 """
 
-from __future__ import annotations
-
 import heapq
 from collections import deque
 from dataclasses import dataclass

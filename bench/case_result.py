@@ -1,7 +1,5 @@
 """What one case leaves behind: raw series, and notes on how they were taken."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """A database with a catalogue of any size in it, written without running the model for every item."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,9 +66,7 @@ def realistic_vectors(conditions: Conditions, count: int) -> NDArray[np.float32]
     return vectors
 
 
-def _encoder(
-    conditions: Conditions,
-) -> tuple[Bundle, TextEncoder]:
+def _encoder(conditions: Conditions) -> tuple["Bundle", "TextEncoder"]:
     from runtime.models.bundle import Bundle
     from runtime.models.text_encoder import load_encoder
 

@@ -1,7 +1,5 @@
 """A memory cgroup with a hard limit (versions 1 and 2), to run a process as a small machine would."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import time

@@ -1,7 +1,5 @@
 """The report's charts as SVG files, drawn from the history's raw samples."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

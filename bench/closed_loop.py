@@ -1,7 +1,5 @@
 """Many clients at once, each sending its next request after a response; bounded in number and time."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ machine, which no other machine touches; who reads adds them up. Both in one tra
 item's popularity, as the store does it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from typing import Any, Literal

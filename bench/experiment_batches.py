@@ -1,7 +1,5 @@
 """Simulated experiments whose weights follow the outcomes, batch by batch, as the server's do."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

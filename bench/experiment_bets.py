@@ -7,8 +7,6 @@ before the user comes; m is the control's rate so far, which takes the part of Y
 and the predictable plug-in empirical Bernstein bound are those of arXiv 2010.09686 (sections 3.2 and 4.3).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +31,7 @@ class Users:
     treated: NDArray[np.bool_]
     yes: NDArray[np.bool_]
 
-    def first(self, n: int) -> Users:
+    def first(self, n: int) -> "Users":
         """The first n of each world."""
         return Users(self.treated[:, :n], self.yes[:, :n])
 

@@ -1,7 +1,5 @@
 """The chart of the suite `experiments`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,8 +1,6 @@
 """Simulated experiments with a known truth, and what each method says about them at every look. Arrays: worlds [w] by
 looks [l]."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The history of runs: one JSON object a line, raw samples included. Tables and charts only read it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -3,8 +3,6 @@
 `http.client` costs about as much as the server's own overhead, which is what is being measured.
 """
 
-from __future__ import annotations
-
 import json
 import socket
 import time
@@ -113,7 +111,7 @@ class Connection:
             raise ConnectionError("the server closed the connection before its answer was complete")
         return received
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> "Connection":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

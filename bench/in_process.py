@@ -4,8 +4,6 @@
 rate; `{"texts": [...]}` returns the milliseconds each text took from text to vector and in the model alone.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

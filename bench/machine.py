@@ -1,7 +1,5 @@
 """What a figure was measured on: CPU, cores, memory, versions and the revision of the code."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess

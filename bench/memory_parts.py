@@ -4,8 +4,6 @@ Each probe has a fresh server with both models, warmed by a small request of the
 then does the worst that its row is about. Growth is the kernel's own high-water mark, reset before.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import itertools

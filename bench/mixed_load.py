@@ -1,7 +1,5 @@
 """Mixed traffic against a server that already runs, in an image or a machine: `python -m bench.mixed_load PORT`."""
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import sys

@@ -1,7 +1,5 @@
 """Charts of the comparison with other engines."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping
 from pathlib import Path

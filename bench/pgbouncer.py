@@ -3,8 +3,6 @@
 `make pgbouncer` unpacks the Debian packages below build/, without root. Elsewhere it is found on the path.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket
@@ -98,7 +96,7 @@ class PgBouncer:
         self._upstream.close()
         self._folder.cleanup()
 
-    def __enter__(self) -> PgBouncer:
+    def __enter__(self) -> "PgBouncer":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -1,7 +1,5 @@
 """A real Postgres from a wheel, for tests and benches: PostgreSQL 18 with pgvector, without root and without Docker."""
 
-from __future__ import annotations
-
 import asyncio
 import shutil
 import subprocess
@@ -82,7 +80,7 @@ class PostgresServer:
             self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __enter__(self) -> PostgresServer:
+    def __enter__(self) -> "PostgresServer":
         return self
 
     def __exit__(

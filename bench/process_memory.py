@@ -1,7 +1,5 @@
 """Memory of a process, read from /proc: resident, proportional, anonymous, file-backed, and its peak."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

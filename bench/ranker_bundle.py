@@ -1,7 +1,5 @@
 """A folder of models with a ranker beside the sequence model, for measuring what it costs: its weights mean nothing."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Tables of measured figures in the README and the documentation, each from the last run of its suite."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,8 +1,6 @@
 """Cases of the suite `experiments` about logs of rankings: estimates of what another ranking would get, and what a
 ranker learns from them. Both in simulated worlds, where the truth is known."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

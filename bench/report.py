@@ -1,7 +1,5 @@
 """`bench/REPORT.md` and its charts, drawn from the history alone: nothing is measured or typed here."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -5,8 +5,6 @@ the other. A block's figure is processor time a request, which other work on the
 latency. Printed are medians over blocks, and the ratio with a 95 % interval of its median (bootstrap over blocks).
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import os

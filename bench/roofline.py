@@ -1,7 +1,5 @@
 """The fp32 roofline: how fast one core could embed a text in float32 if it did nothing but the matrix products."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The one runner: every case in a fresh process, in a seeded order, gathered into one run."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

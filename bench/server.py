@@ -1,7 +1,5 @@
 """The server under test: a fresh process with a fresh data folder on a free port, pinned to one core."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

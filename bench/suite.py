@@ -1,7 +1,5 @@
 """What a benchmark declares: its cases (what runs) and its metrics (what is read from the raw samples)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Rows of target against measured, computed from raw samples, and their aligned text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 

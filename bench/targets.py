@@ -1,7 +1,5 @@
 """The declared targets: read from `targets.toml`, and compared with what was measured."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass

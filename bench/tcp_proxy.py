@@ -1,7 +1,5 @@
 """A proxy on 127.0.0.1 before a socket, whose network can be cut: for tests and fault benches."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Texts of an exact number of tokens, drawn from a seed; no two alike, so that no cache can answer for the model."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Mixed traffic over every endpoint, drawn from a seed, each request with the statuses it must be answered by."""
 
-from __future__ import annotations
-
 import json
 import math
 import random

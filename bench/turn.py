@@ -1,7 +1,5 @@
 """A turn at measuring, on a machine where others measure as well."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 from collections.abc import Callable, Collection, Iterator

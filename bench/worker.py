@@ -1,7 +1,5 @@
 """The process of its own in which one case runs: `python -m bench.worker MODULE CASE CONDITIONS OUT`."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Flipped bits in a database file: each is refused, reported, or changes nothing that anybody reads."""
 
-from __future__ import annotations
-
 import logging
 import os
 import random

@@ -1,8 +1,6 @@
 """What happens to data meanwhile: bits flip, vectors are replaced under writes, bundles change under load, much is
 deleted."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import json

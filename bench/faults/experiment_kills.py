@@ -1,8 +1,6 @@
 """Servers with running experiments that are killed at random moments under exposures and interactions, and what is
 found in their database afterwards: one server on SQLite, or several on one Postgres."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import tempfile

@@ -4,8 +4,6 @@ FAULTS_DIR/run holds "N" or "N for good"; whenever the file changes, runs are co
 gets a byte for each run that failed.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

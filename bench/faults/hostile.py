@@ -1,7 +1,5 @@
 """Clients that hold what others need, in every way that costs them little, and one honest client beside them."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import threading

@@ -1,7 +1,5 @@
 """Hostile clients beside an honest one in a memory cgroup: each kind in turn, for an hour, and what two kinds cost."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import json

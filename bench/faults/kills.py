@@ -1,7 +1,5 @@
 """A server that is killed at random moments while clients write, started again each time, and checked."""
 
-from __future__ import annotations
-
 import json
 import random
 import signal

@@ -1,7 +1,5 @@
 """What the server acknowledged to clients, compared with the database afterwards."""
 
-from __future__ import annotations
-
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field

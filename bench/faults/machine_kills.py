@@ -1,8 +1,6 @@
 """Several servers on one Postgres under write load: random ones are killed, Postgres is stopped as if it had crashed,
 networks between are cut, clocks differ and jump, and clients repeat on any machine what was not answered."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import random

@@ -1,7 +1,5 @@
 """The 1st, 2nd, … run of the model fails, once and for good, until a round of requests meets no fault."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from pathlib import Path

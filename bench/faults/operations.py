@@ -1,7 +1,5 @@
 """A history of operations on several machines, checked: reads see acknowledged writes, and nothing that nobody sent."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 """Simulated power cuts: what a store asked of the system is played back up to a moment, and what was not synced then is
 dropped, torn at sectors and reordered. Whatever the disk made of it, everything acknowledged before has to be there."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil

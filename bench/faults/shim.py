@@ -1,7 +1,5 @@
 """The library that stands between a process and the system: see shim.c."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Programs on the store alone, each for a process of its own: `python -m bench.faults.store_programs NAME FOLDER`."""
 
-from __future__ import annotations
-
 import asyncio
 import ctypes
 import os

@@ -1,7 +1,5 @@
 """Mutated requests at a running server: each is answered, none by a 500, and what was acknowledged meanwhile stays."""
 
-from __future__ import annotations
-
 import json
 import socket
 from collections import Counter

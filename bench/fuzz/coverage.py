@@ -4,8 +4,6 @@ Atheris (libFuzzer) changes inputs, keeps those that reach new branches of `runt
 found wrong is noted, once a place in the code, and the run goes on.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -1,7 +1,5 @@
 """schemathesis over the OpenAPI document of a running server, with every check."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

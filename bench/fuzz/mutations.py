@@ -1,7 +1,5 @@
 """Requests that work, changed until many of them do not: in their JSON, their bytes, their path and their headers."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """What coverage-guided fuzzing feeds: each target takes any bytes, and raises for what no client may cause."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

@@ -1,7 +1,5 @@
 """Which indexes are compared."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """usearch's HNSW graph, with its defaults: bfloat16 vectors, 16 neighbours, 128 candidates as it adds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

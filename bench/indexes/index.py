@@ -1,7 +1,5 @@
 """What an index under comparison does: it is built from stored vectors, and finds the ten nearest of a query."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat

@@ -3,8 +3,6 @@
 https://github.com/facebookresearch/faiss/wiki/Fast-accumulation-of-PQ-and-AQ-codes-(FastScan)
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 from collections.abc import Sequence

@@ -4,8 +4,6 @@
 an empty folder for the index. The result is one line of JSON: series and notes as `Samples` has them.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """The runtime's catalogue and its search, in process: as float32, as int8, on disk."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """What is read from the samples of an index: the setting that is enough, and a row of the table."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """pgvector in a Postgres of its own: every row compared, and its HNSW graph."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path

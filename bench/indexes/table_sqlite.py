@@ -3,8 +3,6 @@
 https://alexgarcia.xyz/sqlite-vec/guides/binary-quant.html
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import apsw

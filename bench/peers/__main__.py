@@ -1,7 +1,5 @@
 """`python -m bench.peers`: set the engines up; `python -m bench peers` measures them afterwards."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 

@@ -1,7 +1,5 @@
 """What is read from the samples: our time beside the fastest engine of the same quality, and the report's tables."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Who is compared: the engines, and where a set-up one keeps its environment and its model."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

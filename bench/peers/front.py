@@ -5,8 +5,6 @@ engine's own environment, so it needs the standard library alone, and it does as
 request at a time unless the engine is asynchronous.
 """
 
-from __future__ import annotations
-
 import asyncio
 import importlib
 import inspect

@@ -1,7 +1,5 @@
 """Setting engines up: environments, prepared weights, converted models. Measuring never installs anything."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os

@@ -1,7 +1,5 @@
 """An engine as a running server: started on one core, called over HTTP, stopped while others are measured."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import shutil

@@ -3,8 +3,6 @@
 It runs in an engine's own environment, which has numpy and tokenizers.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -5,8 +5,6 @@ It writes `weights/` (the published weights; their tokenizer file cuts and pads 
 sentences from the float32 weights on torch, which every engine's are compared with).
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """The sentences on which engines' vectors are compared, and what the float32 weights make of them."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The suites, one module each, in the order in which they run. Every module declares `SUITE`."""
 
-from __future__ import annotations
-
 import importlib
 
 from bench.suite import Suite

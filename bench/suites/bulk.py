@@ -1,7 +1,5 @@
 """Catalogues of 100,000 and a million items streamed in under 256 MiB, while another client sends requests."""
 
-from __future__ import annotations
-
 import json
 import socket
 import threading

@@ -1,8 +1,6 @@
 """Events a second and users that several machines on one Postgres take: measured for what runs here, simulated from
 the measured service times beyond it. Its table is the one under "How many machines" in docs/deployment.md."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import random

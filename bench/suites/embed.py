@@ -1,7 +1,5 @@
 """Latency of one text by its length: in process and over HTTP, against the fp32 roofline of the same rounds."""
 
-from __future__ import annotations
-
 import random
 import statistics
 

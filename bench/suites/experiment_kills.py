@@ -1,7 +1,5 @@
 """Kills of servers with running experiments: nothing acknowledged is lost or doubled, and nobody changes their arm."""
 
-from __future__ import annotations
-
 from bench.faults.experiment_kills import kill_repeatedly
 from bench.postgres import PostgresServer
 from bench.suite import Case, Conditions, Metric, Samples, Suite, Worse, raw

@@ -1,7 +1,5 @@
 """Other ways to state and to assign, in simulated worlds: betting, the empirical Bernstein bound, Thompson sampling."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Live experiments in simulated worlds: errors where there is no effect, power where there is, coverage and width."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

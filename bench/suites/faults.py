@@ -1,7 +1,5 @@
 """Behaviour under failure: SIGKILL, storage and model faults call by call, overload in little memory, a long load."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

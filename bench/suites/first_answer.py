@@ -1,7 +1,5 @@
 """A new user's first minute: from an empty folder to the first answer, by the README's own command."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """The server's own share of a request: /embed here and behind a bare Starlette route, with the same encoder."""
 
-from __future__ import annotations
-
 import random
 import statistics
 

@@ -1,7 +1,5 @@
 """Generated requests: none may cause a 500, a hang or a lost event."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import subprocess

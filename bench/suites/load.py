@@ -1,7 +1,5 @@
 """Throughput with 1, 8 and 64 clients, and what an overloaded server returns."""
 
-from __future__ import annotations
-
 import itertools
 import random
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Several machines on one Postgres: what concurrent writers cost, and that nothing is lost when either is killed."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 

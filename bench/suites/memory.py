@@ -1,7 +1,5 @@
 """Memory of the server: after each step of a mixed load, under hard limits, and over thousands of requests."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import sys

@@ -1,7 +1,5 @@
 """Ours and other engines with the same model: latency, throughput, vectors, memory, and survival within 256 MiB."""
 
-from __future__ import annotations
-
 import os
 import random
 import statistics

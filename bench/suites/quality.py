@@ -1,7 +1,5 @@
 """How close the quantised vectors are to the float32 ones, and what that does to semantic similarity."""
 
-from __future__ import annotations
-
 import importlib.util
 import subprocess
 import sys

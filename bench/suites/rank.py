@@ -1,7 +1,5 @@
 """Latency of a ranking by the number of candidates, given by id."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -1,7 +1,5 @@
 """When a promotion and a rollback rank on another machine."""
 
-from __future__ import annotations
-
 import time
 from contextlib import ExitStack
 

@@ -1,7 +1,5 @@
 """Time that a search of the whole catalogue adds to a request, its recall, and the memory of the catalogue."""
 
-from __future__ import annotations
-
 import random
 import tempfile
 import time

@@ -1,7 +1,5 @@
 """Our search formats and other libraries' indexes on the same vectors: recall, time, memory, building, disk."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

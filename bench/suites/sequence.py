@@ -1,7 +1,5 @@
 """The sequence model: time to encode a history, time from an event to a changed ranking, memory of both models."""
 
-from __future__ import annotations
-
 import os
 import random
 import tempfile

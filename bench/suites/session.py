@@ -1,7 +1,5 @@
 """What the options of a session cost and give: the arena, and weights packed for the CPU's kernel."""
 
-from __future__ import annotations
-
 import os
 import random
 import threading

@@ -3,8 +3,6 @@
 Its table is the one under "Sizing" in docs/deployment.md.
 """
 
-from __future__ import annotations
-
 import random
 import re
 import tempfile

@@ -1,7 +1,5 @@
 """From the start of the process to the first answer."""
 
-from __future__ import annotations
-
 from bench.http_client import build_request
 from bench.server import launched
 from bench.suite import Case, Conditions, Metric, Samples, Suite, raw

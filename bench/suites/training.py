@@ -1,7 +1,5 @@
 """Time to train the hybrid ranker of a large log, on the cores that there are."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from pathlib import Path

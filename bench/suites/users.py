@@ -1,7 +1,5 @@
 """Cost of a user's vector by the length of their history."""
 
-from __future__ import annotations
-
 import random
 
 from bench.http_client import Connection, build_request

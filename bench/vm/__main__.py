@@ -1,7 +1,5 @@
 """`python -m bench.vm`: boot the image as a machine of 256 MiB, load it, and check what memory is left."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

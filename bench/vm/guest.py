@@ -1,7 +1,5 @@
 """One virtual machine: its disks, its emulator, its readings."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import tempfile

@@ -1,7 +1,5 @@
 """The guest's initramfs: a cpio archive of busybox, the modules, the first process and the service's command."""
 
-from __future__ import annotations
-
 import shlex
 import stat
 from collections.abc import Mapping

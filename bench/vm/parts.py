@@ -1,7 +1,5 @@
 """What the guest boots with: a kernel, its virtio modules and a static busybox, from two Debian packages."""
 
-from __future__ import annotations
-
 import lzma
 import re
 import shutil
@@ -36,7 +34,7 @@ class GuestParts:
     modules: tuple[Path, ...]
 
     @classmethod
-    def of(cls, folder: Path) -> GuestParts:
+    def of(cls, folder: Path) -> "GuestParts":
         """The parts that lie in `folder`. Raises NotMeasured naming what is missing and how to get it."""
         missing = [name for name in ("vmlinuz", "busybox") if not (folder / name).exists()]
         if missing:

@@ -1,7 +1,5 @@
 """What the guest says of its memory: readings as its first process writes them, twice a second of its own time."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 PAGE_MIB = 4096 / (1 << 20)

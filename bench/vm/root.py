@@ -1,7 +1,5 @@
 """The guest's root file system and the service in it: an unpacked image, or one made of what is installed here."""
 
-from __future__ import annotations
-
 import compileall
 import json
 import py_compile

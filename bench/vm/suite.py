@@ -1,7 +1,5 @@
 """The suite: the wedding catalogue, mixed requests and a large batch in a machine of 256 MiB."""
 
-from __future__ import annotations
-
 import itertools
 import sys
 import tempfile

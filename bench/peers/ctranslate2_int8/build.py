@@ -1,7 +1,5 @@
 """CTranslate2's own converter with its int8 weights: `python -m bench.peers.ctranslate2_int8.build PREPARED OUT`."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """CTranslate2's encoder with int8 products."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import ctranslate2

@@ -1,7 +1,5 @@
 """The folder of a model hub that embed_anything reads: `python -m bench.peers.embed_anything.build PREPARED OUT`."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from pathlib import Path

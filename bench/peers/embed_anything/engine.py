@@ -1,7 +1,5 @@
 """embed_anything, which runs the float32 weights on candle, in Rust."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The folder that fastembed reads a custom model from: `python -m bench.peers.fastembed_fp32.build PREPARED OUT`."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from pathlib import Path

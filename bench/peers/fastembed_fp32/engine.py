@@ -1,7 +1,5 @@
 """fastembed with the float32 export as a custom model, one thread, defaults otherwise."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """infinity-emb's engine on torch, which batches requests that arrive together; one thread, defaults otherwise."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -4,8 +4,6 @@ The source comes with the package that `source.txt` names; only what is needed i
 The tree is kept beside the result, so that a second run continues where the first was stopped.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

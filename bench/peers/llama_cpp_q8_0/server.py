@@ -1,7 +1,5 @@
 """llama.cpp's own server on one thread, eight texts at a time at most, answering with JSON."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

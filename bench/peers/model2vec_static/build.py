@@ -4,8 +4,6 @@ model2vec's method and its defaults (https://github.com/MinishLab/model2vec): ea
 256 principal components, weights against frequent tokens as if the vocabulary were ordered by frequency (Zipf).
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

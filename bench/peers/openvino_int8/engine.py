@@ -1,7 +1,5 @@
 """OpenVINO on one thread, with the precision of its other products left to its default."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

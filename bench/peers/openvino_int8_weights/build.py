@@ -1,7 +1,5 @@
 """NNCF's weight compression to int8: `python -m bench.peers.openvino_int8_weights.build PREPARED OUT`."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The runtime's encoder, one text a run as in the server."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

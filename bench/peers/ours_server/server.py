@@ -1,7 +1,5 @@
 """The server of this project, as the image starts it, answering with JSON."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """sentence-transformers on torch, one thread, defaults otherwise."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """WordLlama: a table trained from a language model's token embeddings, which its package brings."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from pathlib import Path
