@@ -8,11 +8,8 @@ latency. Printed are medians over blocks, and the ratio with a 95 % interval of 
 import argparse
 import itertools
 import os
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,7 +18,7 @@ import numpy as np
 
 from bench.http_client import Connection, build_request
 from bench.machine import ROOT
-from bench.server import STOP_S, Server, free_port, server_environment
+from bench.server import Server, free_port, server_environment, started
 from bench.texts import TextSource, load_tokenizer
 
 ITEMS, EVENTS, CANDIDATES = 100, 40, 40
@@ -51,30 +48,17 @@ def requests(bundle: Path, seed: int) -> dict[str, Next]:
 
 
 @contextmanager
-def started(root: Path, models: Path, core: int) -> Iterator[Server]:
+def filled(root: Path, models: Path, core: int) -> Iterator[Server]:
     """The server of a working tree, filled with a few items and a history."""
-    with tempfile.TemporaryDirectory(prefix="vows-revision-") as folder:
-        port, log = free_port(), Path(folder) / "log"
-        environment = server_environment(models, Path(folder) / "data", port, {"VOWS_THREADS": "1"})
-        begun = time.monotonic()
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "runtime"],
-                cwd=root,
-                env=environment,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-            )
-        try:
-            server = Server(process, port, begun, log)
+    with tempfile.TemporaryDirectory(prefix="vows-revision-") as name:
+        folder, port = Path(name), free_port()
+        environment = server_environment(models, folder / "data", port, {"VOWS_THREADS": "1"})
+        command = [sys.executable, "-m", "runtime"]
+        with started(command, environment, port, folder / "log", core, folder=root) as server:
             server.first_answer(build_request("GET", "/readyz"))
             with server.connect() as connection:
                 _fill(connection)
             yield server
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=STOP_S)
 
 
 def _fill(connection: Connection) -> None:
@@ -123,7 +107,7 @@ def main() -> None:
     print(f"load average before: {os.getloadavg()[0]:.2f}; {options.blocks} blocks of {options.size} requests")
     with ExitStack() as stack:
         servers = [
-            stack.enter_context(started(root.resolve(), options.models, cores[-1])) for root in (ROOT, options.other)
+            stack.enter_context(filled(root.resolve(), options.models, cores[-1])) for root in (ROOT, options.other)
         ]
         connections = [stack.enter_context(server.connect()) for server in servers]
         for name, next in kinds.items():

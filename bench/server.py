@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,40 +106,53 @@ def server_environment(models: Path, data: Path, port: int, settings: Mapping[st
 
 
 @contextmanager
+def started(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    port: int,
+    log: Path,
+    core: int,
+    *,
+    group: MemoryGroup | None = None,
+    folder: Path = ROOT,
+) -> Iterator[Server]:
+    """Start a process on `core` that is to listen on `port`, without waiting for it; end it by its id afterwards."""
+
+    def enter() -> None:
+        os.sched_setaffinity(0, {core})
+        if group is not None:
+            group.join()
+
+    with log.open("wb") as out:
+        begun = time.monotonic()
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT, preexec_fn=enter
+        )
+    try:
+        yield Server(process, port, begun, log)
+    finally:
+        end(process)
+
+
+@contextmanager
 def launched(
     conditions: Conditions,
     group: MemoryGroup | None = None,
     settings: Mapping[str, str] | None = None,
     module: str = "runtime",
 ) -> Iterator[Server]:
-    """Start a server without waiting for it; end it by its id afterwards. `module` may be one that starts it."""
-
-    def enter() -> None:
-        os.sched_setaffinity(0, {conditions.server_core})
-        if group is not None:
-            group.join()
-
-    with tempfile.TemporaryDirectory(prefix="vows-bench-") as folder:
-        data, log, port = Path(folder) / "data", Path(folder) / "log", free_port()
-        environment = server_environment(conditions.models, data, port, settings or {})
-        with log.open("wb") as out:
-            started = time.monotonic()
-            process = subprocess.Popen(
-                [sys.executable, "-m", module],
-                cwd=ROOT,
-                env=environment,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                preexec_fn=enter,
-            )
-        try:
-            yield Server(process, port, started, log)
-        finally:
-            end(process)
+    """Start the server without waiting for it. `module` may be one that starts it."""
+    with tempfile.TemporaryDirectory(prefix="vows-bench-") as name:
+        folder, port = Path(name), free_port()
+        environment = server_environment(conditions.models, folder / "data", port, settings or {})
+        command = [sys.executable, "-m", module]
+        with started(command, environment, port, folder / "log", conditions.server_core, group=group) as server:
+            yield server
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
     """Ask a process to end, and end it where it does not."""
+    process.send_signal(signal.SIGCONT)  # one that is stopped would not hear the next
     process.terminate()
     try:
         process.wait(timeout=STOP_S)

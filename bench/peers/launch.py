@@ -1,12 +1,8 @@
 """An engine as a running server: started on one core, called over HTTP, stopped while others are measured."""
 
 import importlib
-import os
-import shutil
 import signal
-import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +13,9 @@ from numpy.typing import NDArray
 
 from bench.cgroup import MemoryGroup
 from bench.http_client import build_request
-from bench.machine import ROOT
 from bench.peers.engines import Engine, Places
 from bench.peers.install import quiet_environment
-from bench.server import Server, end, free_port
+from bench.server import Server, free_port, started
 
 READY_S = 300.0  # of those that load torch on a busy machine
 # As ours sets for itself: one thread, and one malloc heap for all threads.
@@ -45,22 +40,18 @@ class Dialect:
     vectors: Callable[[bytes], Vectors]
 
 
-def behind_front(name: str, dimensions: int = 384) -> Dialect:
-    """The dialect of the common front. `name`: an engine's folder, or a module with a `load`."""
-    return Dialect(
-        command=lambda python, model, port: [str(python), "-m", "bench.peers.front", name, str(model), str(port)],
-        environment=lambda model, port, folder: {},
-        request=lambda texts: build_request("POST", "/embed", {"texts": texts}),
-        vectors=lambda body: np.frombuffer(body, np.float32).reshape(-1, dimensions),
-    )
-
-
 def dialect_of(engine: Engine) -> Dialect:
     """What its folder says, or the common front's."""
-    if not engine.own_server:
-        return behind_front(engine.name, engine.dimensions)
-    module = importlib.import_module(f"bench.peers.{engine.name}.server")
-    return Dialect(module.command, module.environment, module.request, module.vectors)
+    if engine.own_server:
+        module = importlib.import_module(f"bench.peers.{engine.name}.server")
+        return Dialect(module.command, module.environment, module.request, module.vectors)
+    front = ["-m", "bench.peers.front", engine.name]
+    return Dialect(
+        command=lambda python, model, port: [str(python), *front, str(model), str(port)],
+        environment=lambda model, port, folder: {},
+        request=lambda texts: build_request("POST", "/embed", {"texts": texts}),
+        vectors=lambda body: np.frombuffer(body, np.float32).reshape(-1, engine.dimensions),
+    )
 
 
 @dataclass(frozen=True)
@@ -93,51 +84,21 @@ class Peer:
 
 
 @contextmanager
-def started(
-    name: str, dialect: Dialect, python: Path, model: Path, places: Places, core: int, group: MemoryGroup | None = None
-) -> Iterator[Peer]:
-    """Start a server on `core` without waiting for it; end it by its id afterwards."""
-
-    def enter() -> None:
-        os.sched_setaffinity(0, {core})
-        if group is not None:
-            group.join()
-
-    folder = Path(tempfile.mkdtemp(prefix="vows-peer-"))
-    port = free_port()
-    environment = quiet_environment(places) | ONE_THREAD | dialect.environment(model, port, folder)
-    try:
-        with (folder / "log").open("wb") as out:
-            begun = time.monotonic()
-            process = subprocess.Popen(
-                dialect.command(python, model, port),
-                cwd=ROOT,
-                env=environment,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                preexec_fn=enter,
-            )
-        try:
-            yield Peer(name, Server(process, port, begun, folder / "log"), dialect)
-        finally:
-            process.send_signal(signal.SIGCONT)  # one that sleeps would not hear the next
-            end(process)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
 def started_engine(
     engine: Engine, places: Places, bundle: Path, core: int, group: MemoryGroup | None = None
 ) -> Iterator[Peer]:
-    """As `started`, for an engine that is set up.
+    """Start an engine's server on `core` without waiting for it; end it by its id afterwards.
 
-    Raises NotMeasured when it is not, and RuntimeError with the reason when its set-up failed.
+    Raises NotMeasured when the engine is not set up, and RuntimeError with the reason when its set-up failed.
     """
     places.require(engine)
-    python, model = places.python(engine), places.model(engine, bundle)
-    with started(engine.name, dialect_of(engine), python, model, places, core, group) as peer:
-        yield peer
+    dialect, model, port = dialect_of(engine), places.model(engine, bundle), free_port()
+    with tempfile.TemporaryDirectory(prefix="vows-peer-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        command = dialect.command(places.python(engine), model, port)
+        environment = quiet_environment(places) | ONE_THREAD | dialect.environment(model, port, folder)
+        with started(command, environment, port, folder / "log", core, group=group) as server:
+            yield Peer(engine.name, server, dialect)
 
 
 def folder_mib(path: Path) -> float:
