@@ -19,7 +19,7 @@ class Usearch(Index):
     def build(self, vectors: StoredVectors) -> None:
         self._graph: Any = Graph(ndim=DIMENSIONS, metric="ip", dtype=self.dtype)
         for start, chunk in vectors.chunks():
-            self._graph.add(np.arange(start, start + len(chunk), dtype=np.uint64), chunk)
+            self._graph.add(np.arange(start, start + len(chunk), dtype=np.uint64), chunk, threads=1)
         self._graph.save(str(self.folder / "graph.usearch"))
 
     def use(self, setting: dict[str, int]) -> None:

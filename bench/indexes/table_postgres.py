@@ -12,11 +12,11 @@ from bench.postgres import PostgresServer
 from runtime.store.postgres.vector_column import VectorColumn, register
 
 _COLUMN = VectorColumn("vector")
-# Room for the table and the graph; a connection searches with one process.
+# Room for the table and the graph; a connection builds and searches with one process.
 _SERVER = {
     "shared_buffers": "4GB",
     "maintenance_work_mem": "4GB",
-    "max_parallel_maintenance_workers": "1",
+    "max_parallel_maintenance_workers": "0",
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
     "autovacuum": "off",  # whose processes come and go

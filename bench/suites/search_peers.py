@@ -1,6 +1,7 @@
 """Our search formats and other libraries' indexes on the same vectors: recall, time, memory, building, disk."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,6 @@ from bench.indexes.results import SIZES, case_name, chosen, comparison
 from bench.machine import ROOT
 from bench.peers.engines import default_places
 from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite
-from runtime.models.bundle import Bundle
 
 QUERIES, SEARCHES = 250, 200
 _QUICK_ITEMS, _QUICK_SEARCHES = 2_000, 25
@@ -35,6 +35,7 @@ def measure(engine: IndexEngine, items: int, conditions: Conditions, samples: Sa
         process = subprocess.Popen(
             [*command, str(conditions.server_core), str(searches)],
             cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,  # so that it can be put ahead of other work: see bench.turn
@@ -55,9 +56,9 @@ def measure(engine: IndexEngine, items: int, conditions: Conditions, samples: Sa
 
 
 def _data(conditions: Conditions, items: int) -> Path:
-    """The folder of the vectors and the exact answers, beside what else is made once to compare with others."""
-    bundle = Bundle.load(conditions.models / "minilm", kind="text-encoder")
-    folder = default_places().root / "vectors" / f"{items}-{conditions.seed}-{bundle.digest[:12]}"
+    """The folder of the vectors and the exact answers, made once: every index, whenever it is measured, has the same.
+    They are of the text encoder that made them first."""
+    folder = default_places().root / "vectors" / f"{items}-{conditions.seed}"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         vectors = realistic_vectors(conditions, items + QUERIES)
@@ -94,7 +95,7 @@ SUITE = Suite(
     "one after another on one core, or as many as fit in 20 s. pgvector is asked over a socket, and its memory is that "
     "of the server's processes, shared pages counted once. Memory is what the index, its library included, adds to its "
     "process: `peak` the most while it was built, `resident` what is held after the searches, mapped files included, "
-    "and `anonymous` what of it cannot be given back. Building runs on one core and is shown as CPU time, because "
+    "and `anonymous` what of it cannot be given back. Building uses one thread and is shown as CPU time, because "
     f"others worked on the machine; it ends after {BUILD_LIMIT_MIN:g} minutes of that. pgvector's HNSW is searched as "
     "its documentation advises for filters: scans go on in relaxed order until there are enough results, which are "
     "then sorted. `pgvector, exact` has an ordinary index on the group, which it advises for filters of few rows.",
