@@ -126,7 +126,7 @@ class SequenceRecommender:
 
     def item_scores(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
         """float32 [b, items]: cosines with the user vectors."""
-        scores: Scores = self.user_vectors(histories, now_us, device) @ self._items.cpu().numpy().T
+        scores: Scores = self.user_vectors(histories, now_us, device) @ self.item_vectors.T
         return scores
 
     def user_vectors(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:

@@ -21,7 +21,8 @@ class PublishedConfig:
     negatives         items sampled per position, uniformly, for the losses that sample
     calibration       of gBCE: 0 is plain binary cross entropy, 1 corrects for the sampling completely
     temperature       of the cosine that scores an item; None for the dot product
-    text              add a projection of the content vectors to the item embeddings (not in the papers)
+    text              add a projection of the content vectors to the item embeddings (not in the papers); an item that
+                      training never met is its text alone
     learning_rate, batch, epochs  of Adam; users per step; epochs at most
     """
 
@@ -60,13 +61,17 @@ BLOCKS: dict[str, Callable[[PublishedConfig], nn.Module]] = {
 class PublishedModel(nn.Module):
     """A transformer over item embeddings; the score of an item is its embedding times the state, or their cosine.
 
-    content: f32 (I, C) content vectors of the items, read where `config.text`.
+    content: f32 (I, C) content vectors of the items, read where `config.text`. met: bool (I,) of the items that occur
+    in training. Only these are in a softmax: as a negative, an item that is never a target would teach that texts like
+    its own are never wanted.
     """
 
-    def __init__(self, config: PublishedConfig, items: int, content: Tensor) -> None:
+    def __init__(self, config: PublishedConfig, content: Tensor, met: Tensor) -> None:
         super().__init__()
         self.config = config
-        self.item = nn.Embedding(1 + items, config.width, padding_idx=0)
+        self.item = nn.Embedding(1 + len(content), config.width, padding_idx=0)
+        self.met: Tensor
+        self.register_buffer("met", F.pad(met, (1, 0), value=True), persistent=False)  # (1 + I,), True for padding
         self.position = nn.Embedding(config.length, config.width)
         self.content: Tensor
         self.register_buffer("content", F.pad(content - content.mean(0), (0, 0, 1, 0)) if config.text else None)
@@ -81,7 +86,7 @@ class PublishedModel(nn.Module):
     def items(self) -> Tensor:
         """Item embeddings (1 + I, d), the first of padding."""
         weight = self.item.weight
-        return weight if self.read is None else weight + self.read(self.content)
+        return weight if self.read is None else weight * self.met[:, None] + self.read(self.content)
 
     def forward(self, item: Tensor, times: Tensor, items: Tensor) -> Tensor:
         """State after each event, (B, T, d). item int64 (B, T), times int64 (B, T + 1) in seconds, items of `items`."""
@@ -110,10 +115,12 @@ class PublishedModel(nn.Module):
         kept = target > 0
         logits, wanted = self.scores(self(item, times, items)[kept], items), target[kept]  # (N, 1 + I), (N,)
         if self.config.loss == "softmax":
-            return F.cross_entropy(logits, wanted)
-        drawn = torch.randint(1, len(items), (len(wanted), self.config.negatives), device=wanted.device)
+            return F.cross_entropy(logits.masked_fill(~self.met, -torch.inf), wanted)
+        candidates = self.met.nonzero()[1:, 0]  # without padding
+        shape = (len(wanted), self.config.negatives)
+        drawn = candidates[torch.randint(len(candidates), shape, device=wanted.device)]
         sampled = logits.gather(1, torch.cat([wanted[:, None], drawn], dim=1))  # (N, 1 + negatives)
-        return LOSSES[self.config.loss](sampled, len(items) - 1, self.config.calibration)
+        return LOSSES[self.config.loss](sampled, len(candidates), self.config.calibration)
 
 
 def sampled_softmax_loss(sampled: Tensor, items: int, calibration: float) -> Tensor:

@@ -80,7 +80,7 @@ def same_weights(config: PublishedConfig, draw: np.random.Generator) -> SameWeig
     fitted = _rectools_model(config)
     fitted.fit(Interactions.construct(frame))
     theirs = fitted.torch_model.cpu().eval()
-    ours = PublishedModel(config, items, torch.zeros(items, 1)).eval()
+    ours = PublishedModel(config, torch.zeros(items, 1), torch.ones(items, dtype=torch.bool)).eval()
     ours.load_state_dict(weights_of(theirs.state_dict(), config), strict=True)
     item = torch.from_numpy(draw.integers(1, items + 1, (16, length)))
     item[torch.arange(length) < torch.from_numpy(draw.integers(0, length, 16))[:, None]] = 0  # padding on the left

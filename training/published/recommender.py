@@ -69,9 +69,8 @@ class PublishedRecommender:
         torch.manual_seed(config.seed)
         draw = np.random.default_rng(config.seed)
         content = torch.from_numpy(data.catalogue.vectors)
-        self._model = PublishedModel(config, len(data.catalogue), content).to(self._device)
         self._popularity = popularity(data)
-        self._unmet = torch.from_numpy(self._popularity == 0).to(self._device)
+        self._model = PublishedModel(config, content, torch.from_numpy(self._popularity > 0)).to(self._device)
         sequences = _Sequences(data, config.length).to(self._device)
         optimizer = torch.optim.Adam(self._model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98))
         for epoch in range(1, config.epochs + 1):
@@ -104,7 +103,7 @@ class PublishedRecommender:
             ids, seconds = (torch.from_numpy(values[rows]).to(self._device) for values in (item, times))
             found = self._model.scores(self._model(ids, seconds, items)[:, -1], items)[:, 1:]  # (b, I)
             if not self._config.text:
-                found = found.masked_fill(self._unmet, _UNMET)
+                found = found.masked_fill(~self._model.met[1:], _UNMET)
             scores[rows] = found.cpu().numpy()
         empty = item[:, -1] == 0
         scores[empty] = self._popularity

@@ -14,20 +14,13 @@ from training.simulator.world import simulate
 SHARES = (0.9, 0.08, 0.02)  # of a world's events: these worlds are used for training and early stopping only
 
 
-def multi_world(seeds: Sequence[int], parameters: Parameters, *, own_laws: bool = False) -> Split:
+def multi_world(seeds: Sequence[int], parameters: Parameters) -> Split:
     """The worlds of these seeds in one data set. Users and items are distinct: ids have the seed as a prefix, and every
-    world has its own catalogue_id. own_laws: each world also has its own phase needs and complements, so that a model
-    has to infer them from the log."""
-    splits = [
-        by_time(simulate(replace(parameters, laws=seed + 1 if own_laws else parameters.laws), seed).dataset, SHARES)
-        for seed in seeds
-    ]
+    world has its own catalogue_id."""
+    splits = [by_time(simulate(parameters, seed).dataset, SHARES) for seed in seeds]
     if len(splits) == 1:
         return splits[0]
-    together = [side_by_side([split[part] for split in splits], seeds, parameters) for part in range(3)]
-    if own_laws:
-        together = [replace(part, name=f"{part.name}, each with its own laws") for part in together]
-    return Split(*together)
+    return Split(*(side_by_side([split[part] for split in splits], seeds, parameters) for part in range(3)))
 
 
 def side_by_side(parts: Sequence[Dataset], seeds: Sequence[int], parameters: Parameters) -> Dataset:

@@ -10,8 +10,9 @@ import pytest
 from tests.training.datasets import small_world
 from training.checkpoint import BEST
 from training.evaluation.baselines import Logistic
+from training.experiments.study.baselines import INSTALLED, RANKERS
 from training.experiments.study.command import Results, machine, run_all
-from training.experiments.study.data import KINDS, NO_ORDER, ORDER, OWN_LAWS, parameters_of, world_key
+from training.experiments.study.data import FRESH, KINDS, NO_ORDER, ORDER, OWN_LAWS, WEAKEST, parameters_of, world_key
 from training.experiments.study.effort import EFFORTS, SMALL, USUAL
 from training.experiments.study.jobs import COMMITTED, ORACLE, Arrays, Job, Place, Row
 from training.experiments.study.page import FOLDER, page
@@ -20,7 +21,9 @@ from training.experiments.study.records import KEPT, PAGE, Comparison, merged, r
 from training.experiments.study.summary import summarise
 from training.experiments.study.variants import FULL, PLAIN, SETTINGS, WITHOUT, differs, parts_off, recipe_of
 from training.experiments.study.verdicts import ASSUMED, DEFENDED, UNDECIDED, UNDEFENDED, defended, verdicts
+from training.ranker.recommender import Hybrid
 from training.recipes import NOT_FOR_LOGS, PARTS, RECIPES, of_log, without
+from training.simulator.parameters import Parameters
 
 ROOT = Path(__file__).parents[3]
 KEY = world_key(ORDER, 1)
@@ -47,6 +50,18 @@ def test_every_kind_of_world_is_held_out_and_the_control_without_order_is_pre_tr
     for kind in KINDS:
         models = {(job.model, bool(job.start)) for job in jobs if job.data == world_key(kind, 2_001)}
         assert models >= {(FULL, False), (FULL, True), (PLAIN, False), (Logistic.name, False), (ORACLE, False)}
+        assert models >= {(name, False) for name in RANKERS}
+
+
+def test_worlds_of_a_kind_differ_from_those_with_order_in_that_alone() -> None:
+    for effort in EFFORTS:
+        size = EFFORTS[effort].world
+        for kind in KINDS:
+            found = parameters_of(kind, 1, effort)
+            assert found.users == size.get("users", Parameters().users)
+            assert (found.freshness > 0) == (kind == FRESH)
+            assert (found.utility_form == "weakest") == (kind == WEAKEST)
+            assert (found.order_strength == 0) == (kind == NO_ORDER)
 
 
 def test_worlds_of_own_laws_differ_from_each_other() -> None:
@@ -82,7 +97,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
     folder = tmp_path_factory.mktemp("study")
     for kind, seed in ((ORDER, 1), (OWN_LAWS, 0)):
         world = small_world(seed, users=40)
-        file = folder / f"{kind.replace(' ', '-')}-{seed}" / "world.pickle"
+        file = folder / f"{kind.replace(' ', '-')}-{seed}-{USUAL}" / "world.pickle"
         file.parent.mkdir()
         file.write_bytes(pickle.dumps(world))
     jobs = [
@@ -92,6 +107,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
         Job(KEY, PLAIN, start=f"{PLAIN}, {OWN_LAWS}"),
         Job(KEY, "SASRec"),
         Job(KEY, "without texts"),
+        Job(KEY, "without factorised ids", start=COMMITTED),
+        Job(KEY, INSTALLED),
+        Job(KEY, Hybrid.name),
         Job(KEY, ORACLE),
         Job("no such set", FULL),
         Job(KEY, PLAIN, start="never trained"),
@@ -112,7 +130,7 @@ def test_a_failure_is_a_row_and_what_waits_for_a_training_that_is_not_planned_do
     assert [row.data for row in failed] == ["no such set"]
     assert "no such set" in failed[0].failed
     assert "never trained" not in {row.start for row in results.rows}
-    assert len(results.rows) == 8
+    assert len(results.rows) == 11
 
 
 def test_rows_of_one_world_are_about_the_same_events(ran: tuple[Path, Results]) -> None:

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from tests.small_world import small_world, split
-from training.data.events import SKIP, Dataset, Histories
+from tests.training.datasets import random_dataset
+from training.data.events import SKIP, VIEW, Dataset, Histories
 from training.data.split import log_of
 from training.evaluation import metrics
 from training.evaluation.baselines import Popularity
@@ -50,7 +51,7 @@ def test_it_learns_an_order_that_popularity_cannot_know(
 @pytest.mark.parametrize("config", PUBLISHED, ids=NAMES[:-1])
 def test_a_state_does_not_depend_on_later_events_nor_on_how_long_the_padding_is(config: PublishedConfig) -> None:
     torch.manual_seed(0)
-    model = PublishedModel(small(config), 20, torch.zeros(20, 1)).eval()
+    model = PublishedModel(small(config), torch.zeros(20, 1), torch.ones(20, dtype=torch.bool)).eval()
     item = torch.randint(1, 21, (3, 16))
     times = torch.randint(1, 10**6, (3, 17)).cumsum(1)
     changed, later = item.clone(), times.clone()
@@ -59,6 +60,51 @@ def test_a_state_does_not_depend_on_later_events_nor_on_how_long_the_padding_is(
     with torch.inference_mode():
         before, after = (model(one, when, model.items())[:, :9] for one, when in ((item, times), (changed, later)))
     torch.testing.assert_close(before, after)
+
+
+@pytest.mark.parametrize("config", [WITH_TEXT, replace(WITH_TEXT, loss="softmax")], ids=["sampled", "full softmax"])
+def test_an_item_that_training_never_met_is_no_negative_and_is_known_by_its_text(config: PublishedConfig) -> None:
+    """As a negative in every step and a target in none, its score would fall for as long as training goes on."""
+    torch.manual_seed(0)
+    content = F.normalize(torch.randn(20, 6), dim=1)
+    met = torch.arange(20) < 12
+    model = PublishedModel(small(config), content, met)
+    item, times = torch.randint(1, 13, (4, 16)), torch.arange(17).expand(4, 17)
+    model.loss(item, times, item.roll(-1, 1)).backward()  # type: ignore[no-untyped-call]
+    gradient = model.item.weight.grad
+    assert gradient is not None
+    assert (gradient[1:13] != 0).any(dim=1).all()
+    assert (gradient[13:] == 0).all()
+    assert model.read is not None
+    torch.testing.assert_close(model.items()[13:], model.read(model.content)[13:])
+
+
+def test_what_a_user_reads_next_is_found_by_its_text_though_it_was_never_met() -> None:
+    """Users who keep to one topic each: new items of that topic come before all others."""
+    rng = np.random.default_rng(0)
+    topics, per_topic, users, events = 8, 30, 80, 12
+    topic = np.repeat(np.arange(topics), per_topic)
+    old = np.tile(np.arange(per_topic) < 20, topics)
+    vectors = np.eye(topics)[topic] + 0.3 * rng.standard_normal((len(topic), topics))
+    log = random_dataset(0, users=users, items=len(topic), events=users * events)
+    item = np.concatenate([rng.choice(np.flatnonzero(old & (topic == user % topics)), events) for user in range(users)])
+    n = np.arange(users * events)
+    log = replace(
+        log,
+        catalogue=replace(log.catalogue, vectors=vectors.astype(np.float32)),
+        events=replace(
+            log.events, user=(n // events).astype(np.int32), item=item.astype(np.int32), time_us=n * 60_000_000,
+            action=np.full(len(n), VIEW, log.events.action.dtype),
+        ),
+    )  # fmt: skip
+    model = PublishedRecommender(small(WITH_TEXT))
+    model.train_for(log, 10)
+    starts = log.starts
+    histories = Histories(log.events, starts[:-1], starts[1:], np.arange(users, dtype=np.int32), log.events)
+    scores = model.item_scores(histories, np.full(users, log.events.time_us.max() + 1), np.zeros(users, np.int8))
+    mine = topic == np.arange(users)[:, None] % topics
+    others = np.where(mine, -np.inf, scores).max(axis=1, keepdims=True)
+    assert (scores > others)[mine & ~old].mean() > 0.5  # of all others: 0.2 with items that were never met as negatives
 
 
 def test_only_engaged_events_are_read_and_an_empty_history_is_ranked_by_popularity(

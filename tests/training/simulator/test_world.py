@@ -5,11 +5,9 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from tests.training.datasets import small_world, word_vectors
+from tests.training.datasets import small_world
 from training.data.events import SKIP, Events
 from training.simulator import choice
-from training.simulator import multi_world as multi_world_module
-from training.simulator.multi_world import multi_world
 from training.simulator.parameters import (
     CATEGORIES,
     PHASE_NEEDS,
@@ -189,16 +187,3 @@ def test_what_is_fresh_is_engaged_with_more_and_its_appeal_halves() -> None:
     engaged = events.action != SKIP
     assert engaged[age_hours < 12].mean() > engaged[age_hours > 240].mean() + 0.03
     assert world.dataset.name == "simulated, order strength 1, freshness 1.2, seed 1"
-
-
-def test_worlds_side_by_side_can_each_have_their_own_laws(monkeypatch: pytest.MonkeyPatch) -> None:
-    simulated = []
-
-    def record(parameters: Parameters, seed: int) -> World:
-        simulated.append((seed, parameters.laws))
-        return simulate(parameters, seed, embed=word_vectors)
-
-    monkeypatch.setattr(multi_world_module, "simulate", record)
-    split = multi_world([0, 3], Parameters(users=60, items=96, profiles=8), own_laws=True)
-    assert simulated == [(0, 1), (3, 4)]
-    assert split.train.name.endswith("each with its own laws")

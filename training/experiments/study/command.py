@@ -77,10 +77,8 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no training starts later")
     parser.add_argument("--pretraining-minutes", type=float, default=float("inf"), help="of each, at most")
     parser.add_argument("--effort", choices=tuple(EFFORTS), default=USUAL, help="on each model (default: %(default)s)")
-    parser.add_argument("--users", type=int, help="of each world, for a trial of the command itself")
-    parser.add_argument("--epochs", type=int, help="of each training, at most, likewise")
+    parser.add_argument("--epochs", type=int, help="of each training, at most, for a trial of the command itself")
     parser.add_argument("--out", type=Path, default=Path("build/study"), metavar="FOLDER", help="default: %(default)s")
-    parser.add_argument("--results", type=Path, metavar="FOLDER", help="of the rows, where not --out")
     parser.add_argument(
         "--summarise", type=Path, nargs="+", metavar="FOLDER", help="of earlier results; trains nothing"
     )
@@ -99,9 +97,9 @@ def _run(options: argparse.Namespace) -> int:
     jobs = [job for job in jobs if not options.only or job.pretraining or job.model in options.only]
     place = Place(
         options.out, options.data_dir and Path(options.data_dir), options.device, machine(options.device),
-        options.users, options.epochs, options.pretraining_minutes * 60, options.effort,
+        options.epochs, options.pretraining_minutes * 60, options.effort,
     )  # fmt: skip
-    results = Results(options.results or options.out, options.effort)
+    results = Results(options.out, options.effort)
     ends = time.monotonic() + options.minutes * 60
     make_worlds([job for job in jobs if job not in results.done], place, options.workers)
     pending = [job for job in jobs if job not in results.done and not _is_trained(job, place)]
@@ -169,7 +167,7 @@ def make_worlds(jobs: Sequence[Job], place: Place, workers: int) -> None:
 
 
 def _make_world(key: str, place: Place) -> None:
-    load_world(key, place.folder, place.users_of_world)
+    load_world(key, place.folder, place.effort_name)
 
 
 def run_all(

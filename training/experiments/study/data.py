@@ -9,6 +9,7 @@ from training.checkpoint import replacing
 from training.data import public
 from training.data.events import Dataset
 from training.data.split import Split, by_time
+from training.experiments.study.effort import EFFORTS, USUAL
 from training.simulator.multi_world import SHARES, side_by_side
 from training.simulator.parameters import Parameters
 from training.simulator.world import World, simulate
@@ -21,16 +22,18 @@ ORDER, OWN_LAWS, WEAKEST, FRESH, NO_ORDER = "order", "own laws", "weakest traits
 KINDS = (ORDER, OWN_LAWS, WEAKEST, FRESH, NO_ORDER)
 
 
-def parameters_of(kind: str, seed: int) -> Parameters:
-    """The parameters of a world. own laws: phase needs and complements permuted. weakest traits: utility has another
-    form than the model's preference regression. freshness: an item's appeal fades in hours. no order: order strength
-    0."""
-    base = Parameters()
+def parameters_of(kind: str, seed: int, effort: str = USUAL) -> Parameters:
+    """The parameters of a world, with what the effort changes.
+
+    own laws: phase needs and complements permuted. weakest traits: utility has another form than the model's preference
+    regression. freshness: an item's appeal fades in hours. no order: order strength 0.
+    """
+    base = Parameters(**EFFORTS[effort].world)
     return {
         ORDER: base,
         OWN_LAWS: replace(base, laws=seed + 1),
         WEAKEST: replace(base, utility_form="weakest"),
-        FRESH: replace(base, items=1_200, born_later=0.75, freshness=1.2, policy_freshness=12.0),
+        FRESH: replace(base, items=5 * base.items // 2, born_later=0.75, freshness=1.2, policy_freshness=12.0),
         NO_ORDER: replace(base, order_strength=0.0),
     }[kind]
 
@@ -45,14 +48,12 @@ def is_world(key: str) -> bool:
     return key.startswith("world ")
 
 
-def load_world(key: str, folder: Path, users: int | None = None) -> World:
-    """A world by its key, simulated once and kept in `folder`. users: instead of the usual number."""
+def load_world(key: str, folder: Path, effort: str = USUAL) -> World:
+    """A world by its key, simulated once and kept in `folder`."""
     name, kind = key.removeprefix("world ").split(", ", 1)
-    size = f"-{users}-users" if users else ""
-    file = folder / f"{kind.replace(' ', '-')}-{name}{size}" / "world.pickle"
+    file = folder / f"{kind.replace(' ', '-')}-{name}-{effort}" / "world.pickle"
     if not file.exists():
-        parameters = parameters_of(kind, int(name))
-        world = simulate(replace(parameters, users=users or parameters.users), int(name))
+        world = simulate(parameters_of(kind, int(name), effort), int(name))
         with replacing(file.parent) as made:
             (made / file.name).write_bytes(pickle.dumps(world))
     found: World = pickle.loads(file.read_bytes())
@@ -71,16 +72,16 @@ def load_set(name: str, folder: Path, data_dir: Path | None) -> Dataset:
     return found
 
 
-def load_split(key: str, folder: Path, data_dir: Path | None, users: int | None = None) -> Split:
-    """A public set or a world, split in time. users: of a world, instead of the usual number."""
+def load_split(key: str, folder: Path, data_dir: Path | None, effort: str = USUAL) -> Split:
+    """A public set or a world, split in time."""
     if is_world(key):
-        return by_time(load_world(key, folder, users).dataset)
+        return by_time(load_world(key, folder, effort).dataset)
     return by_time(load_set(key, folder, data_dir))
 
 
-def training_worlds(kind: str, seeds: Sequence[int], folder: Path, users: int | None = None) -> Split:
+def training_worlds(kind: str, seeds: Sequence[int], folder: Path, effort: str = USUAL) -> Split:
     """Several worlds of one kind side by side, for pre-training."""
-    splits = [by_time(load_world(world_key(kind, seed), folder, users).dataset, SHARES) for seed in seeds]
+    splits = [by_time(load_world(world_key(kind, seed), folder, effort).dataset, SHARES) for seed in seeds]
     if len(splits) == 1:
         return splits[0]
     parameters = parameters_of(kind, 0) if kind != OWN_LAWS else Parameters()

@@ -10,7 +10,7 @@ class Effort(NamedTuple):
     """sets, worlds  changes to the sequence model's recipe on public sets and on simulated worlds
     published      changes to the recipe of published models
     refit          train again with the events that chose the epoch
-    users          of a simulated world, None for as many as worlds have
+    world          changes to the simulator's parameters
     budget         events that are tested
     """
 
@@ -18,7 +18,7 @@ class Effort(NamedTuple):
     worlds: dict[str, Any]
     published: dict[str, Any]
     refit: bool
-    users: int | None
+    world: dict[str, int]
     budget: QueryBudget
 
     def __str__(self) -> str:
@@ -37,11 +37,12 @@ class Effort(NamedTuple):
             if self.refit
             else "nothing is trained on the tenth that chose the epoch"
         )
+        world = Parameters(**self.world)
         return "; ".join(
             [
                 *(changes or ["recipes as they are"]),
                 refit,
-                f"worlds of {self.users or Parameters().users:,} users",
+                f"worlds of {world.users:,} users and {world.items:,} items",
                 f"at most {self.budget.ranking:,} rankings and {self.budget.actions:,} actions are tested",
             ]
         )
@@ -49,14 +50,14 @@ class Effort(NamedTuple):
 
 USUAL, SMALL = "usual", "small"
 EFFORTS = {
-    USUAL: Effort({}, {}, {}, True, None, QueryBudget(ranking=3_000, actions=5_000)),
+    USUAL: Effort({}, {}, {}, True, {}, QueryBudget(ranking=3_000, actions=5_000)),
     # An hour or two on one core. Small batches make enough steps of few epochs.
     SMALL: Effort(
         sets={"epochs": 3},
         worlds={"epochs": 4, "batch": 4, "warmup": 40},
         published={"epochs": 15, "batch": 32, "learning_rate": 3e-3, "length": 50},
         refit=False,
-        users=400,
+        world={"users": 400},
         budget=QueryBudget(ranking=3_000, actions=2_000),
     ),
 }

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from training.checkpoint import BEST, Checkpoint
 from training.data.split import Split
 from training.evaluation import metrics
-from training.evaluation.baselines import EASE, FreshPopularity, Logistic, OwnHistory, WeightedAverage
 from training.evaluation.protocol import PredictsActions, Recommender, Scores
 from training.evaluation.queries import EvaluationQueries, Queries
 from training.evaluation.ranking import rank_targets
 from training.evaluation.sequence import SequenceRecommender
+from training.experiments.study.baselines import BASELINES
 from training.experiments.study.data import is_world, load_split, load_world, training_worlds
 from training.experiments.study.effort import EFFORTS, USUAL, Effort
 from training.experiments.study.variants import data_of, parts_off, recipe_of
@@ -30,7 +30,6 @@ from training.train import train
 
 COMMITTED = "committed"  # the reference checkpoint of this repository
 ORACLE = "oracle"
-_BASELINES: dict[str, Any] = {one.name: one for one in (EASE, FreshPopularity, OwnHistory, WeightedAverage, Logistic)}
 _PUBLISHED = {one.name: one for one in (*PUBLISHED, WITH_TEXT)}
 
 _BATCH = 512
@@ -82,7 +81,6 @@ class Place(NamedTuple):
     data_dir: Path | None
     device: str
     machine: str
-    users: int | None = None  # of a world, instead of the usual number
     epochs: int | None = None  # at most
     most_seconds: float = float("inf")  # of a pre-training
     effort_name: str = USUAL
@@ -91,11 +89,6 @@ class Place(NamedTuple):
     def effort(self) -> Effort:
         """How much is spent on each model."""
         return EFFORTS[self.effort_name]
-
-    @property
-    def users_of_world(self) -> int | None:
-        """None for as many as worlds have."""
-        return self.users or self.effort.users
 
 
 Arrays = dict[str, NDArray[Any]]
@@ -119,7 +112,7 @@ def run(job: Job, number: int, place: Place) -> tuple[Row, Arrays]:
 
 def pretrain(job: Job, place: Place) -> tuple[dict[str, Any], Arrays]:
     """Train on several worlds; the checkpoint is in the study's folder under the job's name."""
-    split = training_worlds(job.data, job.pretraining, place.folder, place.users_of_world)
+    split = training_worlds(job.data, job.pretraining, place.folder, place.effort_name)
     recipe = replace(reference(), name="reference", batch=32, epochs=6, warmup=200, seed=job.seed)
     recipe = replace(recipe, epochs=min(recipe.epochs, place.epochs or recipe.epochs))
     checkpoint = train(
@@ -167,9 +160,8 @@ def met(split: Split, item: NDArray[np.int32], *, refit: bool) -> NDArray[np.boo
 
 def recommender(job: Job, split: Split, place: Place) -> Recommender:
     """The model of a job, not yet fitted."""
-    if job.model in _BASELINES:
-        baseline: Recommender = _BASELINES[job.model]()
-        return baseline
+    if job.model in BASELINES:
+        return BASELINES[job.model]()
     if job.model in _PUBLISHED:
         config = replace(_PUBLISHED[job.model], seed=job.seed, **place.effort.published)
         config = replace(config, epochs=place.epochs or config.epochs)
@@ -182,7 +174,7 @@ def recommender(job: Job, split: Split, place: Place) -> Recommender:
         return SequenceRecommender(_limited(recipe, job, place), refit=refit, device=place.device, progress=False)
     folder = Path("checkpoints/reference") if job.start == COMMITTED else place.folder / "pretrained" / job.start / BEST
     start = Checkpoint.load(folder)
-    recipe = _limited(fine_tuning(start.recipe), job, place)
+    recipe = _limited(without(fine_tuning(start.recipe), parts_off(job.model)), job, place)
     return SequenceRecommender(recipe, start=start, refit=refit, device=place.device, progress=False)
 
 
@@ -192,7 +184,7 @@ def _limited(recipe: Recipe, job: Job, place: Place) -> Recipe:
 
 @lru_cache(maxsize=2)
 def _data(key: str, place: Place) -> tuple[Split, EvaluationQueries]:
-    split = load_split(key, place.folder, place.data_dir, place.users_of_world)
+    split = load_split(key, place.folder, place.data_dir, place.effort_name)
     return split, EvaluationQueries.of(split, place.effort.budget)
 
 
@@ -219,7 +211,7 @@ def _probabilities(model: PredictsActions, actions: Queries) -> Scores:
 
 def _oracle(key: str, place: Place, actions: Queries) -> Scores:
     """The Bayes-optimal probabilities at the queries, float64 [n, 4]."""
-    one = load_world(key, place.folder, place.users_of_world)
+    one = load_world(key, place.folder, place.effort_name)
     rows = {}
     for user in np.unique(actions.user):
         rows.update({prediction.row: prediction.actions for prediction in predict_user(one, int(user), frozenset())})

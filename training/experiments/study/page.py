@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.evaluation.baselines import EASE, FreshPopularity, Logistic, WeightedAverage
+from training.evaluation.baselines import EVERYTHING, Logistic
 from training.evaluation.markdown import table
+from training.experiments.study.baselines import RANKERS
 from training.experiments.study.data import KINDS, NO_ORDER, ORDER, OWN_LAWS, REAL_SETS
 from training.experiments.study.effort import EFFORTS
 from training.experiments.study.jobs import COMMITTED, ORACLE
@@ -13,8 +14,10 @@ from training.experiments.study.summary import SETS, WORLDS
 from training.experiments.study.variants import FULL, PLAIN, SETTINGS, WITHOUT
 from training.experiments.study.verdicts import verdicts
 from training.published.model import PUBLISHED, SASREC, WITH_TEXT
+from training.ranker.recommender import Hybrid, Prior
 
 FOLDER = Path("training")
+_SHORT = {EVERYTHING: "blend of everything", Hybrid.name: "hybrid ranker, fitted", Prior.name: "hybrid, untrained"}
 _NAMES = {
     "ndcg10": "NDCG@10",
     "ndcg10_met": "NDCG@10 of items that were met in training",
@@ -64,10 +67,11 @@ def _machines(records: Sequence[Comparison], effort: str) -> str:
 
 def _ablations(records: Sequence[Comparison], effort: str) -> str:
     columns = [
-        *((SETS, name, False, name) for name in REAL_SETS),
-        *((WORLDS, kind, False, f"worlds, {kind}") for kind in KINDS),
-        (WORLDS, ORDER, True, "worlds, pre-trained on worlds of own laws"),
-        (WORLDS, OWN_LAWS, True, "worlds of own laws, pre-trained likewise"),
+        *((SETS, name, "", name) for name in REAL_SETS),
+        *((WORLDS, kind, "", f"worlds, {kind}") for kind in KINDS),
+        *((WORLDS, kind, COMMITTED, f"worlds, {kind}, fine-tuned from the committed reference") for kind in KINDS),
+        (WORLDS, ORDER, OWN_LAWS, "worlds, pre-trained on worlds of own laws"),
+        (WORLDS, OWN_LAWS, OWN_LAWS, "worlds of own laws, pre-trained likewise"),
     ]  # fmt: skip
     text = (
         "Difference to the full model when a part is left out, and when all are (`plain`: a standard transformer over "
@@ -80,7 +84,7 @@ def _ablations(records: Sequence[Comparison], effort: str) -> str:
 
 
 def _settings(records: Sequence[Comparison], effort: str) -> str:
-    columns = [*((SETS, name, False, name) for name in REAL_SETS), (WORLDS, ORDER, False, f"worlds, {ORDER}")]
+    columns = [*((SETS, name, "", name) for name in REAL_SETS), (WORLDS, ORDER, "", f"worlds, {ORDER}")]
     text = "Difference to the full model with another value of one setting. **Bold**: the interval excludes zero."
     return _differences(f"Other settings, {effort} effort", text, records, tuple(SETTINGS), columns)
 
@@ -109,7 +113,7 @@ def _differences(
 
 def _published(records: Sequence[Comparison], effort: str) -> str:
     published = [one.name for one in (*PUBLISHED, WITH_TEXT)]
-    columns = [(SETS, name, False, name) for name in REAL_SETS] + [(WORLDS, ORDER, False, f"worlds, {ORDER}")]
+    columns = [(SETS, name, "", name) for name in REAL_SETS] + [(WORLDS, ORDER, "", f"worlds, {ORDER}")]
     cells = []
     for column in columns:
         if not any(_find(records, "ndcg10", model, column) for model in published):
@@ -128,9 +132,9 @@ def _published(records: Sequence[Comparison], effort: str) -> str:
             f"## Published sequence models, {effort} effort\n",
             f"The next engaged item. {SASREC.blocks} blocks of width {SASREC.width}, histories of {length}, and one "
             "recipe for all sets with the number of epochs selected on validation; `training/published/` has them. "
-            "Without texts they cannot rank an item that nobody met in training, and with texts the ids, which are "
-            "trained, outweigh the text of such an item: *of items met* leaves these targets out. Differences are "
-            "paired with the full model; **bold**: the interval excludes zero.\n",
+            "Without texts they cannot rank an item that nobody met in training: *of items met* leaves these targets "
+            "out. With texts such an item is its text. Differences are paired with the full model; **bold**: the "
+            "interval excludes zero.\n",
             table(["data", "model", "seeds", *head], cells),
             "",
         ]
@@ -148,7 +152,7 @@ def _worlds(records: Sequence[Comparison], effort: str) -> str:
         ("plain, pre-trained on worlds of own laws", PLAIN, f"{PLAIN}, {OWN_LAWS}"),
         ("full, pre-trained on worlds without order", FULL, f"{FULL}, {NO_ORDER}"),
     ]
-    baselines = [(one.name, one.name, "") for one in (Logistic, EASE, FreshPopularity, WeightedAverage)]
+    baselines = [(_SHORT.get(name, name), name, "") for name in (Logistic.name, *RANKERS)]
     rows = [*baselines, *starts, ("Bayes-optimal", ORACLE, "")]
     lines = [f"## Held-out simulated worlds, {effort} effort\n", _WORLDS, ""]
     for metric in ("accuracy", "ndcg10"):
@@ -180,12 +184,12 @@ def _way(records: Sequence[Comparison], one: Comparison | None, kind: str) -> st
     return f" ({(one.value - low.value) / (high.value - low.value):.0%})" if low and high else ""
 
 
-Column = tuple[str, str, bool, str]  # section, data, pre-trained on worlds of own laws, title
+Column = tuple[str, str, str, str]  # section, data, pre-training ("" for random weights), title
 
 
 def _find(records: Sequence[Comparison], metric: str, model: str, column: Column) -> Comparison | None:
-    section, data, pretrained, _ = column
-    return _of(records, section, data, model, f"{model}, {OWN_LAWS}" if pretrained else "", metric)
+    section, data, start, _ = column
+    return _of(records, section, data, model, f"{model}, {OWN_LAWS}" if start == OWN_LAWS else start, metric)
 
 
 def _of(

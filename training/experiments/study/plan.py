@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from training.evaluation.baselines import EASE, FreshPopularity, Logistic, WeightedAverage
+from training.evaluation.baselines import Logistic
+from training.experiments.study.baselines import RANKERS
 from training.experiments.study.data import KINDS, NO_ORDER, ORDER, OWN_LAWS, REAL_SETS, world_key
 from training.experiments.study.jobs import COMMITTED, ORACLE, Job
-from training.experiments.study.variants import FULL, PLAIN, SETTINGS, WITHOUT, differs
+from training.experiments.study.variants import FULL, PLAIN, SETTINGS, WITHOUT, WITHOUT_IDS, differs
 from training.published.model import PUBLISHED, WITH_TEXT
 from training.recipes import RECIPES, world
 
-_RANKINGS = (EASE.name, FreshPopularity.name, WeightedAverage.name)  # baselines of the worlds' rankings
 PARTS_OF_STUDY = ("ablations", "published", "worlds", "settings")
 
 
@@ -45,6 +45,7 @@ def plan(parts: tuple[str, ...], size: Size) -> list[Job]:
             jobs += [Job(name, model, seed, f"{model}, {OWN_LAWS}") for name in size.sets for model in (FULL, PLAIN)]
         if "ablations" in parts and number < size.worlds:
             jobs += [Job(key, model) for key in (ordered, unordered) for model in (FULL, PLAIN, *WITHOUT)]
+            jobs += [Job(key, model, start=COMMITTED) for key in (ordered, unordered) for model in (FULL, WITHOUT_IDS)]
         if "published" in parts and number < size.seeds:
             jobs += [Job(name, one.name, seed) for name in size.sets for one in (*PUBLISHED, WITH_TEXT)]
         if "published" in parts and number < size.worlds:
@@ -55,7 +56,7 @@ def plan(parts: tuple[str, ...], size: Size) -> list[Job]:
             jobs += [Job(ordered, model) for model in (FULL, *SETTINGS) if differs(model, world())]
     held_out_worlds = range(size.first_world, size.first_world + size.worlds)
     if "worlds" in parts:
-        jobs += [Job(world_key(kind, one), name) for one in held_out_worlds for kind in KINDS for name in _RANKINGS]
+        jobs += [Job(world_key(kind, one), name) for one in held_out_worlds for kind in KINDS for name in RANKERS]
     if "ablations" in parts and "worlds" in parts:
         jobs += [Job(OWN_LAWS, model, pretraining=trained) for model in WITHOUT]
         jobs += [

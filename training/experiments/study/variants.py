@@ -12,6 +12,7 @@ from training.recipes import PARTS, Recipe, without
 
 FULL, PLAIN = "full", "plain"  # with all parts, and without any
 WITHOUT = tuple(f"without {part}" for part in PARTS)
+WITHOUT_IDS = "without factorised ids"  # the one part that a checkpoint trained with it can be fine-tuned without
 NO_TEXT = "without texts"
 
 _Weights = tuple[float, float, float, float]
