@@ -43,7 +43,7 @@ def latency_of_peers(results: Mapping[str, CaseResult], path: Path) -> None:
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel("tokens")
-    axes.set_ylabel("x roofline")
+    axes.set_ylabel("time / fp32 roofline")
     save(figure, path, columns=2)
 
 
@@ -81,7 +81,7 @@ def recall_against_time(results: Mapping[str, CaseResult], items: int, path: Pat
         axes.plot(times, recalls, marker=marker, color=colour, label=engine.label)
     axes.axhline(ENOUGH, color=COLOURS["roofline"], linestyle="--")
     axes.set_xscale("log")
-    axes.set_xlabel("ms, p95")
+    axes.set_xlabel("95th percentile of the time of a search, ms")
     axes.set_ylabel("recall@10")
     save(figure, path, columns=3)
 

@@ -1,6 +1,6 @@
 """What is read from the samples of an index: the setting that is enough, and a row of the table."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -40,24 +40,46 @@ def chosen(series: Series, kind: str) -> str | None:
 
 
 def comparison(results: Mapping[str, CaseResult], items: int) -> str:
-    """A Markdown table with a row for every index, the failed ones included."""
-    lines = [
-        f"| {items:,} items | setting | recall@10 | p50, ms | p95, ms | filtered: setting | recall@10 | p50, ms "
-        "| p95, ms | build, CPU s | peak, MiB | resident | anonymous | disk, MiB |",
-        "|---" * 14 + "|",
-    ]
-    return "\n".join([*lines, *(_row(engine, results.get(case_name(engine, items))) for engine in INDEXES)])
+    """Two Markdown tables, of searches and of what an index takes; a row for every index, the failed ones included."""
+    searches = ("index", "setting", "recall@10", *_TIMES, "filtered: setting", "recall@10", *_TIMES)
+    costs = ("index", "build, CPU s", "memory: peak, MiB", "resident, MiB", "anonymous, MiB", "disk, MiB")
+    shown = [(engine, results.get(case_name(engine, items))) for engine in INDEXES]
+    return "\n".join(
+        [
+            f"**{items:,} items: how much does a search find, and how long does it take?**",
+            "",
+            *_heading(searches),
+            *(_row(engine, result, len(searches), _searches) for engine, result in shown),
+            "",
+            f"**{items:,} items: what does the index take?**",
+            "",
+            *_heading(costs),
+            *(_row(engine, result, len(costs), _costs) for engine, result in shown),
+        ]
+    )
 
 
-def _row(engine: IndexEngine, result: CaseResult | None) -> str:
-    if result is None:
-        return f"| {engine.label} | not measured |" + " |" * 12
-    if why := result.failed or result.not_measured:
-        return f"| {engine.label} | {why[:120]} |" + " |" * 12
-    series = result.series
-    sizes = ("build_cpu_s", "added_peak_mib", "added_resident_mib", "added_anonymous_mib", "disk_mib")
-    held = [f"{series[name][0]:,.0f}" if name in series else "–" for name in sizes]
-    return "| " + " | ".join([engine.label, *_times(series, "plain"), *_times(series, "filtered"), *held]) + " |"
+_TIMES = ("p50, ms", "p95, ms")
+_COSTS = ("build_cpu_s", "added_peak_mib", "added_resident_mib", "added_anonymous_mib", "disk_mib")
+
+
+def _heading(columns: Sequence[str]) -> list[str]:
+    return ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+
+
+def _row(engine: IndexEngine, result: CaseResult | None, columns: int, cells: Callable[[Series], Sequence[str]]) -> str:
+    why = "not measured" if result is None else result.failed or result.not_measured
+    if result is None or why:
+        return f"| {engine.label} | {why} |" + " |" * (columns - 2)
+    return "| " + " | ".join([engine.label, *cells(result.series)]) + " |"
+
+
+def _searches(series: Series) -> Sequence[str]:
+    return [*_times(series, "plain"), *_times(series, "filtered")]
+
+
+def _costs(series: Series) -> Sequence[str]:
+    return [f"{series[name][0]:,.0f}" if name in series else "–" for name in _COSTS]
 
 
 def _times(series: Series, kind: str) -> list[str]:
@@ -65,7 +87,7 @@ def _times(series: Series, kind: str) -> list[str]:
     if setting is None:
         return ["cannot", "", "", ""]
     p50 = float(np.median(series[f"ms.{kind}.{setting}"]))
-    shown = "–" if setting == "exact" else setting
+    shown = "–" if setting == "exact" else setting.replace("_", " ")
     return [shown, f"{recall(series, kind, setting):.4f}", _ms(p50), _ms(p95_ms(series, kind, setting))]
 
 

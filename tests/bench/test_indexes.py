@@ -10,11 +10,11 @@ import pytest
 
 from bench.case_result import CaseResult
 from bench.indexes.engines import INDEXES, IndexEngine
-from bench.indexes.index import DIMENSIONS, StoredVectors
-from bench.indexes.measure import write_data
+from bench.indexes.index import DIMENSIONS, Index, StoredVectors
+from bench.indexes.measure import NotBuilt, measure, write_data
 from bench.indexes.results import case_name, chosen, comparison
 from bench.machine import ROOT
-from bench.suite import NotMeasured
+from bench.suite import NotMeasured, Samples
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +54,26 @@ def test_the_first_setting_with_enough_recall_is_chosen_or_else_the_best():
 
 def test_an_index_that_failed_is_a_row_that_says_why():
     results = {case_name(INDEXES[0], 100_000): CaseResult(failed="MemoryError: no room")}
-    lines = comparison(results, 100_000).splitlines()
-    assert len(lines) == 2 + len(INDEXES)
-    assert "MemoryError: no room" in lines[2]
-    assert "not measured" in lines[3]
+    for table in comparison(results, 100_000).split("\n\n")[1::2]:
+        lines = table.splitlines()
+        assert len(lines) == 2 + len(INDEXES)
+        assert "MemoryError: no room" in lines[2]
+        assert "not measured" in lines[3]
+        assert len({line.count("|") for line in lines}) == 1
+
+
+def test_a_build_that_takes_too_long_ends_with_what_it_has_done(data, tmp_path):
+    class Slow(Index):
+        def build(self, vectors):
+            for _, chunk in vectors.chunks():
+                while True:
+                    np.sort(chunk)
+
+        def search(self, query, group=None):
+            raise AssertionError("it was not built")
+
+    with pytest.raises(NotBuilt, match=r"not built within 0.001 minutes of CPU time: 2,000 of 2,000 vectors read"):
+        measure(Slow(tmp_path), data, min(os.sched_getaffinity(0)), 20, Samples(), limit_min=0.001)
 
 
 def test_a_missing_package_says_what_to_install():
