@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 
 from docs.example_answers import write_answers
+from runtime.api.endpoints import ENDPOINTS
 from runtime.api.pages import ANSWERS_FILE, OPENAPI_FILE
 from runtime.api.tags import TAGS
-from runtime.app import ENDPOINTS
 from runtime.http.openapi import openapi_document
 from runtime.settings import settings_table
 

@@ -8,31 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Match, Route
 
-from runtime.api import (
-    content,
-    content_batch,
-    embed,
-    events,
-    experiments,
-    interactions,
-    listing,
-    models,
-    moved_experiments,
-    next_action,
-    openai,
-    pages,
-    rank,
-    search,
-    style,
-    users,
-)
-from runtime.api import (
-    operations as ops,
-)
+from runtime.api import operations as ops
+from runtime.api.endpoints import ENDPOINTS
 from runtime.api.problems import problem
 from runtime.catalog.catalog import CatalogFull
 from runtime.http import server as http_server
@@ -42,12 +20,12 @@ from runtime.http.auth import Gate
 from runtime.http.body import BodyBudget
 from runtime.http.connections import ConnectionLimits, Connections
 from runtime.http.endpoint import exact_paths, routes
-from runtime.http.errors import ApiError
 from runtime.http.front import Front
 from runtime.http.metrics_port import serve_metrics
 from runtime.http.origins import Origins
 from runtime.http.rate_limit import TokenBuckets
 from runtime.http.server import Application, Options, StartError
+from runtime.http.unmatched import unmatched
 from runtime.models.bundle import Bundle, BundleError
 from runtime.models.embedder import Embedder
 from runtime.models.installed import RANKER, SEQUENCE, TEXT_ENCODER, bundle_folders, find_bundle
@@ -81,26 +59,6 @@ from runtime.system.throttle import Throttled
 log = logging.getLogger("vows")
 
 DIMENSIONS = 384
-ENDPOINTS = [
-    *embed.ENDPOINTS,
-    *content.ENDPOINTS,
-    *listing.ENDPOINTS,
-    *content_batch.ENDPOINTS,
-    *interactions.ENDPOINTS,
-    *events.ENDPOINTS,
-    *moved_experiments.ENDPOINTS,
-    *users.ENDPOINTS,
-    *style.ENDPOINTS,
-    *rank.ENDPOINTS,
-    *next_action.ENDPOINTS,
-    *search.ENDPOINTS,
-    *experiments.ENDPOINTS,
-    *openai.ENDPOINTS,
-    *models.ENDPOINTS,
-    *ops.ENDPOINTS,
-    *pages.ENDPOINTS,
-]
-
 _HEALTH = frozenset(endpoint.path for endpoint in ENDPOINTS if endpoint.access == "health")
 
 
@@ -141,7 +99,7 @@ async def create_app(settings: Settings) -> Starlette:
     # /content/{id}/similar before /content/{id}: the first that matches answers.
     routed = sorted(ENDPOINTS, key=lambda endpoint: endpoint.path.endswith("}"))
     served = routes(routed, state, problem)
-    app = Starlette(routes=served, exception_handlers={HTTPException: _http_error}, lifespan=lifespan)
+    app = Starlette(routes=served, exception_handlers={HTTPException: unmatched}, lifespan=lifespan)
     app.middleware_stack = Front(
         app.build_middleware_stack(),
         exact_paths(served),
@@ -321,26 +279,3 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
 def _gate(settings: Settings) -> Gate:
     rate = TokenBuckets(per_s=settings.rate_per_s, burst=settings.rate_burst) if settings.rate_per_s else None
     return Gate(ApiKeys.parse(settings.api_keys), rate)
-
-
-def _allowed(request: Request) -> set[str]:
-    """The methods that the path takes; Starlette reports those of the first route alone."""
-    served = [route for route in request.app.routes if isinstance(route, Route)]
-    return {
-        method
-        for route in served
-        if route.matches(request.scope)[0] is not Match.NONE
-        for method in route.methods or ()
-    }
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    path = request.scope["path"]
-    if error.status_code == 404:
-        return ApiError(404, "unknown_path", f"nothing is served at {path!r}; see /docs").response()
-    if error.status_code == 405:
-        response = ApiError(405, "method_not_allowed", f"{path!r} does not take {request.method}; see /docs").response()
-        response.headers["allow"] = ", ".join(sorted(_allowed(request)))
-        return response
-    return ApiError(error.status_code, "bad_request", error.detail).response()

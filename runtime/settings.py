@@ -1,10 +1,9 @@
 """Every knob of the server: one frozen dataclass, read from the environment once, documented where it is declared."""
 
-import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -13,182 +12,176 @@ from runtime.deprecated_settings import replace_deprecated
 from runtime.http.api_keys import ApiKeys
 from runtime.personalization.actions import event_types
 from runtime.personalization.popularity import HALF_LIVES_HOURS
+from runtime.setting_fields import (
+    AUTO,
+    PREFIX,
+    MiB,
+    SettingsError,
+    automatic,
+    check_choice,
+    choice,
+    parsed,
+    setting,
+    shown,
+    variable,
+)
 
-PREFIX = "VOWS_"
-MiB = 1 << 20
 # Read by other commands (training's), and so no settings of the server, nor misspelt ones.
 OF_OTHER_COMMANDS = frozenset({"VOWS_CACHE_DIR", "VOWS_TRAINING_DATA"})
-AUTO = -1  # of a number: chosen at start from the memory found, see runtime/sizing.py; "auto" in the environment
-
-
-class SettingsError(Exception):
-    """A setting is unknown or has a value that cannot be used. The message names it, the value and what is allowed."""
-
-
-def _setting(
-    default: Any, unit: str, doc: str, *, low: float = -math.inf, high: float = math.inf, kind: type | None = None
-) -> Any:
-    kind = kind or type(default)  # what a text in the environment becomes
-    return field(default=default, metadata={"unit": unit, "doc": doc, "low": low, "high": high, "kind": kind})
-
-
-def _automatic(unit: str, doc: str, *, low: int, high: float = math.inf) -> Any:
-    """A whole number that follows from the memory found unless it is set."""
-    return _setting(AUTO, unit, f"{doc} auto: from the memory found at start.", low=low, high=high)
 
 
 @dataclass(frozen=True)
 class Settings:
     """Settings of one server. Field `name` is read from `VOWS_NAME`; `PORT` is honoured where VOWS_PORT is not set."""
 
-    host: str = _setting("127.0.0.1", "address", "Address to listen on.")
-    port: int = _setting(8080, "port", "Port to listen on; 0 takes a free one.", low=0, high=65535)
-    metrics_port: int = _setting(
+    host: str = setting("127.0.0.1", "address", "Address to listen on.")
+    port: int = setting(8080, "port", "Port to listen on; 0 takes a free one.", low=0, high=65535)
+    metrics_port: int = setting(
         0,
         "port",
         "Another port, which serves /metrics alone and asks for no key: keep it private. 0: none.",
         low=0,
         high=65535,
     )
-    data_dir: Path = _setting(Path("data"), "folder", "Folder of the database; created if it does not exist.")
-    database_url: str = _setting(
+    data_dir: Path = setting(Path("data"), "folder", "Folder of the database; created if it does not exist.")
+    database_url: str = setting(
         "",
         "URL",
         "A Postgres database that several machines share: postgresql://user:password@host:5432/name. none: the "
         "data is in one SQLite file in VOWS_DATA_DIR.",
     )
-    database_pooler: str = _setting(
+    database_pooler: str = choice(
         "none",
         "none, transaction",
         "transaction: VOWS_DATABASE_URL is that of a pooler (PgBouncer, Supavisor) which passes each transaction to "
         "another session.",
     )
-    database_connections: int = _setting(
+    database_connections: int = setting(
         4, "connections", "Most connections to Postgres at once, and one that listens.", low=2, high=64
     )
-    database_timeout_s: float = _setting(
+    database_timeout_s: float = setting(
         10.0, "seconds", "Longest wait for one statement of Postgres; beyond it: 503.", low=0.1, high=300
     )
-    models_dir: Path | None = _setting(
+    models_dir: Path | None = setting(
         None,
         "folder",
         "The model bundles, `minilm/` and `sequence/`; without it those in `models/`, and else the package's own.",
         kind=Path,
     )
-    model_cache_dir: Path | None = _setting(
+    model_cache_dir: Path | None = setting(
         None,
         "folder",
         "Where the encoding for this CPU is kept if the bundle lacks it and its folder cannot be written; without it "
         "`model-cache/` in the data folder.",
         kind=Path,
     )
-    encoding: str = _setting(
+    encoding: str = choice(
         "auto",
         "auto, s8, u8, fp32",
         "Encoding of the weights: s8 is int8 for CPUs with VNNI, u8 is uint8 for AVX2; auto picks by the CPU.",
     )
-    threads: int = _setting(
+    threads: int = setting(
         0,
         "threads",
         "Worker threads, one text each; 0 takes the usable cores (affinity and cgroup quota).",
         low=0,
         high=64,
     )
-    queue_tokens: int = _setting(
+    queue_tokens: int = setting(
         131_072, "tokens", "Most tokens that wait for a worker; bulk work may fill half. Beyond it: 503.", low=1024
     )
-    request_timeout_s: float = _setting(10.0, "seconds", "Deadline of one request's model work.", low=0.1, high=300)
-    batch_timeout_s: float = _setting(120.0, "seconds", "Deadline of one batch's model work.", low=0.1, high=3600)
-    max_body_bytes: int = _setting(4 * MiB, "bytes", "Largest request body; beyond it: 413.", low=1024, high=64 * MiB)
-    body_budget_bytes: int = _automatic(
+    request_timeout_s: float = setting(10.0, "seconds", "Deadline of one request's model work.", low=0.1, high=300)
+    batch_timeout_s: float = setting(120.0, "seconds", "Deadline of one batch's model work.", low=0.1, high=3600)
+    max_body_bytes: int = setting(4 * MiB, "bytes", "Largest request body; beyond it: 413.", low=1024, high=64 * MiB)
+    body_budget_bytes: int = automatic(
         "bytes",
         "Request bodies and large answers held at once, all clients together; beyond it: 503.",
         low=1024,
         high=256 * MiB,
     )
-    max_requests: int = _automatic("requests", "Requests served at once; beyond it: 503.", low=1, high=10_000)
-    max_connections: int = _automatic(
+    max_requests: int = automatic("requests", "Requests served at once; beyond it: 503.", low=1, high=10_000)
+    max_connections: int = automatic(
         "connections",
         "Connections open at once; beyond it the one that idles longest is closed, and where none idles: 503.",
         low=8,
         high=20_000,
     )
-    max_head_bytes: int = _setting(
+    max_head_bytes: int = setting(
         32 * 1024,
         "bytes",
         "Longest request line with headers, and longest trailers; beyond it: 431.",
         low=1024,
         high=MiB,
     )
-    header_timeout_s: float = _setting(
+    header_timeout_s: float = setting(
         10.0, "seconds", "Time for a request's headers, and for a connection's first request.", low=0.1, high=600
     )
-    keep_alive_s: float = _setting(
+    keep_alive_s: float = setting(
         75.0, "seconds", "Time that a connection may idle after an answer; longer than a proxy's.", low=0.1, high=3600
     )
-    body_timeout_s: float = _setting(
+    body_timeout_s: float = setting(
         20.0, "seconds", "How far a body may fall behind VOWS_MIN_BYTES_PER_S; beyond it: 408.", low=0.1, high=3600
     )
-    write_timeout_s: float = _setting(
+    write_timeout_s: float = setting(
         20.0,
         "seconds",
         "How far a client may fall behind VOWS_MIN_BYTES_PER_S with reading its answer; then it is cut off.",
         low=0.1,
         high=3600,
     )
-    min_bytes_per_s: int = _setting(
+    min_bytes_per_s: int = setting(
         4096, "bytes/s", "Slowest rate at which clients may send bodies and read answers.", low=1, high=MiB
     )
-    catalog_bytes: int = _automatic(
+    catalog_bytes: int = automatic(
         "bytes",
         "Memory for the vectors of the catalogue; an item takes 1,536 as float32, 392 as int8, 52 on disk.",
         low=MiB,
     )
-    catalog_vectors: str = _setting(
+    catalog_vectors: str = choice(
         "auto",
         "auto, float32, int8, disk",
         "How they are held. float32 and int8 give the same answers. disk, for up to a million items, finds the best by "
         "estimates of one bit a dimension, then two, and scores these exactly. auto: the first in which the stored "
         "items fit into the memory found at start, but int8 where float32 would have room for fewer than 20,000.",
     )
-    cache_bytes: int = _automatic("bytes", "Memory for vectors of texts seen lately; 0 keeps none.", low=0)
-    api_keys: str = _setting(
+    cache_bytes: int = automatic("bytes", "Memory for vectors of texts seen lately; 0 keeps none.", low=0)
+    api_keys: str = setting(
         "",
         "name:scopes:digest, …",
         "Keys that clients must send, as their SHA-256; `vows-edge key` makes entries. Several between commas.",
     )
-    auth: str = _setting(
+    auth: str = choice(
         "loopback",
         "required, loopback, disabled",
         "Who may call. required: clients with a key, and without keys the server does not start. loopback: the same "
         "where there are keys; without any, it listens on a loopback address only. disabled: anyone.",
     )
-    rate_per_s: float = _setting(
+    rate_per_s: float = setting(
         0.0,
         "requests/s",
         "Requests that one key (without keys, one address) may make in the long run; beyond it: 429. 0: no limit.",
         low=0,
         high=100_000,
     )
-    rate_burst: int = _setting(100, "requests", "Requests that one key may make at once.", low=1, high=100_000)
-    cors_origins: str = _setting(
+    rate_burst: int = setting(100, "requests", "Requests that one key may make at once.", low=1, high=100_000)
+    cors_origins: str = setting(
         "", "origins", "Web pages that may call from a browser, such as https://app.example; several between commas."
     )
-    allowed_hosts: str = _setting(
+    allowed_hosts: str = setting(
         "",
         "names",
         "Names that clients may call the server by (the Host header), beside addresses and localhost; several between "
         "commas, * for any. none: any, but without keys a loopback address takes no other names.",
     )
-    decay_per_day: float = _setting(0.01, "1/day", "λ: an interaction's weight falls by exp(−λ·age).", low=0, high=10)
-    allow_at: int = _setting(
+    decay_per_day: float = setting(0.01, "1/day", "λ: an interaction's weight falls by exp(−λ·age).", low=0, high=10)
+    allow_at: int = setting(
         0,
         "0, 1",
         "1: rankings as of another time (`at`) are allowed, to evaluate by replaying a log.",
         low=0,
         high=1,
     )
-    hybrid_sequence: int = _setting(
+    hybrid_sequence: int = setting(
         1,
         "0, 1",
         "1: where a sequence model is served that the ranker was fitted beside, its score is a feature of the hybrid "
@@ -196,32 +189,32 @@ class Settings:
         low=0,
         high=1,
     )
-    exposure_bytes: int = _setting(
+    exposure_bytes: int = setting(
         256 * MiB,
         "bytes",
         "Disk for what experiments showed to whom, 400 to 4,000 a ranking; beyond it the oldest are deleted.",
         low=0,
     )
-    exposure_days: int = _setting(90, "days", "How long what experiments showed is kept.", low=1, high=3650)
-    event_types: str = _setting(
+    exposure_days: int = setting(90, "days", "How long what experiments showed is kept.", low=1, high=3650)
+    event_types: str = setting(
         "",
         "name=action:strength, …",
         "Types of events beside view, save, share and skip: the action that each is for the models, and its strength "
         "(view 1, save 3, share 5, skip 0 where it is not given), such as purchase=share:10, like=save, hide=skip.",
     )
-    popularity_half_life_hours: float = _setting(
+    popularity_half_life_hours: float = setting(
         720.0,
         "1, 24, 720, 8760",
         "Half-life of what is popular, from which users without a history and preferences start.",
     )
-    max_clock_skew_s: float = _setting(
+    max_clock_skew_s: float = setting(
         300.0,
         "seconds",
         "How far ahead of this machine's clock an interaction's timestamp may be.",
         low=0,
         high=86_400,
     )
-    tombstone_s: float = _setting(
+    tombstone_s: float = setting(
         604_800.0,
         "seconds",
         "How long late retries are refused of events that were taken back or deleted with their user, by keyed hashes "
@@ -229,41 +222,35 @@ class Settings:
         low=0,
         high=366 * 86_400,
     )
-    max_tombstones: int = _setting(
+    max_tombstones: int = setting(
         100_000,
         "rows",
         "Most of these hashes, about 100 bytes each on the disk; beyond it the oldest are forgotten.",
         low=1,
         high=100_000_000,
     )
-    check_rows_per_s: float = _setting(
+    check_rows_per_s: float = setting(
         100.0,
         "rows/s",
         "How fast all rows of the SQLite file are looked through for damage, again and again; 0: only what is read.",
         low=0,
         high=100_000,
     )
-    shutdown_s: int = _setting(
+    shutdown_s: int = setting(
         3,
         "seconds",
         "Time that requests in flight get to finish after SIGTERM; then they are refused, and a second is left.",
         low=0,
         high=300,
     )
-    log_level: str = _setting("info", "debug, info, warning, error", "Least severe log line that is written.")
-    log_format: str = _setting(
-        "auto", "auto, json, text", "How log lines look; auto is text for a terminal, else json."
-    )
+    log_level: str = choice("info", "debug, info, warning, error", "Least severe log line that is written.")
+    log_format: str = choice("auto", "auto, json, text", "How log lines look; auto is text for a terminal, else json.")
 
     def __post_init__(self) -> None:
-        _one_of("encoding", self.encoding, ("auto", "s8", "u8", "fp32"))
-        _one_of("catalog_vectors", self.catalog_vectors, ("auto", "float32", "int8", "disk"))
-        _one_of("database_pooler", self.database_pooler, ("none", "transaction"))
+        for one in fields(self):
+            check_choice(one, getattr(self, one.name))
         if self.database_url and not self.database_url.startswith(("postgresql://", "postgres://")):
             raise SettingsError("VOWS_DATABASE_URL does not begin with postgresql://; unset it to use SQLite")
-        _one_of("log_level", self.log_level, ("debug", "info", "warning", "error"))
-        _one_of("log_format", self.log_format, ("auto", "json", "text"))
-        _one_of("auth", self.auth, ("required", "loopback", "disabled"))
         if self.auth == "required" and not self.api_keys:
             raise SettingsError("VOWS_AUTH=required, and VOWS_API_KEYS has no key: `vows-edge key` makes one")
         if self.auth == "disabled" and self.api_keys:
@@ -329,9 +316,9 @@ class Settings:
                 if (near := _misspelt(name)) is None:
                     continue  # `settings_notices` has a line about it
                 raise SettingsError(f"{name} is not a setting; did you mean {near}?")
-            values[known[name].name] = _parse(name, known[name], environ[name])
+            values[known[name].name] = parsed(name, known[name], environ[name])
         if "port" not in values and environ.get("PORT"):
-            values["port"] = _parse("PORT", known["VOWS_PORT"], environ["PORT"])
+            values["port"] = parsed("PORT", known["VOWS_PORT"], environ["PORT"])
         return cls(**values)
 
 
@@ -354,44 +341,11 @@ def _between_commas(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def variable(name: str) -> str:
-    """The environment variable of a field."""
-    return PREFIX + name.upper()
-
-
 def settings_table() -> str:
     """The settings as a Markdown table; `docs/settings.md` is this and a test compares them."""
     lines = ["| variable | default | unit or values | what it is |", "|---|---|---|---|"]
     lines += [
-        f"| `{variable(f.name)}` | `{_shown(f.default)}` | {f.metadata['unit']} | {f.metadata['doc']} |"
+        f"| `{variable(f.name)}` | `{shown(f.default)}` | {f.metadata['unit']} | {f.metadata['doc']} |"
         for f in fields(Settings)
     ]
     return "\n".join(lines) + "\n"
-
-
-def _shown(default: object) -> object:
-    return "none" if default in ("", None) else "auto" if default == AUTO else default
-
-
-def _parse(name: str, setting: Any, text: str) -> Any:
-    kind = setting.metadata["kind"]
-    if setting.default == AUTO and text == "auto":
-        return AUTO
-    if kind not in (int, float):
-        if not text:
-            raise SettingsError(f"{name} is empty; unset it to use {setting.default or 'the default'}")
-        return kind(text)
-    try:
-        value = kind(text)
-    except ValueError:
-        wanted = "a whole number" if kind is int else "a number"
-        raise SettingsError(f"{name}={text!r} is not {wanted} ({setting.metadata['unit']})") from None
-    low, high = setting.metadata["low"], setting.metadata["high"]
-    if not low <= value <= high:  # also refuses NaN
-        raise SettingsError(f"{name}={text} is outside {low:g} to {high:g} ({setting.metadata['unit']})")
-    return value
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise SettingsError(f"{variable(name)}={value!r} is not one of {', '.join(allowed)}")

@@ -15,7 +15,8 @@ from runtime.models import sequence_model, text_encoder, tokenizer
 from runtime.models.scheduler import TOKEN_BYTES
 from runtime.serving import catalog_search as search
 from runtime.serving.ranker import ITEM_BYTES as RANKER_ITEM_BYTES
-from runtime.settings import AUTO, MiB, Settings, variable
+from runtime.setting_fields import AUTO, MiB, variable
+from runtime.settings import Settings
 from runtime.system.memory_budget import MemoryBudget
 
 DIMENSIONS = 384

@@ -6,7 +6,8 @@ from dataclasses import fields
 
 import pytest
 
-from runtime.settings import Settings, variable
+from runtime.setting_fields import variable
+from runtime.settings import Settings
 from tests.conftest import ROOT
 
 FILES = ("fly.toml", "fly.postgres.toml", "deploy/compose.postgres.yaml")

@@ -13,7 +13,7 @@ PACKAGES = ("runtime", "export", "training", "bench")
 
 # What the files of each package of `runtime` (or of a module directly in it) may import of the others.
 _DOMAIN = {"catalog", "models", "store", "personalization"}
-_SERVING = {"serving", "experiments", *_DOMAIN, "settings", "system"}
+_SERVING = {"serving", "experiments", *_DOMAIN, "settings", "setting_fields", "system"}
 _API = {"state", "http", "deprecated_settings", *_SERVING}
 RUNTIME = {
     "__main__": {"cli"},
@@ -29,7 +29,8 @@ RUNTIME = {
     "store": {"personalization", "system"},
     "personalization": set(),
     "experiments": set(),
-    "settings": {"deprecated_settings", "http", "personalization", "system"},
+    "setting_fields": set(),
+    "settings": {"setting_fields", "deprecated_settings", "http", "personalization", "system"},
     "deprecated_settings": set(),
     "http": {"system"},
     "system": set(),

@@ -17,7 +17,8 @@ from starlette.requests import Request
 from uvicorn.server import ServerState
 
 from bench.fuzz.mutations import NASTY, WORKING
-from runtime.app import ENDPOINTS, create_app
+from runtime.api.endpoints import ENDPOINTS
+from runtime.app import create_app
 from runtime.catalog.item_fields import Content, embedding_text, labels
 from runtime.http.api_keys import ApiKeys
 from runtime.http.batch import Reader

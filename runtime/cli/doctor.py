@@ -12,7 +12,8 @@ from runtime.cli.doctor_clock import repair_clock
 from runtime.cli.doctor_postgres import examine_postgres
 from runtime.cli.findings import Finding
 from runtime.http.connections import SPARE_CONNECTIONS
-from runtime.settings import AUTO, MiB, Settings, SettingsError
+from runtime.setting_fields import AUTO, MiB, SettingsError
+from runtime.settings import Settings
 from runtime.sizing import MAX_CONNECTIONS
 from runtime.system.allocator import give_back_freed, one_heap
 from runtime.system.host import (

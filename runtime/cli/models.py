@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from runtime.settings import Settings, SettingsError
+from runtime.setting_fields import SettingsError
+from runtime.settings import Settings
 
 
 def add_command(commands: Any) -> None:

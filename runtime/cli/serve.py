@@ -6,7 +6,8 @@ import logging
 import sys
 from typing import Any
 
-from runtime.settings import Settings, SettingsError, settings_notices, settings_table
+from runtime.setting_fields import SettingsError
+from runtime.settings import Settings, settings_notices, settings_table
 from runtime.system import logs
 from runtime.system.allocator import one_heap
 

@@ -91,3 +91,6 @@ class ArmBucket(msgspec.Struct, frozen=True):
     rankings: int
     slow: int
     failed: int
+
+
+COUNTED = ArmBucket.__struct_fields__[2:]  # what is counted of an arm: the columns of its buckets in either database

@@ -16,7 +16,7 @@ from bench.fuzz.bombardment import Bombardment, Wrong, bombard, prepare
 from bench.fuzz.coverage import Findings
 from bench.fuzz.document import check_document
 from bench.fuzz.mutations import WORKING, Request, requests
-from runtime.app import ENDPOINTS
+from runtime.api.endpoints import ENDPOINTS
 
 
 def port_of(server):

@@ -3,7 +3,8 @@
 import pytest
 
 from runtime.deprecated_settings import DEPRECATED, replace_deprecated
-from runtime.settings import Settings, SettingsError, variable
+from runtime.setting_fields import SettingsError, variable
+from runtime.settings import Settings
 
 
 def test_every_deprecated_value_sets_the_current_setting():

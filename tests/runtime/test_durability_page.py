@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from runtime.app import ENDPOINTS
+from runtime.api.endpoints import ENDPOINTS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "durability.md").read_text()
 STORES_NOTHING = {"/embed", "/embed/batch", "/v1/embeddings", "/rank", "/search", "/user/{id:path}/next-action"}

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.settings import OF_OTHER_COMMANDS, Settings, SettingsError, settings_notices, settings_table
+from runtime.setting_fields import SettingsError
+from runtime.settings import OF_OTHER_COMMANDS, Settings, settings_notices, settings_table
 
 
 def test_defaults_and_environment():

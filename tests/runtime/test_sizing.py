@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.catalog.formats import FORMATS, row_bytes
-from runtime.settings import AUTO, MiB, Settings
+from runtime.setting_fields import AUTO, MiB
+from runtime.settings import Settings
 from runtime.sizing import MAX_REQUESTS, RANGES, RESERVE_BYTES, Held, size, size_for_what_fits
 from runtime.system.memory_budget import MemoryBudgetError
 

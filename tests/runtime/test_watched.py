@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.app import ENDPOINTS
+from runtime.api.endpoints import ENDPOINTS
 
 HERE = Path(__file__).parent
 OUTBOUND = ("connect", "sendto", "sendmsg", "resolve")

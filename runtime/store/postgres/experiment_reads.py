@@ -1,8 +1,7 @@
 """Statements that read experiments, what they showed and what they counted."""
 
-from runtime.store.experiment_records import ArmBucket, ExperimentChange, LoggedExposure
+from runtime.store.experiment_records import COUNTED, ArmBucket, ExperimentChange, LoggedExposure
 from runtime.store.postgres.connections import Connection
-from runtime.store.postgres.experiment_tables import COUNTED
 from runtime.store.postgres.ids import escape, unescape
 from runtime.store.postgres.log_reads import HORIZON
 

@@ -1,20 +1,17 @@
-"""Statements on experiments: their changes, exposures, participants, and counts by arm and time.
+"""Statements on experiments: their changes, exposures and participants.
 
 Several machines write at once. Changes are numbered under a lock, so that a number is never seen before a lower one.
 A participant's row is unique by user and period, so that nobody counts twice, and the counts, which all machines add
-to, are changed last and by arithmetic in SQL.
+to (experiment_counts.py), are changed last.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from runtime.personalization.actions import ENGAGED_STRENGTH, MOST_WEIGHTED_ENGAGEMENT, STRENGTHS, TYPES
 from runtime.personalization.cold_start import COLD_EVENTS
 from runtime.store.experiment_records import (
     EXPOSURE_ROW_BYTES,
-    MOST_BUCKETS,
-    MOST_PERIOD_BUCKETS,
     ExperimentChange,
     Exposure,
     FailedRankings,
@@ -23,40 +20,17 @@ from runtime.store.experiment_records import (
 from runtime.store.postgres import tombstones
 from runtime.store.postgres.connections import Connection
 from runtime.store.postgres.context import Context, count
+from runtime.store.postgres.experiment_counts import Arm, BucketCounts, count_in_bucket, store_counts
 from runtime.store.postgres.formula import SEQUENCE_BITS
 from runtime.store.postgres.ids import escape
 from runtime.store.postgres.interaction_log import lock_or_add_users
 from runtime.store.tombstones import as_event
 
 CHANGED = "vows_experiments"  # the channel that wakes those who follow
-COUNTED = (
-    "users", "closed", "engaged", "total", "squares", "cold_closed", "cold_engaged", "rankings", "slow", "failed",
-)  # fmt: skip
-
 # Advisory locks, exclusive to the transaction: of who appends a change, and of who trims
 _CHANGING, _TRIMMING = 0x564F5754, 0x564F5755
-_COUNT_TYPES = {name: "float8" if name in ("total", "squares") else "bigint" for name in COUNTED}
-
-_ADD_COUNTS = f"""INSERT INTO experiment_counts AS c (arm, start_us, {", ".join(COUNTED)})
-    SELECT * FROM unnest($1::bigint[], $2::bigint[],
-        {", ".join(f"${n}::{type}[]" for n, type in enumerate(_COUNT_TYPES.values(), 3))}) AS d (arm, start_us)
-    ORDER BY arm, start_us
-    ON CONFLICT (arm, start_us) DO UPDATE SET {", ".join(f"{name} = c.{name} + excluded.{name}" for name in COUNTED)}
-    RETURNING xmax = 0 AS created, arm"""
-
-
 _EVENTS_BEFORE = """(SELECT count(*) FROM (SELECT 1 FROM interactions l
     WHERE l."user" = d."user" AND l.time_us < d.first_us LIMIT $6) e)"""
-
-
-class _Arm(NamedTuple):
-    key: int
-    period: int  # the key of its row in experiment_periods
-    bucket_us: int
-
-
-# By arm and start of the bucket, what is added by name
-_Counts = defaultdict[tuple[int, int], Counter[str]]
 
 
 async def change(connection: Connection, made: ExperimentChange, after: int) -> int | None:
@@ -129,18 +103,18 @@ async def add(
         [shown.time_us for shown in exposures],
         [shown.items for shown in exposures],
     )
-    counts: _Counts = defaultdict(Counter)
+    counts: BucketCounts = defaultdict(Counter)
     for shown, arm in zip(exposures, theirs, strict=True):
-        _count(counts, arm, shown.time_us, rankings=1, slow=int(shown.slow))
-    first: dict[tuple[int, int], tuple[_Arm, Exposure]] = {}
+        count_in_bucket(counts, arm, shown.time_us, rankings=1, slow=int(shown.slow))
+    first: dict[tuple[int, int], tuple[Arm, Exposure]] = {}
     for id, arm, shown in zip(ids, theirs, exposures, strict=True):
         first.setdefault((users[id].key, arm.period), (arm, shown))
     for key in await _add_participants(connection, first, moved=moved):
         arm, shown = first[key]
-        _count(counts, arm, shown.time_us, users=1)
+        count_in_bucket(counts, arm, shown.time_us, users=1)
     for some in failed:
-        _count(counts, arms[some.experiment, some.period, some.arm], some.time_us, failed=some.failed)
-    await _store_counts(connection, counts)
+        count_in_bucket(counts, arms[some.experiment, some.period, some.arm], some.time_us, failed=some.failed)
+    await store_counts(connection, counts)
     await count(connection, context, "users", sum(user.created for user in users.values()))
     await count(connection, context, "exposures", len(exposures))
     await count(
@@ -174,12 +148,12 @@ async def close(connection: Connection, now_us: int, limit: int) -> int:
         WHERE p."user" = d."user" AND p.period = d.period""",
         [row["user"] for row in due], [row["period"] for row in due],
     )  # fmt: skip
-    counts: _Counts = defaultdict(Counter)
+    counts: BucketCounts = defaultdict(Counter)
     for n, row in enumerate(due, 1):
         engaged, weight = outcomes.get(n, (0, 0))
-        _count(
+        count_in_bucket(
             counts,
-            _Arm(row["arm"], row["period"], row["bucket_us"]),
+            Arm(row["arm"], row["period"], row["bucket_us"]),
             row["closes_us"],
             closed=1,
             engaged=engaged,
@@ -188,7 +162,7 @@ async def close(connection: Connection, now_us: int, limit: int) -> int:
             cold_closed=int(row["cold"]),
             cold_engaged=int(row["cold"] and engaged),
         )
-    await _store_counts(connection, counts)
+    await store_counts(connection, counts)
     return len(due)
 
 
@@ -246,7 +220,7 @@ async def _delete_exposures(connection: Connection, context: Context, which: str
     return int(deleted)
 
 
-async def _arms(connection: Connection, named: Iterable[Exposure | FailedRankings]) -> dict[tuple[str, int, str], _Arm]:
+async def _arms(connection: Connection, named: Iterable[Exposure | FailedRankings]) -> dict[tuple[str, int, str], Arm]:
     """The arms' rows, by experiment, period and name; made where they are new."""
     grains = {(one.experiment, one.period): one.bucket_us for one in named}
     wanted = sorted({(one.experiment, one.period, one.arm) for one in named})
@@ -260,7 +234,7 @@ async def _arms(connection: Connection, named: Iterable[Exposure | FailedRanking
             *columns,
         )
         if len(rows) == len(wanted):
-            return {(row[0], row[1], row[2]): _Arm(*row[3:]) for row in rows}
+            return {(row[0], row[1], row[2]): Arm(*row[3:]) for row in rows}
         await connection.execute(
             """INSERT INTO experiment_periods (experiment, period, bucket_us)
             SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS d (experiment, period)
@@ -277,7 +251,7 @@ async def _arms(connection: Connection, named: Iterable[Exposure | FailedRanking
 
 
 async def _add_participants(
-    connection: Connection, first: Mapping[tuple[int, int], tuple[_Arm, Exposure]], *, moved: bool
+    connection: Connection, first: Mapping[tuple[int, int], tuple[Arm, Exposure]], *, moved: bool
 ) -> list[tuple[int, int]]:
     """first: by user and period the exposure that may be the first of all. Those who were no participants before."""
     events = _EVENTS_BEFORE if moved else "u.interaction_count"
@@ -296,59 +270,3 @@ async def _add_participants(
         COLD_EVENTS,
     )
     return [(row["user"], row["period"]) for row in rows]
-
-
-def _count(counts: _Counts, arm: _Arm, time_us: int, **by: int) -> None:
-    counts[arm.key, time_us // arm.bucket_us * arm.bucket_us].update(by)
-
-
-async def _store_counts(connection: Connection, counts: _Counts) -> None:
-    added = {bucket: some for bucket, some in counts.items() if any(some.values())}
-    if not added:
-        return
-    rows = await connection.fetch(
-        _ADD_COUNTS,
-        [arm for arm, _ in added],
-        [start_us for _, start_us in added],
-        *([some[name] for some in added.values()] for name in COUNTED),
-    )
-    new = {row["arm"] for row in rows if row["created"]}
-    if not new:
-        return
-    many = await connection.fetch(
-        """SELECT period FROM (
-            SELECT a.period, count(*) AS buckets FROM experiment_counts c JOIN experiment_arms a ON a.key = c.arm
-            WHERE a.period IN (SELECT period FROM experiment_arms WHERE key = ANY($1::bigint[]))
-            GROUP BY a.period, c.arm) arms
-        GROUP BY period HAVING max(buckets) > $2 OR sum(buckets) > $3 ORDER BY period""",
-        list(new), MOST_BUCKETS, MOST_PERIOD_BUCKETS,
-    )  # fmt: skip
-    for row in many:
-        await _widen(connection, row["period"])
-
-
-async def _widen(connection: Connection, period: int) -> None:
-    """Make two buckets one in every arm of a period. A machine that still counts by the old grain adds a narrow bucket,
-    which is as good."""
-    bucket_us = await connection.fetchval(
-        "UPDATE experiment_periods SET bucket_us = bucket_us * 2 WHERE key = $1 RETURNING bucket_us", period
-    )
-    names = ", ".join(COUNTED)
-    rows = await connection.fetch(
-        f"""SELECT arm, start_us, {names} FROM experiment_counts
-        WHERE arm IN (SELECT key FROM experiment_arms WHERE period = $1) ORDER BY arm, start_us FOR UPDATE""",
-        period,
-    )
-    merged: dict[tuple[int, int], list[float]] = {}
-    for arm, start_us, *values in rows:
-        bucket = arm, start_us // bucket_us * bucket_us
-        merged[bucket] = [a + b for a, b in zip(merged.get(bucket, [0] * len(COUNTED)), values, strict=True)]
-    await connection.execute(
-        "DELETE FROM experiment_counts WHERE arm = ANY($1::bigint[])", list({arm for arm, _ in merged})
-    )
-    await connection.fetch(
-        _ADD_COUNTS,
-        [arm for arm, _ in merged],
-        [start_us for _, start_us in merged],
-        *([values[n] for values in merged.values()] for n in range(len(COUNTED))),
-    )

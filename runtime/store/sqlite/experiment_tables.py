@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from runtime.personalization.actions import ENGAGED_STRENGTH, MOST_WEIGHTED_ENGAGEMENT, STRENGTHS, TYPES
 from runtime.personalization.cold_start import COLD_EVENTS
 from runtime.store.experiment_records import (
+    COUNTED,
     EXPOSURE_ROW_BYTES,
     MOST_BUCKETS,
     MOST_PERIOD_BUCKETS,
@@ -23,9 +24,6 @@ from runtime.store.tombstones import as_event
 
 _STRENGTH = [STRENGTHS[type] for type in TYPES]
 _EVENTS_BEFORE = "(SELECT count(*) FROM (SELECT 1 FROM interactions WHERE user = ?1 AND time_us < ?3 LIMIT ?5))"
-_COUNTED = (
-    "users", "closed", "engaged", "total", "squares", "cold_closed", "cold_engaged", "rankings", "slow", "failed",
-)  # fmt: skip
 
 
 def change(connection: sqlite3.Connection, made: ExperimentChange, after: int) -> int | None:
@@ -139,7 +137,7 @@ def close(connection: sqlite3.Connection, now_us: int, limit: int) -> int:
 def counts(connection: sqlite3.Connection, experiment: str, period: int) -> list[ArmBucket]:
     """Of every arm of an experiment in a period: its buckets of users."""
     rows = connection.execute(
-        f"""SELECT a.arm, c.bucket * a.bucket_us, {", ".join(_COUNTED)}
+        f"""SELECT a.arm, c.bucket * a.bucket_us, {", ".join(COUNTED)}
         FROM experiment_arms a JOIN experiment_counts c ON c.arm = a.key
         WHERE a.experiment = ? AND a.period = ? ORDER BY c.bucket * a.bucket_us, a.key""",
         (experiment, period),
@@ -258,7 +256,7 @@ def _count(connection: sqlite3.Connection, arm: int, time_us: int, **by: float) 
 
 def _widen(connection: sqlite3.Connection, of_arm: int) -> None:
     """Make two buckets one in every arm of a period: at the end of each bucket all arms are counted up to it."""
-    sums = ", ".join(f"sum({name})" for name in _COUNTED)
+    sums = ", ".join(f"sum({name})" for name in COUNTED)
     keys = connection.execute(
         """SELECT o.key FROM experiment_arms a JOIN experiment_arms o USING (experiment, period) WHERE a.key = ?""",
         (of_arm,),
@@ -269,6 +267,6 @@ def _widen(connection: sqlite3.Connection, of_arm: int) -> None:
         ).fetchall()
         connection.execute("DELETE FROM experiment_counts WHERE arm = ?", key)
         connection.executemany(
-            f"INSERT INTO experiment_counts (arm, bucket, {', '.join(_COUNTED)}) VALUES ({', '.join('?' * 12)})", merged
+            f"INSERT INTO experiment_counts (arm, bucket, {', '.join(COUNTED)}) VALUES ({', '.join('?' * 12)})", merged
         )
         connection.execute("UPDATE experiment_arms SET bucket_us = bucket_us * 2 WHERE key = ?", key)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from runtime.personalization.actions import event_types
-from runtime.settings import Settings, SettingsError
+from runtime.setting_fields import SettingsError
+from runtime.settings import Settings
 
 TYPES = "purchase=share:10, like=save, hide=skip, open.2=view"
 

@@ -6,9 +6,9 @@ import sys
 
 import msgspec
 
+from runtime.api.endpoints import ENDPOINTS
 from runtime.api.pages import OPENAPI_FILE
 from runtime.api.tags import TAGS
-from runtime.app import ENDPOINTS
 from runtime.http.openapi import openapi_document
 
 

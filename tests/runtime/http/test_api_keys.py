@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from runtime.http.api_keys import MAX_KEYS, ApiKeys, entry, make_key
-from runtime.settings import Settings, SettingsError
+from runtime.setting_fields import SettingsError
+from runtime.settings import Settings
 
 
 def test_a_made_key_is_found_by_its_entry():

@@ -8,7 +8,7 @@ import httpx
 import openai
 import pytest
 
-from runtime.app import ENDPOINTS
+from runtime.api.endpoints import ENDPOINTS
 from runtime.http.api_keys import entry, make_key
 
 READER, WRITER, ADMIN, OLD, NEW, SCRAPER = (make_key() for _ in range(6))

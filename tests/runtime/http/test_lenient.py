@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 import pytest
 
-from runtime.app import ENDPOINTS
+from runtime.api.endpoints import ENDPOINTS
 from runtime.http.ids import Id
 from runtime.http.lenient import mended, mender
 

@@ -1,0 +1,41 @@
+"""Every endpoint, in the order of the documentation."""
+
+from runtime.api import (
+    content,
+    content_batch,
+    embed,
+    events,
+    experiments,
+    interactions,
+    listing,
+    models,
+    moved_experiments,
+    next_action,
+    openai,
+    operations,
+    pages,
+    rank,
+    search,
+    style,
+    users,
+)
+
+ENDPOINTS = [
+    *embed.ENDPOINTS,
+    *content.ENDPOINTS,
+    *listing.ENDPOINTS,
+    *content_batch.ENDPOINTS,
+    *interactions.ENDPOINTS,
+    *events.ENDPOINTS,
+    *moved_experiments.ENDPOINTS,
+    *users.ENDPOINTS,
+    *style.ENDPOINTS,
+    *rank.ENDPOINTS,
+    *next_action.ENDPOINTS,
+    *search.ENDPOINTS,
+    *experiments.ENDPOINTS,
+    *openai.ENDPOINTS,
+    *models.ENDPOINTS,
+    *operations.ENDPOINTS,
+    *pages.ENDPOINTS,
+]
