@@ -207,7 +207,6 @@ def train(
     save_every_s: float = SAVE_EVERY_S,
     progress: bool = True,
     device: str = "cpu",
-    most_seconds: float = math.inf,
 ) -> Checkpoint:
     """Train until the validation loss stops falling. Writes the best weights to `out/best` and returns them.
 
@@ -216,7 +215,7 @@ def train(
     what was learned is not forgotten.
 
     device: cpu or cuda; the returned model is on it. A resumed run is identical on the CPU alone: the random state of a
-    GPU is not saved. most_seconds: no epoch begins that would end later, at the pace of those before.
+    GPU is not saved.
 
     Raises TrainingError.
     """
@@ -249,8 +248,6 @@ def train(
     )  # fmt: skip
     saved = started = time.monotonic()
     while state.epoch < recipe.epochs and state.waited < recipe.patience:
-        if state.epoch and state.seconds * (1 + 1 / state.epoch) > most_seconds:
-            break
         if recipe.factorised_ids and state.step_in_epoch == 0 and state.epoch == factorise_before:
             initialise_ids(model, training, recipe)
         while state.step_in_epoch < len(order):

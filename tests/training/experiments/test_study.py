@@ -19,7 +19,7 @@ from training.experiments.study.page import FOLDER, page
 from training.experiments.study.plan import PARTS_OF_STUDY, Size, plan
 from training.experiments.study.records import KEPT, PAGE, Comparison, merged, read_arrays, read_kept, read_rows
 from training.experiments.study.summary import summarise
-from training.experiments.study.variants import FULL, PLAIN, SETTINGS, WITHOUT, differs, parts_off, recipe_of
+from training.experiments.study.variants import FULL, INPUTS, PLAIN, WITHOUT, differs, parts_off, recipe_of
 from training.experiments.study.verdicts import ASSUMED, DEFENDED, UNDECIDED, UNDEFENDED, defended, verdicts
 from training.ranker.recommender import Hybrid
 from training.recipes import NOT_FOR_LOGS, PARTS, RECIPES, of_log, without
@@ -76,8 +76,8 @@ def test_parts_of_a_model() -> None:
     assert parts_off("without pointer + contrastive loss") == ("pointer", "contrastive loss")
 
 
-@pytest.mark.parametrize("model", SETTINGS)
-def test_a_setting_is_a_valid_recipe_and_is_left_out_where_it_changes_nothing(model: str) -> None:
+@pytest.mark.parametrize("model", INPUTS)
+def test_what_items_are_known_by_is_left_out_where_a_recipe_has_it(model: str) -> None:
     used = [name for name in ("deskdrop", "ml-100k", "world") if differs(model, RECIPES[name]())]
     assert used
     assert ("deskdrop" in used) == (model != "without ids")  # it has none
@@ -87,7 +87,7 @@ def test_a_setting_is_a_valid_recipe_and_is_left_out_where_it_changes_nothing(mo
 def test_the_small_study_leaves_parts_out_with_and_without_order() -> None:
     jobs = plan(("ablations",), Size(seeds=0, worlds=1, first_world=7))
     assert {job.data for job in jobs} == {world_key(ORDER, 7), world_key(NO_ORDER, 7)}
-    assert {job.model for job in jobs} == {FULL, PLAIN, *WITHOUT}
+    assert {job.model for job in jobs} == {FULL, PLAIN, *WITHOUT, *INPUTS}
     assert "3" in str(EFFORTS[SMALL])
     assert EFFORTS[USUAL].refit
 

@@ -1,6 +1,7 @@
 """What trained models are compared with on worlds: tuned baselines, the hybrid ranker, and the committed reference."""
 
 from collections.abc import Callable
+from typing import Any
 
 from runtime.models.installed import PACKAGED, SEQUENCE
 from training.data.events import Dataset
@@ -45,4 +46,4 @@ RANKERS: dict[str, Callable[[], Recommender]] = {
     EVERYTHING: BlendOfEverything,
     INSTALLED: lambda: GivenBundle(PACKAGED / SEQUENCE),  # computed as the server does
 }
-BASELINES: dict[str, Callable[[], Recommender]] = {**RANKERS, Logistic.name: Logistic}
+BASELINES: dict[str, Callable[[], Any]] = {**RANKERS, Logistic.name: Logistic}  # the latter predicts actions alone

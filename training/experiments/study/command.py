@@ -39,12 +39,11 @@ from training.experiments.study.summary import summarise
 _SAVE_EVERY_S, _LOOK_EVERY_S = 40.0, 60.0
 
 DESCRIPTION = f"""\
-Train and test: the model without each of its special parts and without all of them (ablations), published sequence
-models (published), held-out simulated worlds of several kinds, from random weights and pre-trained (worlds), and other
-depths, widths, windows, weights and inputs (settings). Every
-result is a line in FOLDER/{ROWS} as it comes, with the value of each event in FOLDER/{ARRAYS}. The most valuable
-comparisons come first: with --minutes the rest is left out. A study that was stopped goes on when the same command is
-given again.
+Train and test: the model without each of its special parts, without all of them, without texts or ids (ablations),
+published sequence models (published), and held-out simulated worlds of several kinds, from random weights and
+pre-trained, beside the hybrid ranker and blends (worlds). Every result is a line in FOLDER/{ROWS} as it comes, with the
+value of each event in FOLDER/{ARRAYS}. The most valuable comparisons come first: with --minutes the rest is left out. A
+study that was stopped goes on when the same command is given again.
 
   python -m training study --data-dir DATA                     everything, a day on two cores
   python -m training study ablations published --data-dir DATA --effort small --sets deskdrop ml-100k --seeds 2 \\
@@ -75,9 +74,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     parser.add_argument("--workers", type=int, default=1, help="trainings at once (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no training starts later")
-    parser.add_argument("--pretraining-minutes", type=float, default=float("inf"), help="of each, at most")
     parser.add_argument("--effort", choices=tuple(EFFORTS), default=USUAL, help="on each model (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, help="of each training, at most, for a trial of the command itself")
     parser.add_argument("--out", type=Path, default=Path("build/study"), metavar="FOLDER", help="default: %(default)s")
     parser.add_argument(
         "--summarise", type=Path, nargs="+", metavar="FOLDER", help="of earlier results; trains nothing"
@@ -97,7 +94,7 @@ def _run(options: argparse.Namespace) -> int:
     jobs = [job for job in jobs if not options.only or job.pretraining or job.model in options.only]
     place = Place(
         options.out, options.data_dir and Path(options.data_dir), options.device, machine(options.device),
-        options.epochs, options.pretraining_minutes * 60, options.effort,
+        effort_name=options.effort,
     )  # fmt: skip
     results = Results(options.out, options.effort)
     ends = time.monotonic() + options.minutes * 60

@@ -18,7 +18,7 @@ class Effort(NamedTuple):
     worlds: dict[str, Any]
     published: dict[str, Any]
     refit: bool
-    world: dict[str, int]
+    world: dict[str, Any]
     budget: QueryBudget
 
     def __str__(self) -> str:

@@ -81,8 +81,7 @@ class Place(NamedTuple):
     data_dir: Path | None
     device: str
     machine: str
-    epochs: int | None = None  # at most
-    most_seconds: float = float("inf")  # of a pre-training
+    epochs: int | None = None  # at most, for tests
     effort_name: str = USUAL
 
     @property
@@ -117,7 +116,7 @@ def pretrain(job: Job, place: Place) -> tuple[dict[str, Any], Arrays]:
     recipe = replace(recipe, epochs=min(recipe.epochs, place.epochs or recipe.epochs))
     checkpoint = train(
         split.train, split.validation, without(recipe, parts_off(job.model)), place.folder / "pretrained" / job.name,
-        progress=False, device=place.device, most_seconds=place.most_seconds,
+        progress=False, device=place.device,
     )  # fmt: skip
     best = min(checkpoint.metrics, key=lambda line: line["validation"]["loss"])
     figures = {"queries": "", "accuracy": best["validation"]["accuracy"], "epochs": len(checkpoint.metrics)}
@@ -161,7 +160,8 @@ def met(split: Split, item: NDArray[np.int32], *, refit: bool) -> NDArray[np.boo
 def recommender(job: Job, split: Split, place: Place) -> Recommender:
     """The model of a job, not yet fitted."""
     if job.model in BASELINES:
-        return BASELINES[job.model]()
+        baseline: Recommender = BASELINES[job.model]()
+        return baseline
     if job.model in _PUBLISHED:
         config = replace(_PUBLISHED[job.model], seed=job.seed, **place.effort.published)
         config = replace(config, epochs=place.epochs or config.epochs)

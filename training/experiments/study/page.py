@@ -11,7 +11,7 @@ from training.experiments.study.effort import EFFORTS
 from training.experiments.study.jobs import COMMITTED, ORACLE
 from training.experiments.study.records import KEPT, PAGE, Comparison, read_kept
 from training.experiments.study.summary import SETS, WORLDS
-from training.experiments.study.variants import FULL, PLAIN, SETTINGS, WITHOUT
+from training.experiments.study.variants import FULL, INPUTS, PLAIN, WITHOUT
 from training.experiments.study.verdicts import verdicts
 from training.published.model import PUBLISHED, SASREC, WITH_TEXT
 from training.ranker.recommender import Hybrid, Prior
@@ -33,11 +33,9 @@ def write_page(folder: Path = FOLDER) -> None:
 
 
 def page(records: Sequence[Comparison]) -> str:
-    """Markdown: what follows for each part, then ablations, published models, settings and worlds."""
+    """Markdown: what follows for each part, then ablations, published models and worlds."""
     text, missing = [], []
-    for name, write in (
-        ("ablations", _ablations), ("published", _published), ("settings", _settings), ("worlds", _worlds)
-    ):  # fmt: skip
+    for name, write in (("ablations", _ablations), ("published", _published), ("worlds", _worlds)):
         found = [write([one for one in records if one.effort == effort], effort) for effort in EFFORTS]
         text += found
         missing += [] if any(found) else [name]
@@ -79,14 +77,8 @@ def _ablations(records: Sequence[Comparison], effort: str) -> str:
         "defends the part. Empty: the recipe does not use the part, or it was not run."
     )
     others = [one.model for one in records if one.model.startswith("without ") and " + " in one.model]
-    variants = (*WITHOUT, PLAIN, *dict.fromkeys(others))
+    variants = (*WITHOUT, PLAIN, *INPUTS, *dict.fromkeys(others))
     return _differences(f"What each part is worth, {effort} effort", text, records, variants, columns)
-
-
-def _settings(records: Sequence[Comparison], effort: str) -> str:
-    columns = [*((SETS, name, "", name) for name in REAL_SETS), (WORLDS, ORDER, "", f"worlds, {ORDER}")]
-    text = "Difference to the full model with another value of one setting. **Bold**: the interval excludes zero."
-    return _differences(f"Other settings, {effort} effort", text, records, tuple(SETTINGS), columns)
 
 
 def _differences(

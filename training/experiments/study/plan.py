@@ -6,11 +6,11 @@ from training.evaluation.baselines import Logistic
 from training.experiments.study.baselines import RANKERS
 from training.experiments.study.data import KINDS, NO_ORDER, ORDER, OWN_LAWS, REAL_SETS, world_key
 from training.experiments.study.jobs import COMMITTED, ORACLE, Job
-from training.experiments.study.variants import FULL, PLAIN, SETTINGS, WITHOUT, WITHOUT_IDS, differs
+from training.experiments.study.variants import FULL, INPUTS, PLAIN, WITHOUT, WITHOUT_IDS, differs
 from training.published.model import PUBLISHED, WITH_TEXT
-from training.recipes import RECIPES, world
+from training.recipes import RECIPES
 
-PARTS_OF_STUDY = ("ablations", "published", "worlds", "settings")
+PARTS_OF_STUDY = ("ablations", "published", "worlds")
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,21 @@ def plan(parts: tuple[str, ...], size: Size) -> list[Job]:
         seed, held_out = number, size.first_world + number
         ordered, unordered = (world_key(kind, held_out) for kind in (ORDER, NO_ORDER))
         if "ablations" in parts and number < size.seeds:
-            jobs += [Job(name, model, seed) for name in size.sets for model in _variants(name, (PLAIN, *WITHOUT))]
+            jobs += [
+                Job(name, model, seed) for name in size.sets for model in _variants(name, (PLAIN, *WITHOUT, *INPUTS))
+            ]
         if "worlds" in parts and number < size.worlds:
             jobs += [job for kind in KINDS for job in _on_world(kind, held_out)]
         if "worlds" in parts and number < size.seeds:
             jobs += [Job(name, FULL, seed, COMMITTED) for name in size.sets]
             jobs += [Job(name, model, seed, f"{model}, {OWN_LAWS}") for name in size.sets for model in (FULL, PLAIN)]
         if "ablations" in parts and number < size.worlds:
-            jobs += [Job(key, model) for key in (ordered, unordered) for model in (FULL, PLAIN, *WITHOUT)]
+            jobs += [Job(key, model) for key in (ordered, unordered) for model in (FULL, PLAIN, *WITHOUT, *INPUTS)]
             jobs += [Job(key, model, start=COMMITTED) for key in (ordered, unordered) for model in (FULL, WITHOUT_IDS)]
         if "published" in parts and number < size.seeds:
             jobs += [Job(name, one.name, seed) for name in size.sets for one in (*PUBLISHED, WITH_TEXT)]
         if "published" in parts and number < size.worlds:
             jobs += [Job(ordered, one.name) for one in (*PUBLISHED, WITH_TEXT)]
-        if "settings" in parts and number < size.seeds:
-            jobs += [Job(name, model, seed) for name in size.sets for model in _variants(name, tuple(SETTINGS))]
-        if "settings" in parts and number < size.worlds:
-            jobs += [Job(ordered, model) for model in (FULL, *SETTINGS) if differs(model, world())]
     held_out_worlds = range(size.first_world, size.first_world + size.worlds)
     if "worlds" in parts:
         jobs += [Job(world_key(kind, one), name) for one in held_out_worlds for kind in KINDS for name in RANKERS]

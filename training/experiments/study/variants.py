@@ -1,8 +1,7 @@
-"""Models of the study that differ from the full one: in a part of the sequence model, or in a setting of its recipe."""
+"""Models of the study that differ from the full one: in a part of the sequence model, or in what items are known by."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -15,32 +14,10 @@ WITHOUT = tuple(f"without {part}" for part in PARTS)
 WITHOUT_IDS = "without factorised ids"  # the one part that a checkpoint trained with it can be fine-tuned without
 NO_TEXT = "without texts"
 
-_Weights = tuple[float, float, float, float]
-
-
-def _changed(**values: Any) -> Callable[[Recipe], Recipe]:
-    return lambda recipe: replace(recipe, **values)
-
-
-def _item_weights(*weights: *_Weights) -> Callable[[Recipe], Recipe]:
-    return lambda recipe: replace(recipe, loss=replace(recipe.loss, item=weights))
-
-
-def _action_weights(*weights: *_Weights) -> Callable[[Recipe], Recipe]:
-    return lambda recipe: replace(recipe, loss=replace(recipe.loss, action=weights))
-
-
-# Settings that are no part of the model: each by its name, with the recipe that has another value.
-SETTINGS: dict[str, Callable[[Recipe], Recipe]] = {
-    "without ids": _changed(id_rank=0),
+# What an item is known by, each left out: with the recipe that lacks it.
+INPUTS: dict[str, Callable[[Recipe], Recipe]] = {
+    "without ids": lambda recipe: replace(recipe, id_rank=0),
     NO_TEXT: lambda recipe: recipe,  # the data set is another, see `data_of`
-    **{f"window {n}": _changed(window=n) for n in (16, 32)},
-    **{f"{n} layers": _changed(layers=n) for n in (6, 8)},
-    **{f"width {n}": _changed(width=n) for n in (32, 96)},
-    **{f"{n} regression steps": _changed(regression_steps=n) for n in (1, 8)},
-    "next item weighted 1, 3, 5": _item_weights(0.0, 1.0, 3.0, 5.0),
-    "skips as next items": _item_weights(1.0, 1.0, 1.0, 1.0),
-    "actions without skips": _action_weights(0.0, 1.0, 1.0, 1.0),
 }
 
 
@@ -54,7 +31,7 @@ def parts_off(model: str) -> tuple[str, ...]:
 
 def recipe_of(model: str, recipe: Recipe) -> Recipe:
     """A data set's recipe as this model has it."""
-    return SETTINGS[model](recipe) if model in SETTINGS else without(recipe, parts_off(model))
+    return INPUTS[model](recipe) if model in INPUTS else without(recipe, parts_off(model))
 
 
 def data_of(model: str, split: Split) -> Split:
