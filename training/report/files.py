@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from training.evaluation import results as sequence_results
+from training.experiments.study.records import read_kept
 from training.ranker import action_comparison, comparison_results
 from training.report.details import write_details
 from training.report.model_card import model_card
@@ -34,5 +35,6 @@ def write_report(results: Path, report: Path, checkpoint: Path) -> None:
         links.insert(1, f"[{ACTIONS_PAGE}]({ACTIONS_PAGE}): the next action on every set")
     if (records / STUDY).exists():
         links.insert(1, f"[{STUDY}]({STUDY}): parts of the sequence model switched off, published models, worlds")
-    report.write_text(page(comparisons, actions, found, links, report.parent / "charts"), encoding="utf-8")
+    text = page(comparisons, actions, found, read_kept(records), links, report.parent / "charts")
+    report.write_text(text, encoding="utf-8")
     report.with_name("MODEL_CARD.md").write_text(model_card(found, actions), encoding="utf-8")

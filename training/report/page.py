@@ -4,11 +4,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from training.evaluation.results import Results
+from training.experiments.study import records as study_records
 from training.ranker import action_comparison
 from training.ranker.comparison_results import Comparison, Comparisons
 from training.report.prediction_questions import next_action, order
 from training.report.ranking_questions import few_events, new_items, ranking
 from training.report.wording import Question
+from training.report.world_questions import other_worlds
 
 _OPENING = """\
 # How good are the rankings and the predictions?
@@ -29,7 +31,12 @@ _FIRST = ("deskdrop",)  # the data set closest to this product
 
 
 def page(
-    comparisons: Comparisons, actions: action_comparison.Results, results: Results, links: Sequence[str], folder: Path
+    comparisons: Comparisons,
+    actions: action_comparison.Results,
+    results: Results,
+    study: Sequence[study_records.Comparison],
+    links: Sequence[str],
+    folder: Path,
 ) -> str:
     """Markdown. folder: where charts are written. links: Markdown of the details."""
     entries = _ordered(comparisons.sets)
@@ -40,6 +47,8 @@ def page(
         asked.append(next_action(actions.sets, folder))
     if simulated := [one for one in results.sets if one.order_strength and one.actions]:
         asked.append(order(sorted(simulated, key=lambda one: one.order_strength or 0), folder))
+    if (found := other_worlds(study, folder)) is not None:
+        asked.append(found)
     parts = [_OPENING, *(f"{n}. **{one.title}** {one.answer}" for n, one in enumerate(asked, start=1)), ""]
     for n, one in enumerate(asked, start=1):
         parts += [f"## {n}. {one.title}", "", one.table, ""]

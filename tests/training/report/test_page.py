@@ -2,15 +2,19 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from training.evaluation.baselines import Majority
+from training.evaluation.baselines import EVERYTHING, Majority
 from training.evaluation.results import Figure, Results
+from training.experiments.study.records import Comparison as StudyRecord
 from training.ranker import action_comparison
 from training.ranker.action_comparison import Predicted
 from training.ranker.comparison_results import Compared, Comparison, Comparisons
+from training.ranker.recommender import Hybrid
 from training.report.files import write_report
 from training.report.page import page
+from training.report.world_questions import other_worlds
 
 ROOT = Path(__file__).parents[3]
 
@@ -42,7 +46,7 @@ def entry(name: str, ahead: float, kept: float = 0.95) -> Comparison:
 
 
 def written(comparisons: Comparisons, actions: action_comparison.Results, folder: Path) -> str:
-    return page(comparisons, actions, Results(), ["[details](DETAILS.md)"], folder)
+    return page(comparisons, actions, Results(), [], ["[details](DETAILS.md)"], folder)
 
 
 NONE = action_comparison.Results()
@@ -126,6 +130,26 @@ def test_the_next_action_is_compared_with_the_better_part(tmp_path: Path) -> Non
     assert "is **significantly worse** than the better of its parts on a (time)" in text
     assert "Completejourney has a single action, so there is nothing to predict." in text
     assert "Not measured: deskdrop (last)" in text
+
+
+def test_worlds_that_differ_are_a_question_where_they_were_run(tmp_path: Path) -> None:
+    base = StudyRecord(
+        section="worlds", data="own laws", model=Hybrid.name, metric="ndcg10", value=0.1, low=0.09, high=0.11, seeds=1,
+        worlds=2, events=9, machine="m",
+    )  # fmt: skip
+    blend = msgspec.structs.replace(
+        base, model=EVERYTHING, value=0.12, against=Hybrid.name, difference=0.02, difference_low=0.01,
+        difference_high=0.03,
+    )  # fmt: skip
+    trained = msgspec.structs.replace(base, start="full, order", model="full")
+    question = other_worlds([base, blend, trained], tmp_path)
+    assert question is not None
+    assert "is **significantly worse** than the blend of everything on own laws." in question.answer
+    row = next(line for line in question.table.splitlines() if line.startswith("| own laws"))
+    assert row.startswith("| own laws | 2 | 0.100 [0.090, 0.110] |  | 0.120")
+    assert row.endswith("**significantly worse** -0.0200 [-0.0300, -0.0100] |")
+    assert (tmp_path / "worlds.svg").exists()
+    assert other_worlds([trained], tmp_path) is None
 
 
 def test_what_is_committed_is_short_and_has_no_figure_that_the_results_lack(tmp_path: Path) -> None:

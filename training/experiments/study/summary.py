@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.evaluation.bootstrap import Interval, interval_over_seeds, interval_over_worlds
+from training.experiments.study.baselines import RANKERS
 from training.experiments.study.data import is_world
 from training.experiments.study.jobs import Arrays, Row
 from training.experiments.study.records import Comparison, read_arrays, read_rows
 from training.experiments.study.variants import FULL
+from training.ranker.recommender import Hybrid
 
 # Metric → the array of the values of each event, of their users, and of which events count (all where there is none)
 _ARRAYS = {
@@ -57,7 +59,8 @@ def _compared(section: str, rows: list[tuple[Row, Arrays]]) -> Iterator[Comparis
         by_key[data, row.model, row.start, row.effort].append((row, arrays))
     for key, own in by_key.items():
         data, model, start, effort = key
-        base = (data, FULL, start.replace(model, FULL, 1), effort)
+        # Rankers are compared with the one that is served, models that were trained with the full one
+        base = (data, Hybrid.name if model in RANKERS else FULL, start.replace(model, FULL, 1), effort)
         for metric in _ARRAYS:
             units = _units(own, metric, section)
             if not units:
@@ -71,7 +74,7 @@ def _compared(section: str, rows: list[tuple[Row, Arrays]]) -> Iterator[Comparis
                 events=sum(len(one.values) for one, _ in units), machine=own[0][0].machine,
             )  # fmt: skip
             paired = _paired(units, _units(by_key[base], metric, section)) if base != key and base in by_key else []
-            yield found if not paired else _with_difference(found, paired)
+            yield found if not paired else _with_difference(found, base[1], paired)
 
 
 def _units(rows: list[tuple[Row, Arrays]], metric: str, section: str) -> list[tuple[Unit, str]]:
@@ -103,13 +106,13 @@ def _interval(units: list[Unit], section: str) -> Interval:
     return interval_over_seeds(np.stack([one.values for one in units]), units[0].users)
 
 
-def _with_difference(found: Comparison, paired: list[Unit]) -> Comparison:
+def _with_difference(found: Comparison, against: str, paired: list[Unit]) -> Comparison:
     difference = _interval(paired, found.section)
     values = {name: getattr(found, name) for name in found.__struct_fields__}
     return Comparison(
         **values
         | {
-            "against": FULL, "difference": _rounded(difference.value), "difference_low": _rounded(difference.low),
+            "against": against, "difference": _rounded(difference.value), "difference_low": _rounded(difference.low),
             "difference_high": _rounded(difference.high),
         }
     )  # fmt: skip
