@@ -89,13 +89,14 @@ class Exact(Index):
 class Hnsw(Exact):
     """Its defaults: 16 neighbours, 64 candidates as it is built.
 
-    With a filter it goes on in relaxed order until it has enough results: the documentation's setting for recall
-    (https://github.com/pgvector/pgvector#iterative-index-scans). More candidates than results raise it further.
+    With a filter it goes on in relaxed order until it has enough candidates, which are then sorted: the documentation's
+    setting for recall (https://github.com/pgvector/pgvector#iterative-index-scans). More candidates than results are
+    what raises it most.
     """
 
     settings = tuple(
         {"ef_search": size, "candidates": candidates}
-        for size, candidates in ((40, 10), (100, 10), (200, 10), (400, 10), (400, 40), (1000, 40), (1000, 100))
+        for size, candidates in ((40, 10), (40, 20), (40, 40), (100, 40), (200, 40), (400, 40), (1000, 40))
     )  # ef_search is at most 1,000
 
     def _index(self) -> None:
