@@ -11,8 +11,8 @@ from bench.case_result import CaseResult
 from bench.charts import COLOURS, MACHINE_MIB, new_figure, save
 from bench.indexes.engines import INDEXES
 from bench.indexes.results import ENOUGH, case_name, p95_ms, recall, settings
-from bench.peers.compare import LENGTHS, SPEED, limit_case, memory_case, passes_gate
-from bench.peers.engines import ENGINES, SAME_MODEL
+from bench.peers.compare import LENGTHS, SPEED, instead_case, limit_case, memory_case, passes_gate
+from bench.peers.engines import ENGINES, INSTEAD, SAME_MODEL
 
 OTHER_COLOURS = ("#8a949b", "#c2a14d", "#7d6b9e", "#5f8fbf", "#a8705d", "#6f9a62", "#b98fb0", "#4f5a61", "#d9a441")
 _SURVIVED, _FAILED = "#9cc7c5", "#e3c4bf"
@@ -63,6 +63,42 @@ def memory_of_peers(results: Mapping[str, CaseResult], path: Path) -> None:
     axes.axvline(MACHINE_MIB, color=COLOURS["limit"], linestyle="--", label=f"{MACHINE_MIB} MiB machine")
     axes.set_yticks(places, [f"{one.label} ({one.arithmetic})" for one in shown])
     axes.set_xlabel("MiB, resident")
+    axes.grid(visible=False, axis="y")
+    save(figure, path)
+
+
+def quality_against_time(results: Mapping[str, CaseResult], path: Path) -> None:
+    """STS-B score of each model that one might choose instead, and its median time for a text of 32 tokens."""
+    figure, axes = new_figure("Quality of a model against the time of a text of 32 tokens")
+    others = iter(OTHER_COLOURS)
+    for engine in INSTEAD:
+        colour = next(others) if engine.instead else COLOURS["ours"]
+        time = _first(results, instead_case(engine.name), f"round_ms.{engine.name}.32")
+        score = _first(results, instead_case(engine.name), f"stsb.{engine.name}")
+        if time is not None and score is not None:
+            axes.plot(time, score, marker="o", markersize=8, linestyle="", color=colour, label=engine.label)
+    axes.set_xscale("log")
+    axes.set_xlabel("time, ms")
+    axes.set_ylabel("Spearman, STS-B test")
+    save(figure, path, columns=2)
+
+
+def memory_of_indexes(results: Mapping[str, CaseResult], items: int, path: Path) -> None:
+    """What an index of so many items adds to its process: after the searches, what cannot be given back, and the peak
+    while it was built."""
+    case = {engine: case_name(engine, items) for engine in INDEXES}
+    shown = [engine for engine in INDEXES if _first(results, case[engine], "added_resident_mib") is not None]
+    figure, axes = new_figure(f"Memory of an index of {items:,} items")
+    places = np.arange(len(shown))[::-1]
+    for series, colour, label in (
+        ("added_resident_mib", "#d5dbde", "after the searches, mapped files included"),
+        ("added_anonymous_mib", COLOURS["ours"], "of it not to be given back"),
+    ):
+        axes.barh(places, [_first(results, case[one], series) or 0.0 for one in shown], 0.6, color=colour, label=label)
+    peaks = [_first(results, case[one], "added_peak_mib") or 0.0 for one in shown]
+    axes.scatter(peaks, places, color=COLOURS["ink"], s=18, zorder=3, label="peak while it was built")
+    axes.set_yticks(places, [one.label for one in shown])
+    axes.set_xlabel("MiB")
     axes.grid(visible=False, axis="y")
     save(figure, path)
 

@@ -8,7 +8,13 @@ from bench import charts, experiment_charts
 from bench.case_result import CaseResult
 from bench.history import Run
 from bench.indexes.results import SIZES
-from bench.peer_charts import latency_of_peers, memory_of_peers, recall_against_time
+from bench.peer_charts import (
+    latency_of_peers,
+    memory_of_indexes,
+    memory_of_peers,
+    quality_against_time,
+    recall_against_time,
+)
 from bench.peers.compare import SPEED
 from bench.suite import Suite
 from bench.suites import MODULES, load_suite
@@ -163,13 +169,18 @@ def _charts(name: str, run: Run, folder: Path) -> list[tuple[str, Path]]:
         drawn.append(("Power of always-valid intervals beside a fixed-horizon test", path))
     if name == "search_peers":
         for items in SIZES:
-            path = folder / f"search-peers-{items}.svg"
-            recall_against_time(cases, items, path)
-            drawn.append((f"Recall of indexes against the p95 of a search, {items:,} items", path))
+            for title, file, draw_index in (
+                ("Recall of indexes against the time of a search", "search-peers", recall_against_time),
+                ("Memory of indexes", "search-peers-memory", memory_of_indexes),
+            ):
+                path = folder / f"{file}-{items}.svg"
+                draw_index(cases, items, path)
+                drawn.append((f"{title}, {items:,} items", path))
     if name == "peers" and (result := cases.get(SPEED)) and result.series.get("roofline_ms.16"):
         for title, file, draw_chart in (
             ("Time of one text by engine and length, over the fp32 roofline", "peers-latency.svg", latency_of_peers),
             ("Memory by engine, against 256 MiB", "peers-memory.svg", memory_of_peers),
+            ("Quality of other models against their time", "peers-instead.svg", quality_against_time),
         ):
             draw_chart(cases, folder / file)
             drawn.append((title, folder / file))

@@ -42,6 +42,7 @@ class Exact(Index):
         self._runner.run(self._connection.execute(statement))
 
     def build(self, vectors: StoredVectors) -> None:
+        self._count = vectors.count
         self._execute("CREATE EXTENSION vector")
         self._execute(f"CREATE TABLE items (id integer, item_group integer, vector vector({DIMENSIONS}))")
         self._runner.run(register(self._connection))
@@ -106,8 +107,8 @@ class Hnsw(Exact):
         self._execute("SET hnsw.scan_mem_multiplier = 16")  # nor memory ends a scan before it has enough
 
     def progress(self) -> str:
-        rows = self._server.execute("SELECT phase, tuples_done, tuples_total FROM pg_stat_progress_create_index")
-        return ", ".join(f"{phase}, {done:,} of {total:,} vectors" for phase, done, total in rows)
+        rows = self._server.execute("SELECT phase, tuples_done FROM pg_stat_progress_create_index")
+        return ", ".join(f"{phase}, {done:,} of {self._count:,} vectors" for phase, done in rows)
 
     def use(self, setting: dict[str, int]) -> None:
         super().use(setting)
