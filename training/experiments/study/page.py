@@ -18,13 +18,9 @@ from training.ranker.recommender import Hybrid, Prior
 
 FOLDER = Path("training")
 _SHORT = {EVERYTHING: "blend of everything", Hybrid.name: "hybrid ranker, fitted", Prior.name: "hybrid, untrained"}
-_NAMES = {
-    "ndcg10": "NDCG@10",
-    "ndcg10_met": "NDCG@10 of items that were met in training",
-    "hr10": "HR@10",
-    "accuracy": "accuracy of the next action",
-    "log_loss": "log-loss of the next action",
-}  # fmt: skip
+# Shown of ablations: the metrics of the rule. The others are in study.jsonl
+_RULE = {"ndcg10": "NDCG@10", "log_loss": "Log-loss of the next action"}
+_WORLD = {"accuracy": "Accuracy of the next action", "ndcg10": "NDCG@10"}
 
 
 def write_page(folder: Path = FOLDER) -> None:
@@ -37,7 +33,7 @@ def page(records: Sequence[Comparison]) -> str:
     text, missing = [], []
     for name, write in (("ablations", _ablations), ("published", _published), ("worlds", _worlds)):
         found = [write([one for one in records if one.effort == effort], effort) for effort in EFFORTS]
-        text += found
+        text += [_WORLDS if write is _worlds and any(found) else "", *found]
         missing += [] if any(found) else [name]
     efforts = [(name, effort) for name, effort in EFFORTS.items() if any(one.effort == name for one in records)]
     parts = [
@@ -73,7 +69,7 @@ def _ablations(records: Sequence[Comparison], effort: str) -> str:
     ]  # fmt: skip
     text = (
         "Difference to the full model when a part is left out, and when all are (`plain`: a standard transformer over "
-        "texts and ids). **Bold**: the interval excludes zero. A negative NDCG@10 or accuracy, or a positive log-loss, "
+        "texts and ids). **Bold**: the interval excludes zero. A negative NDCG@10 or a positive log-loss "
         "defends the part. Empty: the recipe does not use the part, or it was not run."
     )
     others = [one.model for one in records if one.model.startswith("without ") and " + " in one.model]
@@ -90,7 +86,7 @@ def _differences(
 ) -> str:
     """A table a metric: the full model's figures, and the differences of the variants to it."""
     lines = [f"## {title}\n", f"{text}\n"]
-    for metric, name in _NAMES.items():
+    for metric, name in _RULE.items():
         shown = [column for column in columns if any(_difference(_find(records, metric, m, column)) for m in variants)]
         if not shown:
             continue
@@ -99,7 +95,7 @@ def _differences(
             found = [_difference(_find(records, metric, model, column)) for column in shown]
             cells += [[model, *found]] if any(found) else []
         head = ["model", *(column[-1] for column in shown)]
-        lines += [f"{name[0].upper()}{name[1:]}\n", table(head, cells), ""]
+        lines += [f"{name}\n", table(head, cells), ""]
     return "\n".join(lines) if len(lines) > 2 else ""
 
 
@@ -146,8 +142,8 @@ def _worlds(records: Sequence[Comparison], effort: str) -> str:
     ]
     baselines = [(_SHORT.get(name, name), name, "") for name in (Logistic.name, *RANKERS)]
     rows = [*baselines, *starts, ("Bayes-optimal", ORACLE, "")]
-    lines = [f"## Held-out simulated worlds, {effort} effort\n", _WORLDS, ""]
-    for metric in ("accuracy", "ndcg10"):
+    lines = []
+    for metric, title in _WORLD.items():
         cells = []
         for name, model, start in rows:
             found = [_of(records, WORLDS, kind, model, start, metric) for kind in KINDS]
@@ -156,17 +152,20 @@ def _worlds(records: Sequence[Comparison], effort: str) -> str:
                     [name, *(_value(one) + _way(records, one, kind) for one, kind in zip(found, KINDS, strict=True))]
                 )
         if cells:
-            lines += [f"{_NAMES[metric][0].upper()}{_NAMES[metric][1:]}\n", table(["model", *KINDS], cells), ""]
-    return "\n".join(lines) if len(lines) > 3 else ""
+            lines += [f"{title}, {effort} effort\n", table(["model", *KINDS], cells), ""]
+    return "\n".join(lines)
 
 
 _WORLDS = """\
+## Held-out simulated worlds
+
 Worlds that no training has seen. *order*: the laws of the reference's training worlds. *own laws*: phase needs and
 complements are permuted, so that laws have to be inferred from the world's own log. *weakest traits*: the two traits
 that suit a user least decide, a form of utility that the model does not assume. *freshness*: an item's appeal halves
 every 12 hours. *no order*: order strength 0. Pre-trained models have seen other worlds and are fine-tuned on the
 world's own past; the others have that past alone, as the baselines do. In brackets with %: the way from logistic
-regression to the Bayes-optimal filter, which knows every hidden trait and cannot be reached."""
+regression to the Bayes-optimal filter, which knows every hidden trait and cannot be reached.
+"""
 
 
 def _way(records: Sequence[Comparison], one: Comparison | None, kind: str) -> str:
