@@ -56,7 +56,7 @@ def latest(runs: Sequence[Run], suite: str) -> Run | None:
 
 def shown_runs(runs: Sequence[Run], suite: Suite) -> list[Run]:
     """What is shown of a suite, the newest first: the last run, on every kind of CPU where the suite says so; of an
-    independent suite the last of every case as one run."""
+    independent suite the last of every case as one run, with the highest load that any was measured under."""
     having = [run for run in reversed(runs) if suite.name in run.suites]
     cpus = list(dict.fromkeys(run.machine["cpu"] for run in having))
     shown: list[Run] = []
@@ -66,8 +66,14 @@ def shown_runs(runs: Sequence[Run], suite: Suite) -> list[Run]:
         assert last is not None
         if suite.independent:
             parts = [run for run in there if suite.name in run.suites and run.quick == last.quick]
-            cases = {name: result for run in parts for name, result in run.suites[suite.name].items()}
-            last = replace(last, suites={suite.name: cases})
+            of = {name: run for run in parts for name in run.suites[suite.name]}
+            last = replace(
+                last,
+                at=" to ".join(dict.fromkeys((min(run.at for run in of.values()), last.at))),
+                load_average=max(run.load_average for run in of.values()),
+                machine=max((run.machine for run in of.values()), key=lambda machine: int(machine["cores"])),
+                suites={suite.name: {name: run.suites[suite.name][name] for name, run in of.items()}},
+            )
         shown.append(last)
     return shown
 
