@@ -1,4 +1,4 @@
-"""Every knob of the server: one frozen dataclass, read from the environment once, documented where it is declared."""
+"""The settings of the server: one frozen dataclass, read from the environment once, documented as it is declared."""
 
 import os
 import re
@@ -65,13 +65,13 @@ class Settings:
     models_dir: Path | None = setting(
         None,
         "folder",
-        "The model bundles, `minilm/` and `sequence/`; without it those in `models/`, and else the package's own.",
+        "Folder of the model bundles (`minilm/`, `sequence/`, `ranker/`); without it `models/`, else the package's.",
         kind=Path,
     )
     model_cache_dir: Path | None = setting(
         None,
         "folder",
-        "Where the encoding for this CPU is kept if the bundle lacks it and its folder cannot be written; without it "
+        "Folder for the encoding for this CPU, if the bundle lacks it and its own folder is read-only; without it "
         "`model-cache/` in the data folder.",
         kind=Path,
     )
@@ -192,10 +192,10 @@ class Settings:
     exposure_bytes: int = setting(
         256 * MiB,
         "bytes",
-        "Disk for what experiments showed to whom, 400 to 4,000 a ranking; beyond it the oldest are deleted.",
+        "Disk for rankings that experiments showed, 400 to 4,000 bytes each; beyond it the oldest are deleted.",
         low=0,
     )
-    exposure_days: int = setting(90, "days", "How long what experiments showed is kept.", low=1, high=3650)
+    exposure_days: int = setting(90, "days", "How long rankings that experiments showed are kept.", low=1, high=3650)
     event_types: str = setting(
         "",
         "name=action:strength, …",
@@ -217,29 +217,29 @@ class Settings:
     tombstone_s: float = setting(
         604_800.0,
         "seconds",
-        "How long late retries are refused of events that were taken back or deleted with their user, by keyed hashes "
-        "of their ids; 0: not at all.",
+        "How long a late retry of a deleted event (taken back, or deleted with its user) is refused, by a keyed hash "
+        "of its id; 0: not at all.",
         low=0,
         high=366 * 86_400,
     )
     max_tombstones: int = setting(
         100_000,
         "rows",
-        "Most of these hashes, about 100 bytes each on the disk; beyond it the oldest are forgotten.",
+        "Most such hashes that are kept, about 100 bytes each on disk; beyond it the oldest are deleted.",
         low=1,
         high=100_000_000,
     )
     check_rows_per_s: float = setting(
         100.0,
         "rows/s",
-        "How fast all rows of the SQLite file are looked through for damage, again and again; 0: only what is read.",
+        "How fast a background check reads all rows of the SQLite file for damage, over and over; 0: no such check.",
         low=0,
         high=100_000,
     )
     shutdown_s: int = setting(
         3,
         "seconds",
-        "Time that requests in flight get to finish after SIGTERM; then they are refused, and a second is left.",
+        "Time for requests in flight to finish after SIGTERM; the rest get 503, and the process ends a second later.",
         low=0,
         high=300,
     )

@@ -28,7 +28,7 @@ class NextActionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class ActionProbabilities(msgspec.Struct, frozen=True):
-    """They sum to one; null for an id that is not stored."""
+    """The probabilities of the four actions, which sum to one; null for an id that is not stored."""
 
     id: str
     view: float | None
@@ -40,8 +40,8 @@ class ActionProbabilities(msgspec.Struct, frozen=True):
 class NextActionResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     """`model_version` names what answered: the installed ranker, the sequence model, or both as `ranker+sequence`.
     `events`: how many of the user's newest events were read. `source`: history, preferences (no event yet), or none
-    (average over all users). `fallback`: why the answer is how often the user did each action, the same for every
-    candidate."""
+    (average over all users). `fallback`: why no model answered; the probabilities are then the user's own rates of
+    the actions, the same for every candidate."""
 
     model_version: str
     source: Annotated[str, one_of("history", "preferences", "none")]

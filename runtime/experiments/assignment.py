@@ -2,7 +2,7 @@
 every start gives the same.
 
 FNV-1a over UTF-8, twice, as in version 2 of GrowthBook's hashing (https://docs.growthbook.io/lib/build-your-own). The
-namespace, the coverage and the arm each have a salt of their own: with one for all, the users whom a higher coverage
+namespace, the coverage and the arm each have a salt of their own: with one for all, the users that a higher coverage
 adds would all be in the same arm.
 """
 

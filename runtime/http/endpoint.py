@@ -33,7 +33,7 @@ Problem = Callable[[BaseException], ApiError | None]
 
 
 class HttpState(Protocol):
-    """What serving needs of the application's state; the rest is the handlers'."""
+    """What this module needs of the application's state; handlers use the rest."""
 
     @property
     def gate(self) -> Gate:
@@ -52,11 +52,11 @@ class Endpoint(Generic[S]):
     """`handler(state, request[, body][, query])` returns `response` (sent as JSON with `status`) or a ready Response
     (of `response_media`; as NDJSON, `response` is a line).
 
-    `request` is the type the JSON body is decoded to; `raw` hands the body over undecoded, for endpoints that take
+    `request` is the type the JSON body is decoded to; `raw` passes the body undecoded, for endpoints that take
     other media types (`media`). `query` is the struct that the parameters after the `?` are decoded to. `errors` lists
     the statuses, besides success, that the endpoint itself can answer, and `error_shape` is how they look. `example` is
     a request that works, for the documentation: the body, or else the query. `access` is what the caller's key must
-    allow; where it is not said, read for GET and write for the rest. `max_values` bounds the JSON values in the body,
+    allow, by default read for GET and write for the rest. `max_values` bounds the JSON values in the body,
     and `answer_bytes` estimates, from the decoded body and query, the bytes held for an answer larger than a few
     kilobytes. `stream(state, request)` answers requests that accept NDJSON instead of `handler`: it reads the body
     itself, line by line, holds at most `stream_bytes`, and sends lines of the type `stream_line`.
@@ -85,7 +85,7 @@ class Endpoint(Generic[S]):
 
     @property
     def needs(self) -> Access:
-        """`access`, as it was said or as it follows from the method."""
+        """What the caller's key must allow: `access`, or its default."""
         return self.access or ("read" if self.method == "GET" else "write")
 
 

@@ -51,8 +51,8 @@ class Assigned(NamedTuple):
 
 
 class ExperimentServing:
-    """Event-loop thread only. What was done on other machines takes effect with `refresh`. running: the experiments to
-    which users are assigned now."""
+    """The experiments as this server knows them; changes made on other machines take effect with `refresh`. running:
+    those to which users are assigned now. Event-loop thread only."""
 
     def __init__(self, store: Store) -> None:
         self.state = Experiments({})
@@ -63,7 +63,7 @@ class ExperimentServing:
         self._changing = asyncio.Lock()
 
     async def refresh(self) -> None:
-        """Take over what was done since. Raises StoreError."""
+        """Apply the changes made since the last call, here or on other machines. Raises StoreError."""
         changes = await self._store.experiment_changes(after=self.state.sequence)
         if changes:
             self.state = self.state.after(changes)
@@ -134,7 +134,7 @@ class ExperimentServing:
         self.rankings[assigned.experiment.name, assigned.arm.name, "failed"] += 1
 
     def find(self, name: str) -> Experiment:
-        """Raises UnknownExperiment."""
+        """The experiment of that name. Raises UnknownExperiment."""
         if name not in self.state.by_name:
             raise UnknownExperiment(name)
         return self.state.by_name[name]
@@ -164,7 +164,7 @@ class ExperimentServing:
         return self.find(name)
 
     async def stop(self, name: str, reason: str) -> Experiment:
-        """Raises UnknownExperiment, ExperimentConflict or StoreError."""
+        """End a running experiment. Raises UnknownExperiment, ExperimentConflict or StoreError."""
         return await self._move(name, "stopped", ("running",), Done(reason))
 
     async def promote(self, name: str, arm_name: str | None, reason: str) -> Experiment:
@@ -221,15 +221,17 @@ class ExperimentServing:
         def change() -> ExperimentChange:
             found = self.find(name)
             if found.state not in states:
-                raise ExperimentConflict(f"{name!r} is {found.state}; only one that is {' or '.join(states)} can be so")
+                raise ExperimentConflict(
+                    f"{name!r} is {found.state}; only one that is {' or '.join(states)} can be {kind.replace('_', ' ')}"
+                )
             return _change(name, kind, found.period, _encode(done))
 
         await self._append(change)
         return self.find(name)
 
     async def _append(self, change: Callable[[], ExperimentChange]) -> None:
-        """Store the change that follows from what was done until now, here or on another machine. `change` raises
-        where there is none."""
+        """Store a change. `change` makes it from the current state, and is called again where another machine was
+        faster; it raises where the change does not apply."""
         async with self._changing:
             for _ in range(_MOST_TRIES):
                 await self.refresh()

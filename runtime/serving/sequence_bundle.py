@@ -24,8 +24,8 @@ class SequenceBundle:
         self._seen: Stamp | None = None
 
     def changed(self) -> bool:
-        """Whether the folder's files are others than when this was last called: another bundle, or one that is still
-        being copied and is looked at again as long as it grows."""
+        """Whether the folder's files differ from those of the last call: another bundle, or one that is still being
+        copied and has grown."""
         stamp = folder_stamp(self._folder)
         if stamp is None or stamp == self._seen:
             return False

@@ -1,3 +1,5 @@
+"""Rows of target against measured: their figures, their verdicts and their text."""
+
 import pytest
 
 from bench.case_result import CaseResult

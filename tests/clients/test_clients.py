@@ -1,6 +1,6 @@
 """The client libraries that people use, at their default settings: each gets the vectors of /embed, in order.
 
-They live in environments of their own, which `make clients` installs from the locks in this folder.
+`make clients` installs them, from the locks in this folder, into environments of their own.
 """
 
 import json
@@ -19,7 +19,7 @@ INSTALLED = ROOT / "build/clients"
 PYTHON, NODE = INSTALLED / "python/bin/python", INSTALLED / "node/node_modules"
 TEXTS = ["a rustic barn", "花嫁 😀", *(f"venue number {n} {'with a view ' * (n % 9)}" for n in range(700))]
 
-# Nothing but the server is asked: no proxy, no telemetry, no list of prices.
+# Requests go to the server alone: no proxy, no telemetry, no list of prices.
 QUIET = {"NO_PROXY": "*", "HAYSTACK_TELEMETRY_ENABLED": "False", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 CLIENTS = [

@@ -67,7 +67,7 @@ def test_bad_lines_are_reported_and_the_others_stored(shared_server):
 
 
 def test_a_client_that_reads_last_is_never_stuck(shared_server):
-    """However many lines are bad, the answer fits between a client that is still sending and the server."""
+    """However many lines are bad, the answer fits into the socket buffers of a client that is still sending."""
     body = b"".join(b'{"id":"bad-%d"}\n' % n for n in range(20_000))
     answer = stream(shared_server.client, body)
     assert [one["event"] for one in answer].count("rejected") == 100

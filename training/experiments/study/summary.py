@@ -1,4 +1,4 @@
-"""From rows and the values of each event to comparisons with intervals."""
+"""Comparisons with intervals, from rows of results and the values of each event."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -80,16 +80,16 @@ def _compared(section: str, rows: list[tuple[Row, Arrays]]) -> Iterator[Comparis
 def _units(rows: list[tuple[Row, Arrays]], metric: str, section: str) -> list[tuple[Unit, str]]:
     """The values of each unit with its name: a seed of a public set, or a world, whose seeds are averaged."""
     found: dict[str, list[Unit]] = defaultdict(list)
-    of_values, of_users, of_those = _ARRAYS[metric]
+    value_name, user_name, counted_name = _ARRAYS[metric]
     for row, arrays in rows:
-        values = arrays.get(f"{row.number}/{of_values}")
-        those = (
-            arrays.get(f"{row.queries}/{of_those}") if of_those else np.ones(1 if values is None else len(values), bool)
-        )
-        if values is not None and those is not None and those.any():
+        values = arrays.get(f"{row.number}/{value_name}")
+        if values is None:
+            continue
+        counted = arrays.get(f"{row.queries}/{counted_name}") if counted_name else np.ones(len(values), bool)
+        if counted is not None and counted.any():
             name = f"{row.queries}" if section == WORLDS else f"{row.queries} {row.seed}"
-            users = arrays[f"{row.queries}/{of_users}"]
-            found[name].append(Unit(values[those].astype(np.float64), users[those]))
+            users = arrays[f"{row.queries}/{user_name}"]
+            found[name].append(Unit(values[counted].astype(np.float64), users[counted]))
     return [(Unit(np.mean([one.values for one in own], axis=0), own[0].users), name) for name, own in found.items()]
 
 

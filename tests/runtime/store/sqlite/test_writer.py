@@ -1,4 +1,4 @@
-"""Group commit: what shares a transaction, what is refused, what a failure costs and whom."""
+"""Group commit: which writes share a transaction, which are rejected, and which of them a failure affects."""
 
 import sqlite3
 import threading
