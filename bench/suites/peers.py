@@ -222,20 +222,23 @@ def _source(conditions: Conditions) -> TextSource:
 SUITE = Suite(
     name="peers",
     purpose="comparison with other engines that serve the same model",
-    reading="Every Python engine stands behind the same minimal HTTP front, in an environment of its own; llama.cpp "
-    "and our server are also measured as they are, with JSON. One thread each, all pinned to one core, one awake at a "
-    "time; every round gives each the same new texts in an order drawn anew. Times are medians of rounds with "
-    "their minimum and maximum. Requests/s: 8 clients, texts of 32 tokens; the front passes one request at a time to "
-    "an engine that is not asynchronous. Cosine: over 200 sentences of STS-B test, to the float32 weights on torch. "
-    f"Quality gate: a mean cosine of at least {GATE.min_mean_cosine} and a minimum of at least {GATE.min_cosine}, "
-    "which our own bundle must reach to be exported. An engine that misses it is in *italics*: its time buys worse "
-    "vectors. `ours_to_fastest_in_gate`: our encoder behind the front over the fastest other engine with integer "
-    "weights that passes. "
-    "Memory: fresh processes, one malloc heap each. The batch of 32 texts of 256 tokens goes to each "
-    "library whole. `in 256 MiB`: a hard limit, single texts of each length, then the batch. Other "
-    "models are no engines for this one: the last table shows what their speed costs in quality, each timed by itself. "
-    "fasttextembed (its weights are only on a download page) and light-embed (onnxruntime, as fastembed) are left "
-    "out. Engines are set up by `python -m bench.peers`.",
+    reading="- **Engines.** Each Python engine runs in an environment of its own behind the same minimal HTTP front. "
+    "llama.cpp and our server are also measured as they are, with JSON. Left out: fasttextembed, whose "
+    "weights are only on a download page, and light-embed, which is onnxruntime, as fastembed is. `python -m "
+    "bench.peers` sets the engines up.\n"
+    "- **Time.** One thread each, all on one core, one running at a time. Every round gives each engine the "
+    "same new texts, in a new order. Shown are medians of the rounds, with minimum and maximum. Requests/s: 8 "
+    "clients, texts of 32 tokens; the front passes one request at a time to an engine that is not "
+    "asynchronous.\n"
+    "- **Quality.** Cosine to the float32 vectors of 200 sentences of STS-B test. Quality gate: a mean of at "
+    f"least {GATE.min_mean_cosine} and a minimum of at least {GATE.min_cosine}, which our own bundle must "
+    "reach to be exported. An engine that misses it is in *italics*: its speed costs quality. "
+    "`ours_to_fastest_in_gate` is the time of our encoder behind the front divided by that of the fastest "
+    "other engine with integer weights that passes.\n"
+    "- **Memory.** The whole process, fresh, with one malloc heap. The batch of 32 texts of 256 tokens goes "
+    "to each library whole. `in 256 MiB`: a hard limit, single texts of each length, then the batch.\n"
+    "- **Other models** have other vectors, so they are compared by the task: how well their similarities "
+    "rank the pairs of STS-B test. Each is timed by itself.",
     cases=(
         Case(SPEED, measure_speed, limit_s=3600),
         *(Case(instead_case(engine.name), partial(measure_instead, engine)) for engine in INSTEAD),

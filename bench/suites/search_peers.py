@@ -13,7 +13,7 @@ from bench.case_result import CaseResult, Series
 from bench.catalogue import realistic_vectors
 from bench.indexes.engines import INDEXES, IndexEngine
 from bench.indexes.measure import BUILD_LIMIT_MIN, write_data
-from bench.indexes.results import SIZES, case_name, chosen, comparison
+from bench.indexes.results import ENOUGH, SIZES, case_name, chosen, comparison
 from bench.machine import ROOT
 from bench.peers.engines import default_places
 from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite
@@ -87,18 +87,21 @@ def _table(results: Mapping[str, CaseResult]) -> str:
 SUITE = Suite(
     name="search_peers",
     purpose="our search formats and other indexes on the same vectors",
-    reading="Each index is built and searched in a process of its own, in process: no HTTP, and no model. The vectors "
-    "are those of `search`: mixtures of three of 300 embedded texts, with noise, 384 dimensions; the queries are drawn "
-    "as they are, and not stored. Recall@10 is against exact float32. An index that approximates starts at its fastest "
-    "setting, which is raised until recall is .99 or there is no more; times are those of the setting named. "
-    "`filtered`: among the 1 % of the items that are in one group, with a setting found in the same way. 200 searches, "
-    "one after another on one core, or as many as fit in 20 s. pgvector is asked over a socket, and its memory is that "
-    "of the server's processes, shared pages counted once. Memory is what the index, its library included, adds to its "
-    "process: `peak` the most while it was built, `resident` what is held after the searches, mapped files included, "
-    "and `anonymous` what of it cannot be given back. Building uses one thread and is shown as CPU time, because "
-    f"others worked on the machine; it ends after {BUILD_LIMIT_MIN:g} minutes of that. pgvector's HNSW is searched as "
-    "its documentation advises for filters: scans go on in relaxed order until there are enough results, which are "
-    "then sorted. `pgvector, exact` has an ordinary index on the group, which it advises for filters of few rows.",
+    reading="- **Place.** Each index is built and searched in a process of its own: no HTTP, and no model. pgvector "
+    "is asked over a socket, and its memory is that of the server's processes, shared pages counted once.\n"
+    "- **Data.** The vectors of `search`: mixtures of three of 300 embedded texts, with noise, 384 "
+    "dimensions. The queries are drawn in the same way, and not stored.\n"
+    "- **Searches.** 200, one after another on one core, or as many as fit in 20 s. Recall@10 is the share of "
+    "the exact ten nearest by float32. An approximate index starts at its fastest setting, which is raised "
+    f"until recall is {ENOUGH} or there is no more; times are those of the setting shown. `filtered`: among "
+    "the 1 % of the items that are in one group. pgvector's HNSW is searched as its documentation advises for "
+    "filters: scans go on in relaxed order until there are enough candidates, which are then sorted. "
+    "`pgvector, exact` has an ordinary index on the group, which it advises for filters that few rows pass.\n"
+    "- **Building.** One thread. Its CPU time is shown, because others worked on the machine; it ends after "
+    f"{BUILD_LIMIT_MIN:g} minutes of that.\n"
+    "- **Memory.** What the index, its library included, adds to its process: the peak while it was built; "
+    "what is resident after the searches, mapped files included; and what of it is anonymous, so that it "
+    "cannot be given back.",
     cases=tuple(
         Case(case_name(engine, items), partial(measure, engine, items), limit_s=_LIMIT_S)
         for items in SIZES
