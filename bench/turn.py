@@ -36,15 +36,25 @@ def _pin(thread: int, cores: set[int]) -> None:
         os.sched_setaffinity(thread, cores)
 
 
-def _put_session_ahead(process: int, undo: Callable[[Callable[[], object]], object]) -> None:
+def _put_session_ahead(process: int, undo: Callable[..., object]) -> None:
     """Of a kernel that shares a core among sessions (autogroup), where a process's own priority counts in its session
     alone; and of one that does not."""
     group, before = Path(f"/proc/{process}/autogroup"), os.getpriority(os.PRIO_PROCESS, process)
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, process, _AHEAD)
-        undo(lambda: os.setpriority(os.PRIO_PROCESS, process, before))
+        undo(_set_priority, process, before)
     with suppress(OSError):
         shown = group.read_text(encoding="ascii").split()
         if shown:  # empty where a control group of its own divides the core instead, as in most containers
             group.write_text(str(_AHEAD), encoding="ascii")
-            undo(lambda: group.write_text(shown[-1], encoding="ascii"))
+            undo(_set_group, group, shown[-1])
+
+
+def _set_priority(process: int, priority: int) -> None:
+    with suppress(OSError):  # it has ended
+        os.setpriority(os.PRIO_PROCESS, process, priority)
+
+
+def _set_group(group: Path, priority: str) -> None:
+    with suppress(OSError):  # its process has ended
+        group.write_text(priority, encoding="ascii")

@@ -1,5 +1,6 @@
 import fcntl
 import os
+import subprocess
 import threading
 
 from bench.turn import measuring_turn
@@ -37,3 +38,13 @@ def test_without_a_lock_a_turn_only_chooses_the_core(monkeypatch):
         assert os.sched_getaffinity(0) == {max(cores)}
         assert os.getpriority(os.PRIO_PROCESS, 0) == priority
     assert os.sched_getaffinity(0) == cores
+
+
+def test_a_process_that_ends_within_its_turn_is_no_error(tmp_path, monkeypatch):
+    lock = tmp_path / "lock"
+    lock.touch()
+    monkeypatch.setenv("VOWS_BENCH_TURN", str(lock))
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    with measuring_turn({process.pid}, min(os.sched_getaffinity(0))):
+        process.kill()
+        process.wait()
