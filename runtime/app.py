@@ -144,7 +144,7 @@ def load_text_model(settings: Settings) -> tuple[TextEncoder, SelfTest]:
         cache=settings.derived_dir,
         copies=settings.derived_dir,
     )
-    return load_encoder(bundle, settings.encoding)
+    return load_encoder(bundle, settings.encoding, packed=True)
 
 
 async def build_state(
@@ -167,7 +167,8 @@ async def build_state(
     )
     sequence_model = sequence.load_at_start()
     give_back_freed()  # so that what is found available is
-    held = Held(scratches=pool.workers, items=(await store.counts()).content)
+    items = (await store.counts()).content
+    held = Held(scratches=pool.workers, items=items, mapped_bytes=encoder.mapped_bytes)
     sizes = size_for_what_fits(settings, available_memory(), held)
     sizes.check()
     log.info("memory %s", sizes.lines())

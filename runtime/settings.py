@@ -71,8 +71,8 @@ class Settings:
     model_cache_dir: Path | None = setting(
         None,
         "folder",
-        "Folder for the encoding for this CPU, if the bundle lacks it and its own folder is read-only; without it "
-        "`model-cache/` in the data folder.",
+        "Folder for weights that are packed for this CPU (34 MB, made at the first start), and for its encoding if the "
+        "bundle lacks it, where the bundle's own folder is read-only; without it `model-cache/` in the data folder.",
         kind=Path,
     )
     encoding: str = choice(

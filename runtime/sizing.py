@@ -67,10 +67,11 @@ _UNKNOWN_MEMORY_STEP = STEPS + STEPS // 4  # a catalogue of 35 MiB
 @dataclass(frozen=True)
 class Held:
     """What is there beside the settings. scratches: workers that have not run the longest text yet. items: stored, so
-    they have to fit."""
+    they have to fit. mapped_bytes: weights that every text reads from the page cache, which leaves room for them."""
 
     scratches: int
     items: int = 0
+    mapped_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ def size(settings: Settings, available: int | None, held: Held) -> Sizes:
     def at(step: int) -> Sizes:
         sizes: dict[str, Any] = {name: _range(name, settings, held).at(step) for name in chosen}
         in_force = replace(settings, **sizes)
-        return Sizes(in_force, chosen, MemoryBudget(_parts(in_force, held), available, RESERVE_BYTES))
+        return Sizes(
+            in_force, chosen, MemoryBudget(_parts(in_force, held), available, RESERVE_BYTES + held.mapped_bytes)
+        )
 
     if available is None:
         return at(_UNKNOWN_MEMORY_STEP)

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +172,18 @@ class Bundle:
             log.warning("%s is read where it is, no copy of it can be made: %s. Do not write over it", source, error)
             return source
         raise DamagedFile(f"bundle {self.path}: {source.name} changed while it was read; export the bundle again")
+
+    @property
+    def machine_folder(self) -> Path | None:
+        """Where to keep what is made of it and fits this kind of machine alone; None where there is no such place."""
+        if self.private is not None:
+            return self.private
+        return self.path.resolve().parent / ".packed" if os.access(self.path, os.W_OK) else self.cache
+
+    def encoding_sha256(self, encoding: str) -> str:
+        """Of the file that `encoding_path` returns."""
+        name = self.manifest.encodings[encoding]
+        return (self.manifest.derived.get(name) or self.manifest.files[name]).sha256
 
     def encoding_path(self, encoding: str) -> Path:
         """The `.ort` file of an encoding, verified; a derived one is made the first time. Raises BundleError when the

@@ -1,12 +1,14 @@
 """Text → unit vector: one path, one text a run, at its exact length."""
 
 import logging
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.models.bundle import TOKENIZER, Bundle, BundleError, DamagedFile
+from runtime.models.packed import CannotPack, packed_bytes, packed_model
 from runtime.models.session import create_session
 from runtime.models.tokenizer import Tokenizer, Tokens
 from runtime.system.host import integer_encoding
@@ -44,25 +46,38 @@ def candidate_encodings(bundle: Bundle, wanted: str = "auto") -> list[str]:
 
 
 def load_encoder(
-    bundle: Bundle, wanted: str = "auto", *, longest: int | None = TESTED_AT_START_TOKENS
+    bundle: Bundle, wanted: str = "auto", *, longest: int | None = TESTED_AT_START_TOKENS, packed: bool = False
 ) -> tuple["TextEncoder", SelfTest]:
     """The first encoding that reproduces the recorded vectors on this CPU, and how well it does.
 
-    longest: tokens of the longest recorded text that is looked at, None for all.
+    longest: tokens of the longest recorded text that is looked at, None for all. packed: with weights from a file that
+    is packed for this CPU (`runtime/models/packed.py`), where there is a place for one.
 
     Raises BundleError, saying what each encoding got wrong, when none does, or that a file is damaged.
     """
     failures: list[str] = []
     for encoding in candidate_encodings(bundle, wanted):
         try:
-            encoder = TextEncoder(bundle, encoding)
-            return encoder, encoder.self_test(longest)
+            return _load(bundle, encoding, longest, packed=packed)
         except DamagedFile:  # no reason to take another encoding: something is wrong with the disk or whoever copied
             raise
         except BundleError as error:
             log.warning("%s", error)
             failures.append(str(error))
     raise BundleError("; ".join(failures))
+
+
+def _load(bundle: Bundle, encoding: str, longest: int | None, *, packed: bool) -> tuple["TextEncoder", SelfTest]:
+    if packed:
+        try:
+            encoder = TextEncoder(bundle, encoding, packed=True)
+            return encoder, encoder.self_test(longest)
+        except DamagedFile:
+            raise
+        except (BundleError, ModelFailed) as error:
+            log.warning("without the weights that were packed in %s: %s", bundle.machine_folder, error)
+    encoder = TextEncoder(bundle, encoding)
+    return encoder, encoder.self_test(longest)
 
 
 class ModelFailed(Exception):
@@ -74,17 +89,22 @@ class TextEncoder:
 
     Raises BundleError when the bundle was compiled by another onnxruntime, cannot be loaded, or does not reproduce
     the vectors that were recorded when it was made.
+
+    mapped_bytes: weights that are mapped in the order of this CPU's kernels, which without `packed`, or where there is
+    no place for them, are in memory.
     """
 
-    def __init__(self, bundle: Bundle, encoding: str) -> None:
+    def __init__(self, bundle: Bundle, encoding: str, *, packed: bool = False) -> None:
         self.bundle = bundle
         self.encoding = encoding
         self.dimensions = bundle.manifest.dimensions
         self.max_tokens = bundle.manifest.max_tokens
         self.model_version = bundle.manifest.model_version
         model = bundle.encoding_path(encoding)
+        mapped = self._packed(model) if packed else None
+        self.mapped_bytes = 0 if mapped is None else packed_bytes(mapped, model)
         try:
-            self._session = create_session(model)
+            self._session = create_session(mapped or model, optimised=True)
         except Exception as error:  # onnxruntime raises its own unexported types, some straight from Exception
             raise BundleError(
                 f"onnxruntime cannot load {model} (compiled by {bundle.manifest.onnxruntime}): {error}. "
@@ -94,6 +114,15 @@ class TextEncoder:
             self.tokenizer = Tokenizer(bundle.file(TOKENIZER), max_tokens=self.max_tokens)
         except ValueError as error:
             raise BundleError(f"bundle {bundle.path}: {error}") from None
+
+    def _packed(self, model: Path) -> Path | None:
+        """None where it cannot be made: the session packs for itself then."""
+        folder = self.bundle.machine_folder
+        try:
+            return folder and packed_model(model, self.bundle.encoding_sha256(self.encoding), folder)
+        except (OSError, CannotPack) as error:
+            log.warning("packed weights take memory, no file of them can be made in %s: %s", folder, error)
+            return None
 
     def tokenize(self, text: str) -> Tokens:
         """As `tokenizer.tokenize`."""
