@@ -41,13 +41,14 @@ def write_answers(file: Path, document: dict[str, Any]) -> None:
     before = json.loads(file.read_bytes()) if file.exists() else {}
     answers = {
         name: before[name] if name in before and _shape(before[name]) == _shape(answer) else answer
-        for name, answer in sorted(_record(document).items())
+        for name, answer in sorted(record(document).items())
     }
     file.write_bytes(msgspec.json.format(msgspec.json.encode(answers), indent=1) + b"\n")
 
 
-def _record(document: dict[str, Any]) -> dict[str, Any]:
-    """The shortened answer of each operation whose example succeeds and that answers JSON, lines of it, or metrics."""
+def record(document: dict[str, Any]) -> dict[str, Any]:
+    """The shortened answer of a new server to each operation whose example succeeds and that answers JSON, lines of
+    it, or metrics."""
     operations = [
         (operation["operationId"], method, path, operation)
         for path, item in document["paths"].items()
