@@ -85,7 +85,7 @@ def _models(settings: Settings) -> Generator[Finding, None, list[object]]:
         f"{bundle.manifest.onnxruntime}", "ok",
     )  # fmt: skip
     yield Finding(
-        "variant", f"{encoder.encoding} (this processor is best with {integer_encoding()}); {test.texts} recorded "
+        "encoding", f"{encoder.encoding} (this processor is best with {integer_encoding()}); {test.texts} recorded "
         f"texts, cosine at least {test.min_cosine_to_recorded:.6f}", "ok",
     )  # fmt: skip
     sequence = SequenceServing(bundle_folders(settings.models_dir, SEQUENCE), encoder.model_version)
@@ -255,8 +255,8 @@ def report(findings: Iterator[Finding], say: Callable[[str], None]) -> int:
 def add_command(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
-        help="look at this machine: CPU, variant, limits, predicted peak memory",
-        description="Look at this machine with the settings of the environment: the CPU's features and the variant of "
+        help="look at this machine: CPU, encoding, limits, predicted peak memory",
+        description="Look at this machine with the settings of the environment: the CPU's features and the encoding of "
         "the model that it gets, the limits found, the memory that the server can come to hold, the volume and who can "
         "reach the port. Exit status 0: safe to serve here; 1: not, and why.",
     )

@@ -1,6 +1,7 @@
 """`vows-edge`: one sub-command a module of this package."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +11,16 @@ from runtime.cli import backup, doctor, experiments, extras, import_data, key, m
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command; returns the exit status (0 done, 1 refused or impossible, 2 bad usage)."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        status = _run(sys.argv[1:] if arguments is None else list(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # what reads the output has ended, as in `vows-edge doctor | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the interpreter can flush as it ends
+        return 1
+    return status
+
+
+def _run(arguments: list[str]) -> int:
     if arguments and arguments[0] in extras.COMMANDS:  # with options of their own, which are not known here
         return extras.run(arguments[0], arguments[1:])
     options = _parser().parse_args(arguments)

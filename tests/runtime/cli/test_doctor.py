@@ -42,7 +42,7 @@ def test_a_safe_machine(healthy, encoder):
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.endswith("This machine is safe.\n")
     assert "unsafe" not in result.stdout
-    assert found["variant"].startswith(encoder.encoding)
+    assert found["encoding"].startswith(encoder.encoding)
     assert encoder.bundle.digest[:12] in found["model"]
     assert found["ranker"] == "hybrid-prior-1: no trained one is installed"
     assert {"processor", "features", "memory limit", "predicted peak", "worker threads", "open files"} <= found.keys()

@@ -1,6 +1,7 @@
 """`vows-edge`: its sub-commands, and one line where the packages that one of them needs are not installed."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -101,6 +102,15 @@ def test_what_a_package_imports_is_looked_for_before_it_starts(package: str, nam
             elif isinstance(node, ast.ImportFrom) and node.module:
                 imported.add(node.module.split(".")[0])
     assert imported - sys.stdlib_module_names - RUNTIME - OWN - OPTIONAL <= set(COMMANDS[name].needs)
+
+
+def test_a_reader_that_ends_early_is_no_traceback() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "runtime", "key"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_help_and_version_and_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
