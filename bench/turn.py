@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from bench.suite import NotMeasured
+
 _AHEAD = -19
 
 
@@ -14,7 +16,7 @@ def measuring_turn(processes: Collection[int], core: int | None = None) -> Itera
     """Everything inside runs with these processes on `core`, or where they are.
 
     Where VOWS_BENCH_TURN names a file, whoever locks it measures, ahead of other work if that is allowed: this waits
-    for the lock, so keep a turn short.
+    for the lock, so keep a turn short. Raises NotMeasured where a core may not be chosen.
     """
     file = os.environ.get("VOWS_BENCH_TURN")
     with open(file or os.devnull, "rb") as lock, ExitStack() as undo:
@@ -26,14 +28,19 @@ def measuring_turn(processes: Collection[int], core: int | None = None) -> Itera
                     _put_session_ahead(process, undo.callback)
                 if core is not None:
                     for thread in map(int, os.listdir(f"/proc/{process}/task")):
-                        undo.callback(_pin, thread, os.sched_getaffinity(thread))
+                        before = os.sched_getaffinity(thread)
                         _pin(thread, {core})
+                        undo.callback(_pin, thread, before)
         yield
 
 
 def _pin(thread: int, cores: set[int]) -> None:
-    with suppress(ProcessLookupError):
+    try:
         os.sched_setaffinity(thread, cores)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise NotMeasured("choosing the core of another user's process needs the capability CAP_SYS_NICE") from None
 
 
 def _put_session_ahead(process: int, undo: Callable[..., object]) -> None:

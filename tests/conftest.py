@@ -121,11 +121,23 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start_server(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Start a server with `VOWS_*` settings given in lower case; every one still running at the end is stopped.
+    """Start a server with `VOWS_*` settings given in lower case; those still running after the module are stopped.
 
     `environment` goes to its process as it is."""
+    yield from _starter(bundle_path, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def start_lasting_server(
+    bundle_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Server]]:
+    """The same for the few servers that tests of several modules share: each takes memory until the session ends."""
+    yield from _starter(bundle_path, tmp_path_factory)
+
+
+def _starter(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     started: list[Server] = []
 
     def start(
@@ -147,7 +159,7 @@ def start_server(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) ->
             process.kill()
             process.wait()
             raise
-        server = Server(url, process, data_dir, log, httpx.Client(base_url=url, timeout=60))
+        server = Server(url, process, data_dir, log, httpx.Client(base_url=url, timeout=WAIT_S))
         started.append(server)
         _until_ready(server)
         return server
@@ -159,12 +171,12 @@ def start_server(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def shared_server(start_server: Callable[..., Server]) -> Server:
+def shared_server(start_lasting_server: Callable[..., Server]) -> Server:
     """A server that many tests share: use ids of your own, and let content that others stored be there."""
-    return start_server()
+    return start_lasting_server()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_server_url(start_server: Callable[..., Server]) -> str:
     """The address of a server with an empty database, for the examples."""
     return start_server().url

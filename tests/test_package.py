@@ -110,7 +110,7 @@ def test_without_a_bundle_the_message_says_where_it_looked(installed: Path, tmp_
     site = Path(shutil.copytree(installed, tmp_path / "site", ignore=shutil.ignore_patterns("bundles")))
     result = subprocess.run(
         [site / "bin" / "vows-edge", "serve"], cwd=tmp_path, env=_environment(site, VOWS_PORT="0"),
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=WAIT_S,
     )  # fmt: skip
     assert result.returncode == 1
     assert f"{tmp_path}/models/minilm or {site}/runtime/bundles/minilm" in result.stderr

@@ -56,7 +56,7 @@ def prometheus(start_server, tmp_path_factory):
              f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"],
             stdout=log, stderr=log,
         )  # fmt: skip
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=10)
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=WAIT_S)
     try:
         until(lambda: len(query(client, "up == 1")) == 2, (folder / "log").read_text)
         use(server.url, writer)

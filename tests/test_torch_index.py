@@ -12,6 +12,7 @@ import pytest
 
 from export.torch_index import INDEX, TIMEOUT_S, reachable
 from tests.conftest import ROOT
+from tests.waiting import WAIT_S
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_one_that_is_not_there_or_says_nothing_is_given_up() -> None:
 
 def test_it_runs_before_anything_is_installed() -> None:
     command = [sys.executable, "-I", "-S", "export/torch_index.py"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=WAIT_S)
     assert result.returncode == 0
     assert result.stdout in ("", f"--extra-index-url {INDEX}\n")
     assert TIMEOUT_S <= 5

@@ -35,7 +35,6 @@ ITEMS, USERS, CANDIDATES, BATCH = 200, 1_000, 100, 64
 def measure(conditions: Conditions, samples: Samples) -> None:
     """Service times of one machine, then events a second of 1 and 3."""
     with PostgresServer() as postgres:
-        os.sched_setaffinity(_postmaster(postgres), {conditions.client_core})
         samples.add("sync_ms", *_syncs(postgres.folder, conditions.rounds(full=300, quick=20)))
         for machines in HERE[: conditions.rounds(full=len(HERE), quick=1)]:
             url = postgres.create_database(f"capacity-{machines}")

@@ -27,9 +27,9 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def shared_demo_server(start_server):
+def shared_demo_server(start_lasting_server):
     """A server with the catalogue of the demo, and its couples."""
-    server = start_server()
+    server = start_lasting_server()
     client, catalogue = Client(server.url), load_catalogue()
     load(client, catalogue)
     play_all(client, load_journeys(), catalogue)

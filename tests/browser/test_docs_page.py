@@ -8,6 +8,7 @@ import pytest
 from runtime.api.pages import ANSWERS_FILE
 from runtime.http.api_keys import entry, make_key
 from tests.browser.actions import until
+from tests.waiting import WAIT_S
 
 
 def send(page, operation):
@@ -103,7 +104,7 @@ def test_examples_have_the_address_of_this_server_and_run(visit, shared_demo_ser
     page = visit(shared_demo_server, "/docs")
     command = page.locator("#post_embed pre").first.text_content()
     assert command.startswith(f"curl {shared_demo_server.url}/embed ")
-    done = subprocess.run(["bash", "-c", command.replace("curl", "curl -sS", 1)], capture_output=True, timeout=60)
+    done = subprocess.run(["bash", "-c", command.replace("curl", "curl -sS", 1)], capture_output=True, timeout=WAIT_S)
     assert len(json.loads(done.stdout)["embedding"]) == 384
 
 

@@ -17,7 +17,7 @@ import pytest
 from bench.postgres import PostgresServer
 from runtime.models.installed import PACKAGED, back, install
 from tests.conftest import Server
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 ITEMS = [f"item-{n}" for n in range(12)]
 TWO_ARMS = [{"name": "control", "model": "simple"}, {"name": "treatment", "model": "hybrid"}]
@@ -166,7 +166,7 @@ def test_a_promotion_while_a_bundle_is_switched(machines: Machines, bundle_path:
     stop = threading.Event()
 
     def visit(n: int) -> None:
-        with httpx.Client(base_url=server.url, timeout=60) as client:
+        with httpx.Client(base_url=server.url, timeout=WAIT_S) as client:
             visits = 0
             while not stop.is_set():
                 user = f"u-{n}-{visits % 20}"

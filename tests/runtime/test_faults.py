@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.waiting import WAIT_S
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -100,7 +102,7 @@ def test_writes_are_refused_with_advice_reads_go_on_and_nothing_acknowledged_is_
     assert store(fragile, "refused").json()["results"][0]["status"] in ("stored", "duplicate")
     acknowledged.append("refused")
     fragile.process.send_signal(signal.SIGKILL)
-    fragile.process.wait(timeout=60)
+    fragile.process.wait(timeout=WAIT_S)
     again = start_server(fragile.data_dir)
     assert statuses(again, acknowledged) == {"duplicate"}
     assert again.client.get("/user/ada/embedding").json()["interaction_count"] == 21
@@ -135,7 +137,7 @@ def test_a_backup_of_the_running_server_cures_a_corrupted_database(start_server,
     done, meanwhile = threading.Event(), []
 
     def go_on():
-        with httpx.Client(base_url=server.url, timeout=60) as client:
+        with httpx.Client(base_url=server.url, timeout=WAIT_S) as client:
             while not done.is_set():
                 id = f"meanwhile-{len(meanwhile)}"
                 assert client.post("/interactions", json=event(id)).json()["stored"] == 1

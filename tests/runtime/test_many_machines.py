@@ -14,7 +14,7 @@ from bench.postgres import PostgresServer
 from runtime.cli.main import main
 from tests.conftest import Server
 from tests.runtime.cli.test_import import move_and_compare
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 pytest.importorskip("asyncpg", reason="asyncpg is not installed: pip install 'vows-edge[postgres]'")
 
@@ -151,7 +151,7 @@ def clients_of(server: Server, events: list[dict]) -> Iterator[list[int]]:
     statuses: list[int] = []
 
     def send() -> None:
-        with httpx.Client(base_url=server.url, timeout=60) as client:
+        with httpx.Client(base_url=server.url, timeout=WAIT_S) as client:
             for event in events:
                 user = event["user_id"]
                 statuses.append(client.post("/interactions", json=event).status_code)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runtime.api.endpoints import ENDPOINTS
+from tests.waiting import WAIT_S
 
 HERE = Path(__file__).parent
 OUTBOUND = ("connect", "sendto", "sendmsg", "resolve")
@@ -20,7 +21,9 @@ def library(tmp_path_factory):
     if compiler is None or sys.platform != "linux":
         pytest.skip("needs a C compiler and Linux, to stand between the server and the system")
     built = tmp_path_factory.mktemp("watch") / "watch.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", built, HERE / "watch.c", "-ldl"], check=True, timeout=60)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", "-o", built, HERE / "watch.c", "-ldl"], check=True, timeout=WAIT_S
+    )
     return built
 
 
@@ -77,7 +80,7 @@ for act in (
 def test_the_watch_sees_what_it_is_for(library, tmp_path):
     log, target = tmp_path / "log", tmp_path / "written"
     environment = {**os.environ, **watched(library, log), "TARGET": str(target)}
-    subprocess.run([sys.executable, "-c", PROBE], env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", PROBE], env=environment, check=True, timeout=WAIT_S)
     found = lines(log)
     for expected in (["connect", "127.0.0.1"], ["sendto", "127.0.0.1"], ["resolve", "host.invalid"]):
         assert expected in found

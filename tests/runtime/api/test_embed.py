@@ -5,6 +5,8 @@ import threading
 import httpx
 import numpy as np
 
+from tests.waiting import WAIT_S
+
 OCTETS = {"accept": "application/octet-stream"}
 
 
@@ -50,7 +52,7 @@ def test_same_text_same_vector_alone_in_batches_under_load_and_after_a_restart(s
     stop = threading.Event()
 
     def hammer():
-        with httpx.Client(base_url=server.url, timeout=60) as client:
+        with httpx.Client(base_url=server.url, timeout=WAIT_S) as client:
             for _ in range(500):
                 if stop.is_set():
                     return

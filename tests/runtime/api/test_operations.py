@@ -13,6 +13,7 @@ from runtime.api.endpoints import ENDPOINTS
 from runtime.api.pages import ANSWERS_FILE, OPENAPI_FILE
 from runtime.api.tags import TAGS
 from runtime.http.openapi import openapi_document
+from tests.waiting import WAIT_S
 
 
 def test_health_and_info(shared_server):
@@ -153,7 +154,9 @@ def test_a_second_server_on_the_same_data_is_refused(shared_server, bundle_path)
         "VOWS_DATA_DIR": str(shared_server.data_dir),
         "VOWS_MODELS_DIR": str(bundle_path.parent),
     }
-    result = subprocess.run([sys.executable, "-m", "runtime"], env=environ, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-m", "runtime"], env=environ, capture_output=True, text=True, timeout=WAIT_S
+    )
     assert result.returncode == 1
     assert "vows-edge cannot start" in result.stderr
     assert str(shared_server.data_dir) in result.stderr
@@ -161,7 +164,7 @@ def test_a_second_server_on_the_same_data_is_refused(shared_server, bundle_path)
 
 def test_a_bad_setting_stops_the_start():
     result = subprocess.run(
-        [sys.executable, "-m", "runtime"], env={"VOWS_PORT": "many"}, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "runtime"], env={"VOWS_PORT": "many"}, capture_output=True, text=True, timeout=WAIT_S
     )
     assert (result.returncode, "VOWS_PORT='many'" in result.stderr) == (1, True)
 
@@ -169,13 +172,13 @@ def test_a_bad_setting_stops_the_start():
 def test_a_taken_port_is_an_error_that_names_it(shared_server):
     port = shared_server.url.rpartition(":")[2]
     result = subprocess.run(
-        [sys.executable, "-m", "runtime"], env={"VOWS_PORT": port}, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "runtime"], env={"VOWS_PORT": port}, capture_output=True, text=True, timeout=WAIT_S
     )
     assert (result.returncode, f"cannot listen on 127.0.0.1:{port}" in result.stderr) == (1, True)
 
 
 def test_help_names_every_setting():
     result = subprocess.run(
-        [sys.executable, "-m", "runtime", "serve", "--help"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "runtime", "serve", "--help"], capture_output=True, text=True, timeout=WAIT_S
     )
     assert "VOWS_DATA_DIR" in result.stdout

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from runtime.http.api_keys import entry, make_key
+from tests.waiting import WAIT_S
 
 ADMIN, WRITER = make_key(), make_key()
 ARMS = [{"name": "control", "model": "simple"}, {"name": "treatment", "model": "hybrid"}]
@@ -19,7 +20,7 @@ def server(start_server):
 
 def run(server, *arguments, key=ADMIN):
     command = [sys.executable, "-m", "runtime", "experiments", "--to", server.url, "--key", key, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S)
 
 
 def test_an_experiment_from_its_definition_to_its_rollback(server, tmp_path):

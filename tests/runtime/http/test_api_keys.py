@@ -9,6 +9,7 @@ import pytest
 from runtime.http.api_keys import MAX_KEYS, ApiKeys, entry, make_key
 from runtime.setting_fields import SettingsError
 from runtime.settings import Settings
+from tests.waiting import WAIT_S
 
 
 def test_a_made_key_is_found_by_its_entry():
@@ -53,13 +54,13 @@ def test_a_setting_that_cannot_be_used_is_refused_without_being_repeated(text):
 
 def test_the_command_makes_a_key_and_its_entry():
     command = [sys.executable, "-m", "runtime", "key", "--name", "feed", "--scopes", "read"]
-    lines = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    lines = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=True).stdout.splitlines()
     made = dict(line.split(maxsplit=1) for line in lines)
     assert ApiKeys.parse(made["entry"]).find(made["key"]).name == "feed"
 
 
 def test_the_command_refuses_a_name_that_the_setting_cannot_hold():
     command = [sys.executable, "-m", "runtime", "key", "--name", "a,b"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S)
     assert result.returncode == 1
     assert "'a,b'" in result.stderr

@@ -10,6 +10,7 @@ import pytest
 
 from runtime.api.endpoints import ENDPOINTS
 from runtime.http.api_keys import entry, make_key
+from tests.waiting import WAIT_S
 
 READER, WRITER, ADMIN, OLD, NEW, SCRAPER = (make_key() for _ in range(6))
 HEALTH = {"/healthz", "/readyz"}
@@ -201,7 +202,7 @@ def start(bundle_path, tmp_path, **settings):
     environment = {"VOWS_PORT": "0", "VOWS_DATA_DIR": str(tmp_path), "VOWS_MODELS_DIR": str(bundle_path.parent)}
     environment |= {f"VOWS_{name.upper()}": value for name, value in settings.items()}
     return subprocess.run(
-        [sys.executable, "-m", "runtime"], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "runtime"], env=environment, capture_output=True, text=True, timeout=WAIT_S
     )
 
 

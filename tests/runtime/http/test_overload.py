@@ -152,6 +152,8 @@ def test_settings_that_cannot_fit_stop_the_start(tmp_path, bundle_path):
         "VOWS_PORT": "0", "VOWS_DATA_DIR": str(tmp_path), "VOWS_MODELS_DIR": str(bundle_path.parent),
         "VOWS_CATALOG_BYTES": str(1 << 45),
     }  # fmt: skip
-    result = subprocess.run([sys.executable, "-m", "runtime"], env=environ, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-m", "runtime"], env=environ, capture_output=True, text=True, timeout=WAIT_S
+    )
     assert result.returncode == 1
     assert "Lower VOWS_CATALOG_BYTES" in result.stderr

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from tests.raw_http import answer, answers, connect, request
+from tests.waiting import WAIT_S
 
 BODY = b'{"text":"a barn"}'
 H2C = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA")
@@ -82,7 +83,7 @@ def test_curl_offers_http2(shared_server):
         done = subprocess.run(
             [curl, "-sS", "--http2", f"{shared_server.url}/embed", f"{shared_server.url}/embed", "-H",
              "Content-Type: application/json", "-d", BODY.decode(), "-w", "\n%{http_code} %{num_connects}\n", *more],
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=WAIT_S,
         )  # fmt: skip
         assert "\n200 1\n" in done.stdout, done
         assert "\n200 0\n" in done.stdout, done  # the second went over the same connection

@@ -16,6 +16,7 @@ from runtime.models.bundle import Bundle, BundleError, DamagedFile, sha256_file
 from runtime.models.installed import PACKAGED, make_derived
 from runtime.models.text_encoder import TextEncoder
 from tests.conftest import ROOT
+from tests.waiting import WAIT_S
 
 NAME = "model.u8.ort"
 
@@ -111,7 +112,7 @@ print(Bundle.load(Path({str(copy)!r}), kind="text-encoder").encoding_path("u8").
     started = [
         subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)
     ]
-    inodes = {process.communicate(timeout=60)[0] for process in started}
+    inodes = {process.communicate(timeout=WAIT_S)[0] for process in started}
     assert [process.returncode for process in started] == [0] * 4
     assert len(inodes) == 1
     assert sorted(file.name for file in copy.iterdir() if "u8" in file.name) == [NAME]

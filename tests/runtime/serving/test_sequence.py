@@ -19,7 +19,7 @@ from runtime.models.installed import install
 from runtime.models.sequence_model import History, SequenceModel
 from runtime.models.text_encoder import TextEncoder
 from tests.conftest import ROOT, Server
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 DAY_S = 86_400
 TEXTS = {f"seq-{n}": text for n, text in enumerate((
@@ -301,7 +301,7 @@ def test_a_bundle_is_switched_without_dropping_a_request_and_back(
     stop = threading.Event()
 
     def ask() -> None:
-        with httpx.Client(base_url=server.url, timeout=60) as client:
+        with httpx.Client(base_url=server.url, timeout=WAIT_S) as client:
             while not stop.is_set():
                 body = {"user_id": "ada", "candidates": list(TEXTS), "model": "sequence"}
                 statuses.append(client.post("/rank", json=body).status_code)

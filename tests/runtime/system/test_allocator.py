@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.waiting import WAIT_S
+
 HEAP = """
 import ctypes, sys
 from runtime.system.allocator import give_back_freed, one_heap
@@ -22,7 +24,7 @@ def take(size, count):
 
 
 def run(program):
-    done = subprocess.run([sys.executable, "-c", HEAP + program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", HEAP + program], capture_output=True, text=True, timeout=WAIT_S)
     assert done.returncode == 0, done.stderr
     return [int(number) for number in done.stdout.split()]
 

@@ -10,6 +10,7 @@ import pytest
 from runtime.store import SchemaTooNew, StoreBusy, StoreClosed, StoreCorrupt, StoreError, StoreIOError, StoreLocked
 from runtime.store.sqlite import connection, integrity
 from runtime.store.sqlite.connection import DATABASE, open_reader, open_writer
+from tests.waiting import WAIT_S
 
 
 def test_every_setting_is_read_back_from_the_connection(tmp_path):
@@ -36,7 +37,7 @@ from pathlib import Path
 from runtime.store.sqlite.store import SqliteStore
 SqliteStore(Path({str(data_dir)!r}), dimensions=4)
 """
-    second = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    second = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=WAIT_S)
     assert second.returncode != 0
     assert f"StoreLocked: {data_dir} is in use by another process (pid {os.getpid()}); stop it or" in second.stderr
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.faults import store_programs
+from tests.waiting import WAIT_S
 
 ROOT = Path(__file__).parents[4]
 
@@ -29,7 +30,7 @@ def test_what_was_acknowledged_survives_a_kill(open_store, data_dir):
     acknowledged = [child.stdout.readline().strip() for _ in range(300)]
     child.send_signal(signal.SIGKILL)
     acknowledged += child.stdout.read().split()  # printed before it died
-    child.wait(timeout=60)
+    child.wait(timeout=WAIT_S)
     child.stderr.close()
     store = open_store()
     logged = [entry.event_id for entry in store.log(limit=100_000)[0]]
@@ -44,7 +45,7 @@ def test_what_was_acknowledged_survives_a_kill(open_store, data_dir):
 
 def trace(tmp_path, faults, prelude=""):
     child = start("trace_acknowledgements", tmp_path / "data", preload=faults, prelude=prelude)
-    _, trace = child.communicate(timeout=60)
+    _, trace = child.communicate(timeout=WAIT_S)
     assert child.returncode == 0, trace
     assert re.fullmatch("[WSAB]*", trace), trace
     single, group, _ = trace.split("B")
