@@ -53,7 +53,7 @@ class InvertedFastScan(Flat):
 
     settings = tuple(
         {"nprobe": probes, "k_factor": factor}
-        for probes, factor in ((8, 8), (16, 16), (32, 16), (64, 16), (128, 32), (256, 32), (1024, 32), (4096, 64))
+        for probes, factor in ((8, 8), (16, 16), (32, 16), (64, 32), (64, 64), (128, 128), (256, 256), (1024, 256))
     )
 
     def _empty(self, vectors: StoredVectors) -> Any:

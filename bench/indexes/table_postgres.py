@@ -87,8 +87,8 @@ class Exact(Index):
 
 
 class Hnsw(Exact):
-    """Its defaults: 16 neighbours, 64 candidates as it is built. Without an index on the group, which the planner can
-    take for a filter that few rows pass.
+    """Its defaults: 16 neighbours, 64 candidates as it is built. Without an index on the group and without sequential
+    scans, which the planner can take for a filter that few rows pass.
 
     With a filter it goes on in relaxed order until it has enough candidates, which are then sorted: the documentation's
     setting for recall (https://github.com/pgvector/pgvector#iterative-index-scans).
@@ -96,11 +96,12 @@ class Hnsw(Exact):
 
     settings = tuple(
         {"ef_search": size, "candidates": candidates}
-        for size, candidates in ((40, 10), (40, 20), (40, 40), (40, 80), (100, 40), (200, 40), (400, 40), (1000, 80))
+        for size, candidates in ((40, 10), (100, 20), (200, 40), (400, 80), (400, 160), (1000, 160))
     )  # ef_search is at most 1,000
 
     def _index(self) -> None:
         self._execute("CREATE INDEX ON items USING hnsw (vector vector_ip_ops)")
+        self._execute("SET enable_seqscan = off")
         self._execute("SET hnsw.iterative_scan = relaxed_order")
         self._execute("SET hnsw.max_scan_tuples = 100000")  # so that neither this
         self._execute("SET hnsw.scan_mem_multiplier = 16")  # nor memory ends a scan before it has enough
