@@ -1,4 +1,4 @@
-"""`vows-edge export sequence`: a checkpoint of the sequence model to a bundle of three graphs."""
+"""`vows-edge export sequence`: a checkpoint of the sequence model to a bundle of four graphs."""
 
 import argparse
 import statistics
@@ -90,7 +90,7 @@ def export_sequence(folder: Path, out: Path | None = None, gate: SequenceGate = 
     if out is None:
         out = DEFAULT / BUNDLES / f"{_name(checkpoint)}-{bundle.sha256_file(folder / WEIGHTS)[:12]}"
     with folder_in_place_of(out) as made:
-        with progress.step("trace and compile the three graphs"):
+        with progress.step("trace and compile the graphs"):
             graphs = sequence_graphs(checkpoint.model)
             files = _write_graphs(graphs, made)
             _write_ids(checkpoint, made)

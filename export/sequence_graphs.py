@@ -1,7 +1,9 @@
-"""The trained sequence model as three ONNX graphs with dynamic lengths: user, item, action.
+"""The trained sequence model as four ONNX graphs with dynamic lengths: user, read_out, item, action.
 
 user     content f32 [n, 384], item f32 [n, 128], action, device i32 [n], events f32 [n, 11], seconds i32 [n] (n ≥ 0),
          moment f32 [1, 9], now_device i32 [1], stated f32 [1, 384]  →  user f32 [128], hidden f32 [n, h]
+read_out state f32 [1, s], moment, now_device, stated as above  →  user f32 [128]: the same, from the last row of hidden
+         without its end, which is all that the user's vector takes from the events
 item     content f32 [k, 384]  →  item f32 [k, 128]
 action   hidden, seconds, moment, now_device, stated as above, now_s i32 [1], content f32 [k, 384]
          →  probabilities f32 [k, 4]
@@ -54,6 +56,16 @@ class _User(nn.Module):
         return vector[0], encoded.packed[0]
 
 
+class _ReadOut(nn.Module):
+    def __init__(self, model: SequenceModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, state: Tensor, moment: Tensor, now_device: Tensor, stated: Tensor) -> Tensor:
+        now = UserState.unpack(state, self.model.config)
+        return self.model.user(now, QueryContext(moment, now_device.long(), stated))[0]
+
+
 class _Item(nn.Module):
     def __init__(self, model: SequenceModel) -> None:
         super().__init__()
@@ -96,7 +108,7 @@ class _Action(nn.Module):
 
 
 def sequence_graphs(model: SequenceModel) -> dict[str, onnx.ModelProto]:
-    """The graphs by name: user, item, action. Traced on CPU with sample inputs of n = 7 events and k = 3 candidates."""
+    """The graphs by name: user, read_out, item, action. Traced on CPU with sample inputs of 7 events, 3 candidates."""
     model = model.eval()
     config = model.config
     n, k = 7, 3
@@ -119,6 +131,7 @@ def sequence_graphs(model: SequenceModel) -> dict[str, onnx.ModelProto]:
     events = dict.fromkeys((*history, "hidden"), "events")
     return {
         "user": _traced(_User(model), history | now, ["user", "hidden"], events),
+        "read_out": _traced(_ReadOut(model), {"state": torch.ones(1, sum(config.encoded[:-1]))} | now, ["user"], {}),
         "item": _traced(_Item(model), candidates, ["item"], {"content": "items", "item": "items"}),
         "action": _traced(
             _Action(model),

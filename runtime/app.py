@@ -174,7 +174,7 @@ async def build_state(
     log.info("memory %s", sizes.lines())
     settings = sizes.settings
     catalog, files = await open_catalog(store, settings, DIMENSIONS, encoder.bundle.digest)
-    sequence.start(catalog, sequence_model)
+    sequence.start(catalog, sequence_model, settings.kept_users_bytes)
     log.info(
         "%s (%s) ready in %.2f s; %d items, %d worker threads",
         encoder.model_version, encoder.encoding, time.monotonic() - started, len(catalog), pool.workers,

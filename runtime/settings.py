@@ -145,6 +145,12 @@ class Settings:
         "items fit into the memory found at start, but int8 where float32 would have room for fewer than 20,000.",
     )
     cache_bytes: int = automatic("bytes", "Memory for vectors of texts seen lately; 0 keeps none.", low=0)
+    kept_users_bytes: int = automatic(
+        "bytes",
+        "Memory for what the sequence model made of users' histories, about 3 KB each, so that ranking again reads no "
+        "history; 0 keeps none.",
+        low=0,
+    )
     api_keys: str = setting(
         "",
         "name:scopes:digest, …",

@@ -60,6 +60,7 @@ RANGES = {
     "max_requests": Range(32, MAX_REQUESTS, MAX_REQUESTS),
     "max_connections": Range(64, 152, MAX_CONNECTIONS),
     "cache_bytes": Range(MiB // 2, 2 * MiB, 2 * MiB),
+    "kept_users_bytes": Range(MiB // 4, MiB, 2 * MiB),
 }
 _UNKNOWN_MEMORY_STEP = STEPS + STEPS // 4  # a catalogue of 35 MiB
 
@@ -183,6 +184,7 @@ def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
         "store": _STORE_BYTES,
         "connections to Postgres (VOWS_DATABASE_CONNECTIONS)": _postgres_bytes(settings),
         "cache (VOWS_CACHE_BYTES)": settings.cache_bytes,
+        "users read by the sequence model (VOWS_KEPT_USERS_BYTES)": settings.kept_users_bytes,
         "queue (VOWS_QUEUE_TOKENS)": settings.queue_tokens * TOKEN_BYTES,
         "rate limit (VOWS_RATE_PER_S)": CLIENTS * CLIENT_BYTES if settings.rate_per_s else 0,
         # Also where no sequence model is installed: one may be while the server runs.

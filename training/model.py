@@ -106,6 +106,11 @@ class UserState(NamedTuple):
     preference: Tensor  # (…, K)
     pointer: Tensor  # (…, D)
 
+    @classmethod
+    def unpack(cls, packed: Tensor, config: ModelConfig) -> "UserState":
+        """From a row of the packed encoded history without its last part, the similarity: (…, d + K + D)."""
+        return cls(*torch.split(packed, list(config.encoded[:-1]), dim=-1))
+
     def at(self, *index: Any) -> "UserState":
         """Each tensor at an index."""
         return UserState(*(part[index] for part in self))
@@ -250,7 +255,7 @@ class SequenceModel(nn.Module):
             len(encoded.packed), 1, -1
         )  # (B, 1, d + K + D)
         packed = torch.cat([unknown, encoded.packed[..., : -self.config.similarity]], dim=1)  # (B, 1 + T, d + K + D)
-        return UserState(*torch.split(packed, list(self.config.encoded[:-1]), dim=-1))
+        return UserState.unpack(packed, self.config)
 
     def user(self, user: UserState, context: QueryContext) -> Tensor:
         """The unit user vector (…, D) at a query context."""

@@ -15,6 +15,11 @@ class Kept(NamedTuple):
     missing: NDArray[np.bool_]
 
 
+def rounded(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """As they are once they were kept: so that an answer does not depend on whether they were."""
+    return vectors.astype(np.float16).astype(np.float32)
+
+
 class ItemVectors:
     """Unit vectors of catalogue rows, each with the version of the row that it was computed from.
 

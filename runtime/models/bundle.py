@@ -62,7 +62,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """`manifest.json`. `encodings` maps an integer encoding (s8, u8, fp32) to the `.ort` file that carries it: one of
     `files`, or one of `derived`, which is made of one of them.
 
-    A sequence model has one encoding and three graphs instead: `graphs` maps user, item and action to their files.
+    A sequence model has one encoding and several graphs instead: `graphs` maps their names to files.
     `exported_on` is the processor that quantised and recorded: another one may round otherwise.
     """
 

@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.models.bundle import GOLDEN, ID_TABLE, Bundle, BundleError
+from runtime.models.bundle import GOLDEN, Bundle, BundleError
+from runtime.models.id_table import IdTable
 from runtime.models.session import create_session
-from runtime.personalization.item_identity import SIGNATURE_TOLERANCE, id_hash, signatures
 from runtime.personalization.ranking import normalised
 from runtime.personalization.sequence_features import (
     DAYS_TO_EVENT_KEY,
@@ -23,6 +23,8 @@ from runtime.personalization.sequence_features import (
 Floats = NDArray[np.float32]
 
 GRAPHS = ("user", "item", "action")
+CONTENT = 384  # numbers of a content vector
+READ_OUT = "read_out"  # not in bundles made before there was such a graph
 
 # Agreement with what was recorded at export: the graph is the same, only the CPU's rounding may differ.
 MIN_COSINE_TO_RECORDED = 0.9999
@@ -76,40 +78,14 @@ class UserNow(NamedTuple):
     now: dict[str, NDArray[Any]]
 
 
-class IdTable:
-    """What training learned of single items, memory-mapped: code (times its weight) and basis.
+class EncodedUser(NamedTuple):
+    """All that `SequenceModel.read_out` needs of a history, whenever it is asked. state: float32 [1, s]. last_us,
+    device: time and device code of the last event. event_us: the date of the user's own event, NaN where unknown."""
 
-    An item is found by the hash of its id, and only while its vector still looks as it did in training: an id of
-    another catalogue, or an item with a new text, is a new item.
-    """
-
-    def __init__(self, bundle: Bundle) -> None:
-        table, self._codes, self._basis = (np.load(bundle.file(name), mmap_mode="r") for name in ID_TABLE)
-        self._hashes, self._signatures = table[0], table[1]  # uint64 [items] each, ascending hashes
-
-    def __len__(self) -> int:
-        return len(self._hashes)
-
-    def places(self, ids: Sequence[str]) -> NDArray[np.intp]:
-        """The row of each id in the table, [k]; −1 for one that was not in training."""
-        if not len(self._hashes) or not len(ids):
-            return np.full(len(ids), -1, np.intp)
-        hashes = np.array([id_hash(id) for id in ids], np.uint64)
-        rows = np.searchsorted(self._hashes, hashes).clip(max=len(self._hashes) - 1)
-        return np.where(self._hashes[rows] == hashes, rows, -1)
-
-    def learned(self, ids: Sequence[str], metadata: Floats) -> Floats:
-        """The learned content vectors, unit float32 [k, 384], of items with these metadata vectors."""
-        if not len(self._hashes) or not len(ids):
-            return metadata
-        rows = self.places(ids)
-        apart = np.bitwise_count(self._signatures[rows] ^ signatures(metadata))
-        known = np.flatnonzero((rows >= 0) & (apart <= SIGNATURE_TOLERANCE))
-        if not len(known):
-            return metadata
-        learned = metadata.copy()
-        learned[known] = normalised(metadata[known] + self._codes[rows[known]] @ self._basis)
-        return learned
+    state: Floats
+    last_us: int
+    device: int
+    event_us: float
 
 
 class SequenceModel:
@@ -135,6 +111,12 @@ class SequenceModel:
             self._user, self._item, self._action = (
                 create_session(bundle.file(bundle.manifest.graphs[graph]), shared_arena=True, prepacking=False)
                 for graph in GRAPHS
+            )
+            graphs = bundle.manifest.graphs
+            self._read_out = (
+                create_session(bundle.file(graphs[READ_OUT]), shared_arena=True, prepacking=False)
+                if READ_OUT in graphs
+                else None
             )
             # A model without candidate blocks does not read the events again: its graph has no input for their times
             self._read_by_action = frozenset(one.name for one in self._action.get_inputs())
@@ -172,18 +154,8 @@ class SequenceModel:
         first = np.arange(n) == 0
         origin_us = int(history.time_us[0]) if n else now_us
         since = seconds(history.time_us, origin_us)
-        event_us = event_date_us(history.time_us, history.days_to_event, first)
-        context = query_contexts(
-            np.array([now_us], np.int64),
-            history.time_us[-1:] if n else np.array([-1], np.int64),
-            event_us[-1:] if n else np.array([np.nan]),
-        )
-        nothing = np.zeros(history.content.shape[1], np.float32)
-        now = {
-            "moment": context,  # [1, QUERY_CONTEXT]
-            "now_device": np.array([device], np.int32),
-            "stated": (nothing if preference_embedding is None else preference_embedding)[np.newaxis],  # [1, 384]
-        }
+        last_us, event_us = (int(history.time_us[-1]), _event_us(history)) if n else (-1, np.nan)
+        now = _query(now_us, device, preference_embedding, last_us, event_us)
         vector, hidden = self._user.run(
             None,
             {
@@ -196,7 +168,28 @@ class SequenceModel:
                 **now,
             },
         )
-        return UserNow(vector, hidden, since, now | {"now_s": seconds(np.array([now_us], np.int64), origin_us)})
+        user = UserNow(vector, hidden, since, now | {"now_s": seconds(np.array([now_us], np.int64), origin_us)})
+        if (encoded := self.encoded(history, user)) is None:
+            return user
+        # By the same graph as later from what is kept: the same to the last bit
+        return user._replace(vector=self.read_out(encoded, now_us, device, preference_embedding))
+
+    def encoded(self, history: History, user: UserNow) -> EncodedUser | None:
+        """What of the user's history is worth keeping; None without events, and where the bundle has no `read_out`."""
+        if self._read_out is None or not len(history):
+            return None
+        size = self._read_out.get_inputs()[0].shape[1]
+        state = user.hidden[-1:, :size].copy()  # or all of `hidden` would be kept
+        return EncodedUser(state, int(history.time_us[-1]), int(history.device[-1]), _event_us(history))
+
+    def read_out(
+        self, encoded: EncodedUser, now_us: int, device: int, preference_embedding: Floats | None = None
+    ) -> Floats:
+        """The `vector` that `user` makes of the history that was encoded, at any time and on any device."""
+        assert self._read_out is not None
+        now = _query(now_us, device, preference_embedding, encoded.last_us, encoded.event_us)
+        vector: Floats = self._read_out.run(None, {"state": encoded.state, **now})[0]
+        return vector
 
     def actions(self, user: UserNow, learned: Floats) -> Floats:
         """Probabilities float32 [k, 4] of skip, view, save, share for candidates' learned content vectors [k, 384]."""
@@ -268,6 +261,24 @@ def recorded(model: SequenceModel, events: int) -> Golden:
         item=_shortest(model.items(candidate)[0]),
         probabilities=_shortest(model.actions(user, candidate)[0]),
     )
+
+
+def _query(
+    now_us: int, device: int, preference_embedding: Floats | None, last_us: int, event_us: float
+) -> dict[str, NDArray[Any]]:
+    """Inputs of the graphs. last_us: of the last event, −1 for none. event_us: NaN for none."""
+    context = query_contexts(np.array([now_us], np.int64), np.array([last_us], np.int64), np.array([event_us]))
+    stated = np.zeros(CONTENT, np.float32) if preference_embedding is None else preference_embedding
+    return {
+        "moment": context,  # [1, QUERY_CONTEXT]
+        "now_device": np.array([device], np.int32),
+        "stated": stated[np.newaxis],  # [1, 384]
+    }
+
+
+def _event_us(history: History) -> float:
+    """The date of the user's event as they last gave it, NaN before they gave any."""
+    return float(event_date_us(history.time_us, history.days_to_event, np.arange(len(history)) == 0)[-1])
 
 
 def _shortest(values: Floats) -> list[float]:

@@ -62,6 +62,17 @@ class Candidates:
         known = set(self.known.tolist())
         return [id for n, id in enumerate(self.all_ids) if n not in known]
 
+    def at(self, places: NDArray[np.intp], catalog: Catalog) -> "Candidates":
+        """Those at some places among the known ones [m], looked up again: `known` are positions in `places`, without
+        those that are not stored any more."""
+        ids = [self.ids[place] for place in places.tolist()]
+        brought = self.rows[places] < 0
+        rows = np.where(brought, -1, catalog.rows_of(ids))
+        known = np.flatnonzero(brought | (rows >= 0))
+        own = {n: self.own[int(places[known[n]])] for n in np.flatnonzero(brought[known]).tolist()}
+        versions = catalog.versions(rows[known].clip(min=0))
+        return Candidates(ids, known, [ids[n] for n in known.tolist()], rows[known], versions, own)
+
     async def metadata(self, catalog: Catalog, wanted: NDArray[np.bool_] | None = None) -> Vector:
         """The content vectors, unit float32 [k, 384], of the known candidates, or of the `wanted` [k] among them."""
         if not self.own:

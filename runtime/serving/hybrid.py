@@ -7,7 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.catalog.catalog import Catalog
+from runtime.models.scheduler import QueueFull
+from runtime.models.worker_pool import DeadlineExceeded
 from runtime.personalization import popularity
+from runtime.personalization.hybrid import Ranker
 from runtime.personalization.neighbours import LAST_EVENTS, neighbour_sums
 from runtime.personalization.ranking import cosine_scores
 from runtime.personalization.ranking_features import NAMES, SEQUENCE_COLUMN, Features, History, features
@@ -15,6 +18,7 @@ from runtime.serving.candidates import Candidates
 from runtime.serving.hybrid_user import HybridUser
 from runtime.serving.ranker import RankerServing
 from runtime.serving.resources import Resources
+from runtime.serving.sequence_items import compute
 
 Vector = NDArray[np.float32]
 
@@ -36,11 +40,19 @@ class Cosines(NamedTuple):
         return Cosines(*(None if one is None else one[places] for one in self))
 
 
+class HybridFeatures(NamedTuple):
+    """`features` [k, ·] are those that `ranker` reads: the user's, or the first set where the sequence model could not
+    score the candidates. vectors: their content vectors, float32 [k, 384], where they were wanted."""
+
+    features: Features
+    ranker: Ranker
+    vectors: Vector | None
+
+
 async def hybrid_features(
     resources: Resources, user: HybridUser, found: Candidates, *, with_vectors: bool = True
-) -> tuple[Features, Vector | None]:
-    """Features [k, ·] of the known candidates, those that the user's ranker reads, and, `with_vectors`, their content
-    vectors [k, 384]. Raises QueueFull or DeadlineExceeded where the user has a side by the sequence model."""
+) -> HybridFeatures:
+    """Features of the known candidates for a user."""
     catalog = resources.catalog
     # Rows hold until something is awaited, so everything that goes by rows comes first
     rows = found.rows
@@ -48,23 +60,22 @@ async def hybrid_features(
     history = user.history(catalog)
     near = _near(resources.ranker, history, rows)
     vectors = [vector for vector in (user.vector, user.last) if vector is not None]
-    kept = None if user.sequence is None else user.sequence.served.items.read(rows, found.versions)
-    whole = with_vectors or (kept is not None and bool(kept.missing.any()))
-    metadata = await found.metadata(catalog) if whole else None
+    metadata = await found.metadata(catalog) if with_vectors else None
     if metadata is None:
         cosines = iter(await found.cosines(catalog, vectors))
     else:
         cosines = (cosine_scores(vector, metadata) for vector in vectors)
-    sequence = None
-    if user.sequence is not None and kept is not None:
-        of_sequence = user.sequence
-        items = await resources.sequence.completed(of_sequence.served, found, kept, metadata)
-        sequence = cosine_scores(of_sequence.now.vector, items)
+    sequence, ranker = None, user.ranker
+    if (by := user.sequence) is not None:
+        try:
+            sequence = await resources.sequence.scores(by.served, by.vector, found)
+        except (QueueFull, DeadlineExceeded):
+            ranker = resources.ranker.served.ranker
     made = features(
         now_us=user.now_us, rows=rows, counts=counts, history=history, near=near, sequence=sequence,
         simple=None if user.vector is None else next(cosines), last=None if user.last is None else next(cosines),
     )  # fmt: skip
-    return made, metadata
+    return HybridFeatures(made, ranker, metadata)
 
 
 class HybridScorer:
@@ -99,14 +110,13 @@ class HybridScorer:
         for start in range(0, len(rows), _ITEM_VECTOR_ROWS):
             some = rows[start : start + _ITEM_VECTOR_ROWS]
             items, missing = user.served.items.read(some, self._catalog.versions(some))
-            cosines = cosine_scores(user.now.vector, items)
+            cosines = cosine_scores(user.vector, items)
             cosines[missing] = 0
             lacking = np.flatnonzero(missing & self._catalog.has(some))
             if len(lacking):
                 content = self._catalog.read(some[lacking]) if vectors is None else vectors[start + lacking]
                 ids = self._catalog.ids(some[lacking])
-                computed = user.served.model.items(user.served.model.learned(ids, content))
-                cosines[lacking] = cosine_scores(user.now.vector, computed)
+                cosines[lacking] = cosine_scores(user.vector, compute(user.served.model, ids, content))
             found[start : start + len(some)] = cosines
         return found
 

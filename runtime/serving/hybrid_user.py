@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,10 +18,9 @@ from runtime.personalization.actions import TYPES
 from runtime.personalization.hybrid import Ranker
 from runtime.personalization.ranking_features import HISTORY_EVENTS, History
 from runtime.personalization.user_vector import Sums
-from runtime.serving.past_history import past_history
 from runtime.serving.resources import Resources
 from runtime.serving.user_vectors import SequenceUser, preference_embedding, sequence_user
-from runtime.store import LoggedInteraction
+from runtime.store import LoggedInteraction, UserState
 
 Vector = NDArray[np.float32]
 Source = Literal["history", "preferences", "popular"]
@@ -36,7 +35,8 @@ class HybridUser:
     content_ids, action: of the newest events, oldest first. vector: the simple model's, float32 [384]; None without
     history or preferences. last: of the item engaged with last. source: what speaks for the user. sums: of the history.
     counts: everybody's, by content id, where they are not those of now. ranker: the set of weights for them.
-    sequence: the user by the sequence model whose score is a feature of it, None where it has no such feature.
+    sequence: the user by the sequence model whose score is a feature of it, None where it has no such feature. state:
+    as it was read, None of a user who is unknown or as of another time.
     """
 
     now_us: int
@@ -49,6 +49,7 @@ class HybridUser:
     ranker: Ranker
     counts: Mapping[str, popularity.Counts] | None = None
     sequence: SequenceUser | None = None
+    state: UserState | None = None
 
     def history(self, catalog: Catalog) -> History:
         """By rows of the catalogue as it is now."""
@@ -66,10 +67,10 @@ async def hybrid_user(resources: Resources, user_id: str, at_us: int | None = No
         user = await resources.store.rebuild_user(user_id)
     sums = user.sums if user else None
     recent = await resources.store.recent(user_id, HISTORY_EVENTS)
-    return await _user(resources, user_id, now_us, recent.content_ids, recent.action, sums)
+    found = await _user(resources, user_id, now_us, recent.content_ids, recent.action, sums)
+    return replace(found, state=user)
 
 
-@asynccontextmanager
 async def user_to_rank_for(
     resources: Resources,
     user_id: str,
@@ -77,30 +78,25 @@ async def user_to_rank_for(
     *,
     device: str | None = None,
     whole_catalogue: bool = False,
-) -> AsyncIterator[HybridUser]:
-    """As `hybrid_user`, and where the sequence model's score is a feature, with it. Ranking candidates ends before this
-    does: one request at a time uses that model.
+) -> HybridUser:
+    """As `hybrid_user`, and where the sequence model's score is a feature, with it.
 
     The first set of weights ranks for a user with too few events for the sequence model, while more wait for it than
     may, and for the `whole_catalogue` where not all of its items have their vector.
     Raises StoreError.
     """
     user = await hybrid_user(resources, user_id, at_us)
-    async with AsyncExitStack() as turn:
-        beside = resources.ranker.beside
-        if (
-            beside is not None
-            and len(user.content_ids) >= beside.model.min_events
-            and (not whole_catalogue or resources.sequence.covers_catalogue())
-        ):
-            try:
-                await turn.enter_async_context(resources.sequence.turn())
-                past = None if at_us is None else (await past_history(resources, user_id, at_us), at_us)
-                by_sequence = await sequence_user(resources, user_id, device, past)
-                user = _with_sequence(resources, user, by_sequence)
-            except (QueueFull, DeadlineExceeded):
-                pass  # the first set ranks, and the answer's model_version says so
-        yield replace(user, ranker=resources.ranker.served.ranker) if user.sequence is None else user
+    beside = resources.ranker.beside
+    if (
+        beside is not None
+        and len(user.content_ids) >= beside.model.min_events
+        and (not whole_catalogue or resources.sequence.covers_catalogue())
+    ):
+        # Otherwise the first set ranks, and the answer's model_version says so
+        with suppress(QueueFull, DeadlineExceeded):
+            found = await sequence_user(resources, user_id, device, state=user.state, at_us=at_us)
+            user = _with_sequence(resources, user, found)
+    return replace(user, ranker=resources.ranker.served.ranker) if user.sequence is None else user
 
 
 def _with_sequence(resources: Resources, user: HybridUser, found: SequenceUser) -> HybridUser:

@@ -19,7 +19,7 @@ from runtime.serving.hybrid_user import hybrid_user
 from runtime.serving.past_history import past_history
 from runtime.serving.resources import Resources
 from runtime.serving.sequence import NotInstalled
-from runtime.serving.user_vectors import SequenceUser, sequence_user
+from runtime.serving.user_vectors import SequenceUser, preference_embedding, read_sequence_user
 from runtime.store import UserHistory
 
 Probabilities = NDArray[np.float32]  # [k, 4] in the order of TYPES
@@ -62,7 +62,8 @@ async def next_actions(
         past = None if at_us is None else (await past_history(resources, user_id, at_us), at_us)
         sequence = None
         if lacking is None and (own is None or ranker.stacks_on(resources.sequence.require().model)):
-            sequence = await sequence_user(resources, user_id, device, past)
+            preferred = await preference_embedding(resources, user_id)
+            sequence = await read_sequence_user(resources, user_id, device, preferred, past=past)
         if own is None:
             assert sequence is not None
             found = find(resources.catalog, candidates)
@@ -92,7 +93,7 @@ async def _by_own_model(
     history = ActionHistory(
         catalog.rows_of(stored.content_ids), ranker.rows(stored.content_ids), stored.action, stored.time_us
     )
-    ranking, metadata = await hybrid_features(resources, user, found)
+    ranking, _, metadata = await hybrid_features(resources, user, found)
     assert metadata is not None
     made = features(
         ranking, rows=rows, table_rows=table_rows, vectors=metadata, history=history, table=own.table,
@@ -109,6 +110,7 @@ async def _by_sequence(
 ) -> Probabilities:
     if not len(found.ids):
         return np.zeros((0, len(TYPES)), np.float32)
+    assert user.now is not None
     return await resources.sequence.actions(user.served, user.now, found.ids, metadata)
 
 

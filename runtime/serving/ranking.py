@@ -85,8 +85,7 @@ async def rank(
     """
     scored, fallback = None, None
     if query.model == "sequence":
-        async with resources.sequence.turn():
-            scored, fallback = await _by_sequence(resources, query, candidates)
+        scored, fallback = await _by_sequence(resources, query, candidates)
     elif query.user_id is not None and query.model != "simple":
         scored = await _by_hybrid(resources, query, query.user_id, candidates, explained=explained)
     if scored is None:
@@ -113,10 +112,9 @@ async def rank(
 async def _by_hybrid(
     resources: Resources, query: Query, user_id: str, candidates: Sequence[Candidate], *, explained: bool
 ) -> _Scored:
-    async with user_to_rank_for(resources, user_id, query.at_us, device=query.device) as user:
-        found, ranker = find(resources.catalog, candidates), user.ranker
-        features, metadata = await hybrid_features(resources, user, found, with_vectors=explained)
-    metadata = metadata if explained else None
+    user = await user_to_rank_for(resources, user_id, query.at_us, device=query.device)
+    found = find(resources.catalog, candidates)
+    features, ranker, metadata = await hybrid_features(resources, user, found, with_vectors=explained)
     return _Scored(
         found, ranker.scores(features), ranker.version, user.source, metadata, user.sums,
         lambda best: ranker.parts(features[best]),
@@ -154,10 +152,11 @@ async def _by_sequence(
         assert query.user_id is not None
         if (foreign := resources.sequence.require().known.fallback) is not None:
             return None, foreign
-        user = await sequence_user(resources, query.user_id, query.device)
+        state = await resources.store.get_user(query.user_id)
+        user = await sequence_user(resources, query.user_id, query.device, state=state)
         if user.fallback is not None:
             return None, user.fallback
-        served, vector, source = user.served, user.now.vector, user.source
+        served, vector, source = user.served, user.vector, user.source
     found = find(resources.catalog, candidates)
     scores = await resources.sequence.scores(served, vector, found)
     return _Scored(found, scores, served.model.model_version, source), None

@@ -49,8 +49,8 @@ async def recommend(
         user = await user_vector(resources, user_id)
         query, source, version = user.embedding, str(user.source), SIMPLE
     else:
-        async with user_to_rank_for(resources, user_id, at_us, whole_catalogue=True) as hybrid:
-            query, source, version = HybridScorer(resources, hybrid), str(hybrid.source), hybrid.ranker.version
+        hybrid = await user_to_rank_for(resources, user_id, at_us, whole_catalogue=True)
+        query, source, version = HybridScorer(resources, hybrid), str(hybrid.source), hybrid.ranker.version
     state = await resources.store.get_user(user_id) if exclude else None
     async with reading(resources, state):
         done = await _excluded(resources, user_id, exclude) if exclude else []

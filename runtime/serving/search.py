@@ -42,10 +42,10 @@ async def search_text(
         return TextSearch(await resources.search.best(embedded.vector, k, **among._asdict()), embedded)
     pool = max(SMALLEST_POOL, POOL_PER_RESULT * k)
     closest = await resources.search.best(embedded.vector, pool, **among._asdict())
-    async with user_to_rank_for(resources, user_id) as user:
-        known = find(resources.catalog, [hit.id for hit in closest.hits])  # without what was deleted meanwhile
-        features, _ = await hybrid_features(resources, user, known, with_vectors=False)
-    by_user = from_0_to_1(user.ranker.scores(features))
+    user = await user_to_rank_for(resources, user_id)
+    known = find(resources.catalog, [hit.id for hit in closest.hits])  # without what was deleted meanwhile
+    made = await hybrid_features(resources, user, known, with_vectors=False)
+    by_user = from_0_to_1(made.ranker.scores(made.features))
     by_text = from_0_to_1(np.array([closest.hits[n].score for n in known.known.tolist()], np.float32))
     scores = (1 - personalization) * by_text + personalization * by_user
     hits = [Hit(known.ids[n], float(scores[n])) for n in top_k(scores, k).tolist()]

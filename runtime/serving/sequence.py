@@ -16,19 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.catalog.catalog import Catalog
-from runtime.catalog.item_vectors import ItemVectors, Kept
+from runtime.catalog.item_vectors import ItemVectors
 from runtime.models.sequence_model import History, SequenceModel, UserNow
-from runtime.personalization.ranking import cosine_scores
 from runtime.personalization.sequence_features import device_code
 from runtime.serving import sequence_items
 from runtime.serving.candidates import Candidates
+from runtime.serving.kept_users import KeptUser, KeptUsers
 from runtime.serving.known_items import KnownItems
 from runtime.serving.sequence_bundle import SequenceBundle
-from runtime.serving.sequence_history import model_history
+from runtime.serving.sequence_history import ReadHistory, model_history
 from runtime.serving.sequence_items import Served
 from runtime.serving.sequence_thread import SequenceThread
 from runtime.serving.turns import TIMEOUT_S
-from runtime.store import UserHistory
+from runtime.store import UserHistory, UserState
 
 log = logging.getLogger("vows")
 
@@ -57,6 +57,7 @@ class SequenceServing:
         """folders: where the bundle is looked for, first to last. copies: see `Bundle.load`. timeout_s: of one wait for
         the model."""
         self.served: Served | None = None
+        self.users: KeptUsers  # from `start` on
         self._bundle = SequenceBundle(folders, content_model_version, copies)
         self._thread = SequenceThread(timeout_s)
         self._looking = asyncio.Lock()
@@ -72,10 +73,11 @@ class SequenceServing:
         """The model of the bundle that is there. One that cannot be served is logged, and everything else works."""
         return self._bundle.load(otherwise="no sequence model is served") if self._bundle.changed() else None
 
-    def start(self, catalog: Catalog, model: SequenceModel | None) -> None:
-        """Serve this catalogue, with the model that `load_at_start` found: the room for its items follows from what
-        the models leave."""
+    def start(self, catalog: Catalog, model: SequenceModel | None, kept_bytes: int) -> None:
+        """Serve this catalogue, with the model that `load_at_start` found: the room for its items, and for what is kept
+        of users, follows from what the models leave."""
         self._catalog = catalog
+        self.users = KeptUsers(kept_bytes)
         self.served = None if model is None else self._beside_catalog(model)
 
     def require(self) -> Served:
@@ -101,8 +103,9 @@ class SequenceServing:
         """Items of the catalogue that the model was trained on."""
         return 0 if self.served is None else self.served.known.count()
 
-    async def history(self, served: Served, stored: UserHistory) -> History:
-        """The events of a stored history whose content is in the catalogue, with their vectors. Raises QueueFull."""
+    async def history(self, served: Served, stored: UserHistory) -> ReadHistory:
+        """The events of a stored history whose content is in the catalogue, with their vectors. Raises QueueFull or
+        DeadlineExceeded."""
         return await model_history(self._thread, self._catalog, served, stored)
 
     async def user(
@@ -110,20 +113,24 @@ class SequenceServing:
     ) -> UserNow:
         """The user now, on a device or else the last one. `preferred`: the vector of their onboarding preferences.
 
-        Raises QueueFull.
+        Raises QueueFull or DeadlineExceeded.
         """
         code = device_code(device) if device is not None else int(history.device[-1]) if len(history) else 0
         return await self._thread.run(served.model.user, history, now_us, code, preferred)
 
-    async def scores(self, served: Served, user: Vector, candidates: Candidates) -> Vector:
-        """Cosine of a user's vector [128] and each known candidate's, float32 [k]. Raises QueueFull."""
-        return cosine_scores(user, await sequence_items.vectors(self._thread, self._catalog, served, candidates))
+    def kept(self, user_id: str, state: UserState | None) -> KeptUser | None:
+        """What is known of the history of a user who is in this state, if it was read before."""
+        return None if self.served is None else self.users.get(user_id, state, self.served, self._catalog)
 
-    async def completed(self, served: Served, candidates: Candidates, kept: Kept, metadata: Vector | None) -> Vector:
-        """The item vectors of the known candidates, float32 [k, 128]: those that are `kept`, and the missing ones from
-        the content vectors [k, 384]. Raises QueueFull."""
-        lacking = np.zeros((0, 0), np.float32) if metadata is None else metadata[kept.missing]
-        return await sequence_items.completed(self._thread, served, candidates, kept, lacking)
+    def read_out(self, kept: KeptUser, *, now_us: int, device: str | None, preferred: Vector | None) -> Vector:
+        """The vector that `user` gives, of a history that is kept: too quick to wait for the thread."""
+        code = kept.encoded.device if device is None else device_code(device)
+        return kept.served.model.read_out(kept.encoded, now_us, code, preferred)
+
+    async def scores(self, served: Served, user: Vector, candidates: Candidates) -> Vector:
+        """Cosine of a user's vector [128] and each known candidate's, float32 [k]. It waits for a turn where not all
+        candidates have their vector. Raises QueueFull or DeadlineExceeded."""
+        return await sequence_items.scores(self._thread, self._catalog, served, user, candidates)
 
     def covers_catalogue(self) -> bool:
         """Whether every item of the catalogue has its vector, but for a few."""
@@ -150,6 +157,7 @@ class SequenceServing:
                     self._filled = True
                     await self._fill_all()
                 await asyncio.sleep(LOOK_EVERY_S)
+                self.users.drop_idle(time.monotonic())
                 await self.take_over()
             except Exception:
                 log.exception("this is a bug: looking for another sequence bundle goes on")
@@ -194,6 +202,7 @@ class SequenceServing:
             if self.served is not None and self.served.model.bundle.digest == model.bundle.digest:
                 return False  # the same once more: its item vectors stay
             before, self.served = self.served, self._beside_catalog(model)
+            self.users.clear()
             if before is not None:
                 before.items.release()  # both do not fit; the new ones take two milliseconds for 256 items
         log.info("%s of bundle %s is served", model.model_version, model.bundle.digest[:12])

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.catalog.catalog import Catalog
-from runtime.catalog.item_vectors import ItemVectors, Kept
+from runtime.catalog.item_vectors import ItemVectors, Kept, rounded
 from runtime.models.scheduler import QueueFull
 from runtime.models.sequence_model import SequenceModel
 from runtime.models.worker_pool import DeadlineExceeded
+from runtime.personalization.ranking import cosine_scores
 from runtime.serving.candidates import Candidates
 from runtime.serving.known_items import KnownItems
 from runtime.serving.sequence_thread import SequenceThread
@@ -30,24 +31,37 @@ class Served:
     known: KnownItems
 
 
-async def vectors(thread: SequenceThread, catalog: Catalog, served: Served, candidates: Candidates) -> Vector:
-    """Unit float32 [k, 128] of the known candidates. Raises QueueFull."""
+async def scores(
+    thread: SequenceThread, catalog: Catalog, served: Served, user: Vector, candidates: Candidates
+) -> Vector:
+    """Cosine of a user's vector [128] and each known candidate's, float32 [k]: at once where all are kept, and else
+    when it is the request's turn. Raises QueueFull or DeadlineExceeded."""
     kept = served.items.read(candidates.rows, candidates.versions)
-    metadata = await candidates.metadata(catalog, kept.missing)
-    return await completed(thread, served, candidates, kept, metadata)
+    found = cosine_scores(user, kept.vectors)
+    missing = np.flatnonzero(kept.missing)
+    del kept  # not held while others have their turn
+    if len(missing):
+        async with thread.turn():
+            for start in range(0, len(missing), ITEMS_AT_ONCE):
+                some = missing[start : start + ITEMS_AT_ONCE]
+                lacking = candidates.at(some, catalog)
+                computed = await thread.run(compute, served.model, lacking.ids, await lacking.metadata(catalog))
+                _put(served, lacking, computed)
+                found[some] = 0  # of one that was deleted meanwhile
+                found[some[lacking.known]] = cosine_scores(user, computed)
+    return found
 
 
 async def completed(
     thread: SequenceThread, served: Served, candidates: Candidates, kept: Kept, metadata: Vector
 ) -> Vector:
-    """What is kept, and the missing ones computed from their metadata [missing, 384]; from then on kept too, where they
-    have a row. Raises QueueFull."""
+    """What is kept of stored candidates, and the missing ones computed from their metadata [missing, 384]; from then on
+    kept too. Raises QueueFull or DeadlineExceeded."""
     found, missing = kept
     if missing.any():
         ids = [id for id, is_missing in zip(candidates.ids, missing.tolist(), strict=True) if is_missing]
-        found[missing] = await thread.run(_computed, served.model, ids, metadata)
-        fresh = missing & (candidates.rows >= 0)
-        served.items.put(candidates.rows[fresh], candidates.versions[fresh], found[fresh])
+        found[missing] = await thread.run(compute, served.model, ids, metadata)
+        served.items.put(candidates.rows[missing], candidates.versions[missing], found[missing])
     return found
 
 
@@ -63,7 +77,7 @@ async def fill(thread: SequenceThread, catalog: Catalog, served: Served, ids: Se
             some = [id for id, is_missing in zip(found.ids, missing.tolist(), strict=True) if is_missing]
             rows, versions = found.rows[missing], versions[missing]
             metadata = await catalog.gather(rows)
-            served.items.put(rows, versions, await thread.run(_computed, served.model, some, metadata))
+            served.items.put(rows, versions, await thread.run(compute, served.model, some, metadata))
 
 
 def count(catalog: Catalog, served: Served) -> int:
@@ -80,5 +94,12 @@ def lacking(catalog: Catalog, served: Served) -> int:
     return int(np.count_nonzero(served.items.missing(rows, catalog.versions(rows)) & catalog.has(rows)))
 
 
-def _computed(model: SequenceModel, ids: Sequence[str], metadata: Vector) -> Vector:
-    return model.items(model.learned(ids, metadata))
+def _put(served: Served, candidates: Candidates, vectors: Vector) -> None:
+    """Keep those that belong to a row of the catalogue."""
+    stored = candidates.rows >= 0
+    served.items.put(candidates.rows[stored], candidates.versions[stored], vectors[stored])
+
+
+def compute(model: SequenceModel, ids: Sequence[str], metadata: Vector) -> Vector:
+    """The vectors of items with these ids and content vectors, as they are kept: float32 [k, 128]."""
+    return rounded(model.items(model.learned(ids, metadata)))

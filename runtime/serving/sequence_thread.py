@@ -40,8 +40,9 @@ class SequenceThread:
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Hold it from reading a history until the answer: one thread runs the model anyway, and so the memory of one
-        request's vectors is all that many need. Raises QueueFull or DeadlineExceeded."""
+        """Hold it while vectors of a history or of candidates are read and the model runs on them: one thread runs it
+        anyway, and so the memory of one request's vectors is all that many need. Raises QueueFull or
+        DeadlineExceeded."""
         if self._in_line >= MAX_WAITING:
             raise QueueFull(f"{self._in_line} requests wait for the sequence model, the limit; try again")
         self._in_line += 1

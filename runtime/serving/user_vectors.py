@@ -10,6 +10,8 @@ from runtime.models.sequence_model import UserNow
 from runtime.personalization.cold_start import POPULAR_ITEMS, popular_vector
 from runtime.personalization.popularity import HALF_LIVES_HOURS
 from runtime.personalization.user_vector import unit_vector
+from runtime.serving.kept_users import KeptUser
+from runtime.serving.past_history import past_history
 from runtime.serving.resources import Resources
 from runtime.serving.sequence_items import Served
 from runtime.store import UserHistory, UserState
@@ -34,18 +36,19 @@ class UserVector(NamedTuple):
 
 
 class SequenceUser(NamedTuple):
-    """What the sequence model makes of a user from `events` of their events.
+    """What the sequence model makes of a user from `events` of their events: `vector`, unit float32 [128].
 
     fallback: why another model should answer for them, None where this one does. source: history, preferences or none,
-    what it is made of.
+    what it is made of. now: what the probabilities of actions are made of too; None where the history was not read.
     """
 
     served: Served
-    now: UserNow
+    vector: Vector
     events: int
     source: str
     fallback: str | None
     model_version: str
+    now: UserNow | None
 
 
 class CurrentVector(NamedTuple):
@@ -69,10 +72,10 @@ async def current_vector(
     """
     fallback = None
     if model == "sequence" and (fallback := resources.sequence.require().known.fallback) is None:
-        found = await sequence_user(resources, user_id, device)
+        user = await resources.store.get_user(user_id)
+        found = await sequence_user(resources, user_id, device, state=user)
         if found.fallback is None:
-            user = await resources.store.get_user(user_id)
-            return CurrentVector(found.now.vector, "history", user, found.model_version, None)
+            return CurrentVector(found.vector, "history", user, found.model_version, None)
         fallback = found.fallback
     vector = await user_vector(resources, user_id)
     return CurrentVector(vector.embedding, vector.source, vector.user, SIMPLE, fallback)
@@ -94,25 +97,62 @@ async def user_vector(resources: Resources, user_id: str) -> UserVector:
 
 
 async def sequence_user(
-    resources: Resources, user_id: str, device: str | None, past: tuple[UserHistory, int] | None = None
+    resources: Resources, user_id: str, device: str | None, *, state: UserState | None, at_us: int | None = None
 ) -> SequenceUser:
-    """The user by the sequence model, on a device or else the last one. past: their events before another time than
-    now, and that time. Raises NotInstalled or QueueFull."""
-    served = resources.sequence.require()
-    model = served.model
-    stored, now_us = past or (await resources.store.newest(user_id, model.max_events), time.time_ns() // 1_000)
-    history = await resources.sequence.history(served, stored.last(model.max_events))
+    """The user's vector by the sequence model, on a device or else the last one; at another time than now from what
+    they did before it. state: of the user, just read. Where their history was read before and is the same it is not
+    read again; else the request waits for its turn. Raises NotInstalled, QueueFull, DeadlineExceeded or StoreError."""
+    sequence = resources.sequence
     preferred = await preference_embedding(resources, user_id)
-    now = await resources.sequence.user(served, history, now_us=now_us, device=device, preferred=preferred)
-    events = len(history)
-    return SequenceUser(
-        served,
-        now,
-        events,
-        "history" if events else "none" if preferred is None else "preferences",
-        f"{events} of {model.min_events} events" if events < model.min_events else None,
-        model.model_version,
-    )
+    kept = sequence.kept(user_id, state) if at_us is None else None
+    if kept is None:
+        async with sequence.turn():
+            kept = sequence.kept(user_id, state) if at_us is None else None  # another request may have read it
+            if kept is None:
+                past = None if at_us is None else (await past_history(resources, user_id, at_us), at_us)
+                return await read_sequence_user(resources, user_id, device, preferred, state=state, past=past)
+    vector = sequence.read_out(kept, now_us=time.time_ns() // 1_000, device=device, preferred=preferred)
+    return _sequence_user(kept.served, vector, kept.events, preferred, None)
+
+
+async def read_sequence_user(
+    resources: Resources,
+    user_id: str,
+    device: str | None,
+    preferred: Vector | None,
+    *,
+    state: UserState | None = None,
+    past: tuple[UserHistory, int] | None = None,
+) -> SequenceUser:
+    """As `sequence_user`, from the history: within `sequence.turn()`. What can be used again is kept where the user's
+    `state` is given. past: their events before another time than now, and that time."""
+    sequence = resources.sequence
+    served, forgotten, changes = sequence.require(), sequence.users.forgotten, resources.catalog.changes
+    most = served.model.max_events
+    stored, now_us = past or (await resources.store.newest(user_id, most), time.time_ns() // 1_000)
+    read = await sequence.history(served, stored.last(most))
+    now = await sequence.user(served, read.events, now_us=now_us, device=device, preferred=preferred)
+    encoded = served.model.encoded(read.events, now)
+    if state is not None and past is None and encoded is not None:
+        events = len(read.events)
+        complete = events == min(state.interaction_count, most)
+        if complete and state.interaction_count > most:  # older ones may stand in for some whose content is gone
+            complete = (await resources.store.recent(user_id, most)).content_ids == stored.content_ids
+        kept = KeptUser(
+            served=served, encoded=encoded, events=events, rows=read.rows.astype(np.int32), versions=read.versions,
+            changes=changes, complete=complete, state=state,
+        )  # fmt: skip
+        sequence.users.put(user_id, kept, forgotten)
+    return _sequence_user(served, now.vector, len(read.events), preferred, now)
+
+
+def _sequence_user(
+    served: Served, vector: Vector, events: int, preferred: Vector | None, now: UserNow | None
+) -> SequenceUser:
+    model = served.model
+    source = "history" if events else "none" if preferred is None else "preferences"
+    fallback = f"{events} of {model.min_events} events" if events < model.min_events else None
+    return SequenceUser(served, vector, events, source, fallback, model.model_version, now)
 
 
 async def preference_embedding(resources: Resources, user_id: str) -> Vector | None:

@@ -56,6 +56,7 @@ async def _forget(resources: Resources, user_id: str) -> DeletedUser:
     async with resources.user_turns.of([user_id]):
         preferences = await _preferences_before(resources, user_id)
         deleted = await resources.store.delete_user(user_id)
+        resources.sequence.users.forget(user_id)
         await resources.popularity.taken_back()
     if preferences is not None:
         resources.embedder.evict(preferences_text(preferences.preferences))

@@ -178,12 +178,14 @@ class UserState(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """What is kept per user.
 
     interaction_count: stored events of every type, skip included.
+    last_sequence: of the last one that the log got; None without events.
     last_updated_us: when the store last accepted an event of this user, or took one back; None without events.
     sums: the decayed sums of the user vector; None when no event has a strength and a stored vector.
     stale: a vector in the history changed since `sums` were computed; ask for `rebuild_user` instead.
     """
 
     interaction_count: int
+    last_sequence: int | None
     last_updated_us: int | None
     sums: Sums | None
     stale: bool

@@ -29,15 +29,17 @@ _PREFERENCES = """u.id, p.preferences, p.embedding, b.model_version, b.digest, p
 async def get(connection: Connection, context: Context, user_id: str) -> UserState | None:
     """See Store.get_user."""
     row = await connection.fetchrow(
-        """SELECT interaction_count, last_updated_us, stale OR (formula <> $2 AND interaction_count > 0), sums
+        """SELECT interaction_count, (SELECT max(sequence) FROM interactions WHERE "user" = users.key),
+            last_updated_us, stale OR (formula <> $2 AND interaction_count > 0), sums
         FROM users LEFT JOIN user_sums USING (key) WHERE id = $1""",
         escape(user_id), context.formula,
     )  # fmt: skip
     if row is None:
         return None
-    events, last_updated_us, stale, sums = row
+    events, last_sequence, last_updated_us, stale, sums = row
     return UserState(
         interaction_count=events,
+        last_sequence=last_sequence,
         last_updated_us=last_updated_us,
         sums=None if sums is None else Sums.decode(sums, context.dimensions),
         stale=stale,

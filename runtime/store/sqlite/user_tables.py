@@ -24,6 +24,9 @@ _STRENGTH_OF_CODE = np.array([STRENGTHS[type] for type in TYPES], np.int64)
 _EVENTS_AT_ONCE = 4096  # Python tuples held while the log is read into arrays, about 0.5 MB
 _VECTORS_AT_ONCE = 256
 
+# An index look-up
+_LAST_SEQUENCE = "(SELECT max(sequence) FROM interactions WHERE user = users.key)"
+
 _PREFERENCES = """u.id, p.preferences, p.embedding, b.model_version, b.digest, p.updated_us, p.key, p.bundle, p.checksum
     FROM preferences p JOIN users u USING (key) JOIN bundles b ON b.key = p.bundle"""
 
@@ -31,13 +34,13 @@ _PREFERENCES = """u.id, p.preferences, p.embedding, b.model_version, b.digest, p
 def get(connection: sqlite3.Connection, user_id: str, dimensions: int, now_us: int) -> UserState | None:
     """See Store.get_user."""
     row = connection.execute(
-        """SELECT key, interaction_count, last_updated_us, stale, sums, checksum
+        f"""SELECT key, interaction_count, {_LAST_SEQUENCE}, last_updated_us, stale, sums, checksum
         FROM users LEFT JOIN user_sums USING (key) WHERE id = ?""",
         (user_id,),
     ).fetchone()
     if row is None:
         return None
-    key, count, last_updated_us, stale, blob, checksum = row
+    key, count, last_sequence, last_updated_us, stale, blob, checksum = row
     sums = None
     if blob is not None:
         try:
@@ -47,7 +50,13 @@ def get(connection: sqlite3.Connection, user_id: str, dimensions: int, now_us: i
             report("a user's vector", str(error))
     if sums is not None and sums.reference_us > now_us + MOST_AHEAD_US:  # written by a clock that was wrong
         stale = True
-    return UserState(interaction_count=count, last_updated_us=last_updated_us, sums=sums, stale=bool(stale))
+    return UserState(
+        interaction_count=count,
+        last_sequence=last_sequence,
+        last_updated_us=last_updated_us,
+        sums=sums,
+        stale=bool(stale),
+    )
 
 
 def rebuild(
@@ -67,13 +76,15 @@ def computed(
 ) -> UserState | None:
     """As `rebuild`, and nothing is stored."""
     row = connection.execute(
-        "SELECT key, interaction_count, last_updated_us FROM users WHERE id = ?", (user_id,)
+        f"SELECT key, interaction_count, {_LAST_SEQUENCE}, last_updated_us FROM users WHERE id = ?", (user_id,)
     ).fetchone()
     if row is None:
         return None
-    key, count, last_updated_us = row
+    key, count, last_sequence, last_updated_us = row
     sums = _from_log(connection, key, decay_per_day, now_us)
-    return UserState(interaction_count=count, last_updated_us=last_updated_us, sums=sums, stale=False)
+    return UserState(
+        interaction_count=count, last_sequence=last_sequence, last_updated_us=last_updated_us, sums=sums, stale=False
+    )
 
 
 def _from_log(connection: sqlite3.Connection, key: int, decay_per_day: float, now_us: int) -> Sums | None:

@@ -80,7 +80,7 @@ def test_who_has_a_short_history_does_not_wait_for_long_ones():
         history_turn = Turn("reading long histories", timeout_s=0.05)
 
     def user(events):
-        return UserState(interaction_count=events, last_updated_us=1, sums=None, stale=False)
+        return UserState(interaction_count=events, last_sequence=events, last_updated_us=1, sums=None, stale=False)
 
     async def run():
         async with reading(WithTurn, user(20_000)):
