@@ -25,6 +25,12 @@ Vector = NDArray[np.float32]
 _COSINES = [NAMES.index("simple"), NAMES.index("last")]
 _ROUNDING = 1e-4  # of a sum of weighted features in float32, many times over
 _ITEM_VECTOR_ROWS = 1_024  # of the sequence model, scored at a time: half a MiB
+_MOST_COMPUTED = 256  # item vectors, by one search in the event loop's thread: two milliseconds
+
+
+class ItemVectorsLacking(Exception):
+    """The sequence model was switched while a search read its item vectors, or more content came than it may compute
+    vectors of itself: the first set of weights can rank."""
 
 
 class Cosines(NamedTuple):
@@ -86,6 +92,7 @@ class HybridScorer:
         self._serving = resources.ranker
         self._ranker = user.ranker
         self._user = user
+        self._computed = 0  # item vectors
 
     @property
     def has_neighbours(self) -> bool:
@@ -103,7 +110,7 @@ class HybridScorer:
     def by_sequence(self, rows: NDArray[np.intp], vectors: Vector | None = None) -> Vector | None:
         """Cosines by the sequence model of these rows, float32 [n], 0 for one that holds no item; None where it is no
         feature. vectors: the content vectors of the rows, [n, 384]; of the few that have to be computed they are read
-        otherwise."""
+        otherwise. Raises ItemVectorsLacking where they are not few."""
         if (user := self._user.sequence) is None:
             return None
         found = np.zeros(len(rows), np.float32)
@@ -114,6 +121,9 @@ class HybridScorer:
             cosines[missing] = 0
             lacking = np.flatnonzero(missing & self._catalog.has(some))
             if len(lacking):
+                self._computed += len(lacking)
+                if self._computed > _MOST_COMPUTED:
+                    raise ItemVectorsLacking
                 content = self._catalog.read(some[lacking]) if vectors is None else vectors[start + lacking]
                 ids = self._catalog.ids(some[lacking])
                 cosines[lacking] = cosine_scores(user.vector, compute(user.served.model, ids, content))

@@ -51,6 +51,10 @@ class HybridUser:
     sequence: SequenceUser | None = None
     state: UserState | None = None
 
+    def by_first_set(self, first: Ranker) -> "HybridUser":
+        """The same, ranked without the score of the sequence model."""
+        return replace(self, ranker=first, sequence=None)
+
     def history(self, catalog: Catalog) -> History:
         """By rows of the catalogue as it is now."""
         return History(catalog.rows_of(self.content_ids), self.action)
@@ -96,7 +100,7 @@ async def user_to_rank_for(
         with suppress(QueueFull, DeadlineExceeded):
             found = await sequence_user(resources, user_id, device, state=user.state, at_us=at_us)
             user = _with_sequence(resources, user, found)
-    return replace(user, ranker=resources.ranker.served.ranker) if user.sequence is None else user
+    return user.by_first_set(resources.ranker.served.ranker) if user.sequence is None else user
 
 
 def _with_sequence(resources: Resources, user: HybridUser, found: SequenceUser) -> HybridUser:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from runtime.personalization.actions import InteractionType
 from runtime.serving.catalog_search import Among, Found
 from runtime.serving.histories import pages, reading
-from runtime.serving.hybrid import HybridScorer
+from runtime.serving.hybrid import HybridScorer, ItemVectorsLacking
 from runtime.serving.hybrid_user import user_to_rank_for
 from runtime.serving.resources import Resources
 from runtime.serving.user_vectors import SIMPLE, user_vector
@@ -55,7 +55,12 @@ async def recommend(
     async with reading(resources, state):
         done = await _excluded(resources, user_id, exclude) if exclude else []
         among = among._replace(excluded=[*among.excluded, *done])
-        found = await resources.search.best(query, k, **among._asdict(), diversity=diversity)
+        try:
+            found = await resources.search.best(query, k, **among._asdict(), diversity=diversity)
+        except ItemVectorsLacking:
+            hybrid = hybrid.by_first_set(resources.ranker.served.ranker)
+            query, version = HybridScorer(resources, hybrid), hybrid.ranker.version
+            found = await resources.search.best(query, k, **among._asdict(), diversity=diversity)
     return Recommended(found, source, version)
 
 
