@@ -34,6 +34,7 @@ from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import WorkerPool
 from runtime.serving.catalog_files import open_catalog
 from runtime.serving.catalog_search import Search
+from runtime.serving.clustering import keep_clusters
 from runtime.serving.experiment_watch import ExperimentWatch
 from runtime.serving.experiments import ExperimentServing
 from runtime.serving.following import follow
@@ -83,7 +84,7 @@ async def create_app(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         outcomes = ExperimentWatch(state.experiments, state.store, state.settings)
         work = [reembed(state), state.sequence.watch(), state.ranker.watch(), outcomes.watch()]
-        work.append(check_rows(state.store, settings.check_rows_per_s))
+        work += [check_rows(state.store, settings.check_rows_per_s), keep_clusters(state.catalog)]
         if state.catalog_files is not None:
             work.append(state.catalog_files.keep(state.item_turns))
         if feed is not None:
@@ -125,6 +126,7 @@ async def _stop(state: State, background: Sequence[asyncio.Task[None]]) -> None:
                 log.error("this is a bug: background work had ended", exc_info=failure)
         if state.catalog_files is not None:
             await state.catalog_files.sync(state.item_turns)
+            state.catalog_files.close()
         for close in (state.sequence.close, state.embedder.close):
             try:
                 close()

@@ -323,6 +323,21 @@ class Catalog:
             wanted &= carries
         return wanted
 
+    def near(self, query: NDArray[np.float32], wanted: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
+        """Of very many rows `wanted`, bool [rows], those near a unit vector [dimensions], `least` or more, among which
+        are all but a few of those with the best cosines."""
+        return self._matrix.near(query, wanted, least) if isinstance(self._matrix, BinaryMatrix) else wanted
+
+    @property
+    def clusters_due(self) -> bool:
+        """Whether `make_clusters` is worth while, so that `near` can leave rows out."""
+        return isinstance(self._matrix, BinaryMatrix) and self._matrix.clusters.due(len(self))
+
+    def make_clusters(self) -> Iterator[None]:
+        """In steps of about a millisecond, between which everything may change."""
+        assert isinstance(self._matrix, BinaryMatrix)
+        return self._matrix.clusters.make(self._held)
+
     def ids(self, rows: NDArray[np.intp]) -> list[str]:
         """The ids of rows that hold an item."""
         return self._ids.ids(rows)

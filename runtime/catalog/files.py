@@ -6,6 +6,7 @@ database everything is in them. So after a kill or a power cut every row that ma
 beyond the header's, which the database lists; what else does not match its checksum is damage.
 """
 
+import fcntl
 import os
 import shutil
 from collections.abc import Callable
@@ -18,6 +19,8 @@ import msgspec
 LAYOUT = 2  # of the files; another one is not read
 FOLDER = "catalogue"
 _HEADER = "header.json"
+_CLUSTERS = "clusters"
+_LOCK = "catalogue.lock"  # beside the folder
 
 
 class FilesDamaged(Exception):
@@ -29,9 +32,9 @@ class RowDamaged(Exception):
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`change`: of the database, up to which all is in the files. rows, labels: how many were ever used of each.
-    identity: which files the database lists changes for. secret: key of the hashes. rotation: what tells the codes from
-    those made by another one."""
+    """`change`: of the database, up to which all is in the files, and `position`, if the store says more of it. rows,
+    labels: how many were ever used of each. identity: of which database, or for which files it lists changes. secret:
+    key of the hashes. rotation: what tells the codes from those made by another one."""
 
     layout: int
     identity: str
@@ -42,6 +45,18 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     change: int
     rows: int
     labels: int
+    position: str = ""
+
+
+class SavedClusters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The clusters of rows as they were at a change, of vectors rotated in one way: see `Clusters.saved`. Where
+    this is not there, or not of these files, they are made again while requests are served."""
+
+    identity: str
+    rotation: int
+    change: int
+    centroids: bytes
+    of_row: bytes
 
 
 @dataclass(frozen=True)
@@ -61,25 +76,30 @@ class Files:
 
 def read_header(folder: Path) -> Header | None:
     """None where there is none that is whole."""
+    text = _read_whole(folder / _HEADER)
     try:
-        checksum, _, text = (folder / _HEADER).read_bytes().partition(b"\n")
-        if checksum != b"%08x" % crc32(text):
-            return None
-        return msgspec.json.decode(text, type=Header)
-    except (OSError, msgspec.DecodeError):
+        return None if text is None else msgspec.json.decode(text, type=Header)
+    except msgspec.DecodeError:
         return None
 
 
 def write_header(folder: Path, header: Header) -> None:
     """All or nothing, and durable. Raises OSError."""
-    text = msgspec.json.encode(header)
-    new = folder / (_HEADER + ".new")
-    with open(new, "wb") as file:
-        file.write(b"%08x\n" % crc32(text) + text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(folder / _HEADER)
-    _sync_folder(folder)
+    _write_whole(folder / _HEADER, msgspec.json.encode(header))
+
+
+def read_clusters(folder: Path) -> SavedClusters | None:
+    """As `read_header`."""
+    data = _read_whole(folder / _CLUSTERS)
+    try:
+        return None if data is None else msgspec.msgpack.decode(data, type=SavedClusters)
+    except msgspec.DecodeError:
+        return None
+
+
+def write_clusters(folder: Path, clusters: SavedClusters) -> None:
+    """As `write_header`."""
+    _write_whole(folder / _CLUSTERS, msgspec.msgpack.encode(clusters))
 
 
 def new_folder(data_dir: Path) -> Path:
@@ -90,11 +110,42 @@ def new_folder(data_dir: Path) -> Path:
     return folder
 
 
+def taken(data_dir: Path) -> int | None:
+    """Keep other processes from the folder of the files until the descriptor returned is closed, or this process ends;
+    None where another one has it. Raises OSError."""
+    lock = os.open(data_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return None
+    return lock
+
+
 def remove_folder(data_dir: Path) -> None:
     """Raises OSError."""
     if (data_dir / FOLDER).exists():
         Files(data_dir / FOLDER, b"", int).forget_header()
         shutil.rmtree(data_dir / FOLDER)
+
+
+def _read_whole(path: Path) -> bytes | None:
+    try:
+        checksum, _, data = path.read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    return data if checksum == b"%08x" % crc32(data) else None
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    new = path.with_name(path.name + ".new")
+    with open(new, "wb") as file:
+        file.write(b"%08x\n" % crc32(data))
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from runtime.catalog import label_index
+from runtime.catalog import clusters, label_index
 from runtime.catalog.binary_matrix import BinaryMatrix
 from runtime.catalog.mapped import Arrays
 from runtime.catalog.vector_matrix import Float32Matrix, Int8Matrix, Matrix
@@ -26,8 +26,8 @@ class ItemBytes(NamedTuple):
 
 # With ids of 36 bytes; 106 were measured as dictionaries (`python -m bench.memory_parts catalogue`).
 _IN_MEMORY = ItemBytes(210, LABELS_PER_ITEM * label_index.ENTRY_BYTES + label_index.ROW_BYTES, popularity.COUNT_BYTES)
-# A table of hashes (at most 16), a version and three flags; bits of labels; the rest is in mapped files.
-_ON_DISK = ItemBytes(23, label_index.MOST_KEPT // 8, 0)
+# A table of hashes (at most 16), a version, three flags and clusters; bits of labels; the rest is in mapped files.
+_ON_DISK = ItemBytes(23 + clusters.ROW_BYTES, label_index.MOST_KEPT // 8, 0)
 
 # From the fastest to the one that takes the least memory.
 FORMATS = {"float32": _IN_MEMORY, "int8": _IN_MEMORY, "disk": _ON_DISK}

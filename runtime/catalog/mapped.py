@@ -169,7 +169,7 @@ class MappedArray:
         before = _blocks_read()
         if self._far:
             self._expect(rows)
-        copy: NDArray[Any] = self.rows[rows]
+        copy: NDArray[Any] = np.take(self.rows, rows, axis=0)
         self._far = _blocks_read() - before > _FEW_BLOCKS
         return copy
 

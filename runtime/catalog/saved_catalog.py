@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,17 @@ from numpy.typing import NDArray
 
 from runtime.catalog.binary_matrix import BinaryMatrix
 from runtime.catalog.catalog import Catalog
-from runtime.catalog.files import LAYOUT, Files, FilesDamaged, Header, RowDamaged, write_header
+from runtime.catalog.files import (
+    LAYOUT,
+    Files,
+    FilesDamaged,
+    Header,
+    RowDamaged,
+    SavedClusters,
+    read_clusters,
+    write_clusters,
+    write_header,
+)
 from runtime.catalog.ids import IdHashes
 from runtime.catalog.mapped import MappedArray
 from runtime.catalog.row_seals import RowSeals
@@ -34,6 +45,7 @@ class SavedCatalog(Catalog):
         self._header_turn = threading.Lock()
         self._moved = False  # entries of labels, since the last header was made
         self._broken = False  # the files hold what cannot be read
+        self._clusters: SavedClusters | None = None  # as they were for the last header
         self._seals.cover([*self._binary.estimates_of_rows, *self._hashed.in_files])
 
     def restore(self, header: Header, now: int, changed: Sequence[str]) -> None:
@@ -78,22 +90,37 @@ class SavedCatalog(Catalog):
         self._version[:rows] = held
         self._seals.unverified[:rows] = held
         self._free.extend(np.flatnonzero(~held)[::-1].tolist())
+        self._restore_clusters(header)
         for one in mapped:
             one.read_as_before()
 
-    def header(self, identity: str, bundle: str, change: int) -> Header:
+    def _restore_clusters(self, header: Header) -> None:
+        """Rows that changed since are put again, which gives them theirs."""
+        saved = read_clusters(self._files.folder)
+        if (
+            saved is not None and saved.change >= header.change and len(saved.of_row) >= header.rows
+            and (saved.identity, saved.rotation) == (header.identity, header.rotation)
+        ):  # fmt: skip
+            with suppress(ValueError):
+                self._binary.clusters.restore(saved.centroids, saved.of_row)
+
+    def header(self, identity: str, bundle: str, change: int, position: str = "") -> Header:
         """What to write when everything up to this change has been put, and is synced."""
         self._moved = False
+        clusters = self._binary.clusters.saved(self._held[: self.rows])
+        self._clusters = clusters and SavedClusters(identity, self._binary.rotation_mark, change, *clusters)
         return Header(
             layout=LAYOUT, identity=identity, bundle=bundle, dimensions=self.dimensions,
             secret=self._files.secret.hex(), rotation=self._binary.rotation_mark,
-            change=change, rows=self.rows, labels=self._labels.end,
+            change=change, rows=self.rows, labels=self._labels.end, position=position,
         )  # fmt: skip
 
     def sync(self, header: Header) -> None:
         """Make what the header speaks of durable, then the header. In any thread. Raises OSError."""
         for one in list(self._arrays.kept.values()):
             one.sync()
+        if self._clusters is not None:
+            write_clusters(self._files.folder, self._clusters)
         with self._header_turn:
             if not self._moved and not self._broken:  # else it says what is no longer so
                 write_header(self._files.folder, header)

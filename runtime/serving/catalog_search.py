@@ -16,12 +16,16 @@ from runtime.serving.turns import TIMEOUT_S, Turn
 # Rows scored before other requests get their turn: about a millisecond on a slow core.
 STEP_ROWS = 8_192
 
-# Of a step's rows in which fewer than one in so many are wanted, these alone are estimated.
-FEW = 8
+# Of rows in which fewer than one in so many are wanted, these alone are estimated.
+FEW = 3
+MOST_STEPS_AT_ONCE = 32  # of those rows
 
 # MMR chooses among this many of the best: a page that is all alike has its alternatives there.
 POOL_PER_RESULT = 4
 SMALLEST_POOL = 100
+
+# For each of the best, so many of the rows near the query are scored, or more.
+NEAR_PER_RESULT = 256
 
 # What one scan holds: which rows pass the filters, while two masks are combined, and the rows of one label; and scores
 # of a step and the pool's vectors.
@@ -97,7 +101,10 @@ class Search:
             changes = self._catalog.changes
             pool = max(SMALLEST_POOL, POOL_PER_RESULT * k) if diversity else k
             scan = self._catalog.scan(query) if isinstance(query, np.ndarray) else query.scan()
-            rows = await _may_be_best(scan, wanted, pool)
+            scanned = wanted
+            if isinstance(query, np.ndarray):
+                scanned = self._catalog.near(query, wanted, NEAR_PER_RESULT * pool)
+            rows = await _may_be_best(scan, scanned, pool)
             if scan.estimates is not None and len(rows) > pool:
                 rows = await self._by_closer_scores(scan.estimates, rows, pool)
             if self._catalog.changes != changes:
@@ -142,14 +149,34 @@ class Search:
 async def _may_be_best(scan: Scan, wanted: NDArray[np.bool_], k: int) -> NDArray[np.intp]:
     """Rows among which the k best of those `wanted` are, rising."""
     best = _Best(k, scan.most_rescored)
-    for start in range(0, len(wanted), STEP_ROWS):
+    step, estimates = STEP_ROWS, scan.estimates
+    count = int(np.count_nonzero(wanted))
+    few = estimates is not None and FEW * count < len(wanted)
+    if few:
+        step *= min(len(wanted) // max(count, 1), MOST_STEPS_AT_ONCE)
+    for start in range(0, len(wanted), step):
         if start:
             await asyncio.sleep(0)
-        among = wanted[start : start + STEP_ROWS]
+        among = wanted[start : start + step]
         if among.any():
-            rows, scores = _scores_above(best.least if scan.estimates is None else best.likely, scan, start, among)
+            least = best.least if estimates is None else best.likely
+            if few and estimates is not None:
+                rows, scores = _few_above(least, estimates, np.flatnonzero(among) + start)
+            else:
+                rows, scores = _scores_above(least, scan, start, among)
             best.add(rows, scores, scan.errors(rows))
     return best.kept()
+
+
+def _few_above(
+    least: np.float32, estimates: Estimates, rows: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Of these rows those that score above `least`, next to none left out, and their scores."""
+    if least > -np.inf and (possible := estimates.possible(rows, least)) is not None:
+        rows = rows[possible]
+    scores = estimates.scores_of(rows)
+    above = np.flatnonzero(scores > least)
+    return rows[above], scores[above]
 
 
 def _scores_above(
@@ -157,13 +184,10 @@ def _scores_above(
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Rows from `start` on that are `among` those wanted, without most that do not score above `least`; and scores."""
     estimates = scan.estimates
-    if estimates is not None:
-        few = FEW * np.count_nonzero(among) < len(among)
-        at_most = None if few or least == -np.inf else estimates.at_most(start, start + len(among))
+    if estimates is not None and least > -np.inf:
+        at_most = estimates.at_most(start, start + len(among))
         if at_most is not None:
-            among = among & (at_most > least)
-        if few or at_most is not None:
-            rows = np.flatnonzero(among) + start
+            rows = np.flatnonzero(among & (at_most > least)) + start
             return rows, estimates.scores_of(rows)
     scores = scan.scores(start, start + len(among))
     if least > -np.inf:  # then nearly all are out by one comparison

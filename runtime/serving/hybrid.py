@@ -205,6 +205,10 @@ class _HybridScan:
         scores[self._known[start:stop]] = np.inf
         return scores
 
+    def possible(self, rows: NDArray[np.intp], least: np.float32) -> NDArray[np.bool_] | None:
+        """See `vector_matrix.Estimates`."""
+        return None
+
     def closer(self, rows: NDArray[np.intp], finer: NDArray[np.uint8]) -> tuple[Vector, Vector]:
         """See `vector_matrix.Estimates`."""
         found = [None if one is None else one.closer(rows, finer) for one in self._estimates]

@@ -20,7 +20,8 @@ from runtime.store.records import (
     Counts,
     DeletedUser,
     Embedding,
-    FilesState,
+    FilesChanges,
+    FilesMark,
     Interaction,
     LoggedInteraction,
     NewVector,
@@ -66,35 +67,39 @@ class ChangeFeed(Protocol):
 
 
 class CatalogLog(Protocol):
-    """What changed of the content since the files of one catalogue were in step with it. Reads are at once, from the
-    event-loop thread; raise StoreError."""
+    """What changed of the content since the files of one catalogue were in step with it. Raises StoreError."""
 
-    def state(self) -> FilesState | None:
-        """Which files changes are listed for; None if for none."""
-        ...
+    # Whether the store lets no other process use the folder in which the files are
+    alone: bool
 
     def change(self) -> int:
-        """The number of the last change; it only rises."""
+        """At once: the number that rows get which are put into the files now. It only rises, and what is put after a
+        mark has a higher one, or is among what changed since."""
         ...
 
-    def changed(self, most: int) -> list[str] | None:
-        """Ids of what was put, hidden, shown or deleted since `done`; None where there are more than `most`."""
+    async def begin(self) -> None:
+        """From here on list what changes, for new files."""
         ...
 
-    def items(self, bundle_digest: str) -> int:
-        """How many items that are not hidden have a vector by this bundle."""
+    async def since(self, mark: FilesMark, bundle_digest: str, most: int) -> FilesChanges | str:
+        """What was put, hidden, shown or deleted since a mark, or why that is not known, as with more than `most`. The
+        numbers continue above the mark's."""
         ...
 
-    async def begin(self, identity: str) -> None:
-        """From here on list what changes, for these files."""
+    async def mark(self) -> FilesMark:
+        """Where files are in step that hold everything that was put so far."""
         ...
 
-    async def done(self, change: int) -> None:
-        """Everything up to this change is in the files: it need not be listed any more."""
+    async def done(self, mark: FilesMark) -> None:
+        """The files are in step up to this mark, durably: what changed before need not be listed any more."""
         ...
 
     async def end(self) -> None:
         """There are no files."""
+        ...
+
+    async def contents(self, ids: Sequence[str]) -> list[Content]:
+        """Those of `ids` that exist."""
         ...
 
 
@@ -110,7 +115,7 @@ class Store(Protocol):
     an implementation lets other tasks run at least between pages. Raise StoreError.
     """
 
-    # For files of a catalogue; an implementation that has none makes the catalogue again at each start
+    # For files of a catalogue that outlive the process; an implementation without makes the catalogue at each start
     catalog_log: CatalogLog | None = None
 
     # Writes

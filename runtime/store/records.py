@@ -69,11 +69,21 @@ class Unchanged(msgspec.Struct, frozen=True):
     model_version: str
 
 
-class FilesState(msgspec.Struct, frozen=True):
-    """Files of a catalogue that are kept in step: which they are, and the number of the last change of content."""
+class FilesMark(msgspec.Struct, frozen=True):
+    """Up to where files of a catalogue are in step: of which database, and up to which change, by its number. Where the
+    store needs more than that, `position` says it, which only the store reads."""
 
     identity: str
     change: int
+    position: str = ""
+
+
+class FilesChanges(msgspec.Struct, frozen=True):
+    """`ids` of content that may have changed since a mark. `unchanged`: how many items that are not hidden and have a
+    vector by the bundle are not among them."""
+
+    ids: list[str]
+    unchanged: int
 
 
 class Vectors(msgspec.Struct, frozen=True, eq=False):

@@ -73,7 +73,11 @@ async def of_other_bundles(
 async def without_room(connection: Connection, digest: str, after: int, limit: int) -> list[tuple[int, str]]:
     """See Store.ids_without_room."""
     rows = await connection.fetch(
-        f"SELECT c.key, i.id FROM {_TABLES} WHERE c.key > $1 AND (b.digest <> $2 OR c.hidden) ORDER BY c.key LIMIT $3",
+        """SELECT key, id FROM (
+            (SELECT key FROM content WHERE key > $1 AND hidden ORDER BY key LIMIT $3)
+            UNION (SELECT key FROM content WHERE key > $1 AND bundle IN (SELECT key FROM bundles WHERE digest <> $2)
+                ORDER BY key LIMIT $3)) others
+        JOIN content_ids USING (key) ORDER BY key LIMIT $3""",
         after, digest, limit,
     )  # fmt: skip
     return [(key, unescape(id)) for key, id in rows]

@@ -19,31 +19,35 @@ from runtime.store.protocol import ChangeFeed
 from runtime.store.records import Changes, Content
 
 _KEPT = "1 day"  # of a change
-_LONGEST_GAP_S = 12 * 3600.0  # a position that is older is not continued
+LONGEST_GAP_S = 12 * 3600.0  # a position that is older is not continued
 _TRIM_EVERY = 1200  # looks
 _EVENTS_AT_ONCE = 4096
 
 
 class PostgresFeed(ChangeFeed):
-    """NOTIFY only wakes: whoever misses one looks at the next interval. Behind a pooler nothing is listened for."""
+    """NOTIFY only wakes: whoever misses one looks at the next interval. Behind a pooler nothing is listened for.
+
+    `position`: up to which everything was reported and is `done`, in the database `server`; `looked_at`: when changes
+    were last read, by the event loop's clock.
+    """
 
     def __init__(self, connections: Connections, context: Context) -> None:
         self._connections = connections
         self._context = context
-        self._position = ""
+        self.position = ""
+        self.server = ""
         self._sequence = 0
         self._wake = asyncio.Event()
         self._experiments = asyncio.Event()
         self._listening: Connection | None = None
-        self._server = ""
-        self._looked_at = 0.0
+        self.looked_at = 0.0
         self._looks = 0
 
     async def begin(self) -> None:
         """From here on. To be called before what is followed is first read. Raises StoreError."""
 
         async def read(connection: Connection) -> None:
-            self._position = await self._here(connection)
+            self.position = await self._here(connection)
             self._sequence = await connection.fetchval("SELECT coalesce(max(sequence), 0) FROM interactions")
             self._sequence = min(self._sequence, await log_reads.horizon(connection) - 1)
 
@@ -54,7 +58,7 @@ class PostgresFeed(ChangeFeed):
         return await self._connections.read("reading changes", self._since)
 
     def done(self, changes: Changes) -> None:
-        self._position = changes.position
+        self.position = changes.position
 
     async def contents(self, ids: Sequence[str]) -> list[Content]:
         return await self._connections.read(
@@ -99,14 +103,14 @@ class PostgresFeed(ChangeFeed):
             )
 
     async def _here(self, connection: Connection) -> str:
-        self._server = await _server(connection)
-        self._looked_at = asyncio.get_running_loop().time()
+        self.server = await server(connection)
+        self.looked_at = asyncio.get_running_loop().time()
         position: str = await connection.fetchval("SELECT pg_current_snapshot()::text")
         return position
 
     async def _since(self, connection: Connection) -> Changes:
         now = asyncio.get_running_loop().time()
-        if now - self._looked_at > _LONGEST_GAP_S or self._server != await _server(connection):
+        if now - self.looked_at > LONGEST_GAP_S or self.server != await server(connection):
             position = await self._here(connection)
             rows = await connection.fetch("SELECT id FROM content JOIN content_ids USING (key)")
             return Changes([unescape(row["id"]) for row in rows], position, True)
@@ -115,9 +119,9 @@ class PostgresFeed(ChangeFeed):
             SELECT position, id FROM here LEFT JOIN content_changes
             ON changed >= pg_snapshot_xmin($1::text::pg_snapshot)
                 AND NOT pg_visible_in_snapshot(changed, $1::text::pg_snapshot)""",
-            self._position,
+            self.position,
         )
-        self._looked_at = now
+        self.looked_at = now
         ids = [unescape(row["id"]) for row in rows if row["id"] is not None]
         return Changes(ids, rows[0]["position"], False)
 
@@ -145,10 +149,13 @@ async def _next(event: asyncio.Event, longest_s: float) -> None:
     event.clear()
 
 
-async def _server(connection: Connection) -> str:
-    """Which server this is: transaction numbers of another, or of an earlier state of it, mean something else."""
+async def server(connection: Connection) -> str:
+    """Which server and database this is: transaction numbers of another, or of an earlier state of it, mean something
+    else, and so do those in tables that were filled from a backup."""
     found: str = await connection.fetchval(
         "SELECT (SELECT system_identifier FROM pg_control_system())::text || '.' || "
-        "(SELECT timeline_id FROM pg_control_checkpoint())::text"
+        "(SELECT timeline_id FROM pg_control_checkpoint())::text || '.' || "
+        "(SELECT oid FROM pg_database WHERE datname = current_database())::text || '.' || "
+        "'content_changes'::regclass::oid::text"
     )
     return found

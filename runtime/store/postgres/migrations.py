@@ -214,11 +214,17 @@ async def experiments(connection: Connection, dimensions: int) -> None:
         await connection.execute(statement)
 
 
+async def hidden_index(connection: Connection, dimensions: int) -> None:
+    """What a catalogue leaves out is found without reading all of the content."""
+    await connection.execute("CREATE INDEX content_hidden ON content (key) WHERE hidden")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(first_tables, serves_older=False),
     Migration(own_types, serves_older=False),
     Migration(tombstones, serves_older=True),
     Migration(experiments, serves_older=False),
+    Migration(hidden_index, serves_older=True),
 )
 
 

@@ -21,6 +21,7 @@ from runtime.store.postgres import (
 )
 from runtime.store.postgres import interaction_log as log
 from runtime.store.postgres import user_tables as users
+from runtime.store.postgres.catalog_log import PostgresCatalogLog
 from runtime.store.postgres.connections import Connection, Connections, Pooler
 from runtime.store.postgres.context import Context
 from runtime.store.postgres.feed import PostgresFeed
@@ -58,6 +59,7 @@ class PostgresStore(PostgresReads):
     def __init__(self, connections: Connections, context: Context, clock_us: Callable[[], int]) -> None:
         super().__init__(connections, context)
         self.feed = PostgresFeed(connections, context)
+        self.catalog_log = PostgresCatalogLog(connections, self.feed)
         self._clock_us = clock_us
         self._writer = Writer(connections, context)
 

@@ -4,44 +4,62 @@ Triggers list the ids, in the very transaction that changes the content, while t
 `catalog_files` says which.
 """
 
+import secrets
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from runtime.store.records import FilesState
+from runtime.store.records import Content, FilesChanges, FilesMark
+from runtime.store.sqlite import content_table
 
 Read = Callable[..., Any]
 Write = Callable[[Callable[[sqlite3.Connection], None]], Awaitable[None]]
 
 
 class SqliteCatalogLog:
-    """See `protocol.CatalogLog`."""
+    """See `protocol.CatalogLog`. A mark's number is that of the last change, which counts in the database."""
+
+    alone = True  # the store holds the data folder's lock
 
     def __init__(self, read: Read, write: Write) -> None:
         self._read = read
         self._write = write
 
-    def state(self) -> FilesState | None:
-        return self._read(_state)  # type: ignore[no-any-return]
-
     def change(self) -> int:
         return self._read(_change)  # type: ignore[no-any-return]
 
-    def changed(self, most: int) -> list[str] | None:
-        return self._read(_changed, most)  # type: ignore[no-any-return]
-
-    def items(self, bundle_digest: str) -> int:
-        return self._read(_items, bundle_digest)  # type: ignore[no-any-return]
-
-    async def begin(self, identity: str) -> None:
+    async def begin(self) -> None:
+        identity = secrets.token_hex(16)
         await self._write(lambda connection: _begin(connection, identity))
 
-    async def done(self, change: int) -> None:
-        await self._write(lambda connection: _done(connection, change))
+    async def since(self, mark: FilesMark, bundle_digest: str, most: int) -> FilesChanges | str:
+        now = await self.mark()
+        if now.identity != mark.identity:
+            return "they are not of this database"
+        if mark.change > now.change:
+            return f"they hold change {mark.change} of the database, whose last is {now.change}"
+        changed = self.listed(most)
+        if changed is None:
+            return f"more than {most} items have changed since"
+        return FilesChanges(changed, self._read(_unchanged, bundle_digest))
+
+    def listed(self, most: int) -> list[str] | None:
+        """Ids of what changed since `done`; None where there are more than `most`."""
+        return self._read(_listed, most)  # type: ignore[no-any-return]
+
+    async def mark(self) -> FilesMark:
+        return self._read(_mark)  # type: ignore[no-any-return]
+
+    async def done(self, mark: FilesMark) -> None:
+        await self._write(lambda connection: _done(connection, mark.change))
 
     async def end(self) -> None:
-        if self.state() is not None:  # otherwise nothing is written, so that a start works on a full volume
+        if (await self.mark()).identity:  # otherwise nothing is written, so that a start works on a full volume
             await self._write(_end)
+
+    async def contents(self, ids: Sequence[str]) -> list[Content]:
+        found = [self._read(content_table.get, id) for id in ids]
+        return [one for one in found if one is not None]
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -75,26 +93,28 @@ def forget(connection: sqlite3.Connection) -> None:
         _end(connection)
 
 
-def _state(connection: sqlite3.Connection) -> FilesState | None:
+def _mark(connection: sqlite3.Connection) -> FilesMark:
+    """Without an identity where there are no files."""
     row = connection.execute("SELECT identity, change FROM catalog_files").fetchone()
-    return None if row is None else FilesState(*row)
+    return FilesMark("", 0) if row is None else FilesMark(*row)
 
 
 def _change(connection: sqlite3.Connection) -> int:
-    row = connection.execute("SELECT change FROM catalog_files").fetchone()
-    return 0 if row is None else int(row[0])
+    return _mark(connection).change
 
 
-def _changed(connection: sqlite3.Connection, most: int) -> list[str] | None:
+def _listed(connection: sqlite3.Connection, most: int) -> list[str] | None:
     found = connection.execute("SELECT id FROM catalog_changes LIMIT ?", (most + 1,)).fetchall()
     return None if len(found) > most else [id for (id,) in found]
 
 
-def _items(connection: sqlite3.Connection, bundle_digest: str) -> int:
+def _unchanged(connection: sqlite3.Connection, bundle_digest: str) -> int:
     (count,) = connection.execute(
         """SELECT (SELECT count(*) FROM content WHERE bundle IN (SELECT key FROM bundles WHERE digest = ?1))
         - (SELECT count(*) FROM content INDEXED BY content_hidden
-            WHERE hidden <> 0 AND bundle IN (SELECT key FROM bundles WHERE digest = ?1))""",
+            WHERE hidden <> 0 AND bundle IN (SELECT key FROM bundles WHERE digest = ?1))
+        - (SELECT count(*) FROM catalog_changes JOIN content_ids USING (id) JOIN content c USING (key)
+            WHERE c.hidden = 0 AND c.bundle IN (SELECT key FROM bundles WHERE digest = ?1))""",
         (bundle_digest,),
     ).fetchone()
     return int(count)

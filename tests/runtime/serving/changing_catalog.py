@@ -1,7 +1,10 @@
 """A store with a catalogue in files, changed as the server changes it."""
 
+import asyncio
 import os
 import random
+import signal
+import time
 
 import numpy as np
 
@@ -20,17 +23,26 @@ def settings(data_dir, mib=1):
 
 
 class Changing:
-    """`files`: keeps them in step. `catalog`: with everything in `store`."""
+    """`files`: keeps them in step. `catalog`: with everything in `store`, which is SQLite's in the folder, or Postgres
+    at an address."""
 
-    def __init__(self, data_dir, digest=DIGEST, mib=1):
-        self.data_dir, self.digest, self.mib = data_dir, digest, mib
+    def __init__(self, data_dir, digest=DIGEST, mib=1, url=None):
+        self.data_dir, self.digest, self.mib, self.url = data_dir, digest, mib, url
 
     async def __aenter__(self):
-        self.store = SqliteStore(self.data_dir)
+        if self.url is None:
+            self.store = SqliteStore(self.data_dir)
+        else:
+            from runtime.store.postgres.store import open_store
+
+            self.store = await open_store(self.url)
+            await self.store.feed.begin()
         self.catalog, self.files = await open_catalog(self.store, settings(self.data_dir, self.mib), 384, self.digest)
         return self
 
     async def __aexit__(self, *_):
+        if self.files is not None:
+            self.files.close()
         await self.store.close()
 
     async def change(self, draw):
@@ -104,12 +116,32 @@ def item(id, seed):
     )  # fmt: skip
 
 
-async def until_killed(data_dir, seed, report):
+async def until_killed(data_dir, seed, report, url=None):
     """Open, compare, report to a pipe, then change without an end."""
-    async with Changing(data_dir) as changing:
+    async with Changing(data_dir, url=url) as changing:
         os.write(report, ("; ".join(await changing.differences()) or "right").encode())
         draw = random.Random(seed)
         while True:
             await changing.change(draw)
             if draw.random() < 0.1:
                 await changing.files.sync()
+
+
+def kill_while_changing(data_dir, number, wait_s, url=None):
+    """In a process of its own: see `until_killed`. What it reported."""
+    ready, report = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            asyncio.run(until_killed(data_dir, number, report, url))
+        finally:
+            os._exit(1)
+    try:
+        os.close(report)
+        reported = os.read(ready, 1000)
+        time.sleep(wait_s)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(ready)
+    return reported.decode()

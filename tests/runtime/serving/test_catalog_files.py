@@ -5,15 +5,16 @@ import logging
 import os
 import random
 import signal
-import time
 
 import numpy as np
 import pytest
 
+from runtime.catalog import clusters
 from runtime.catalog.files import FOLDER, RowDamaged
+from runtime.serving.clustering import make_clusters
 from runtime.store import StoreFull
 from runtime.store.sqlite.backup import back_up, restore
-from tests.runtime.serving.changing_catalog import DIGEST, IDS, Changing, item, until_killed
+from tests.runtime.serving.changing_catalog import DIGEST, IDS, Changing, item, kill_while_changing
 
 KILLS = 50
 PAGE = 4096
@@ -55,21 +56,7 @@ def said(caplog):
 def test_after_fifty_kills_the_files_say_what_the_database_says(tmp_path):
     draw = random.Random(1)
     for number in range(KILLS):
-        ready, report = os.pipe()
-        child = os.fork()
-        if not child:
-            try:
-                run(until_killed(tmp_path, number, report))
-            finally:
-                os._exit(1)
-        try:
-            os.close(report)
-            assert os.read(ready, 1000) == b"right"
-            time.sleep(draw.uniform(0, 0.1))
-        finally:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            os.close(ready)
+        assert kill_while_changing(tmp_path, number, draw.uniform(0, 0.1)) == "right"
     assert run(compared(tmp_path)) == []
 
 
@@ -202,7 +189,7 @@ def test_what_is_deleted_is_in_no_file(tmp_path):
             changing.catalog.delete(secret.id)
             await changing.files.sync()
             assert traces(tmp_path, secret) == set()
-            assert changing.store.catalog_log.changed(10) == []
+            assert changing.store.catalog_log.listed(10) == []
 
     run(deleted())
 
@@ -224,8 +211,8 @@ def test_another_format_removes_the_files_and_lists_nothing(tmp_path):
         plain = Settings(data_dir=tmp_path, catalog_vectors="float32", catalog_bytes=1 << 20)
         await open_catalog(store, plain, 384, DIGEST)
         await store.put_content([item("new", 1)])
-        assert store.catalog_log.state() is None
-        assert store.catalog_log.changed(10) == []
+        assert (await store.catalog_log.mark()).identity == ""
+        assert store.catalog_log.listed(10) == []
         await store.close()
 
     run(as_float32())
@@ -292,3 +279,32 @@ def test_a_server_that_is_stopped_or_killed_uses_its_files_again(start_server, t
         assert server.client.put("/content/d", json={"text": f"an oak {number}"}).status_code == 200
         assert server.client.delete("/content/d").status_code == 204
     server.stop()
+
+
+def test_clusters_are_used_again_and_made_again_where_their_file_is_not_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(clusters, "LEAST_ROWS", 20)
+
+    async def filled():
+        async with Changing(tmp_path) as changing:
+            await changing.store.put_content([item(id, n) for n, id in enumerate(IDS)])
+        async with Changing(tmp_path) as changing:  # all of them are put again
+            assert changing.catalog.clusters_due
+            await make_clusters(changing.catalog)
+            await changing.files.sync()
+
+    async def due():
+        async with Changing(tmp_path) as changing:
+            assert await changing.differences() == []
+            return changing.catalog.clusters_due
+
+    run(filled())
+    assert not run(due())
+    run(changed(tmp_path, 3, 5))  # and not synced
+    assert not run(due())
+    path = tmp_path / FOLDER / "clusters"
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:], b""):
+        path.write_bytes(damaged)
+        assert run(due())
+    path.unlink()
+    assert run(due())
