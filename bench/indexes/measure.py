@@ -26,7 +26,7 @@ from bench.turn import measuring_turn
 
 KINDS = ("plain", "filtered")
 _WARM_UP, _LEAST, _LIMIT_S = 5, 20, 20.0  # searches before those that count, at least so many that do, and for how long
-BUILD_LIMIT_MIN = 25.0  # of CPU time, so that other work on the machine makes no difference
+BUILD_LIMIT_MIN = 10.0  # of CPU time, so that other work on the machine makes no difference
 _LOOK_S = 2.0  # between readings of other processes' memory, for which the kernel walks through all of it
 _PROGRESS_S = 30.0
 NOTHING = ProcessMemory(0.0, 0.0, 0.0, 0.0, 0.0)
