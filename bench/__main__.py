@@ -22,7 +22,7 @@ Examples:
   python -m bench                      every suite, printed as a table and kept
   python -m bench embed start          two suites
   python -m bench --check memory       exit 1 when a target that is a ratio or a size is missed
-  python -m bench memory --mixed-requests 20000
+  python -m bench faults --case soak --soak-minutes 60
   python -m bench faults --case hostile --case stop
   python -m bench faults fuzz          half an hour of kills, faults, overload, long load and mutated requests
   VOWS_BENCH_TURN=/tmp/turn python -m bench search_peers --case "100,000 items, usearch"
@@ -68,18 +68,7 @@ def parser() -> argparse.ArgumentParser:
         help="folder of the model bundles (default: VOWS_MODELS_DIR, or else the package's)",
     )
     parser.add_argument(
-        "--mixed-requests",
-        type=int,
-        default=3000,
-        metavar="N",
-        help="requests over which memory has to stay flat (default: %(default)s)",
-    )
-    parser.add_argument("--kills", type=int, default=200, metavar="N", help="in `faults` (default: %(default)s)")
-    parser.add_argument(
         "--soak-minutes", type=float, default=20, metavar="M", help="in `faults` (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--fuzz-requests", type=int, default=100_000, metavar="N", help="in `fuzz` (default: %(default)s)"
     )
     parser.add_argument(
         "--targets", type=Path, default=TARGETS_FILE, help="file of targets (default: bench/targets.toml)"
@@ -147,12 +136,8 @@ def main(arguments: list[str] | None = None) -> int:
     if missing := set(chosen.case) - known:
         command.error(f"no case called {', '.join(sorted(missing))}; there are: {', '.join(sorted(known))}")
     targets = load_targets(chosen.targets)
-    conditions = replace(
-        default_conditions(chosen.models, chosen.seed, chosen.mixed_requests, chosen.quick),
-        kills=chosen.kills,
-        soak_s=60 * chosen.soak_minutes,
-        fuzz_requests=chosen.fuzz_requests,
-    )
+    conditions = default_conditions(chosen.models, chosen.seed, quick=chosen.quick)
+    conditions = replace(conditions, soak_s=60 * chosen.soak_minutes)
     run = run_suites(
         modules,
         conditions,

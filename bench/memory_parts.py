@@ -251,7 +251,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.memory_parts", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(probe.__name__ for probe in PROBES))
     chosen = parser.parse_args().names or [probe.__name__ for probe in PROBES]
-    conditions = default_conditions(PACKAGED, 1, mixed_requests=0, quick=False)
+    conditions = default_conditions(PACKAGED)
     for probe in PROBES:
         if probe.__name__ in chosen:
             print(f"{probe.__name__}: {(probe.__doc__ or '').splitlines()[0]}")

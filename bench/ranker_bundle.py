@@ -21,8 +21,6 @@ def models_with_ranker(models: Path, folder: Path) -> Path:
         (folder / kind).symlink_to((models / kind).resolve())
     manifest = json.loads((models / "sequence" / bundle.MANIFEST).read_bytes())
     lineage = manifest["recipe"].get("lineage") or [""]
-    ranker = folder / "ranker"
-    ranker.mkdir()
     file = RankerFile(
         weights=dict(PRIOR),
         half_lives_hours=HALF_LIVES_HOURS,
@@ -32,12 +30,19 @@ def models_with_ranker(models: Path, folder: Path) -> Path:
             model_version=manifest["model_version"], run=lineage[-1], weights={**PRIOR, SEQUENCE: _SEQUENCE_WEIGHT}
         ),
     )
-    raw = msgspec.json.encode(file)
-    (ranker / bundle.RANKER).write_bytes(raw)
-    described = bundle.Manifest(
-        format=bundle.FORMAT, kind="ranker", model_version="bench", dimensions=len(NAMES), max_tokens=0,
-        files={bundle.RANKER: bundle.FileEntry(hashlib.sha256(raw).hexdigest(), len(raw))}, encodings={},
-        source=bundle.Source(id="bench", license="none", files={}), onnxruntime="", opset=0, recipe={}, quality={},
-    )  # fmt: skip
-    (ranker / bundle.MANIFEST).write_bytes(msgspec.json.encode(described))
+    write_ranker(folder / "ranker", file, "bench")
     return folder
+
+
+def write_ranker(folder: Path, file: RankerFile, model_version: str) -> None:
+    """A bundle in a new folder, of weights alone: without neighbours and a model of the next action."""
+    folder.mkdir(parents=True)
+    raw = msgspec.json.encode(file)
+    (folder / bundle.RANKER).write_bytes(raw)
+    manifest = bundle.Manifest(
+        format=bundle.FORMAT, kind="ranker", model_version=model_version, dimensions=len(NAMES), max_tokens=0,
+        files={bundle.RANKER: bundle.FileEntry(hashlib.sha256(raw).hexdigest(), len(raw))}, encodings={},
+        source=bundle.Source(id=file.log.name, license="none", files={}), onnxruntime="", opset=0, recipe={},
+        quality={},
+    )  # fmt: skip
+    (folder / bundle.MANIFEST).write_bytes(msgspec.json.encode(manifest))

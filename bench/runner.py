@@ -22,7 +22,7 @@ STOP_S = 15.0
 BUSY_SHARE = 0.5  # of the cores; more than that is not ours
 
 
-def default_conditions(models: Path, seed: int, mixed_requests: int, quick: bool) -> Conditions:
+def default_conditions(models: Path, seed: int = 1, *, quick: bool = False) -> Conditions:
     """Conditions for this machine: server on the last usable core, client on the first (the same if there is one)."""
     cores = sorted(os.sched_getaffinity(0))
     return Conditions(
@@ -30,7 +30,6 @@ def default_conditions(models: Path, seed: int, mixed_requests: int, quick: bool
         models=models.resolve(),
         server_core=cores[-1],
         client_core=cores[0],
-        mixed_requests=mixed_requests,
         quick=quick,
     )
 

@@ -22,20 +22,15 @@ class Conditions:
     """What one run is measured under; recorded with its samples.
 
     server_core: the core the server (or the in-process encoder) is pinned to; client_core: the client's.
-    mixed_requests: length of the traffic over which memory has to stay flat. quick: few rounds, for a smoke run.
-    kills, soak_s, fuzz_requests: how often the server is killed, how long it is kept busy, and how many mutated
-    requests it gets, in the suites that are about that.
+    quick: few rounds, for a smoke run. soak_s: how long the server is kept busy in the cases that are about that.
     """
 
     seed: int
     models: Path
     server_core: int
     client_core: int
-    mixed_requests: int = 3000
     quick: bool = False
-    kills: int = 200
     soak_s: float = 1200.0
-    fuzz_requests: int = 100_000
 
     def rounds(self, full: int, quick: int) -> int:
         """Number of rounds: `full`, or `quick` in a quick run."""

@@ -112,7 +112,7 @@ class Machines:
                     server = self.servers[number]
 
     def ready(self, draw: random.Random, longest_s: float = 20.0) -> int:
-        """The number of one that answers everything; any one where none does for so long."""
+        """The number of one that answers everything; any one where none does in time."""
         until = time.monotonic() + longest_s
         while time.monotonic() < until:
             for number in draw.sample(range(MACHINES), MACHINES):

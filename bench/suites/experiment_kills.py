@@ -1,5 +1,6 @@
 """Kills of servers with running experiments: nothing acknowledged is lost or doubled, and nobody changes their arm."""
 
+from bench.faults import KILLS
 from bench.faults.experiment_kills import kill_repeatedly
 from bench.postgres import PostgresServer
 from bench.suite import Case, Conditions, Metric, Samples, Suite, Worse, raw
@@ -19,7 +20,7 @@ def measure_postgres(conditions: Conditions, samples: Samples) -> None:
 
 
 def _measure(conditions: Conditions, samples: Samples, url: str | None, machines: int) -> None:
-    kills = conditions.rounds(full=conditions.kills, quick=2 * machines)
+    kills = conditions.rounds(full=KILLS, quick=2 * machines)
     found = kill_repeatedly(conditions, kills, url=url, machines=machines)
     for name in ("exposures", "events", "lost", "doubled", "moved"):
         samples.add(name, getattr(found, name))

@@ -18,7 +18,7 @@ import numpy as np
 from bench.case_result import Series
 from bench.cgroup import forget_cached, memory_limit
 from bench.closed_loop import closed_loop
-from bench.faults import damage_cases, hostile_cases, shim
+from bench.faults import KILLS, damage_cases, hostile_cases, shim
 from bench.faults.hostile_cases import CATALOGUE, load_catalogue
 from bench.faults.kills import kill_repeatedly
 from bench.faults.model_runs import fail_each_run
@@ -40,7 +40,7 @@ POWER_CUTS = 1_000
 
 def measure_kills(conditions: Conditions, samples: Samples) -> None:
     """SIGKILL under write load; a lost or duplicated event fails the case."""
-    kills = conditions.rounds(full=conditions.kills, quick=6)
+    kills = conditions.rounds(full=KILLS, quick=6)
     ledger, found = kill_repeatedly(conditions, kills, lambda number, now: None)
     samples.add("kills", kills)
     samples.add("acknowledged", len(ledger.acknowledged))

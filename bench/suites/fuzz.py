@@ -14,6 +14,7 @@ from bench.server import serving
 from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite, raw
 
 EXAMPLES = 200
+REQUESTS, INPUTS = 100_000, 1_000_000
 COVERAGE_S = 3_000  # most for each target
 
 
@@ -41,7 +42,7 @@ def measure_mutations(conditions: Conditions, samples: Samples) -> None:
             statuses = bombard(
                 server.port,
                 ledger,
-                count=conditions.rounds(full=conditions.fuzz_requests, quick=500),
+                count=conditions.rounds(full=REQUESTS, quick=500),
                 first_seed=conditions.seed,
                 progress=lambda sent: samples.add("anonymous_mib", server.memory().anonymous_mib),
             )
@@ -59,7 +60,7 @@ def measure_coverage(conditions: Conditions, samples: Samples) -> None:
     """Inputs that atheris makes, guided by the branches that they reach: for the parsers, and for connections."""
     if importlib.util.find_spec("atheris") is None:
         raise NotMeasured("needs atheris, for x86-64 and up to Python 3.13: pip install '.[fuzz]'")
-    inputs = conditions.rounds(full=10 * conditions.fuzz_requests, quick=2_000)
+    inputs = conditions.rounds(full=INPUTS, quick=2_000)
     shares = {"parsers": inputs * 7 // 10, "http": inputs * 3 // 10}
     for target, runs in shares.items():
         with tempfile.TemporaryDirectory(prefix="vows-fuzz-") as folder:

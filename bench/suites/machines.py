@@ -1,5 +1,6 @@
 """Several machines on one Postgres: nothing is lost when either is killed."""
 
+from bench.faults import KILLS
 from bench.faults.machine_kills import CLOCKS_S, HARD_LIMIT_MIB, MACHINES, Faults, disturb
 from bench.suite import Case, Conditions, Metric, Samples, Suite, Worse, raw
 
@@ -7,7 +8,7 @@ from bench.suite import Case, Conditions, Metric, Samples, Suite, Worse, raw
 def measure_kills(conditions: Conditions, samples: Samples) -> None:
     """SIGKILL of random machines, immediate stops of Postgres, cuts of networks and jumps of clocks, while clients
     repeat on any machine."""
-    kills = conditions.rounds(full=conditions.kills, quick=3)
+    kills = conditions.rounds(full=KILLS, quick=3)
     some = max(1, kills // 4)
     faults = Faults(kills=kills, stops=some, cuts=some, clock_jumps=some)
     found = disturb(conditions, faults, limited=not conditions.quick)

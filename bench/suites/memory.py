@@ -21,6 +21,7 @@ from bench.texts import TextSource, load_tokenizer
 from bench.traffic import CheckedRequest, MixedTraffic
 
 STEPS = ("start", "warm", "load")
+FLAT_REQUESTS = 3_000  # over which memory has to stay flat
 LOAD_REQUESTS = 500  # mixed requests over every endpoint, then one batch of 32 texts of 256 tokens
 LIMITS_MIB = (180, 256)  # 180: what a machine of 256 MiB leaves beside its kernel
 READ_EVERY = 100  # requests between two readings while flatness is measured
@@ -44,7 +45,7 @@ def measure_both_models(conditions: Conditions, samples: Samples) -> None:
 
 
 def measure_steps(conditions: Conditions, samples: Samples) -> None:
-    """Readings after start, warm-up and load; then, once caches are full, over `conditions.mixed_requests` more."""
+    """Readings after start, warm-up and load; then, once caches are full, over FLAT_REQUESTS more."""
     note_model_file(conditions.models / "minilm", samples)
     with text_encoder_alone(conditions) as alone, serving(alone) as server:
         _read(server, "start", samples)
@@ -59,7 +60,7 @@ def measure_steps(conditions: Conditions, samples: Samples) -> None:
             _read(server, "load", samples)
             for phase, count in (
                 ("settling", conditions.rounds(full=SETTLING_REQUESTS, quick=READ_EVERY)),
-                ("flat", conditions.rounds(full=conditions.mixed_requests, quick=2 * READ_EVERY)),
+                ("flat", conditions.rounds(full=FLAT_REQUESTS, quick=2 * READ_EVERY)),
             ):
                 for _ in range(count // READ_EVERY):
                     _send_all(connection, itertools.islice(stream, READ_EVERY), samples)

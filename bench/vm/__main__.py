@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def measured(options: Options, models: Path, seed: int) -> Run:
     """One run of the suite in this process, as the history keeps it. Raises NotMeasured when it cannot be made."""
-    conditions = default_conditions(models, seed, mixed_requests=0, quick=False)
+    conditions = default_conditions(models, seed)
     revision, modified = read_revision()
     started, start, samples = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic(), Samples()
 

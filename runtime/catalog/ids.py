@@ -103,7 +103,6 @@ class IdHashes:
         self._length = arrays.mapped(capacity, (), np.uint32, "id-lengths")  # in bytes; 0: the row is free
         self._text.read_at_random()
         self._rows = 0  # rows ever used
-        self._capacity = capacity
         keys = shake_256(secret or secrets.token_bytes(16)).digest(16 * (MAX_ID_BYTES + 1))
         self._keys = np.frombuffer(keys, np.uint64).reshape(2, -1)
 

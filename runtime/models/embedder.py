@@ -179,7 +179,7 @@ class Embedder:
                 _abandon(one.futures)
 
     def _check_size(self, texts: Sequence[str] | Sequence[Tokens], most_s: float) -> None:
-        """Raises BatchTooLarge for texts that take longer than that, by the runs of late."""
+        """Raises BatchTooLarge for texts that take longer than that, by the times of the last runs."""
         takes_s = self.pool.seconds_for(sum(map(self._most_tokens, texts)))
         if takes_s > most_s:
             fit = max(1, int(len(texts) * self._batch_timeout_s / takes_s))

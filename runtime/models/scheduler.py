@@ -62,7 +62,7 @@ class Scheduler:
         self._measured = float(_ASSUMED_TOKENS), _ASSUMED_TOKENS * _SECONDS_PER_TOKEN
 
     def seconds_for(self, tokens: int) -> float:
-        """How long the workers take for so many tokens, by the runs of late."""
+        """How long the workers take for so many tokens, by the times of the last runs."""
         measured, seconds = self._measured
         return tokens * seconds / measured / self._workers
 

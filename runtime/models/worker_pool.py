@@ -1,4 +1,4 @@
-"""Worker threads that embed what the scheduler hands them, and the asyncio side that waits for the vectors."""
+"""Worker threads that embed what the scheduler gives them, and the asyncio side that waits for the vectors."""
 
 import asyncio
 import threading
@@ -67,7 +67,7 @@ class WorkerPool:
         return self._scheduler.bulk_limit
 
     def seconds_for(self, tokens: int) -> float:
-        """How long the workers take for so many tokens, by the runs of late."""
+        """How long the workers take for so many tokens, by the times of the last runs."""
         return self._scheduler.seconds_for(tokens)
 
     def submit(self, texts: list[Ids], *, bulk: bool, timeout_s: float) -> "list[asyncio.Future[Embedded]]":

@@ -24,7 +24,7 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """Whom or what to rank for: a user, or a vector of the model's length.
+    """What to rank by: a user, or a vector of the model's length.
 
     model: auto is the hybrid ranker for a user and simple for a vector. device: for the sequence model. at_us: as of
     when the hybrid ranker ranks, None for now.

@@ -95,7 +95,7 @@ class Vectors(msgspec.Struct, frozen=True, eq=False):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """An interaction with content that a user has thereby seen."""
+    """An interaction, and so content that the user has seen."""
 
     sequence: int
     content_id: str

@@ -1,11 +1,15 @@
-"""One run of the tiny suite, kept in a history, for every test that reads one."""
+"""One run of the tiny suite, kept in a history, and quick runs of the cases of real suites."""
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
 
 from bench import history
 from bench.__main__ import main
+from bench.case_result import CaseResult
+from bench.runner import default_conditions, run_case
+from bench.suites import load_suite
 
 TINY = "tests.bench.tiny_suite"
 
@@ -44,3 +48,20 @@ def tiny_run(tiny) -> history.Run:
     """Its one target is missed, which fails nothing without `--check`."""
     assert tiny.run(targets=tiny.targets(size_mib=(19, "size"))) == 0
     return history.read(tiny.history)[-1]
+
+
+@pytest.fixture
+def quick_case(bundle_path) -> Callable[..., CaseResult]:
+    """Runs a few rounds of a case of a module's suite, which fill every metric declared of it but those `without`."""
+
+    def run(module: str, name: str, without: Collection[str] = ()) -> CaseResult:
+        suite = load_suite(module)
+        result = run_case(module, suite.case(name), default_conditions(bundle_path.parent, quick=True))
+        if result.not_measured:
+            pytest.skip(result.not_measured)
+        assert result.failed is None
+        own = [metric for metric in suite.metrics if metric.case == name]
+        assert {metric.name for metric in own if not metric.values(result.series)} == set(without)
+        return result
+
+    return run

@@ -15,7 +15,7 @@ NOISE_BYTES = MiB // 2  # pages of files that are read for the first time count 
 def measured(bundle_path):
     def run(probe):
         peaks = {}
-        conditions = default_conditions(bundle_path.parent, 1, mixed_requests=0, quick=True)
+        conditions = default_conditions(bundle_path.parent, quick=True)
         probe(conditions, lambda what, peak: peaks.update({what: peak}))
         assert peaks
         return peaks

@@ -44,7 +44,7 @@ def test_a_run_records_machine_revision_and_order(tiny_run):
 
 def test_the_seed_decides_the_order(tmp_path):
     def order(seed):
-        conditions = default_conditions(tmp_path, seed, mixed_requests=0, quick=True)
+        conditions = default_conditions(tmp_path, seed, quick=True)
         return run_suites(["tests.bench.quick_suite"], conditions, progress=lambda line: None).order
 
     assert order(1) == order(1)
@@ -53,7 +53,7 @@ def test_the_seed_decides_the_order(tmp_path):
 
 def test_each_case_of_an_independent_suite_is_kept_as_it_ends(tmp_path):
     kept = []
-    conditions = default_conditions(tmp_path, 1, mixed_requests=0, quick=True)
+    conditions = default_conditions(tmp_path, quick=True)
     modules = ["tests.bench.independent_suite", "tests.bench.quick_suite"]
     run_suites(modules, conditions, progress=lambda line: None, keep=kept.append)
     assert [run.order for run in kept] == [[f"independent/{next(iter(run.suites['independent']))}"] for run in kept]

@@ -3,20 +3,13 @@
 import pytest
 
 from bench.case_result import CaseResult
-from bench.runner import default_conditions, run_case
-from bench.suites.sizing import SIZES, SUITE, table
+from bench.suites.sizing import SIZES, table
 
 
 @pytest.mark.slow
-def test_every_metric_and_column_is_measured(bundle_path):
+def test_every_metric_and_column_is_measured(quick_case):
     size = SIZES[0]
-    conditions = default_conditions(bundle_path.parent, seed=1, mixed_requests=300, quick=True)
-    result = run_case("bench.suites.sizing", SUITE.case(size.case), conditions)
-    if result.not_measured:
-        pytest.skip(result.not_measured)
-    assert result.failed is None
-    own = [metric for metric in SUITE.metrics if metric.case == size.case]
-    assert [metric.name for metric in own if not metric.values(result.series)] == []
+    result = quick_case("bench.suites.sizing", size.case)
     assert result.series["succeeded"] == result.series["requests"]
     assert result.notes["held_as"] == "float32"
     assert result.series["anonymous_mib"][0] > 20

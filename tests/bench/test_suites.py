@@ -10,7 +10,7 @@ from bench.table import rows_of
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["embed", "start"])
 def test_every_metric_of_a_suite_is_measured(name, bundle_path):
-    conditions = default_conditions(bundle_path.parent, seed=1, mixed_requests=300, quick=True)
+    conditions = default_conditions(bundle_path.parent, quick=True)
     run = run_suites([module_of(name)], conditions, progress=print)
     rows = rows_of(load_suite(module_of(name)), run.suites[name], ())
     assert rows

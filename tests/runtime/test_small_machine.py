@@ -53,7 +53,7 @@ class HighWater:
 
 @pytest.mark.slow
 def test_both_models_start_and_serve_with_the_defaults(bundle_path, group):
-    conditions = default_conditions(bundle_path.parent, 1, mixed_requests=0, quick=True)
+    conditions = default_conditions(bundle_path.parent, quick=True)
     forget_cached([bundle_path.parent, *imported_folders()])
     traffic = MixedTraffic(TextSource(load_tokenizer(bundle_path), 1), 1)
     with HighWater(group) as memory, serving(conditions, group) as server, server.connect() as connection:

@@ -33,7 +33,10 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )  # fmt: skip
     parser.add_argument("--metric", choices=("engaged", "weighted"), default="engaged", help="default: %(default)s")
     parser.add_argument(
-        "--window-s", type=float, default=604_800, help="interactions count for a ranking for so long (default: 7 days)"
+        "--window-s",
+        type=float,
+        default=604_800,
+        help="interactions count for a ranking until then (default: 7 days)",
     )
     parser.add_argument("--clip", type=float, metavar="WEIGHT", help="largest weight of a ranking (default: none)")
     parser.add_argument(

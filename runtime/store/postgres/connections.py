@@ -69,7 +69,6 @@ class Connections:
     ) -> None:  # fmt: skip
         self.pooler = pooler
         self.server = _without_password(url)
-        self.attempts = 0  # connections tried since the start
         self._url = url
         self._timeout_s = timeout_s
         self._prepare = prepare
@@ -87,7 +86,6 @@ class Connections:
 
     async def connect(self) -> Connection:
         """A connection of the caller's own, who closes it. Raises StoreUnreachable or StoreError."""
-        self.attempts += 1
         settings = {"application_name": "vows-edge"}
         if self.pooler == "none":
             settings["jit"] = "off"  # compiling takes longer than any of these statements

@@ -67,7 +67,7 @@ class Writer:
         self._pass_begun: float | None = None  # None: none is under way
         self._blocked = False
         self._unblocked_at = 0.0
-        self._owed = scrubber.is_pending(connection)  # since before the start
+        self._left_over = scrubber.is_pending(connection)  # since before the start
         self._queue: deque[_Write[object]] = deque()
         self._held_writes = 0
         self._held_bytes = 0
@@ -216,13 +216,13 @@ class Writer:
         self._next_pass += [write for write in live if write.scrub and write.error is None]
 
     def _scrub_waits(self) -> bool:
-        return bool(self._pass_begun is not None or self._next_pass or self._owed)
+        return bool(self._pass_begun is not None or self._next_pass or self._left_over)
 
     def _scrub_step(self) -> None:
         """Go on with the pass that is under way, or begin one; when it is over, answer those who wait for it."""
         try:
             if self._pass_begun is None:
-                self._in_pass, self._next_pass, self._owed = self._next_pass, [], False
+                self._in_pass, self._next_pass, self._left_over = self._next_pass, [], False
                 self._pass_begun = time.monotonic()
                 if not self._scrubber.is_pending(self._connection):
                     return self._end_pass(None)

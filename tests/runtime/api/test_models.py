@@ -1,19 +1,17 @@
 """The models over HTTP: what is served, and back to the bundle before."""
 
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from runtime.models import bundle
+from bench.ranker_bundle import write_ranker
 from runtime.models.installed import install
 from runtime.models.ranker import RankerFile, RankerLog
 from runtime.personalization.hybrid import prior
 from runtime.personalization.popularity import HALF_LIVES_HOURS
-from runtime.personalization.ranking_features import HISTORY_EVENTS, NAMES
+from runtime.personalization.ranking_features import HISTORY_EVENTS
 from tests.waiting import until
 
 
@@ -72,17 +70,9 @@ def test_a_ranker_goes_back_to_the_weights_that_need_no_bundle_and_forth(start_s
 
 def ranker_bundle(folder: Path) -> Path:
     """A ranker with weights of its own and no neighbours."""
-    folder.mkdir(parents=True)
     log = RankerLog(name="a log", events=1, users=1, items=1, first="2026-01-01T00:00:00Z", last="2026-01-01T00:00:00Z")
     file = RankerFile(weights={"own": 1.0}, half_lives_hours=HALF_LIVES_HOURS, history_events=HISTORY_EVENTS, log=log)
-    raw = msgspec.json.encode(file)
-    (folder / bundle.RANKER).write_bytes(raw)
-    manifest = bundle.Manifest(
-        format=bundle.FORMAT, kind="ranker", model_version="mine", dimensions=len(NAMES), max_tokens=0,
-        files={bundle.RANKER: bundle.FileEntry(hashlib.sha256(raw).hexdigest(), len(raw))}, encodings={},
-        source=bundle.Source(id="a log", license="none", files={}), onnxruntime="", opset=0, recipe={}, quality={},
-    )  # fmt: skip
-    (folder / bundle.MANIFEST).write_bytes(msgspec.json.encode(manifest))
+    write_ranker(folder, file, "mine")
     return folder
 
 

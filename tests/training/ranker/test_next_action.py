@@ -14,10 +14,9 @@ from runtime.models.installed import back, install
 from runtime.models.ranker import load_ranker
 from tests.conftest import ROOT
 from tests.small_world import ITEMS
-from tests.training.ranker.replayed import replayed_server, rfc3339, trained_sequence
+from tests.training.ranker.replayed import rfc3339, trained_sequence
 from tests.waiting import until
 from training.checkpoint import BEST, VALIDATED, Checkpoint
-from training.data.event_log import read_event_log
 from training.data.events import ACTIONS, Histories
 from training.errors import TrainingError
 from training.evaluation.sequence import GivenCheckpoint
@@ -26,16 +25,6 @@ from training.ranker.command import train_ranker
 
 DEVICES = ("phone", "tablet", "desktop")
 CODES = (1, 2, 3)
-
-
-@pytest.fixture(scope="module")
-def server(start_server, bundle_path, tmp_path_factory):
-    return replayed_server(start_server, bundle_path, tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def log(server):
-    return read_event_log(server.data_dir)
 
 
 @pytest.fixture(scope="module")

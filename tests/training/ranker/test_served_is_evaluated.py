@@ -9,24 +9,13 @@ from runtime.models.bundle import Bundle
 from runtime.models.installed import back, install
 from runtime.models.ranker import load_ranker
 from tests.small_world import ITEMS
-from tests.training.ranker.replayed import USERS, replayed_server, rfc3339
+from tests.training.ranker.replayed import USERS, rfc3339
 from tests.waiting import until
-from training.data.event_log import read_event_log
 from training.data.events import Histories
 from training.errors import TrainingError
 from training.evaluation.protocol import Scores
 from training.ranker.command import train_ranker
 from training.ranker.recommender import Hybrid, Prior
-
-
-@pytest.fixture(scope="module")
-def server(start_server, bundle_path, tmp_path_factory):
-    return replayed_server(start_server, bundle_path, tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def log(server):
-    return read_event_log(server.data_dir)
 
 
 def evaluated(recommender: Hybrid, log, at_us: int, users: list[int]) -> Scores:

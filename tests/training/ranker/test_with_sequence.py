@@ -17,7 +17,6 @@ from tests.training.ranker.replayed import replayed_server, trained_sequence
 from tests.training.ranker.test_served_is_evaluated import assert_same_order
 from training.__main__ import main
 from training.checkpoint import BEST, VALIDATED, Checkpoint
-from training.data.event_log import read_event_log
 from training.data.events import Events
 from training.data.split import periods
 from training.errors import TrainingError
@@ -33,16 +32,6 @@ from training.ranker.with_sequence import HybridWithSequence
 
 MINE, OURS = "mine", "our-couples"
 BOTH = f"{MINE}+{OURS}"
-
-
-@pytest.fixture(scope="module")
-def server(start_server, bundle_path, tmp_path_factory):
-    return replayed_server(start_server, bundle_path, tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def log(server):
-    return read_event_log(server.data_dir)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Popularity of all time, and of late: counted in a window or with a half-life, whichever the validation prefers."""
+"""Popularity of all time, and recent popularity: in a window or with a half-life, as the validation prefers."""
 
 import math
 from typing import ClassVar
