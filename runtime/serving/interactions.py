@@ -90,22 +90,23 @@ def interaction(reported: Reported, *, now_us: int, max_clock_skew_s: float) -> 
 
 
 async def record(resources: Resources, interactions: Sequence[Interaction]) -> list[AddOutcome]:
-    """Append events to the log; the outcome of each, in order. Raises StoreError."""
-    return await shield(_record(resources, interactions)) if interactions else []
+    """Append events to the log; the outcome of each, in order. Raises StoreError.
 
-
-async def take_back(resources: Resources, event_id: str) -> bool:
-    """Undo an event, as if it had never come; False if there is none. Raises StoreError."""
-    return await shield(_take_back(resources, event_id))
-
-
-async def _record(resources: Resources, interactions: Sequence[Interaction]) -> list[AddOutcome]:
-    """Both happen, even if the request is cancelled between: durable first, then counted."""
+    Durable first, then counted. It is not shielded, which would take a task for each event: only the end of the server
+    cancels it between the two, and what is counted in memory is read from the log at the next start.
+    """
+    if not interactions:
+        return []
     counts: dict[str, Counts] = {}
     outcomes = await resources.store.add_interactions(interactions, counts=counts)
     stored = [event for event, outcome in zip(interactions, outcomes, strict=True) if outcome == "stored"]
     await resources.popularity.recorded(stored, counts)
     return outcomes
+
+
+async def take_back(resources: Resources, event_id: str) -> bool:
+    """Undo an event, as if it had never come; False if there is none. Raises StoreError."""
+    return await shield(_take_back(resources, event_id))
 
 
 async def _take_back(resources: Resources, event_id: str) -> bool:

@@ -22,7 +22,7 @@ from runtime.store.sqlite.checksums import EVENT, row_checksum
 from runtime.store.sqlite.content_table import delete_unused_id, whole_vector
 from runtime.store.sqlite.readable import MOST_AHEAD_US, report
 from runtime.store.sqlite.tombstones import Tombstones
-from runtime.store.sqlite.user_rows import find_or_add_user, load_sums, store_sums
+from runtime.store.sqlite.user_rows import find_or_add_user, load_sums, store_sums, whole_sums
 
 _CODES = {type: code for code, type in enumerate(TYPES)}
 
@@ -31,8 +31,8 @@ _CODES = {type: code for code, type in enumerate(TYPES)}
 class _User:
     key: int
     stale: bool
+    stored: tuple[bytes, int] | None  # sums and their checksum, until they are needed
     added: int = 0
-    loaded: bool = False
     changed: bool = False
     sums: Sums | None = None
 
@@ -54,8 +54,10 @@ def add(
     dimensions: int,
     decay_per_day: float,
     tombstones: Tombstones,
+    shown: bool = True,
 ) -> list[AddOutcome]:
-    """Append interactions and add them to their users' decayed sums; see `Store.add_interactions`."""
+    """Append interactions and add them to their users' decayed sums; see `Store.add_interactions`. shown: whether there
+    may be exposures that they answer."""
     users: dict[str, _User] = {}
     contents: dict[str, _Content | None] = {}
     engaged: dict[str, _Content] = {}
@@ -78,7 +80,7 @@ def add(
             continue
         user = users.get(event.user_id)
         if user is None:
-            user = users[event.user_id] = _User(*find_or_add_user(connection, event.user_id))
+            user = users[event.user_id] = _find_user(connection, event.user_id)
         row = (
             event.event_id,
             user.key,
@@ -93,7 +95,7 @@ def add(
         )
         connection.execute(
             f"INSERT INTO interactions ({EVENT}, checksum, exposure) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*row, row_checksum(*row), answered_exposure(connection, user.key, event)),
+            (*row, row_checksum(*row), answered_exposure(connection, user.key, event) if shown else None),
         )
         outcomes.append("stored")
         user.added += 1
@@ -105,14 +107,14 @@ def add(
             content.strength += strength
             content.counts = decayed.add(content.counts, event.time_us)
         if strength and not user.stale:  # a stale user's sums are about to be rebuilt from the log
-            if not user.loaded:
-                user.loaded = True
+            if user.stored is not None:
                 try:
-                    user.sums = load_sums(connection, user.key, dimensions)
+                    user.sums = whole_sums(user.key, *user.stored, dimensions)
                 except StoreCorrupt:  # they follow from the log
                     user.stale = True
                     continue
-                if user.sums is not None and user.sums.reference_us > now_us + MOST_AHEAD_US:
+                user.stored = None
+                if user.sums.reference_us > now_us + MOST_AHEAD_US:
                     user.stale = True  # by a clock that was wrong: nothing would outweigh it for years
                     continue
             user.sums = user_vector.add(
@@ -127,21 +129,31 @@ def add(
         )
         if user.changed:
             store_sums(connection, user.key, user.sums)
-    connection.executemany(
-        "UPDATE content_ids SET popularity = popularity + ?, counts = ? WHERE key = ?",
-        [
-            (content.strength, item_counts.seal(content.key, content.counts), content.key)
-            for content in engaged.values()
-        ],
-    )
+    for content in engaged.values():
+        connection.execute(
+            "UPDATE content_ids SET popularity = popularity + ?, counts = ? WHERE key = ?",
+            (content.strength, item_counts.seal(content.key, content.counts), content.key),
+        )
     if counts_now is not None:
         counts_now.update((id, content.counts) for id, content in engaged.items())
     totals.change(connection, "interactions", outcomes.count("stored"))
     return outcomes
 
 
+def _find_user(connection: sqlite3.Connection, id: str) -> _User:
+    row = connection.execute(
+        "SELECT key, stale, sums, checksum FROM users LEFT JOIN user_sums USING (key) WHERE id = ?", (id,)
+    ).fetchone()
+    if row is None:
+        return _User(*find_or_add_user(connection, id), None)
+    key, stale, sums, checksum = row
+    return _User(key, bool(stale), None if sums is None else (sums, checksum))
+
+
 def _repeated(connection: sqlite3.Connection, event: Interaction) -> AddOutcome | None:
     """What an event is beside the one that is stored under its event_id; None where there is none."""
+    if connection.execute("SELECT 1 FROM interactions WHERE event_id = ?", (event.event_id,)).fetchone() is None:
+        return None  # as nearly always: what follows opens four tables
     row = connection.execute(
         """SELECT u.id, c.id, l.type, l.time_us, l.duration_ms, l.device, l.context, o.name
         FROM interactions l JOIN users u ON u.key = l.user JOIN content_ids c ON c.key = l.content

@@ -28,7 +28,7 @@ from runtime.store.records import (
     UserState,
 )
 from runtime.store.sqlite import content_table as content
-from runtime.store.sqlite import experiment_tables, formula, interaction_log
+from runtime.store.sqlite import experiment_tables, formula, interaction_log, totals
 from runtime.store.sqlite import user_tables as users
 from runtime.store.sqlite.acknowledged import Acknowledgements
 from runtime.store.sqlite.backup import before_migrating
@@ -47,7 +47,7 @@ from runtime.store.sqlite.integrity import check_at_start, problems, report_dama
 from runtime.store.sqlite.migrations import migrate
 from runtime.store.sqlite.reads import SqliteReads, wall_clock_us
 from runtime.store.sqlite.scrub import Scrubber
-from runtime.store.sqlite.tombstones import Tombstones
+from runtime.store.sqlite.tombstones import Marks, Tombstones
 from runtime.store.sqlite.waits import Waits
 from runtime.store.sqlite.writer import Writer
 from runtime.store.tombstones import FOR_A_WEEK, TombstoneLimits
@@ -89,7 +89,7 @@ class SqliteStore(SqliteReads):
         self._decay_per_day = decay_per_day
         self._clock_us = clock_us
         self._waits = Waits(write_timeout_s)
-        self._tombstones = tombstones
+        self._marks = Marks(tombstones)
         with ExitStack() as undo:
             self._lock = lock_directory(data_dir)
             undo.callback(os.close, self._lock)
@@ -105,6 +105,8 @@ class SqliteStore(SqliteReads):
                 report_damaged_rows(connection)
                 self._scrubber = Scrubber(self.path)
                 undo.callback(self._scrubber.close)
+            # Whether an event may answer an exposure: without an experiment none is looked for.
+            self._shown = bool(totals.read(connection).exposures)
             super().__init__(open_reader(self.path), dimensions)
             # It also finishes a deletion's scrub that a crash has interrupted.
             self.writer = Writer(connection, self._scrubber, acknowledgements)
@@ -139,7 +141,7 @@ class SqliteStore(SqliteReads):
     async def add_interactions(
         self, interactions: Sequence[Interaction], *, counts: dict[str, popularity.Counts] | None = None
     ) -> list[AddOutcome]:
-        now_us = self._clock_us()
+        now_us, shown = self._clock_us(), self._shown
         return await self._write(
             lambda connection: interaction_log.add(
                 connection,
@@ -148,7 +150,8 @@ class SqliteStore(SqliteReads):
                 now_us=now_us,
                 dimensions=self.dimensions,
                 decay_per_day=self._decay_per_day,
-                tombstones=Tombstones(connection, self._tombstones, now_us),
+                tombstones=Tombstones(connection, self._marks, now_us),
+                shown=shown,
             ),
             bytes=sum(_ROW_BYTES + len(event.context or b"") for event in interactions),
             alone=len(interactions) > _MOST_SHARED_EVENTS,
@@ -163,7 +166,7 @@ class SqliteStore(SqliteReads):
                 now_us=now_us,
                 dimensions=self.dimensions,
                 decay_per_day=self._decay_per_day,
-                tombstones=Tombstones(connection, self._tombstones, now_us),
+                tombstones=Tombstones(connection, self._marks, now_us),
             ),
             bytes=_ROW_BYTES,
         )
@@ -198,7 +201,7 @@ class SqliteStore(SqliteReads):
         now_us = self._clock_us()
 
         def delete(connection: sqlite3.Connection) -> DeletedUser:
-            return users.delete(connection, user_id, now_us, Tombstones(connection, self._tombstones, now_us))
+            return users.delete(connection, user_id, now_us, Tombstones(connection, self._marks, now_us))
 
         return await self._write(delete, bytes=_ROW_BYTES, scrub=True, alone=True)
 
@@ -209,16 +212,18 @@ class SqliteStore(SqliteReads):
         )
 
     async def add_exposures(self, exposures: Sequence[Exposure], failed: Sequence[FailedRankings] = ()) -> None:
+        self._shown = True
         return await self._write(
             lambda connection: experiment_tables.add(connection, exposures, failed),
             bytes=sum(_ROW_BYTES + len(shown.items) for shown in exposures) + _ROW_BYTES * len(failed),
         )
 
     async def move_exposures(self, exposures: Sequence[Exposure]) -> list[MovedOutcome]:
+        self._shown = True
         now_us = self._clock_us()
         return await self._write(
             lambda connection: experiment_tables.move(
-                connection, exposures, Tombstones(connection, self._tombstones, now_us)
+                connection, exposures, Tombstones(connection, self._marks, now_us)
             ),
             bytes=sum(_ROW_BYTES + len(shown.items) for shown in exposures),
             alone=True,

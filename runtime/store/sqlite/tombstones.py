@@ -8,17 +8,29 @@ from runtime.store.sqlite import totals
 from runtime.store.tombstones import EXPIRED_AT_ONCE, MOST_EVENTS_OF_USER, TombstoneLimits, event_mark, is_retry
 
 
+class Marks:
+    """What the thread that writes knows between transactions. `maybe`: there may be marks. Nobody else makes any while
+    a server holds the data folder; after a transaction that failed there are at most fewer."""
+
+    def __init__(self, limits: TombstoneLimits) -> None:
+        self.limits = limits
+        self.maybe = True
+
+
 class Tombstones:
     """The marks as a transaction finds them. Expired ones are removed, a few at a time."""
 
-    def __init__(self, connection: sqlite3.Connection, limits: TombstoneLimits, now_us: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, marks: Marks, now_us: int) -> None:
         self._connection = connection
-        self._limits = limits
+        self._marks = marks
+        self._limits = limits = marks.limits
         self._now_us = now_us
         self._key: bytes | None = None
-        (oldest_us,) = connection.execute("SELECT min(deleted_us) FROM tombstones").fetchone()
-        self._any = oldest_us is not None
-        if self._any and oldest_us < (since_us := limits.since_us(now_us)):
+        oldest_us = None
+        if marks.maybe:
+            (oldest_us,) = connection.execute("SELECT min(deleted_us) FROM tombstones").fetchone()
+        self._any = marks.maybe = oldest_us is not None
+        if oldest_us is not None and oldest_us < (since_us := limits.since_us(now_us)):
             self._remove(
                 "SELECT mark FROM tombstones WHERE deleted_us < ? ORDER BY deleted_us LIMIT ?",
                 since_us, EXPIRED_AT_ONCE,
@@ -56,6 +68,7 @@ class Tombstones:
     def _add(self, user_id: str, events: Iterable[tuple[str, int]]) -> None:
         if not self._limits.seconds:
             return
+        self._marks.maybe = True
         marks = [(event_mark(self.key, user_id, event_id), time_us, self._now_us) for event_id, time_us in events]
         # An event that was stored again, at another time, after its mark was made: the mark is of the later one
         again = self._connection.executemany("DELETE FROM tombstones WHERE mark = ?", [mark[:1] for mark in marks])

@@ -111,10 +111,17 @@ def test_a_head_that_comes_a_byte_at_a_time(few):
 
 
 def test_a_connection_without_a_request_and_one_that_had_its_last(few):
-    with connect(few) as silent, connect(few) as served:
-        used = time.monotonic()
-        served.sendall(request("GET", "/healthz"))
-        assert answer(served)[0] == 200
+    with connect(few) as silent, contextlib.ExitStack() as stack:
+
+        def used_now():
+            """A busy machine may take longer than the timeout from connecting to asking."""
+            nonlocal served, used
+            served, used = stack.enter_context(connect(few)), time.monotonic()
+            served.sendall(request("GET", "/healthz"))
+            return answer(served)[0] == 200
+
+        served, used = silent, 0.0
+        until(used_now)
         assert is_closed(silent)
         assert is_closed(served)  # a connection that was used may idle longer
         assert time.monotonic() - used >= QUICK["keep_alive_s"]
@@ -170,20 +177,29 @@ def test_a_body_that_nobody_reads_does_not_go_on_for_ever(few):
 def test_a_body_that_keeps_the_rate_is_read(start_server):
     server = start_server(body_timeout_s=3, min_bytes_per_s=100)
     body = json.dumps({"text": "a " * 1_000}).encode()
-    started = time.monotonic()
-    with connect(server) as connection:
-        connection.sendall(request("POST", "/embed", body[:10], length=len(body)))
-        for start in range(10, len(body), 200):
-            time.sleep(0.4)
-            connection.sendall(body[start : start + 200])
-        assert answer(connection)[0] == 200
-    assert time.monotonic() - started > 3  # in all it may take longer
+
+    for _ in range(20):
+        pause_s, begun = 0.0, time.monotonic()
+        last = begun
+        with connect(server) as connection:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(request("POST", "/embed", body[:10], length=len(body)))
+                for start in range(10, len(body), 200):
+                    time.sleep(0.4)
+                    connection.sendall(body[start : start + 200])
+                    before, last = last, time.monotonic()
+                    pause_s = max(pause_s, last - before)
+            status = answer(connection)[0]
+        if pause_s < 2:  # or the machine was busy, and this client did not keep the rate
+            break
+    assert status == 200
+    assert last - begun > 3  # in all it may take longer
 
 
 @pytest.fixture(scope="module")
 def stocked(start_server):
     """Long items and many events, and a budget for a few large answers at a time."""
-    server = start_server(max_requests=64, max_connections=128, **QUICK | {"write_timeout_s": WRITE_TIMEOUT_S})
+    server = start_server(max_requests=64, max_connections=128, write_timeout_s=WRITE_TIMEOUT_S)
     words = "a quiet cliff above the sea with room for forty guests and a band " * 150
     items = [{"id": f"long-{n}", "title": f"Cliff {n}", "description": words[:5_000]} for n in range(120)]
     assert server.client.post("/content/batch", json=items).json()["rejected"] == 0

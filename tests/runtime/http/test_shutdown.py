@@ -59,7 +59,8 @@ def replayed(server, ids):
 
 
 def test_a_stop_finishes_or_refuses_checkpoints_and_exits_with_0(start_server):
-    server = start_server(threads=1, cache_bytes=0, shutdown_s=1, batch_timeout_s=600)
+    patience = {"header_timeout_s": WAIT_S, "body_timeout_s": WAIT_S, "batch_timeout_s": 3600}
+    server = start_server(threads=1, cache_bytes=0, shutdown_s=1, **patience)
     assert server.client.put("/content/barn", json={"text": "a barn"}).status_code == 200
     batches = []
 
@@ -119,7 +120,7 @@ def test_a_server_that_was_suspended_continues_and_keeps_its_deadlines(start_ser
         with httpx.Client(base_url=server.url, timeout=WAIT_S) as client:
             answers.append(client.post("/embed/batch", json={"items": [{"text": f"{n} {LONG}"}] * 40}))
 
-    waiting = [threading.Thread(target=ask, args=(n,)) for n in range(3)]
+    waiting = [threading.Thread(target=ask, args=(n,)) for n in range(12)]
     writers = Writers(server.url)
     writers.until(20)
     for thread in waiting:
@@ -135,8 +136,11 @@ def test_a_server_that_was_suspended_continues_and_keeps_its_deadlines(start_ser
     late = [one for one in answers if one.status_code != 200]
     assert late
     for one in late:
+        if one.status_code == 413:  # a busy machine takes longer than that for one batch alone, and says so
+            assert one.json()["error"]["code"] == "batch_too_large"
+            continue
         assert one.status_code == 503
-        assert "deadline" in one.json()["error"]["message"]
+        assert "deadline" in one.json()["error"]["message"] or "VOWS_BATCH_TIMEOUT_S" in one.json()["error"]["message"]
         assert one.headers["retry-after"]
     before = len(writers.acknowledged)
     writers.until(before + 20)  # on the same connections
