@@ -98,8 +98,8 @@ SUITE = Suite(
     "filters: scans go on in relaxed order until there are enough candidates, which are then sorted. "
     "`pgvector, exact` has an ordinary index on the group, which the documentation advises for filters that few "
     "rows pass, and which the planner can take where there are both.\n"
-    "- **Building.** One thread. Its CPU time is shown, because others worked on the machine; it ends after "
-    f"{BUILD_LIMIT_MIN:g} minutes of that.\n"
+    f"- **Building.** One thread, {BUILD_LIMIT_MIN:g} minutes at most. What it took is shown as CPU time, because "
+    "others worked on the machine.\n"
     "- **Memory.** What the index, its library included, adds to its process: the peak while it was built; "
     "what is resident after the searches, mapped files included; and what of it is anonymous, so that it "
     "cannot be given back.",
