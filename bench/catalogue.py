@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.suite import Conditions
-from bench.texts import TextSource, load_tokenizer
+from bench.texts import text_source
 
 if TYPE_CHECKING:
     from runtime.models.bundle import Bundle
@@ -54,7 +54,7 @@ def fill(data: Path, conditions: Conditions, items: int) -> NDArray[np.float32]:
 def realistic_vectors(conditions: Conditions, count: int) -> NDArray[np.float32]:
     """Unit vectors [count, 384]: mixtures of three of 300 embedded texts, with noise."""
     _, encoder = _encoder(conditions)
-    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    source = text_source(conditions)
     embedded = np.stack([encoder.embed(encoder.tokenize(text).ids) for text in source.texts(TEXT_TOKENS, _EMBEDDED)])
     draw = np.random.default_rng(conditions.seed)
     shares = draw.dirichlet(np.full(_MIXED, 0.6), count).astype(np.float32)  # [count, mixed]

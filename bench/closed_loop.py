@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.http_client import HOST, parse_head
@@ -53,7 +53,7 @@ async def _client(port: int, requests: Iterator[bytes], deadline: float, pause_s
 
 
 async def _gather(
-    port: int, clients: list[Iterator[bytes]], limit_s: float, pause_s: float
+    port: int, clients: Sequence[Iterator[bytes]], limit_s: float, pause_s: float
 ) -> tuple[float, list[Answer]]:
     answers: list[Answer] = []
     start = time.perf_counter()
@@ -67,7 +67,7 @@ async def _gather(
 
 
 def closed_loop(
-    port: int, clients: list[Iterator[bytes]], limit_s: float, pause_s: float = 0.05
+    port: int, clients: Sequence[Iterator[bytes]], limit_s: float, pause_s: float = 0.05
 ) -> tuple[float, list[Answer]]:
     """Run one connection a client until its requests end or `limit_s` is over; seconds it took, and the answers.
 

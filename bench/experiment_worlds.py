@@ -13,6 +13,7 @@ from runtime.experiments.sequences import TUNED_FOR_USERS, concentration, normal
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+GROWTHBOOK_TUNED_FOR = 5_000  # users
 _WORLDS_AT_ONCE = 50
 Z_TWO_SIDED, _Z_POWER = 1.959964, 0.841621  # 5 %, and 80 % power
 
@@ -27,28 +28,26 @@ class Looks:
     treatment_yes: Counts
 
 
-def worlds(
-    n: int, users: Counts, rate: float, lift: float, random: np.random.Generator, weight: float = 0.5
-) -> Iterator[Looks]:
-    """n experiments, some at a time, looked at after each number of `users` (rising)."""
+def worlds(n: int, users: Counts, rate: float, lift: float, random: np.random.Generator) -> Iterator[Looks]:
+    """n experiments with equal arms, some at a time, looked at after each number of `users` (rising)."""
     steps = np.diff(users, prepend=0)
     for start in range(0, n, _WORLDS_AT_ONCE):
         shape = (min(_WORLDS_AT_ONCE, n - start), len(users))
-        treated = random.binomial(steps, weight, size=shape)
+        treated = random.binomial(steps, 0.5, size=shape)
         yes = random.binomial(treated, rate * (1 + lift))
         others = random.binomial(steps - treated, rate)
         yield Looks(users, *(np.cumsum(counts, axis=1) for counts in (treated, others, yes)))
 
 
-def log_spaced(most: int, looks: int = 400, least: int = 100) -> Counts:
-    """Different whole numbers from `least` to `most`."""
-    return np.unique(np.geomspace(least, most, looks).round().astype(np.int64))
+def log_spaced(most: int) -> Counts:
+    """At most 400 different whole numbers from 100 to `most`."""
+    return np.unique(np.geomspace(100, most, 400).round().astype(np.int64))
 
 
-def mixture_evidence(seen: Looks, lift: float, alpha: float, weight: float = 0.5) -> Floats:
-    """log of the beta mixture's evidence against a lift, as `sequences.log_evidence` of its share, [w, l]."""
-    share = weight * (1 + lift) / (weight * (1 + lift) + 1 - weight)
-    a, b = concentration(alpha) * weight, concentration(alpha) * (1 - weight)
+def mixture_evidence(seen: Looks, lift: float, alpha: float) -> Floats:
+    """log of the beta mixture's evidence against a lift at equal arms, as `sequences.log_evidence`, [w, l]."""
+    share = (1 + lift) / (2 + lift)
+    a = b = concentration(alpha) / 2
     ours, theirs = seen.treatment_yes, seen.control_yes
     most = int((ours + theirs).max()) + 1
     rising_a, rising_b, rising = (_log_rising(start, most) for start in (a, b, a + b))
@@ -88,10 +87,10 @@ def normal_limit(users: Counts, alpha: float) -> Floats:
     return limit
 
 
-def growthbook_limit(users: Counts, alpha: float, tuned_for: int = 5_000) -> Floats:
+def growthbook_limit(users: Counts, alpha: float) -> Floats:
     """Half the width of GrowthBook's sequential interval in standard errors, [l] (Waudby-Smith et al., arXiv
     2103.06476, with the tuning that its documentation states)."""
-    squared = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / tuned_for
+    squared = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / GROWTHBOOK_TUNED_FOR
     scaled = users * squared
     spread = 2 * (scaled + 1) / (users * squared) * np.log(np.sqrt(scaled + 1) / alpha)
     limit: Floats = np.sqrt(spread)

@@ -13,11 +13,11 @@ import shutil
 import socket
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from bench.process_memory import MiB, parse_kilobytes
 from bench.runner import default_conditions
 from bench.server import TRAINED_ITEM, Server, serving
 from bench.suite import Conditions
+from bench.threads import in_threads
 from runtime.catalog.catalog import Catalog
 from runtime.catalog.formats import FORMATS, row_bytes
 from runtime.models.installed import PACKAGED
@@ -298,11 +299,8 @@ def _together(server: Server, asks: Sequence[bytes]) -> None:
         with server.connect() as connection:
             connection.send(ask)
 
-    threads = [threading.Thread(target=send, args=(ask,)) for ask in asks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with in_threads(partial(send, ask) for ask in asks):
+        pass
 
 
 def _flood(server: Server, clients: int, events: int, rounds: int) -> None:
@@ -313,11 +311,8 @@ def _flood(server: Server, clients: int, events: int, rounds: int) -> None:
                          "context": {"x": "a" * 4_000}} for n in range(events)]  # fmt: skip
                 connection.send(build_request("POST", "/interactions", body))
 
-    threads = [threading.Thread(target=send, args=(n,)) for n in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with in_threads(partial(send, n) for n in range(clients)):
+        pass
 
 
 if __name__ == "__main__":

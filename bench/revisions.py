@@ -20,6 +20,7 @@ from bench.http_client import Connection, build_request
 from bench.machine import ROOT
 from bench.server import Server, free_port, server_environment, started
 from bench.texts import TextSource, load_tokenizer
+from bench.traffic import store_items
 
 ITEMS, EVENTS, CANDIDATES = 100, 40, 40
 _RESAMPLES = 2_000
@@ -62,8 +63,7 @@ def filled(root: Path, models: Path, core: int) -> Iterator[Server]:
 
 
 def _fill(connection: Connection) -> None:
-    items = [{"id": f"item-{n}", "text": f"a barn with {n} windows"} for n in range(ITEMS)]
-    connection.request_json(build_request("POST", "/content/batch", items))
+    store_items(connection, ITEMS)
     for n in range(EVENTS):
         body = {"user_id": "ada", "content_id": f"item-{n % ITEMS}", "type": "save", "event_id": f"fill-{n}"}
         connection.request_json(build_request("POST", "/interactions", body))

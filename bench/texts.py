@@ -6,6 +6,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from bench.suite import Conditions
+
 SPECIAL_TOKENS = 2  # [CLS] and [SEP]
 WORDS = (
     "wedding garden summer white rustic barn modern city silk lace gold flower rose wild forest beach lake river "
@@ -55,3 +57,8 @@ class TextSource:
 
     def _count(self, text: str) -> int:
         return len(self._tokenizer.encode(text).ids)
+
+
+def text_source(conditions: Conditions) -> TextSource:
+    """Texts for a case, drawn from the seed of its run."""
+    return TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)

@@ -6,11 +6,13 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench.http_client import build_request
+from bench.http_client import Connection, build_request
+from bench.suite import Samples, share
 from bench.texts import TextSource
 
 SHORTEST_TOKENS, LONGEST_TOKENS = 4, 256
 DIMENSIONS = 384
+EXPECTED_STATUS_SHARE = share("expected_status", "requests")  # of `send_checked`
 CONTENTS, USERS = 120, 60  # pools that ids are drawn from, so that what is kept stays bounded
 
 
@@ -21,6 +23,21 @@ class CheckedRequest:
     name: str
     request: bytes
     expected: frozenset[int]
+
+
+def store_items(connection: Connection, count: int) -> None:
+    """Store `item-0` … with a text of their own each."""
+    items = [{"id": f"item-{n}", "text": f"a barn with {n} windows"} for n in range(count)]
+    connection.request_json(build_request("POST", "/content/batch", items))
+
+
+def send_checked(connection: Connection, checked: CheckedRequest, samples: Samples) -> None:
+    """Send a request and count whether its status is right; a wrong one is noted with its answer."""
+    status, body = connection.send(checked.request)
+    samples.count("requests")
+    samples.count("expected_status", int(status in checked.expected))
+    if status not in checked.expected:
+        samples.note(f"unexpected.{checked.name}", f"{status}: {body[:200]!r}")
 
 
 class MixedTraffic:

@@ -4,15 +4,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
 
 
 class Progress:
     """Numbers the steps of a command. `total` is the number of steps it announces."""
 
-    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+    def __init__(self, total: int) -> None:
         self._total = total
-        self._stream = stream or sys.stderr
         self._done = 0
         self._notes: list[str] | None = None  # kept while a step's line is open
 
@@ -41,5 +39,4 @@ class Progress:
             self._notes.append(text)
 
     def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        print(text, end="", file=sys.stderr, flush=True)

@@ -4,18 +4,20 @@ found in their database afterwards: one server on SQLite, or several on one Post
 import asyncio
 import random
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.http_client import build_request
 from bench.server import Server, launched
 from bench.suite import Conditions
+from bench.threads import in_threads
+from bench.traffic import store_items
 from runtime.store import Store
 
 CLIENTS, ITEMS, USERS, WINDOW_S = 6, 12, 200, 0.6
@@ -95,9 +97,8 @@ def _started(conditions: Conditions, settings: dict[str, str], machines: int) ->
 
 def _prepare(servers: Sequence[Server]) -> None:
     """Define the experiments on one machine, and wait until the others follow."""
-    items = [{"id": f"item-{n}", "text": f"a barn with {n} windows"} for n in range(ITEMS)]
     with servers[0].connect() as connection:
-        connection.request_json(build_request("POST", "/content/batch", items))
+        store_items(connection, ITEMS)
         connection.request_json(build_request("PUT", "/experiments/kills", _RUNNING))
         connection.request_json(build_request("PUT", "/experiments/decided", _DECIDED))
         connection.request_json(build_request("POST", "/experiments/decided/promote?arm=control", {}))
@@ -117,20 +118,14 @@ def _load_until_killed(
     servers: Sequence[Server], number: int, answered: Answered, draw: random.Random, load_s: float
 ) -> None:
     clients = [
-        threading.Thread(
-            target=_visit_until_killed,
-            args=(servers[n % len(servers)], f"{number}-{n}", answered, random.Random(draw.random())),
-        )
+        partial(_visit_until_killed, servers[n % len(servers)], f"{number}-{n}", answered, random.Random(draw.random()))
         for n in range(CLIENTS)
     ]
-    for client in clients:
-        client.start()
-    for server in servers:
-        time.sleep(draw.uniform(0.05, load_s))
-        server.process.kill()
-        server.process.wait()
-    for client in clients:
-        client.join()
+    with in_threads(clients):
+        for server in servers:
+            time.sleep(draw.uniform(0.05, load_s))
+            server.process.kill()
+            server.process.wait()
 
 
 def _visit_until_killed(server: Server, name: str, answered: Answered, draw: random.Random) -> None:

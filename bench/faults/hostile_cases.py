@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from bench.cgroup import forget_cached, memory_limit
@@ -15,8 +16,9 @@ from bench.faults import hostile
 from bench.http_client import Connection, build_request
 from bench.server import Server, serving
 from bench.suite import Case, Conditions, Metric, Samples, growth, raw, share
-from bench.texts import TextSource, load_tokenizer
-from bench.traffic import CheckedRequest, MixedTraffic
+from bench.texts import text_source
+from bench.threads import in_threads
+from bench.traffic import CheckedRequest, MixedTraffic, store_items
 
 LIMITS_MIB = (256, 192)
 SOAK_MIB, SOAK_CONNECTIONS, SOAK_KIND_S, SOAK_PAUSE_S, SOAK_PROBE_EVERY_S = 256, 100, 20.0, 0.05, 0.5
@@ -68,18 +70,13 @@ def measure_hostile_soak(conditions: Conditions, samples: Samples) -> None:
     with memory_limit(SOAK_MIB) as group:
         forget_cached([conditions.models])
         with serving(conditions, group) as server:
-            beside = [
-                threading.Thread(target=_attack_in_turns, args=(server.port, ends)),
-                threading.Thread(target=_probe, args=(server.port, seconds, samples)),
-            ]
-            for thread in beside:
-                thread.start()
-            try:
-                _send_mixed(conditions, server, time.monotonic() + seconds, every, samples)
-            finally:
-                ends.set()
-                for thread in beside:
-                    thread.join()
+            with in_threads(
+                [partial(_attack_in_turns, server.port, ends), partial(_probe, server.port, seconds, samples)]
+            ):
+                try:
+                    _send_mixed(conditions, server, time.monotonic() + seconds, every, samples)
+                finally:
+                    ends.set()
             server.first_answer(build_request("GET", "/readyz"), limit_s=seconds + 2 * READY_AGAIN_S)
             samples.add("hostile_soak_peak_rss_mib", server.memory().peak_rss_mib)
         samples.add("hostile_soak_oom_kills", group.oom_kills())
@@ -114,20 +111,17 @@ def measure_neighbours_of_style(conditions: Conditions, samples: Samples) -> Non
         for _, elapsed_ms in _recommended(server, seconds / 4):
             samples.add("recommendation_alone_ms", elapsed_ms)
         clients = [itertools.repeat(style)] * STYLE_CLIENTS
-        loop = threading.Thread(target=closed_loop, args=(server.port, clients, seconds))
-        loop.start()
-        for status, elapsed_ms in _recommended(server, seconds):
-            samples.count("recommended")
-            samples.count("recommended.200", int(status == 200))
-            samples.add("recommendation_ms", elapsed_ms)
-        loop.join()
+        with in_threads([partial(closed_loop, server.port, clients, seconds)]):
+            for status, elapsed_ms in _recommended(server, seconds):
+                samples.count("recommended")
+                samples.count("recommended.200", int(status == 200))
+                samples.add("recommendation_ms", elapsed_ms)
 
 
 def load_catalogue(server: Server) -> None:
     """Store a few items."""
-    items = [{"id": f"item-{n}", "text": f"a barn with {n} windows"} for n in range(CATALOGUE)]
     with server.connect() as connection:
-        connection.request_json(build_request("POST", "/content/batch", items))
+        store_items(connection, CATALOGUE)
 
 
 def _attack_in_turns(port: int, ends: threading.Event) -> None:
@@ -146,7 +140,7 @@ def _probe(port: int, seconds: float, samples: Samples) -> None:
 
 
 def _send_mixed(conditions: Conditions, server: Server, end: float, every: float, samples: Samples) -> None:
-    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    source = text_source(conditions)
     patient = _PatientClient(server, samples)
     next_reading = time.monotonic()
     for checked in MixedTraffic(source, conditions.seed):

@@ -4,15 +4,17 @@ import json
 import random
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.faults.ledger import Findings, Ledger, compare
 from bench.http_client import Connection, build_request
 from bench.server import Server, launched
 from bench.suite import Conditions
+from bench.threads import in_threads
+from bench.traffic import store_items
 
 CLIENTS = 8
 CONTENTS, USERS = 20, 12
@@ -56,26 +58,22 @@ def _checked(database: Path, ledger: Ledger, *, thorough: bool) -> Findings:
 
 def _load_until_killed(server: Server, number: int, ledger: Ledger, draw: random.Random) -> None:
     if number == 0:
-        items = [{"id": f"item-{n}", "text": f"a barn with {n} windows"} for n in range(CONTENTS)]
         with server.connect() as connection:
-            connection.request_json(build_request("POST", "/content/batch", items))
+            store_items(connection, CONTENTS)
     doubtful = sorted(ledger.in_doubt)
-    clients = [
-        threading.Thread(
-            target=_write_until_killed,
-            args=(server, f"{number}-{n}", doubtful[n::CLIENTS], ledger, random.Random(draw.random())),
-        )
-        for n in range(CLIENTS)
-    ]
-    for client in clients:
-        client.start()
-    time.sleep(draw.uniform(0, LOAD_S))
-    if draw.random() < KILLED_STOPPING:
-        server.process.send_signal(signal.SIGTERM)
+    with in_threads(
+        [
+            partial(
+                _write_until_killed, server, f"{number}-{n}", doubtful[n::CLIENTS], ledger, random.Random(draw.random())
+            )
+            for n in range(CLIENTS)
+        ]
+    ):
         time.sleep(draw.uniform(0, LOAD_S))
-    server.process.kill()
-    for client in clients:
-        client.join()
+        if draw.random() < KILLED_STOPPING:
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(draw.uniform(0, LOAD_S))
+        server.process.kill()
 
 
 def _write_until_killed(server: Server, name: str, doubtful: list[str], ledger: Ledger, draw: random.Random) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +21,8 @@ from bench.postgres import PostgresServer
 from bench.server import Server, ServerError, launched
 from bench.suite import Conditions
 from bench.tcp_proxy import Network, TcpProxy
+from bench.threads import in_threads
+from bench.traffic import store_items
 
 MACHINES, CLIENTS, CONTENTS, USERS = 3, 6, 12, 10
 HARD_LIMIT_MIB = 192
@@ -175,35 +178,30 @@ def disturb(conditions: Conditions, wanted: Faults, *, limited: bool) -> Finding
         postgres.create_database("machines")
         machines = Machines(conditions, postgres.socket, "machines", Path(folder), limited=limited)
         try:
-            items = [{"id": f"item-{n}", "text": f"a barn with {n} windows"} for n in range(CONTENTS)]
             with machines.servers[0].connect() as connection:
-                connection.request_json(build_request("POST", "/content/batch", items))
+                store_items(connection, CONTENTS)
             clients = [
-                threading.Thread(target=_client, args=(machines, n, answers, random.Random(draw.random()), ended))
-                for n in range(CLIENTS)
+                partial(_client, machines, n, answers, random.Random(draw.random()), ended) for n in range(CLIENTS)
             ]
-            for client in clients:
-                client.start()
-            for fault in faults:
-                time.sleep(draw.uniform(0, LOAD_S))
-                machines.restart_ended()
-                number = draw.randrange(MACHINES)
-                if fault == "kill":
-                    machines.kill(number)
-                elif fault == "cut":
-                    machines.cut(
-                        machines.ready(draw), draw.choice(("refused", "silent")), draw.uniform(0.1, CUT_S), answers
-                    )
-                elif fault == "clock":
-                    machines.set_clock(number, draw.randint(min(CLOCKS_S), max(CLOCKS_S)))
-                else:
-                    postgres.stop("immediate")
-                    time.sleep(draw.uniform(0, 0.5))
-                    postgres.start()
-            machines.until_ready()
-            ended.set()
-            for client in clients:
-                client.join()
+            with in_threads(clients):
+                for fault in faults:
+                    time.sleep(draw.uniform(0, LOAD_S))
+                    machines.restart_ended()
+                    number = draw.randrange(MACHINES)
+                    if fault == "kill":
+                        machines.kill(number)
+                    elif fault == "cut":
+                        machines.cut(
+                            machines.ready(draw), draw.choice(("refused", "silent")), draw.uniform(0.1, CUT_S), answers
+                        )
+                    elif fault == "clock":
+                        machines.set_clock(number, draw.randint(min(CLOCKS_S), max(CLOCKS_S)))
+                    else:
+                        postgres.stop("immediate")
+                        time.sleep(draw.uniform(0, 0.5))
+                        postgres.start()
+                machines.until_ready()
+                ended.set()
         finally:
             ended.set()
             machines.close()

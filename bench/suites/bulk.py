@@ -14,7 +14,7 @@ from bench.cgroup import memory_limit
 from bench.http_client import HOST, build_request
 from bench.server import serving, text_encoder_alone
 from bench.suite import Case, Conditions, Metric, Samples, Suite, raw, share
-from bench.texts import TextSource, load_tokenizer
+from bench.texts import text_source
 from runtime.catalog.formats import row_bytes
 
 LIMIT_MIB = 256
@@ -80,7 +80,7 @@ class Stream(threading.Thread):
 def measure(load: Load, conditions: Conditions, samples: Samples) -> None:
     """Request new texts on an idle server, then a few times a second while the stream runs."""
     items = conditions.rounds(full=load.items, quick=1_500)
-    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    source = text_source(conditions)
     room = items * row_bytes(load.vectors, DIMENSIONS)
     settings = {"VOWS_CATALOG_VECTORS": load.vectors, "VOWS_CATALOG_BYTES": str(max(1 << 20, room))}
     with ExitStack() as stack:

@@ -5,11 +5,11 @@ import asyncio
 import os
 import random
 import statistics
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from bench.http_client import build_request
 from bench.postgres import PostgresServer
 from bench.server import Server, launched
 from bench.suite import Case, Conditions, Metric, Samples, Suite, raw, share
+from bench.threads import in_threads
+from bench.traffic import store_items
 
 HERE = (1, 3)  # machines as processes of this one
 MACHINES = (1, 3, 10, 100)
@@ -52,8 +54,7 @@ def measure(conditions: Conditions, samples: Samples) -> None:
 
 def _fill(server: Server) -> None:
     with server.connect() as connection:
-        items = [{"id": f"item-{n}", "text": f"a barn with {n} windows"} for n in range(ITEMS)]
-        connection.request_json(build_request("POST", "/content/batch", items))
+        store_items(connection, ITEMS)
 
 
 def _service_times(server: Server, postgres: PostgresServer, conditions: Conditions, samples: Samples) -> None:
@@ -92,11 +93,8 @@ def _loaded(servers: list[Server], postgres: PostgresServer, conditions: Conditi
         found.append(closed_loop(server.port, clients, limit_s=seconds))
 
     machine, database = sum(server.cpu_ms() for server in servers), _cpu_ms(postgres)
-    loads = [threading.Thread(target=load, args=(server, n)) for n, server in enumerate(servers)]
-    for one in loads:
-        one.start()
-    for one in loads:
-        one.join()
+    with in_threads(partial(load, server, n) for n, server in enumerate(servers)):
+        pass
     answers = [answer for _, some in found for answer in some]
     stored = sum(answer.status == 200 for answer in answers)
     samples.count("requests", len(answers))

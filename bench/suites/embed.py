@@ -8,7 +8,7 @@ from bench.in_process import encoder_process
 from bench.roofline import roofline_ms
 from bench.server import serving
 from bench.suite import Case, Conditions, Metric, Samples, Suite, difference, percentile_difference, ratio, raw
-from bench.texts import TextSource, load_tokenizer
+from bench.texts import text_source
 
 LENGTHS = (16, 32, 64, 128, 256)  # tokens, [CLS] and [SEP] included
 TEXTS_A_ROUND = 5
@@ -20,7 +20,7 @@ def measure(conditions: Conditions, samples: Samples) -> None:
 
     Every text is new. The lengths, and which side goes first, are drawn anew each round.
     """
-    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    source = text_source(conditions)
     draw = random.Random(conditions.seed)
     awake = conditions.client_core != conditions.server_core
     with (

@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +28,9 @@ from bench.machine import ROOT
 from bench.server import Server, serving
 from bench.suite import Case, Conditions, Metric, Samples, Suite, growth, raw, share
 from bench.suites.load import VALID_STATUSES
-from bench.texts import TextSource, load_tokenizer
-from bench.traffic import MixedTraffic
+from bench.texts import TextSource, text_source
+from bench.threads import in_threads
+from bench.traffic import EXPECTED_STATUS_SHARE, MixedTraffic, send_checked
 
 PROGRAMS = ("fail_each_call_of_writes", "fail_each_call_of_copies")
 OVERLOAD_CLIENTS, OVERLOAD_S, OVERLOAD_MIB, OVERLOAD_DEADLINE_S = 64, 60.0, 180, 10.0
@@ -80,24 +81,19 @@ def measure_power_cuts(conditions: Conditions, samples: Samples) -> None:
 
 def measure_stops(conditions: Conditions, samples: Samples) -> None:
     """SIGTERM while clients write and long batches wait; seconds until the process has ended, and its status."""
-    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    source = text_source(conditions)
     items = [{"text": text} for text in source.texts(256, 100)]
     batch = build_request("POST", "/embed/batch", {"items": items})
     event = build_request("POST", "/interactions", {"user_id": "ada", "content_id": "item-0", "type": "view"})
     for _ in range(conditions.rounds(full=STOPS, quick=1)):
         with serving(conditions, settings={"VOWS_SHUTDOWN_S": "1"} if conditions.quick else {}) as server:
             load_catalogue(server)
-            clients = [threading.Thread(target=_send_until_disconnected, args=(server, batch)) for _ in range(2)]
-            clients += [threading.Thread(target=_send_until_disconnected, args=(server, event)) for _ in range(4)]
-            for client in clients:
-                client.start()
-            time.sleep(1)
-            terminated = time.monotonic()
-            server.process.send_signal(signal.SIGTERM)
-            samples.add("exit_status", server.process.wait(timeout=60))
-            samples.add("stop_s", time.monotonic() - terminated)
-            for client in clients:
-                client.join()
+            with in_threads(partial(_send_until_disconnected, server, one) for one in [batch] * 2 + [event] * 4):
+                time.sleep(1)
+                terminated = time.monotonic()
+                server.process.send_signal(signal.SIGTERM)
+                samples.add("exit_status", server.process.wait(timeout=60))
+                samples.add("stop_s", time.monotonic() - terminated)
 
 
 def measure_overload(conditions: Conditions, samples: Samples) -> None:
@@ -109,7 +105,7 @@ def measure_overload(conditions: Conditions, samples: Samples) -> None:
         settings = {"VOWS_REQUEST_TIMEOUT_S": deadline, "VOWS_BATCH_TIMEOUT_S": deadline}
         with serving(conditions, group, settings) as server:
             load_catalogue(server)
-            source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+            source = text_source(conditions)
             clients = [_overload_requests(source, conditions.seed, n) for n in range(OVERLOAD_CLIENTS)]
             _, answers = closed_loop(server.port, clients, seconds)
             samples.add("peak_rss_mib", server.memory().peak_rss_mib)
@@ -127,11 +123,11 @@ def measure_overload(conditions: Conditions, samples: Samples) -> None:
 
 def measure_soak(conditions: Conditions, samples: Samples) -> None:
     """Mixed traffic for `soak_s`, every answer checked, anonymous memory read every five seconds."""
-    end = time.monotonic() + (4.0 if conditions.quick else conditions.soak_s)
     every = 0.2 if conditions.quick else READ_EVERY_S
-    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    source = text_source(conditions)
     with serving(conditions) as server, server.connect() as connection:
         next_reading = time.monotonic()
+        end = next_reading + (4.0 if conditions.quick else conditions.soak_s)
         for checked in MixedTraffic(source, conditions.seed):
             now = time.monotonic()
             if now >= next_reading:
@@ -139,11 +135,7 @@ def measure_soak(conditions: Conditions, samples: Samples) -> None:
                 next_reading += every
             if now >= end:
                 break
-            status, body = connection.send(checked.request)
-            samples.count("requests")
-            samples.count("expected_status", int(status in checked.expected))
-            if status not in checked.expected:
-                samples.note(f"unexpected.{checked.name}", f"{status}: {body[:200]!r}")
+            send_checked(connection, checked, samples)
         samples.add("soak_peak_rss_mib", server.memory().peak_rss_mib)
     samples.note("soak_s", conditions.soak_s)
 
@@ -184,7 +176,6 @@ def _send_until_disconnected(server: Server, request: bytes) -> None:
         return
 
 
-_EXPECTED_STATUS_SHARE = share("expected_status", "requests")
 SUITE = Suite(
     name="faults",
     purpose="SIGKILL, storage and model faults, overload in 180 MiB, a long load",
@@ -230,7 +221,7 @@ SUITE = Suite(
         Metric("faults.overload_anonymous_mib", "overload", "MiB", "higher", raw("anonymous_mib")),
         Metric("faults.soak_growth_mib", "soak", "MiB", "higher", growth("soak_anonymous_mib")),
         Metric("faults.soak_requests", "soak", "requests", "lower", raw("requests")),
-        Metric("faults.soak_expected_status_share", "soak", "share", "lower", _EXPECTED_STATUS_SHARE),
+        Metric("faults.soak_expected_status_share", "soak", "share", "lower", EXPECTED_STATUS_SHARE),
         Metric("faults.soak_peak_rss_mib", "soak", "MiB", "higher", raw("soak_peak_rss_mib")),
         *hostile_cases.METRICS,
         *damage_cases.METRICS,

@@ -6,7 +6,7 @@ import statistics
 from bench.http_client import Connection, build_request
 from bench.server import launched, serving
 from bench.suite import Case, Conditions, Metric, Samples, Suite, difference, raw
-from bench.texts import TextSource, load_tokenizer
+from bench.texts import text_source
 
 LENGTHS = (16, 32)  # tokens, [CLS] and [SEP] included
 TEXTS_A_ROUND = 5
@@ -15,7 +15,7 @@ PATHS = {"ours": "/embed", "in_loop": "/embed", "in_thread": "/embed/thread"}
 
 def measure(conditions: Conditions, samples: Samples) -> None:
     """Three ways to the same encoder in turns, round by round, in an order drawn anew. Every text is new."""
-    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    source = text_source(conditions)
     draw = random.Random(conditions.seed)
     awake = conditions.client_core != conditions.server_core
     with (

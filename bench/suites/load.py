@@ -8,7 +8,7 @@ from bench.closed_loop import closed_loop
 from bench.http_client import build_request
 from bench.server import serving
 from bench.suite import Case, Conditions, Metric, Samples, Suite, raw, share
-from bench.texts import TextSource, load_tokenizer
+from bench.texts import TextSource, text_source
 
 CLIENTS = (1, 8, 64)
 TEXT_TOKENS = 32
@@ -75,7 +75,7 @@ def measure_overload(conditions: Conditions, samples: Samples) -> None:
 
 
 def _source(conditions: Conditions) -> TextSource:
-    return TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    return text_source(conditions)
 
 
 def _single(source: TextSource) -> bytes:

@@ -15,10 +15,10 @@ from bench.cgroup import forget_cached, memory_limit
 from bench.http_client import Connection
 from bench.process_memory import MiB, ProcessMemory
 from bench.server import Server, ServerError, serving, text_encoder_alone
-from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite, raw, share
+from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite, raw
 from bench.suites.embed import LENGTHS
-from bench.texts import TextSource, load_tokenizer
-from bench.traffic import CheckedRequest, MixedTraffic
+from bench.texts import TextSource, load_tokenizer, text_source
+from bench.traffic import EXPECTED_STATUS_SHARE, CheckedRequest, MixedTraffic, send_checked
 
 STEPS = ("start", "warm", "load")
 FLAT_REQUESTS = 3_000  # over which memory has to stay flat
@@ -26,9 +26,6 @@ LOAD_REQUESTS = 500  # mixed requests over every endpoint, then one batch of 32 
 LIMITS_MIB = (180, 256)  # 180: what a machine of 256 MiB leaves beside its kernel
 READ_EVERY = 100  # requests between two readings while flatness is measured
 SETTLING_REQUESTS = 3000  # before that: long enough for the bounded caches to fill, so that only a leak still grows
-EXPECTED_STATUS_SHARE = share(
-    "expected_status", "requests"
-)  # of the requests, those answered by the status they had to have
 READINGS = [field.name for field in fields(ProcessMemory)]
 
 
@@ -118,7 +115,7 @@ def imported_folders() -> list[Path]:
 
 
 def _traffic(conditions: Conditions) -> MixedTraffic:
-    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    source = text_source(conditions)
     return MixedTraffic(source, conditions.seed)
 
 
@@ -133,11 +130,7 @@ def _send_all(
     connection: Connection, checked_requests: Iterator[CheckedRequest] | Sequence[CheckedRequest], samples: Samples
 ) -> None:
     for checked in checked_requests:
-        samples.count("requests")
-        status, body = connection.send(checked.request)
-        samples.count("expected_status", int(status in checked.expected))
-        if status not in checked.expected:
-            samples.note(f"unexpected.{checked.name}", f"{status}: {body[:200]!r}")
+        send_checked(connection, checked, samples)
 
 
 def _read(server: Server, step: str, samples: Samples) -> None:

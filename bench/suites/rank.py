@@ -14,7 +14,7 @@ from bench.http_client import Connection, build_request
 from bench.ranker_bundle import models_with_ranker
 from bench.server import Server, serving
 from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite, percentile_difference, raw
-from bench.texts import TextSource, load_tokenizer
+from bench.texts import TextSource, load_tokenizer, text_source
 
 CANDIDATES = (10, 100, 1_000)
 EXPERIMENT_CANDIDATES = 100
@@ -32,7 +32,7 @@ def measure(conditions: Conditions, samples: Samples) -> None:
     """Load a catalogue, give one user a few interactions, then rank candidates of it in interleaved rounds."""
     draw = random.Random(conditions.seed)
     ids = [f"item-{n}" for n in range(max(CANDIDATES))]
-    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    source = text_source(conditions)
     with serving(conditions) as server, server.connect() as connection:
         load_catalogue(connection, ids, source)
         events = [{"user_id": "ana", "content_id": content, "type": "save"} for content in ids[:5]]
@@ -51,7 +51,7 @@ def measure(conditions: Conditions, samples: Samples) -> None:
 def measure_experiment(conditions: Conditions, samples: Samples) -> None:
     """The same ranking by a model that is named, and as an arm of a running experiment, in turns on one server."""
     ids = [f"item-{n}" for n in range(EXPERIMENT_CANDIDATES)]
-    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    source = text_source(conditions)
     arms = [{"name": name, "model": "hybrid"} for name in ("control", "treatment")]
     with serving(conditions) as server, server.connect() as connection:
         load_catalogue(connection, ids, source)
@@ -98,7 +98,7 @@ def measure_hybrid(conditions: Conditions, samples: Samples) -> None:
     draw = random.Random(conditions.seed)
     ids = [f"item-{n}" for n in range(max(CANDIDATES))]
     with serving(conditions) as server, server.connect() as connection:
-        load_catalogue(connection, ids, TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed))
+        load_catalogue(connection, ids, text_source(conditions))
         for user_events in HYBRID_EVENTS:
             user = f"user-of-{user_events}"
             events = [

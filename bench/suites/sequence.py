@@ -14,7 +14,7 @@ from bench.process_memory import ProcessMemory
 from bench.server import TRAINED_ITEM, serving
 from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite, raw, share
 from bench.suites.rank import load_catalogue
-from bench.texts import TextSource, load_tokenizer
+from bench.texts import text_source
 from runtime.personalization.actions import InteractionType
 
 LENGTHS = (10, 64, 200)
@@ -108,7 +108,7 @@ def measure_change(conditions: Conditions, samples: Samples) -> None:
     require_bundle(conditions.models)
     draw = random.Random(conditions.seed)
     ids = [f"item-{n}" for n in range(500)]
-    source = TextSource(load_tokenizer(conditions.models / "minilm"), conditions.seed)
+    source = text_source(conditions)
     with serving(conditions) as server, server.connect() as connection:
         load_catalogue(connection, [*ids, TRAINED_ITEM["id"]], source)
         past = [{"user_id": "ana", "content_id": draw.choice(ids), "type": draw.choice(_KINDS)} for _ in range(EVENTS)]

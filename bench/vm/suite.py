@@ -11,9 +11,9 @@ from pathlib import Path
 
 from bench.http_client import build_request
 from bench.server import TRAINED_ITEM, ServerError
-from bench.suite import Case, Conditions, Metric, Samples, Suite, raw, share
+from bench.suite import Case, Conditions, Metric, Samples, Suite, raw
 from bench.texts import TextSource, load_tokenizer
-from bench.traffic import CheckedRequest, MixedTraffic
+from bench.traffic import EXPECTED_STATUS_SHARE, CheckedRequest, MixedTraffic, send_checked
 from bench.vm.guest import Guest, Hardware, booted, require_programs
 from bench.vm.parts import CACHE, guest_parts
 from bench.vm.root import Service, assemble_root, image_service
@@ -24,7 +24,6 @@ READY_S = 900.0
 PROGRESS_S = 20.0
 CATALOGUE_ITEMS = 8  # in one request: emulation is slow, and progress should be seen
 SETTLED_READINGS = 3  # further readings after the last answer
-EXPECTED_STATUS_SHARE = share("expected_status", "requests")
 Progress = Callable[[str], None]
 
 
@@ -120,11 +119,7 @@ def _load(guest: Guest, checked_requests: list[CheckedRequest], samples: Samples
             if number == len(checked_requests) or time.monotonic() - reported > PROGRESS_S:
                 reported, available = time.monotonic(), guest.log().readings[-1].available_mib
                 progress(f"request {number} of {len(checked_requests)} ({checked.name}), {available:.0f} MiB available")
-            samples.count("requests")
-            status, body = connection.send(checked.request)
-            samples.count("expected_status", int(status in checked.expected))
-            if status not in checked.expected:
-                samples.note(f"unexpected.{checked.name}", f"{status}: {body[:200]!r}")
+            send_checked(connection, checked, samples)
         wanted = len(guest.log().readings) + SETTLED_READINGS
         info = connection.request_json(build_request("GET", "/info"))
         model = info["models"][0]

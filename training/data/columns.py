@@ -15,11 +15,11 @@ def rows_of(ids: Sequence[str], known: Sequence[str] = ()) -> tuple[list[str], N
     return list(row), rows
 
 
-def sessions(user: NDArray[np.integer], time_us: NDArray[np.int64], gap_us: int = SESSION_GAP_US) -> NDArray[np.int32]:
-    """Session numbers int32 [n] in the rows' own order: a new session for each user and after each gap of `gap_us`."""
+def sessions(user: NDArray[np.integer], time_us: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Session numbers int32 [n] in the rows' own order: a new one for each user and after each SESSION_GAP_US."""
     order = np.lexsort((time_us, user))
     u, t = user[order], time_us[order]
-    starts = np.r_[True, (u[1:] != u[:-1]) | (t[1:] - t[:-1] > gap_us)] if len(u) else np.zeros(0, np.bool_)
+    starts = np.r_[True, (u[1:] != u[:-1]) | (t[1:] - t[:-1] > SESSION_GAP_US)] if len(u) else np.zeros(0, np.bool_)
     numbers = np.empty(len(u), np.int32)
     numbers[order] = np.cumsum(starts) - 1
     return numbers

@@ -25,17 +25,17 @@ def cache_dir() -> Path:
     return Path(base) / "vectors"
 
 
-def text_vectors(texts: Sequence[str], bundle: Path = BUNDLE, cache: Path | None = None) -> NDArray[np.float32]:
+def text_vectors(texts: Sequence[str]) -> NDArray[np.float32]:
     """Unit rows float32 [texts, 384]; a blank text has a row of zeros.
 
     One cache file per list of texts, named by the digest of the bundle and of the texts. Raises BundleError where there
     is no usable bundle.
     """
-    loaded = Bundle.load(bundle, kind="text-encoder")
+    loaded = Bundle.load(BUNDLE, kind="text-encoder")
     digest = hashlib.sha256(loaded.digest.encode())
     for text in texts:
         digest.update(hashlib.sha256(text.encode()).digest())
-    file = (cache or cache_dir()) / f"{digest.hexdigest()[:32]}.npy"
+    file = cache_dir() / f"{digest.hexdigest()[:32]}.npy"
     if file.exists():
         stored: NDArray[np.float32] = np.load(file)
         return stored

@@ -37,11 +37,11 @@ def problems(connection: sqlite3.Connection) -> Iterator[str]:
         yield f"the statements that made the tables are damaged; {REMEDY}"
 
 
-def check_at_start(connection: sqlite3.Connection, budget_s: float = START_S) -> None:
+def check_at_start(connection: sqlite3.Connection) -> None:
     """Look at the structure as far as the time allows: all of a database of some megabytes; of a larger one the tables
     that stay small, because SQLite before 3.41 does not look at the clock while it walks through a table, and one of a
     million items takes ten seconds. Raises StoreCorrupt."""
-    with _limited(connection, budget_s):
+    with _limited(connection):
         if found := structural_problems(connection, _small_tables(connection)):
             raise StoreCorrupt(f"the database is damaged: {'; '.join(found[:3])}; {REMEDY}")
 
@@ -55,16 +55,16 @@ def _small_tables(connection: sqlite3.Connection) -> list[str] | None:
     return [name for (name,) in tables if name not in _GROWING]
 
 
-def report_damaged_rows(connection: sqlite3.Connection, budget_s: float = START_S) -> None:
+def report_damaged_rows(connection: sqlite3.Connection) -> None:
     """Report damaged rows, of those that the time allows. They are refused when read; the others are served."""
-    with _limited(connection, budget_s):
+    with _limited(connection):
         for what in damaged_rows(connection):
             report(what, "it is damaged on the disk")
 
 
 @contextmanager
-def _limited(connection: sqlite3.Connection, budget_s: float) -> Iterator[None]:
-    deadline = time.monotonic() + budget_s
+def _limited(connection: sqlite3.Connection) -> Iterator[None]:
+    deadline = time.monotonic() + START_S
     connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEP)
     try:
         yield
