@@ -7,11 +7,14 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.catalogue import item_id
 from bench.cgroup import memory_limit
 from bench.http_client import HOST, build_request
+from bench.process_memory import MiB
 from bench.server import serving, text_encoder_alone
 from bench.suite import Case, Conditions, Metric, Samples, Suite, raw, share
 from bench.texts import text_source
@@ -84,6 +87,8 @@ def measure(load: Load, conditions: Conditions, samples: Samples) -> None:
     room = items * row_bytes(load.vectors, DIMENSIONS)
     settings = {"VOWS_CATALOG_VECTORS": load.vectors, "VOWS_CATALOG_BYTES": str(max(1 << 20, room))}
     with ExitStack() as stack:
+        data = Path(stack.enter_context(TemporaryDirectory(prefix="vows-bench-")))
+        settings["VOWS_DATA_DIR"] = str(data)
         if load.vectors == "int8":  # 100,000 items leave no room for the sequence model's vectors
             conditions = stack.enter_context(text_encoder_alone(conditions))
         group = stack.enter_context(memory_limit(LIMIT_MIB))
@@ -115,6 +120,7 @@ def measure(load: Load, conditions: Conditions, samples: Samples) -> None:
         memory = server.memory()
         samples.add("anonymous_mib", memory.anonymous_mib)
         samples.add("peak_rss_mib", memory.peak_rss_mib)
+        samples.add("disk_mib", sum(path.stat().st_blocks * 512 for path in data.rglob("*")) / MiB)
         samples.add("oom_kills", group.oom_kills())
 
 
@@ -133,6 +139,7 @@ def _metrics(load: Load) -> tuple[Metric, ...]:
         Metric(f"bulk.progress_lines{end}", case, "lines", "lower", raw("progress_lines")),
         Metric(f"bulk.anonymous_mib{end}", case, "MiB", "higher", raw("anonymous_mib")),
         Metric(f"bulk.peak_rss_mib{end}", case, "MiB", "higher", raw("peak_rss_mib")),
+        Metric(f"bulk.disk_mib{end}", case, "MiB", "higher", raw("disk_mib")),
     )
 
 
@@ -143,7 +150,7 @@ SUITE = Suite(
     "vectors held as int8. A million: 1,000 different texts, so that the encoder has little to do and the load is of "
     "database and catalogue; both models are served, vectors held on disk. Meanwhile a client requests `/embed` of a "
     "new text of 16 tokens four times a second (`concurrent`; `idle`: the same before the stream). `stored_share`: of "
-    "the items sent, those that `/info` counts.",
+    "the items sent, those that `/info` counts. `disk`: the data folder at the end.",
     cases=tuple(Case(load.case, partial(measure, load), limit_s=7_200) for load in LOADS),
     metrics=tuple(metric for load in LOADS for metric in _metrics(load)),
 )
