@@ -147,10 +147,10 @@ SUITE = Suite(
     name="bulk",
     purpose="100,000 items and a million in one stream under 256 MiB, with concurrent requests",
     reading="`POST /content/batch` with NDJSON. 100,000: every text new and embedded; only the text encoder is served, "
-    f"vectors held as int8. A million: {MILLION.texts} different texts, so that the encoder has little to do and the load "
-    "is of database and catalogue; both models are served, vectors held on disk. Meanwhile a client requests `/embed` of a "
-    "new text of 16 tokens four times a second (`concurrent`; `idle`: the same before the stream). `stored_share`: of "
-    "the items sent, those that `/info` counts. `disk`: the data folder at the end.",
+    f"vectors held as int8. A million: {MILLION.texts} different texts, so that the encoder has little to do and the "
+    "load is of database and catalogue; both models are served, vectors held on disk. Meanwhile a client requests "
+    "`/embed` of a new text of 16 tokens four times a second (`concurrent`; `idle`: the same before the stream). "
+    "`stored_share`: of the items sent, those that `/info` counts. `disk`: the data folder at the end.",
     cases=tuple(Case(load.case, partial(measure, load), limit_s=7_200) for load in LOADS),
     metrics=tuple(metric for load in LOADS for metric in _metrics(load)),
 )
