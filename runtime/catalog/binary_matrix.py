@@ -34,7 +34,7 @@ _DEVIATIONS = 2.0
 
 # Rows that are estimated by both bits, and of these those that are scored exactly: measured on a million, they held
 # over 99 % of the ten nearest, also where what is nearest is hardly nearer than the rest (docs/decisions/021).
-MOST_ESTIMATED = 2_048
+MOST_ESTIMATED = 3_072
 MOST_RESCORED = 640
 
 # Between the numbers that two bits stand for, in standard deviations of a component: it leaves the least error of a
