@@ -139,20 +139,33 @@ def measure_with_sequence(conditions: Conditions, samples: Samples) -> None:
             ]
             for _, connection in both.values():
                 connection.request_json(build_request("POST", "/interactions", events))
-            for _ in range(conditions.rounds(full=300, quick=3)):
-                body = {"user_id": user, "candidates": draw.sample(ids, EXPERIMENT_CANDIDATES)}
-                requests = {
-                    "rank": build_request("POST", "/rank", body),
-                    "recommend": build_request("GET", f"/user/{user}/recommendations?exclude="),
-                }
-                for what, request in requests.items():
-                    _in_turns(both, request, f"{what}_{{}}.{user_events}", samples)
+            rounds = conditions.rounds(full=300, quick=3)
+            bodies = [{"user_id": user, "candidates": draw.sample(ids, EXPERIMENT_CANDIDATES)} for _ in range(rounds)]
+            recommend = build_request("GET", f"/user/{user}/recommendations?exclude=")
+            for body in bodies:
+                _in_turns(both, build_request("POST", "/rank", body), f"rank_{{}}.{user_events}", samples)
+            for _ in range(rounds):
+                _in_turns(both, recommend, f"recommend_{{}}.{user_events}", samples)
+            for body in bodies:
+                by_sequence = build_request("POST", "/rank", {**body, "model": "sequence"})
+                _in_turns(both, by_sequence, f"rank_by_sequence_{{}}.{user_events}", samples)
+            for number, body in enumerate(bodies):
+                event_id = f"{user}-{number}"
+                event = {"event_id": event_id, "user_id": user, "content_id": draw.choice(ids), "type": "view"}
+                for _, connection in both.values():
+                    connection.request_json(build_request("POST", "/interactions", event))
+                _in_turns(both, build_request("POST", "/rank", body), f"rank_after_event_{{}}.{user_events}", samples)
+                for _, connection in both.values():
+                    connection.request_json(build_request("DELETE", f"/interactions/{event_id}"))
         _expect_both_sets([connection for _, connection in both.values()], user)
 
 
 def _in_turns(both: dict[str, tuple[Server, Connection]], request: bytes, series: str, samples: Samples) -> None:
-    """What it took, and what the server's threads ran."""
-    for name, (server, connection) in both.items():
+    """What it took, and what the server's threads ran; each server is the first every other time."""
+    turns = list(both.items())
+    if len(samples.series.get(series.format("with_ms"), ())) % 2:
+        turns.reverse()
+    for name, (server, connection) in turns:
         ran_ms = server.cpu_ms()
         elapsed_ms, status = connection.timed(request)
         if status != 200:
@@ -192,8 +205,9 @@ SUITE = Suite(
     f"where {SHARED_CLIENTS} clients rank at once and share syncs. "
     "`hybrid`: median of 100 candidates by the hybrid model minus that by the simple one, in turns, for a user of 5 "
     "and of 256 events. `with_sequence`: by the hybrid model with the score of the sequence model minus without, on "
-    "two servers in turns, for users of 5, 50 and 200 events: of 100 candidates, and of a catalogue of 1,001 items; "
-    "`cpu` is what the server's threads ran.",
+    "two servers in turns, for users of 5, 50 and 200 events: of 100 candidates, right after an event of the user, "
+    "whose history is then read again, and without one; and of a catalogue of 1,001 items; `cpu` is what the server's "
+    "threads ran. `by_sequence`: 100 candidates by the sequence model alone, of a history that was read before.",
     cases=(
         Case("one client", measure),
         Case("experiment", measure_experiment),
@@ -216,7 +230,12 @@ SUITE = Suite(
             Metric(f"rank.{what}_with_sequence_added{cpu}_ms.{events}", "with the sequence model", "ms", "higher",
                    percentile_difference(f"{what}_with{cpu}_ms.{events}", f"{what}_without{cpu}_ms.{events}", 50))
             for cpu in ("", "_cpu")
-            for what in ("rank", "recommend")
+            for what in ("rank", "rank_after_event", "recommend")
+            for events in SEQUENCE_EVENTS
+        ),
+        *(
+            Metric(f"rank.by_sequence_p50_ms.{events}", "with the sequence model", "ms", "higher",
+                   raw(f"rank_by_sequence_with_ms.{events}"))
             for events in SEQUENCE_EVENTS
         ),
         Metric("rank.auto_added_ms", "experiment", "ms", "higher",
