@@ -88,12 +88,15 @@ class NextActionInfo(msgspec.Struct, frozen=True):
 
 class RankerSequenceInfo(msgspec.Struct, frozen=True):
     """The sequence model that the ranker was fitted beside. `weights`: the second set, with its score as a feature;
-    empty where it was not better. `served`: whether they rank now, and `reason` why not."""
+    empty where it was not better. `served`: whether they rank now, and `reason` why not. `catalogue`: whether they also
+    rank the whole catalogue (recommendations), and `catalogue_reason` why not."""
 
     model_version: str
     weights: dict[str, float]
     served: bool
     reason: str | None
+    catalogue: bool
+    catalogue_reason: str | None
 
 
 class RankerInfo(msgspec.Struct, frozen=True):
@@ -241,7 +244,10 @@ def _beside(state: State) -> RankerSequenceInfo | None:
     if (fitted := state.ranker.served.sequence) is None:
         return None
     apart = state.ranker.apart
-    return RankerSequenceInfo(fitted.model_version, fitted.named_weights, apart is None, apart)
+    without = apart or state.sequence.catalogue_lacks
+    return RankerSequenceInfo(
+        fitted.model_version, fitted.named_weights, apart is None, apart, without is None, without
+    )
 
 
 async def get_metrics(state: State, request: Request) -> PlainTextResponse:

@@ -136,6 +136,16 @@ class SequenceServing:
         """Whether every item of the catalogue has its vector, but for a few."""
         return self.served is not None and sequence_items.lacking(self._catalog, self.served) <= MOST_LACKING
 
+    @property
+    def catalogue_lacks(self) -> str | None:
+        """Why the whole catalogue cannot be ranked by the model; None where it can."""
+        if self.served is None or self.covers_catalogue():
+            return None
+        room, rows = self.served.items.capacity, self._catalog.rows
+        if room < rows:
+            return f"vectors of {room:,} items are kept, the catalogue has {rows:,}"
+        return "the vectors of new items are being computed"
+
     async def actions(self, served: Served, user: UserNow, ids: Sequence[str], metadata: Vector) -> Vector:
         """Probabilities float32 [k, 4] of skip, view, save, share for items with these ids and content vectors
         [k, 384]. Raises QueueFull."""

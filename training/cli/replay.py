@@ -25,7 +25,8 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     add_sources(parser)
     parser.add_argument(
         "--model", required=True, metavar="NAME",
-        help="simple, hybrid (as it serves untrained), or the folder of a ranker bundle or a checkpoint",
+        help="simple, hybrid (as it serves untrained), or the folder of a ranker bundle or a checkpoint; a bundle with "
+        "the weights that would be served beside the sequence model that is installed in models/",
     )  # fmt: skip
     parser.add_argument(
         "--positions", type=_positive, default=3, help="of a ranking that are judged: each one more costs precision "

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.models.bundle import MANIFEST, Bundle
-from runtime.models.ranker import load_ranker
+from runtime.models.installed import DEFAULT, SEQUENCE
+from runtime.models.ranker import LoadedRanker, load_ranker
 from runtime.personalization import popularity
 from runtime.personalization.cold_start import POPULAR_ITEMS, popular_vector
 from runtime.personalization.hybrid import Ranker, prior
@@ -19,8 +20,10 @@ from training.data.exposures import Exposures
 from training.errors import TrainingError
 from training.evaluation.protocol import Recommender
 from training.evaluation.sequence import GivenCheckpoint
+from training.evaluation.sequence_bundle import GivenBundle
 from training.ranker.impressions import histories_before
 from training.ranker.replay import Query, Replay
+from training.ranker.sequence_scores import SequenceCosines, has_enough
 
 SIMPLE, HYBRID = "simple", "hybrid"
 
@@ -90,15 +93,44 @@ class Simple(ByFeatures):
 
 
 class TrainedRanker(ByFeatures):
-    """A ranker bundle."""
+    """A ranker bundle. With its second set of weights where the sequence model that they were fitted beside is the one
+    that is installed in `models`, and for users with enough events for it: as it is served."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, models: Path) -> None:
         loaded = load_ranker(Bundle.load(folder, kind="ranker"))
         super().__init__(loaded.ranker.version, loaded.ranker, loaded.table)
         self._loaded = loaded
+        self._sequence = _installed_beside(loaded, models)
+        if self._sequence is not None:
+            assert loaded.sequence is not None
+            assert loaded.sequence.weights is not None
+            self.name = f"{loaded.ranker.version}+{self._sequence.name}"
+            self._second = Ranker(self.name, loaded.sequence.weights)
 
     def table_rows(self, dataset: Dataset) -> NDArray[np.int32] | None:
         return self._loaded.rows(dataset.catalogue.ids)
+
+    def scores(self, dataset: Dataset, exposures: Exposures, rows: NDArray[np.int64]) -> list[Scores]:
+        if self._sequence is not None:
+            self._sequence.learn(dataset)
+            histories = histories_before(dataset.events, exposures, rows)
+            last = dataset.events.device[(histories.ends - 1).clip(min=0)]
+            device = np.where(histories.ends > histories.starts, last, 0).astype(np.int8)
+            self._cosines = SequenceCosines(self._sequence, histories, exposures.time_us[rows], device)
+            self._enough = has_enough(self._sequence, histories)
+        return super().scores(dataset, exposures, rows)
+
+    def _scored(
+        self,
+        query: Query,
+        items: NDArray[np.int32],
+        vectors: NDArray[np.float32],
+        table_rows: NDArray[np.int32] | None,
+    ) -> Scores:
+        if self._sequence is None or not self._enough[query.position]:
+            return super()._scored(query, items, vectors, table_rows)
+        by_sequence = self._cosines.of(query.position)[items]
+        return self._second.scores(query.features(items, vectors, self._table, table_rows, by_sequence))
 
 
 class ByRecommender:
@@ -122,21 +154,29 @@ class ByRecommender:
         return found
 
 
-def target(name: str) -> Target:
-    """simple, hybrid (as it serves untrained), or the folder of a ranker bundle or a checkpoint. Raises TrainingError,
-    or BundleError for a bundle of another kind."""
+def target(name: str, models: Path = DEFAULT) -> Target:
+    """simple, hybrid (as it serves untrained), or the folder of a ranker bundle or a checkpoint. models: where the
+    sequence model is installed. Raises TrainingError, or BundleError for a bundle of another kind."""
     if name == SIMPLE:
         return Simple()
     if name == HYBRID:
         return ByFeatures(HYBRID, prior())
     folder = Path(name)
     if (folder / MANIFEST).is_file():
-        return TrainedRanker(folder)
+        return TrainedRanker(folder, models)
     if folder.is_dir():
         return ByRecommender(folder.name, GivenCheckpoint(Checkpoint.load(folder), name=folder.name))
     raise TrainingError(
         f"no ranking is called {name!r}: give {SIMPLE}, {HYBRID}, or the folder of a ranker bundle or a checkpoint"
     )
+
+
+def _installed_beside(loaded: LoadedRanker, models: Path) -> GivenBundle | None:
+    """The sequence model that is installed, if the ranker's second set of weights was fitted beside it."""
+    if loaded.sequence is None or loaded.sequence.weights is None or not (models / SEQUENCE / MANIFEST).exists():
+        return None
+    found = GivenBundle(models / SEQUENCE)
+    return found if loaded.sequence.is_it(found.model) else None
 
 
 def _popular(query: Query, vectors: NDArray[np.float32]) -> NDArray[np.float32] | None:

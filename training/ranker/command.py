@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.models.bundle import MANIFEST
+from runtime.models.installed import DEFAULT
 from runtime.models.ranker import SequenceFile
 from runtime.personalization.neighbours import Neighbours
 from training.checkpoint import VALIDATED, Checkpoint
@@ -25,11 +26,12 @@ from training.evaluation.sequence import GivenCheckpoint, SequenceRecommender
 from training.evaluation.sequence_bundle import GivenBundle
 from training.ranker.actions import ActionModel
 from training.ranker.bundle import write_bundle
+from training.ranker.find_sequence import RUNS, find_sequence, has_seen
 from training.ranker.recommender import Hybrid, Prior
 from training.ranker.with_sequence import HybridWithSequence, gain_of_sequence
 
 _CHECKED_QUERIES = 1_000
-_FEW = 0.01  # of the newest tenth, that two ways of cutting it may differ by
+_PERIODS = (0.8, 0.1, 0.1)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -38,9 +40,22 @@ def run(options: argparse.Namespace) -> int:
     if own is None and options.public_set is None:
         raise TrainingError("name a log with --events, or a public set with --set")
     data = own if own is not None else public.load(options.public_set, options.data_dir)
-    print(train_ranker(data, options.out, options.name or options.out.absolute().name, options.sequence))
+    run: Path | None = options.sequence
+    if run is None and not options.no_sequence:
+        run = _found(data)
+    print(train_ranker(data, options.out, options.name or options.out.absolute().name, run))
     print(f"serve it with: vows-edge models install {options.out}")
     return 0
+
+
+def _found(data: Dataset) -> Path | None:
+    """The sequence model that is there for this log; says what it is, and how to leave it out."""
+    *_, newest = periods(data, _PERIODS)
+    if (found := find_sequence(data, newest)) is None:
+        print(f"without a sequence model: none of this log is in {RUNS} or installed in {DEFAULT}; see --sequence")
+        return None
+    print(f"beside the sequence model of {found.folder}, {found.what}; --no-sequence leaves it out")
+    return found.folder
 
 
 def train_ranker(data: Dataset, out: Path, name: str, run: Path | None = None) -> str:
@@ -57,7 +72,7 @@ def train_ranker(data: Dataset, out: Path, name: str, run: Path | None = None) -
             f"{data.name} has {engaged:,} engaged events, a ranker needs {FEWEST_EVENTS:,}: serve without one"
         )
     started = time.perf_counter()
-    older, middle, newest = periods(data, (0.8, 0.1, 0.1))
+    older, middle, newest = periods(data, _PERIODS)
     queries = sample_queries(
         data.events, newest, per_user=10, at_most=_CHECKED_QUERIES, engaged_only=True, source_order_breaks_ties=False
     )
@@ -131,7 +146,7 @@ def _sequence(given: Path, older: Dataset, newest: Dataset) -> SequenceRecommend
         checkpoint = Checkpoint.load(folder)
         until_us = checkpoint.data.get("trained_until_us")
         found = GivenCheckpoint(checkpoint, name=str(checkpoint.data.get("model_name")))
-    if until_us is None or (newest.events.time_us <= until_us).mean() > _FEW:
+    if has_seen(newest, until_us):
         raise TrainingError(
             f"{folder} was fitted to events of the newest tenth of {newest.name}, which the ranker is fitted to: give "
             "the folder of `vows-edge train --events` on the same log, which keeps the weights from before it read them"

@@ -49,6 +49,7 @@ async def _check(bundle_path, folder, steps):
     assert (await recommend(state, "ann", 10)).model_version == "bench+sequence-v1"
 
     served = state.sequence.served
+    assert state.sequence.catalogue_lacks is None
     recommending = asyncio.create_task(recommend(state, "ann", 10))
     while not state.search._turn._lock.locked():
         await asyncio.sleep(0)
@@ -56,7 +57,7 @@ async def _check(bundle_path, folder, steps):
         await asyncio.sleep(0)
     assert not recommending.done()
     served.items.release()  # as the switch to another bundle does
-    assert not state.sequence.covers_catalogue()
+    assert state.sequence.catalogue_lacks == f"vectors of 0 items are kept, the catalogue has {ITEMS:,}"
     found = await recommending
     assert found.model_version == "bench"
     first = await recommend(state, "ann", 10)

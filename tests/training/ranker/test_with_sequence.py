@@ -1,5 +1,7 @@
 """The hybrid ranker with the score of a sequence model: through HTTP as in the evaluation, and what ranks without."""
 
+import os
+import shutil
 import time
 from dataclasses import replace
 
@@ -14,19 +16,23 @@ from runtime.personalization.hybrid import Ranker, weights_of
 from runtime.personalization.ranking_features import NAMES_WITH_SEQUENCE
 from tests.small_world import ITEMS
 from tests.training.ranker.replayed import replayed_server, trained_sequence
-from tests.training.ranker.test_served_is_evaluated import assert_same_order
+from tests.training.ranker.test_served_is_evaluated import assert_same_order, evaluated
+from tests.waiting import until
 from training.__main__ import main
 from training.checkpoint import BEST, VALIDATED, Checkpoint
 from training.data.events import Events
+from training.data.exposures import Exposure, Exposures
 from training.data.split import periods
 from training.errors import TrainingError
 from training.evaluation.queries import sample_queries
 from training.evaluation.sequence import GivenCheckpoint
 from training.evaluation.sequence_bundle import GivenBundle
+from training.off_policy.targets import target
 from training.ranker import command
 from training.ranker.actions import ActionModel
 from training.ranker.bundle import write_bundle
 from training.ranker.command import train_ranker
+from training.ranker.find_sequence import find_sequence
 from training.ranker.neighbours import learn_neighbours
 from training.ranker.with_sequence import HybridWithSequence
 
@@ -81,10 +87,7 @@ def ranked(server, user="user-1", query="", **more):
 
 
 def wait_for(server, wanted: str) -> None:
-    deadline = time.monotonic() + 30
-    while ranked(server)["model_version"] != wanted:
-        assert time.monotonic() < deadline, server.log.read_text()[-2000:]
-        time.sleep(0.1)
+    until(lambda: ranked(server)["model_version"] == wanted, server.log.read_text)
 
 
 def beside(server):
@@ -98,13 +101,14 @@ def test_the_score_of_the_sequence_model_ranks_over_http_as_in_the_evaluation(
     install(server.models, bundle)
     wait_for(server, MINE)
     assert (beside(server)["served"], beside(server)["reason"]) == (False, f"{OURS} is not installed")
+    assert (beside(server)["catalogue"], beside(server)["catalogue_reason"]) == (False, f"{OURS} is not installed")
     install(server.models, sequence_bundle)
     wait_for(server, BOTH)
     found = beside(server)
     assert (found["model_version"], found["served"], found["reason"]) == (OURS, True, None)
+    assert (found["catalogue"], found["catalogue_reason"]) == (True, None)
     assert found["weights"]["sequence"] == pytest.approx(fitted.weights_with_sequence["sequence"], abs=1e-6)
-    time.sleep(2.5)  # the ranker looks every two seconds
-    assert f"{MINE} ranks, with the score of {OURS}" in server.log.read_text()
+    until(lambda: f"{MINE} ranks, with the score of {OURS}" in server.log.read_text(), server.log.read_text)
     after_us, middle_us = int(log.events.time_us.max()) + 3_600_000_000, int(np.median(log.events.time_us))
     tolerance = 2e-3 * abs(found["weights"]["sequence"])  # kept item vectors are of half precision
     assert_same_order(server, log, fitted, after_us, list(range(200)), tolerance)
@@ -221,3 +225,60 @@ def test_a_run_that_was_fine_tuned_says_from_which(run, server, tmp_path):
     exported = export_sequence(tmp_path / "later" / BEST, tmp_path / "exported")
     manifest = Bundle.load(exported, kind="sequence").manifest
     assert (manifest.model_version, manifest.recipe["lineage"]) == ("later", later.lineage)
+
+
+def test_the_sequence_model_of_the_log_is_found_where_nobody_names_it(log, run, sequence_bundle, tmp_path):
+    *_, newest = periods(log, (0.8, 0.1, 0.1))
+    models, runs = tmp_path / "models", tmp_path / "checkpoints"
+    assert find_sequence(log, newest, models=models, runs=runs) is None
+
+    install(models, sequence_bundle)  # which has seen the newest tenth, and its run is not there
+    assert find_sequence(log, newest, models=models, runs=runs) is None
+    later = newest.with_events(replace(newest.events, time_us=newest.events.time_us + 10**12))
+    assert find_sequence(log, later, models=models, runs=runs).folder == models / "sequence"
+
+    shutil.copytree(run, runs / "first")
+    of_another_log = replace(log, catalogue=replace(log.catalogue, ids=[f"other {id}" for id in log.catalogue.ids]))
+    assert find_sequence(of_another_log, newest, models=models, runs=runs) is None
+    found = find_sequence(log, newest, models=models, runs=runs)
+    assert (found.folder, "bundle installed" in found.what) == (runs / "first", True)
+
+    newer = Checkpoint.load(run / VALIDATED)
+    newer.data |= {"sha256": "of the log a day later"}
+    newer.save(runs / "second" / VALIDATED)
+    os.utime(runs / "second" / VALIDATED, (time.time() + 60,) * 2)
+    assert find_sequence(log, newest, models=models, runs=runs).folder == runs / "first"
+    found = find_sequence(log, newest, models=tmp_path / "nothing installed", runs=runs)
+    assert (found.folder, "newest run" in found.what) == (runs / "second", True)
+
+
+@pytest.mark.parametrize(("options", "wanted"), [([], OURS), (["--no-sequence"], None)])
+def test_the_command_uses_what_it_finds_says_so_and_leaves_it_out_on_request(
+    server, run, tmp_path, monkeypatch, capsys, options, wanted
+):
+    shutil.copytree(run, tmp_path / "checkpoints" / "mine")
+    monkeypatch.chdir(tmp_path)
+    assert main(["train ranker", "--events", str(server.data_dir), "--out", "ranker", *options]) == 0
+    said = capsys.readouterr().out
+    assert ("beside the sequence model of checkpoints/mine" in said) == (wanted is not None)
+    found = load_ranker(Bundle.load(tmp_path / "ranker", kind="ranker")).sequence
+    assert (None if found is None else found.model_version) == wanted
+
+
+def test_a_replay_judges_the_set_of_weights_that_would_be_served(log, fitted, bundle, sequence_bundle, tmp_path):
+    after_us, users = int(log.events.time_us.max()) + 3_600_000_000, list(range(20))
+    shown = [(id, 0.5) for id in log.catalogue.ids]
+    exposures = Exposures.of(
+        [Exposure(user, log.users[user], after_us, "arm", shown, ()) for user in users],
+        {id: row for row, id in enumerate(log.users)},
+        {id: row for row, id in enumerate(log.catalogue.ids)},
+    )
+    install(tmp_path, sequence_bundle)
+    judged = target(str(bundle), tmp_path)
+    assert judged.name == BOTH
+    found = judged.scores(log, exposures, np.arange(len(users)))
+    expected = evaluated(fitted, log, after_us, users)
+    np.testing.assert_allclose(found, expected, atol=2e-3 * abs(fitted.weights_with_sequence["sequence"]))
+    alone = target(str(bundle), tmp_path / "nothing installed")
+    assert alone.name == MINE
+    assert np.abs(np.array(alone.scores(log, exposures, np.arange(len(users)))) - expected).max() > 0.01
