@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.http_client import Connection, build_request
 from bench.process_memory import ProcessMemory
+from bench.ranker_bundle import models_with_ranker
 from bench.server import TRAINED_ITEM, serving
 from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite, raw, share
 from bench.suites.rank import load_catalogue
@@ -22,6 +23,7 @@ CANDIDATES = 100
 ITEMS = 20_000
 ITEMS_A_WRITE = 500
 EVENTS = 200
+OTHER_USERS, OTHER_EVENTS = 1_000, 50
 DEEP: dict[str, Any] = {"layers": 12, "width": 128, "heads": 8}  # what a model may grow to
 DEEP_EVENTS = 256
 _KINDS: tuple[InteractionType, ...] = ("view", "save", "share", "skip")
@@ -142,25 +144,44 @@ def measure_memory(with_sequence: bool, conditions: Conditions, samples: Samples
     with tempfile.TemporaryDirectory() as folder:
         models, data = Path(folder) / "models", Path(folder) / "data"
         models.mkdir()
-        (models / "minilm").symlink_to(conditions.models / "minilm")
         if with_sequence:
-            (models / "sequence").symlink_to((conditions.models / "sequence").resolve())
+            models_with_ranker(conditions.models, models)
+        else:
+            (models / "minilm").symlink_to(conditions.models / "minilm")
         _store(data, conditions)
         settings = {"VOWS_MODELS_DIR": str(models), "VOWS_DATA_DIR": str(data), "VOWS_CATALOG_VECTORS": "int8"}
         with serving(conditions, settings=settings) as server, server.connect() as connection:
             if with_sequence:
                 _until_complete(connection)
             for candidates in (10, 100, 1_000):
-                for model in ("simple", "sequence") if with_sequence else ("simple",):
+                for model in ("simple", "hybrid", "sequence") if with_sequence else ("simple",):
                     body = {"user_id": "ana", "candidates": [f"item-{n}" for n in range(candidates)], "model": model}
                     for _ in range(3):
                         connection.request_json(build_request("POST", "/rank", body))
             if with_sequence:
                 body = {"candidates": [f"item-{n}" for n in range(CANDIDATES)]}
                 connection.request_json(build_request("POST", "/user/ana/next-action", body))
+                _rank_for_many(connection, conditions.rounds(full=OTHER_USERS, quick=3))
             connection.request_json(build_request("POST", "/embed", {"text": "a barn with string lights " * 80}))
             for name, value in zip(READINGS, astuple(server.memory()), strict=True):
                 samples.add(name, value)
+
+
+def _rank_for_many(connection: Connection, users: int) -> None:
+    """More users than are kept, each with some events, by the ranker that reads the sequence model's score. Raises
+    RuntimeError where it does not."""
+    for user in range(users):
+        events = [
+            {"user_id": f"user-{user}", "content_id": f"item-{(user + 7 * n) % 1_000}", "type": _KINDS[n % 3]}
+            for n in range(OTHER_EVENTS)
+        ]
+        connection.request_json(build_request("POST", "/interactions", events))
+        body = {"user_id": f"user-{user}", "candidates": [f"item-{n}" for n in range(CANDIDATES)]}
+        version = connection.request_json(build_request("POST", "/rank", body))["model_version"]
+        if not version.startswith("bench+"):
+            raise RuntimeError(f"{version} ranked, not the set of weights with the sequence model's score")
+        if user % 50 == 0:
+            connection.request_json(build_request("GET", f"/user/user-{user}/recommendations?top_k=100"))
 
 
 def _store(data: Path, conditions: Conditions) -> None:
@@ -176,13 +197,14 @@ def _store(data: Path, conditions: Conditions) -> None:
     draw = np.random.default_rng(conditions.seed)
     items = conditions.rounds(full=ITEMS, quick=1_000)
     store = BlockingStore(SqliteStore(data))
+    ids = [TRAINED_ITEM["id"], *(f"item-{n}" for n in range(items - 1))]  # the model knows the first
     for start in range(0, items, ITEMS_A_WRITE):
         vectors = draw.normal(size=(ITEMS_A_WRITE, bundle.manifest.dimensions)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         store.put_content(
             [
                 ContentItem(
-                    id=f"item-{start + n}", fields=b'{"type":"content","text":"made up"}', embedding=vector,
+                    id=ids[start + n], fields=b'{"type":"content","text":"made up"}', embedding=vector,
                     model_version=bundle.manifest.model_version, bundle_digest=bundle.digest, tokens=4, truncated=False,
                 )
                 for n, vector in enumerate(vectors)
@@ -192,7 +214,7 @@ def _store(data: Path, conditions: Conditions) -> None:
     store.add_interactions(
         [
             Interaction(
-                event_id=f"e-{n}", user_id="ana", content_id=f"item-{n % items}", type=_KINDS[n % 4],
+                event_id=f"e-{n}", user_id="ana", content_id=f"item-{n % (items - 1)}", type=_KINDS[n % 4],
                 time_us=now_us - (2 * EVENTS - n) * 3_600_000_000, duration_ms=1_000, device="phone",
             )
             for n in range(2 * EVENTS)
@@ -221,8 +243,9 @@ SUITE = Suite(
     reading=f"`encode_ms.N`: features and graph of N events, in process. `12_layers`: {DEEP['layers']} layers of "
     f"{DEEP['width']} with random weights over {DEEP_EVENTS} events. `event_to_ranking`: over HTTP, an event stored "
     f"(synced) and then {CANDIDATES} candidates ranked, of a user with {EVENTS} events and more. Memory with "
-    f"{ITEMS:,} items (held as int8) after rankings by either model, action probabilities and a long text; the second "
-    "case is the same server without the sequence model.",
+    f"{ITEMS:,} items (held as int8) after rankings by every model, the hybrid ranker with the sequence model's score "
+    f"for {OTHER_USERS:,} users among them, action probabilities and a long text; the second case is the same server "
+    "without the sequence model.",
     cases=(
         Case(_MODEL, measure_model),
         Case(_DEEP, measure_deep),
