@@ -13,7 +13,7 @@ from runtime.models.sequence_model import EncodedUser
 from runtime.serving.sequence_items import Served
 from runtime.store import UserState
 
-# Also what bounds how long something is held of a user whom another machine deleted.
+# It also bounds for how long something is held of a user who was deleted on another machine.
 LONGEST_IDLE_S = 600.0
 
 # Of one user beside their id and the arrays: the objects that hold them.
