@@ -90,7 +90,7 @@ def _make(model: Path, place: Path) -> None:
 
 def _save(model: Path, to: Path) -> None:
     root = Path(__file__).parents[2]
-    program = [sys.executable, "-c", _PROGRAM, root, model.absolute(), to.absolute(), WEIGHTS]
+    program: list[str | Path] = [sys.executable, "-c", _PROGRAM, root, model.absolute(), to.absolute(), WEIGHTS]
     try:
         done = subprocess.run(program, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
