@@ -25,10 +25,10 @@ class LabelIndex:
     """The labels of each row, kept as 64-bit hashes beside the row they belong to, in the order they were set.
 
     Memory: 12 bytes a label and 7 a row; a dictionary of sets takes ten times as much. Finding a label is one pass over
-    all entries (2 MB for 22,000 items of 12 labels), which costs less than scoring them where they are in memory; the
-    rows of those last looked for are kept. Nothing of the text is kept:
-    two labels are the same when their hashes are, which for a million different labels happens once in 30 million
-    catalogues. The arrays are reserved at once, but the system allocates their memory as it is written.
+    all entries (2 MB for 22,000 items of 12 labels), which costs less than scoring the items where they are in memory;
+    the rows of the labels last looked for are kept. Nothing of the text is kept: two labels are the same when their
+    hashes are, which for a million different labels happens once in 30 million catalogues. The arrays are
+    reserved at once, but the system allocates their memory as it is written.
     """
 
     def __init__(
@@ -141,12 +141,12 @@ class LabelIndex:
         return rows[rows >= 0]
 
     def checksum(self, row: int) -> int:
-        """Of a row's labels."""
+        """A checksum of a row's labels."""
         start, count = int(self._start[row]), self.count(row)
         return int(self._mixed(start, start + count).sum() >> _HALF)
 
     def read(self, end: int, rows: int) -> NDArray[np.uint32]:
-        """Take the entries up to `end`, and what belongs to the first rows, from saved files; each one's checksum.
+        """Take the entries up to `end`, and those of the first rows, from saved files; returns each row's checksum.
         Before any label is looked for."""
         sums = np.zeros(rows, np.uint64)
         for start in range(0, end, _STEP):
@@ -168,7 +168,8 @@ class LabelIndex:
         return found
 
     def drop(self, rows: NDArray[np.bool_]) -> None:
-        """Remove every entry of these of the first rows, [rows], wherever one is. Likewise."""
+        """Remove every entry of these of the first rows, [rows], wherever one is. Before any label
+        is looked for."""
         for start in range(0, self._end, _STEP):
             stop = min(start + _STEP, self._end)
             of = self._rows[start:stop]
@@ -179,7 +180,7 @@ class LabelIndex:
         self.held = int(self._count[: len(rows)].sum(dtype=np.int64))
 
     def _mixed(self, start: int, stop: int) -> NDArray[np.uint64]:
-        """Of each entry a number that says what it is: [stop − start]."""
+        """A number of each entry, which differs where the entry does: [stop − start]."""
         mixed: NDArray[np.uint64] = self._upper[start:stop] * _MIX[0] + self._lower[start:stop] * _MIX[1] + _MIX[2]
         return mixed
 

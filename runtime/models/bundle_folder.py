@@ -1,4 +1,4 @@
-"""Whether a bundle's folder is as it was: for who watches it while serving."""
+"""Whether a bundle's folder has changed, for those who watch it while serving."""
 
 import contextlib
 import os
@@ -12,8 +12,8 @@ Stamp = tuple[object, ...]
 
 
 def folder_stamp(folder: Path) -> Stamp | None:
-    """What changes when a file of the folder, or the folder, takes another's place or grows; None while there is no
-    bundle. A bundle that is being copied has another one each time."""
+    """A value that differs once a file of the folder, or the folder itself, was replaced or has grown; None while there
+    is no bundle. While a bundle is being copied it differs at every look."""
     with contextlib.suppress(OSError):
         if (folder / MANIFEST).exists():
             return tuple((name, *_file_stamp(folder / name)) for name in sorted(os.listdir(folder))[:_MOST_FILES])

@@ -21,7 +21,7 @@ LAST_US = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * 1_00
 # written while the clock was wrong: it counts as of now, so that it never outweighs what comes after it.
 MOST_AHEAD_US = 86_400_000_000
 
-# Of a row `l` of the log, for statements.
+# A condition on a row `l` of the log, for statements.
 READABLE = f"l.type BETWEEN 0 AND {len(TYPES) - 1} AND l.time_us BETWEEN {FIRST_US} AND {LAST_US}"
 
 _REPORTED = 100  # lines of the log, so that damage does not fill a disk; all are counted

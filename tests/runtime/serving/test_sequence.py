@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -71,6 +71,13 @@ def _answer(server: Server, path: str, **body: object) -> dict:
     answer = server.client.post(path, json=body)
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+def _scores(
+    server: Server, user: str, model: str = "sequence", ids: Sequence[str] = tuple(TEXTS)
+) -> list[float | None]:
+    ranking = _answer(server, "/rank", user_id=user, candidates=list(ids), model=model)
+    return [one["score"] for one in ranking["scores"]]
 
 
 HISTORY = (("seq-0", "view"), ("seq-3", "save"), ("seq-2", "skip"), ("seq-5", "share"))
@@ -179,10 +186,8 @@ def test_new_users_get_the_cold_start_and_a_fallback_that_says_so(shared_sequenc
     ranking = _answer(shared_sequence_server, "/rank", user_id="nobody-yet", candidates=["seq-1"], model="sequence")
     assert (ranking["source"], ranking["fallback"]) == ("popular", "0 of 3 events")
     shared_sequence_server.client.put("/user/told/preferences", json={"preferences": ["lace"]})
-    assert (
-        _answer(shared_sequence_server, "/rank", user_id="told", candidates=["seq-1"], model="sequence")["source"]
-        == "preferences"
-    )
+    ranking = _answer(shared_sequence_server, "/rank", user_id="told", candidates=["seq-1"], model="sequence")
+    assert ranking["source"] == "preferences"
     assert _answer(shared_sequence_server, "/user/told/next-action", candidates=["seq-1"])["source"] == "preferences"
     none = _answer(shared_sequence_server, "/user/nobody-yet/next-action", candidates=["seq-1"])
     assert (none["source"], none["events"]) == ("none", 0)
@@ -227,24 +232,12 @@ def test_a_model_that_knows_no_item_of_the_catalogue_leaves_the_answer_to_others
 
 
 def test_an_event_changes_the_next_ranking_and_a_skip_counts(shared_sequence_server: Server) -> None:
-    _act(shared_sequence_server, "moving", *HISTORY)
-    before = _answer(shared_sequence_server, "/rank", user_id="moving", candidates=list(TEXTS), model="sequence")[
-        "scores"
-    ]
-    simple = _answer(shared_sequence_server, "/rank", user_id="moving", candidates=list(TEXTS), model="simple")[
-        "scores"
-    ]
-    shared_sequence_server.client.post(
-        "/interactions", json={"user_id": "moving", "content_id": "seq-6", "type": "skip"}
-    )
-    after = _answer(shared_sequence_server, "/rank", user_id="moving", candidates=list(TEXTS), model="sequence")[
-        "scores"
-    ]
-    assert max(abs(a["score"] - b["score"]) for a, b in zip(after, before, strict=True)) > 1e-3
-    assert (
-        _answer(shared_sequence_server, "/rank", user_id="moving", candidates=list(TEXTS), model="simple")["scores"]
-        == simple
-    )
+    server = shared_sequence_server
+    _act(server, "moving", *HISTORY)
+    before, simple = _scores(server, "moving"), _scores(server, "moving", "simple")
+    server.client.post("/interactions", json={"user_id": "moving", "content_id": "seq-6", "type": "skip"})
+    assert np.abs(np.subtract(_scores(server, "moving"), before)).max() > 1e-3
+    assert _scores(server, "moving", "simple") == simple
 
 
 def test_item_vectors_follow_the_content(shared_sequence_server: Server) -> None:
@@ -252,9 +245,7 @@ def test_item_vectors_follow_the_content(shared_sequence_server: Server) -> None
     _act(shared_sequence_server, "editor", *HISTORY, ("seq-7", "view"))
 
     def score(id: str) -> float | None:
-        return _answer(shared_sequence_server, "/rank", user_id="editor", candidates=[id], model="sequence")["scores"][
-            0
-        ]["score"]
+        return _scores(shared_sequence_server, "editor", ids=[id])[0]
 
     shared_sequence_server.client.put("/content/seq-edit", json={"text": TEXTS["seq-1"]})
     assert abs(score("seq-edit") - score("seq-1")) < 2e-3
