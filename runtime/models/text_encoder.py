@@ -11,7 +11,7 @@ from runtime.models.bundle import TOKENIZER, Bundle, BundleError, DamagedFile
 from runtime.models.packed import CannotPack, packed_bytes, packed_model
 from runtime.models.session import create_session
 from runtime.models.tokenizer import Tokenizer, Tokens
-from runtime.system.host import integer_encoding
+from runtime.system.host import integer_encoding, lies_in_memory
 
 # Agreement with the vectors recorded at export. The graph is the same, so only the CPU's float rounding may differ; a
 # kernel that saturates falls far below. To fp32 the mean must hold what export's gate demands of held-out texts.
@@ -116,10 +116,12 @@ class TextEncoder:
             raise BundleError(f"bundle {bundle.path}: {error}") from None
 
     def _packed(self, model: Path) -> Path | None:
-        """None where it cannot be made: the session packs for itself then."""
+        """None where it cannot be made, or would take memory itself: the session packs for itself then."""
         folder = self.bundle.machine_folder
+        if folder is None or lies_in_memory(folder):
+            return None
         try:
-            return folder and packed_model(model, self.bundle.encoding_sha256(self.encoding), folder)
+            return packed_model(model, self.bundle.encoding_sha256(self.encoding), folder)
         except (OSError, CannotPack) as error:
             log.warning("packed weights take memory, no file of them can be made in %s: %s", folder, error)
             return None

@@ -97,6 +97,18 @@ def available_memory(root: Path = _ROOT) -> int | None:
     return min(available, default=None)
 
 
+def lies_in_memory(folder: Path, root: Path = _ROOT) -> bool:
+    """Whether what is written to a folder, which need not be there yet, takes memory: a tmpfs. False if unknown."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    device = folder.stat().st_dev
+    for line in _lines(root / "proc/self/mountinfo"):
+        fields, _, kind = line.partition(" - ")
+        if fields.split()[2:3] == [f"{os.major(device)}:{os.minor(device)}"]:
+            return kind.split()[0] in ("tmpfs", "ramfs")
+    return False
+
+
 def process_memory(root: Path = _ROOT) -> Memory:
     """Resident memory of this process from /proc; zeros where there is no /proc."""
     found = {"VmRSS": 0, "RssAnon": 0, "RssFile": 0, "VmHWM": 0}

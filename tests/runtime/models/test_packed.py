@@ -1,6 +1,8 @@
 """Packed weights: mapped from a file that is made once, the same bits, and never a reason not to serve."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +17,7 @@ from runtime.models.packed import MODEL, WEIGHTS, CannotPack, packed_model
 from runtime.models.text_encoder import TextEncoder, candidate_encodings, load_encoder
 from runtime.settings import Settings
 from runtime.sizing import RESERVE_BYTES, Held, size
+from runtime.system.host import lies_in_memory
 from tests.conftest import ROOT
 
 LENGTHS = (2, 3, 16, 31, 128, 256)
@@ -114,6 +117,17 @@ def test_a_folder_that_cannot_be_written_leaves_them_in_memory(bundle, tmp_path,
     encoder, _ = load_encoder(replace(bundle, private=tmp_path / "file" / "folder"), packed=True)
     assert encoder.mapped_bytes == 0
     assert "packed weights take memory" in caplog.text
+
+
+def test_no_file_is_made_where_files_take_memory(bundle):
+    shared_memory = Path("/dev/shm")
+    if not (os.access(shared_memory, os.W_OK) and lies_in_memory(shared_memory)):
+        pytest.skip("there is no /dev/shm that can be written")
+    folder = shared_memory / f"vows-test-{os.getpid()}" / "machine"
+    encoder, _ = load_encoder(replace(bundle, private=folder), packed=True)
+    made = list(folder.glob("*packed*"))
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    assert (encoder.mapped_bytes, made) == (0, [])
 
 
 def test_a_model_that_cannot_be_packed_says_why(tmp_path):

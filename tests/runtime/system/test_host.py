@@ -1,5 +1,6 @@
 """Limits as cgroups of version 1 and 2 and /proc say them, from files that are made here."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,16 @@ def test_this_machine_agrees_with_itself():
     assert 0 < memory.anonymous < memory.rss <= memory.peak
     assert 0 < host.available_memory() <= host.memory_limit()
     assert host.usable_cores() >= 1
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("tmpfs", True), ("ramfs", True), ("ext4", False), ("overlay", False)])
+def test_a_folder_lies_in_memory_where_its_file_system_does(version_2, tmp_path, kind, expected):
+    device = tmp_path.stat().st_dev
+    own = f"30 23 {os.major(device)}:{os.minor(device)} / /data rw,nosuid shared:7 - {kind} none rw,size=65536k"
+    version_2.write("proc/self/mountinfo", f"29 23 0:999 / /other rw - ext4 /dev/vdz rw\n{own}\n")
+    for folder in (tmp_path, tmp_path / "not" / "there yet"):
+        assert host.lies_in_memory(folder, version_2.root) is expected
+
+
+def test_a_folder_is_on_a_disk_where_nothing_says_otherwise(tmp_path):
+    assert not host.lies_in_memory(tmp_path, tmp_path / "no proc")
