@@ -123,7 +123,7 @@ def _ranker(settings: Settings, sequence: "SequenceModel | None") -> Finding:
             beside = sequence is not None and loaded.stacks_on(sequence)
             action += f" beside {wanted}" if beside else f" alone: {wanted} is not served"
     fitted, score = loaded.sequence, ""
-    if fitted is not None and fitted.weights is not None:
+    if fitted is not None and fitted.ranker is not None:
         if not settings.hybrid_sequence:
             score = f", without the score of {fitted.model_version}: VOWS_HYBRID_SEQUENCE is 0"
         elif sequence is not None and fitted.is_it(sequence):

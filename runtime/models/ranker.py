@@ -13,7 +13,7 @@ from runtime.models.sequence_model import SequenceModel
 from runtime.personalization import ranking_features
 from runtime.personalization.action_features import ItemTable
 from runtime.personalization.actions import TYPES
-from runtime.personalization.hybrid import Ranker, weights_of
+from runtime.personalization.hybrid import Ranker
 from runtime.personalization.item_identity import id_hash
 from runtime.personalization.neighbours import Neighbours
 from runtime.personalization.next_action import ALONE_NAMES, STACKED_NAMES, NextAction, Regression
@@ -81,17 +81,17 @@ class LoadedNextAction(NamedTuple):
 
 
 class FittedBeside(NamedTuple):
-    """A sequence model, see `SequenceFile`. `run`: None in bundles made before it was recorded. `weights`: the second
-    set, float32 [len(NAMES_WITH_SEQUENCE)]; None without."""
+    """A sequence model, see `SequenceFile`. `run`: None in bundles made before it was recorded. `ranker`: with the
+    second set of weights; None without."""
 
     model_version: str
     run: str | None
-    weights: NDArray[np.float32] | None
+    ranker: Ranker | None
 
     @property
     def named_weights(self) -> dict[str, float]:
         """Of the second set, those that are not 0."""
-        return {} if self.weights is None else Ranker(self.model_version, self.weights).named_weights
+        return {} if self.ranker is None else self.ranker.named_weights
 
     def is_it(self, model: SequenceModel) -> bool:
         """Whether `model` comes from the training run that this ranker was fitted beside, or was fine-tuned from it.
@@ -161,8 +161,8 @@ def _sequence(file: RankerFile) -> FittedBeside | None:
     if (found := file.sequence) is None:
         name = None if file.next_action is None else file.next_action.sequence
         return None if name is None else FittedBeside(name, None, None)
-    weights = None if found.weights is None else weights_of(found.weights, NAMES_WITH_SEQUENCE)
-    return FittedBeside(found.model_version, found.run, weights)
+    ranker = None if found.weights is None else Ranker.of(found.model_version, found.weights, NAMES_WITH_SEQUENCE)
+    return FittedBeside(found.model_version, found.run, ranker)
 
 
 def _next_action(bundle: Bundle, file: NextActionFile, items: int) -> LoadedNextAction:

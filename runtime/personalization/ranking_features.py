@@ -40,6 +40,9 @@ NAMES = (
 SEQUENCE = "sequence"
 NAMES_WITH_SEQUENCE = (*NAMES, SEQUENCE)
 SEQUENCE_COLUMN = len(NAMES)
+_OWN, _OWN_SKIPS = NAMES.index("own"), NAMES.index("own_skips")
+# What the user did with the candidate itself: 0 for one that they have not met.
+OWN_NAMES = NAMES[_OWN : NAMES.index("own_recent") + 1]
 
 # The user's newest events that are looked at.
 HISTORY_EVENTS = 256
@@ -97,6 +100,12 @@ def features(
     if sequence is not None:
         made[:, SEQUENCE_COLUMN] = sequence
     return made
+
+
+def met(made: Features) -> NDArray[np.bool_]:
+    """Whether the user did something with each candidate, among their newest HISTORY_EVENTS: [n]."""
+    found: NDArray[np.bool_] = (made[:, _OWN] > 0) | (made[:, _OWN_SKIPS] > 0)
+    return found
 
 
 def _add_own(made: NDArray[np.float32], rows: NDArray[np.integer], history: History) -> None:

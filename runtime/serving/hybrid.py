@@ -132,7 +132,7 @@ class HybridScorer:
 
     def scan(self) -> "_HybridScan":
         """See `catalog_search.Scorer`."""
-        return _HybridScan(self, self._catalog, self._user, float(np.abs(self._ranker.weights[_COSINES]).sum()))
+        return _HybridScan(self, self._catalog, self._user, float(self._ranker.largest_weights[_COSINES].sum()))
 
     def exact(self, rows: NDArray[np.intp], vectors: Vector) -> Vector:
         """See `catalog_search.Scorer`."""

@@ -109,8 +109,8 @@ def _with_sequence(resources: Resources, user: HybridUser, found: SequenceUser) 
     if found.fallback is not None or resources.ranker.beside is not found.served:
         return user
     assert served.sequence is not None
-    assert served.sequence.weights is not None
-    ranker = Ranker(f"{served.ranker.version}+{found.model_version}", served.sequence.weights)
+    assert served.sequence.ranker is not None
+    ranker = replace(served.sequence.ranker, version=f"{served.ranker.version}+{found.model_version}")
     return replace(user, ranker=ranker, sequence=found)
 
 

@@ -76,7 +76,7 @@ class RankerServing:
         fitted, served = self.served.sequence, self._sequence.served
         if not self._with_sequence:
             return "VOWS_HYBRID_SEQUENCE is 0"
-        if fitted is None or fitted.weights is None:
+        if fitted is None or fitted.ranker is None:
             return f"{self.served.ranker.version} has no weights for one"
         if served is None:
             return f"{fitted.model_version} is not installed"
@@ -91,7 +91,7 @@ class RankerServing:
         beside, version = self.beside, self.served.ranker.version
         if beside is not None:
             now = f"{version} ranks, with the score of {beside.model.model_version}"
-        elif self.served.sequence is not None and self.served.sequence.weights is not None:
+        elif self.served.sequence is not None and self.served.sequence.ranker is not None:
             now = f"{version} ranks, without the score of a sequence model: {self.apart}"
         else:
             now = f"{version} ranks"

@@ -7,8 +7,9 @@ is, and a random sample stands for the rest, weighted by how many it stands for.
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.personalization.hybrid import MET
 from runtime.personalization.neighbours import Neighbours
-from runtime.personalization.ranking_features import NAMES, NAMES_WITH_SEQUENCE, SEQUENCE_COLUMN
+from runtime.personalization.ranking_features import NAMES, NAMES_WITH_SEQUENCE, OWN_NAMES, SEQUENCE_COLUMN, met
 from training.data.events import Dataset
 from training.evaluation.queries import Queries
 from training.evaluation.sequence import SequenceRecommender
@@ -24,6 +25,7 @@ _FINDERS = tuple(
     for name in ("count_hour", "count_day", "count_month", "count_year", "simple", "last",
                  "together", "linear", "follows_last")
 )  # fmt: skip
+_LEAST_SPREAD = 1e-6  # of a feature that varies
 _MOST_SCORED = 20_000  # items whose features are looked at a query; of a larger catalogue a sample
 
 
@@ -82,19 +84,43 @@ def _candidates(
 
 
 def fit(found: Lists) -> dict[str, float]:
-    """The weight of each feature that varies: of the listwise loss, or fitted to NDCG@10 from there (`ndcg_fit`). What
-    a position adds is fitted beside them and left out: it is how the user looked, not what the item is."""
-    x = np.concatenate([found.x, found.place[..., np.newaxis]], axis=2)
-    there = np.isfinite(found.log_weight)
-    share = np.where(there, np.exp(np.where(there, found.log_weight, 0)), 0)
+    """The weight of each feature that varies, and with MET before it what it is more for a candidate that the user has
+    met: of the listwise loss, or fitted to NDCG@10 from there (`ndcg_fit`). What a position adds is fitted beside them
+    and left out: it is how the user looked, not what the item is."""
+    names = NAMES_WITH_SEQUENCE[: found.x.shape[2]]
+    again = [column for column, name in enumerate(names) if name not in OWN_NAMES]
+    had = met(found.x.reshape(-1, len(names))).reshape(*found.log_weight.shape, 1)
+    x = np.concatenate([found.x, had * found.x[..., again], found.place[..., np.newaxis]], axis=2)
+    z, spread = _standardised(x, found.log_weight)
+    varies = spread > 0
+    columns = (*names, *(f"{MET}{names[column]}" for column in again), None)
+    of_met = np.array([name is not None and (name in OWN_NAMES or name.startswith(MET)) for name in columns])
+    # A rank among the few that were shown says less than the loss does
+    standardised = (
+        listwise(z, found.log_weight)
+        if found.place.any()
+        else better_of(z, found.log_weight, had[..., 0] > 0, of_met[varies])
+    )
+    kept = [name for name, there in zip(columns, varies.tolist(), strict=True) if there]
+    weights = zip(kept, standardised / spread[varies], strict=True)
+    return {name: float(weight) for name, weight in weights if name is not None}
+
+
+def _standardised(
+    x: NDArray[np.float32], log_weight: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The features that vary, [queries, candidates, ·], 0 where there is no candidate, and the spread of each, 0 where
+    it does not vary. A list counts as one, its candidates as what they stand for."""
+    there = np.isfinite(log_weight)
+    share = np.where(there, np.exp(np.where(there, log_weight, 0)), 0)
     share /= share.sum(axis=1, keepdims=True) * len(share)
     mean = np.einsum("qc,qcf->f", share, x)
-    spread = np.sqrt(np.einsum("qc,qcf->f", share, (x - mean) ** 2))
-    varies = spread > 1e-6
-    z = np.where(there[..., None], (x[..., varies] - mean[varies]) / spread[varies], 0).astype(np.float32)
-    # A rank among the few that were shown says less than the loss does
-    standardised = (listwise if found.place.any() else better_of)(z, found.log_weight)
-    features = (*NAMES_WITH_SEQUENCE[: found.x.shape[2]], None)
-    names = [name for name, there in zip(features, varies.tolist(), strict=True) if there]
-    weights = zip(names, standardised / spread[varies], strict=True)
-    return {name: float(weight) for name, weight in weights if name is not None}
+    spread = np.zeros(x.shape[2])
+    varying = []
+    for column in range(x.shape[2]):  # one at a time: all of them apart from their means are gigabytes
+        apart = x[..., column] - mean[column]
+        one = float(np.sqrt((share * apart**2).sum()))
+        if one > _LEAST_SPREAD:
+            spread[column] = one
+            varying.append(np.where(there, apart / one, 0).astype(np.float32))
+    return np.stack(varying, axis=2), spread

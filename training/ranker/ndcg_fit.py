@@ -23,21 +23,43 @@ _PENALTY = 1e-3  # of the squared weights, or distance from the start; 1e-4 and 
 _STEPS = 60
 
 Weights = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
-def better_of(z: NDArray[np.float32], log_weight: NDArray[np.float32]) -> Weights:
-    """Those fitted to NDCG from those of the listwise loss, where that does better on both halves of the lists, each
-    time fitted to the other half; else those of the listwise loss. Lists are in the order of time, so the halves are
-    what came before and what came after: a gain on one alone may be of its time."""
-    first = np.arange(len(z)) < len(z) // 2
-    gained = []
-    for fitted in (first, ~first):
-        start = listwise(z[fitted], log_weight[fitted])
-        direct = _direct(z[fitted], log_weight[fitted], start)
-        with_direct, with_start = (ndcg(z[~fitted], log_weight[~fitted], weights) for weights in (direct, start))
-        gained.append(float(with_direct.sum() - with_start.sum()))
-    start = listwise(z, log_weight)
-    return _direct(z, log_weight, start) if min(gained) > 0 else start
+def better_of(z: NDArray[np.float32], log_weight: NDArray[np.float32], met: Mask, of_met: Mask) -> Weights:
+    """Those of the listwise loss, moved to a higher NDCG in two steps: first the weights of any candidate, by lists
+    whose target the user had not met, without the candidates that they had; then the weights of what they had met, by
+    all lists, which places it among the rest. In one step the order of new items would be spent on the few that users
+    return to.
+
+    met: bool [queries, candidates]. of_met: bool [features], which weigh on met candidates alone. Lists are in the
+    order of time. A step is kept where it does better on both halves of its lists, each fitted to the other (a gain on
+    one alone may be of its time), and no worse on all lists.
+    """
+    half = len(z) // 2
+    parts = (slice(None), slice(half), slice(half, None))  # the last two judge each other
+    found = [listwise(z[part], log_weight[part]) for part in parts]
+    among_new = np.where(met | met[:, :1], -np.inf, log_weight)
+    for lists, free in ((among_new, ~of_met), (log_weight, of_met)):
+        moved = [_direct(*_lists(z, lists, part), weights, free) for part, weights in zip(parts, found, strict=True)]
+        of_step, of_all = (
+            [
+                float((ndcg(*some, moved[n]) - ndcg(*some, found[n])).sum())
+                for n, some in ((1, _lists(z, judged, parts[2])), (2, _lists(z, judged, parts[1])))
+            ]
+            for judged in (lists, log_weight)
+        )
+        if min(of_step) > 0 and sum(of_all) >= 0:
+            found = moved
+    return found[0]
+
+
+def _lists(
+    z: NDArray[np.float32], log_weight: NDArray[np.float32], part: slice
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Those of `part` that have a target."""
+    there = np.isfinite(log_weight[part, 0])
+    return (z[part], log_weight[part]) if there.all() else (z[part][there], log_weight[part][there])
 
 
 def listwise(z: NDArray[np.float32], log_weight: NDArray[np.float32]) -> Weights:
@@ -59,10 +81,20 @@ def listwise(z: NDArray[np.float32], log_weight: NDArray[np.float32]) -> Weights
     return found
 
 
-def _direct(z: NDArray[np.float32], log_weight: NDArray[np.float32], start: Weights) -> Weights:
-    """Of a higher smooth NDCG@10 than `start`, near it."""
-    loss = smooth_loss(z, log_weight, start)
-    found: Weights = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
+def _direct(z: NDArray[np.float32], log_weight: NDArray[np.float32], start: Weights, free: Mask) -> Weights:
+    """Of a higher smooth NDCG@10 than `start`, near it; `free` [features] weights alone are moved."""
+    if not len(z) or not free.any():
+        return start
+    whole = smooth_loss(z, log_weight, start)
+
+    def loss(moved: Weights) -> tuple[float, Weights]:
+        weights = start.copy()
+        weights[free] = moved
+        value, gradient = whole(weights)
+        return value, gradient[free]
+
+    found = start.copy()
+    found[free] = minimize(loss, start[free], jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
     return found
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.personalization.hybrid import Ranker, weights_of
+from runtime.personalization.hybrid import Ranker
 from runtime.personalization.neighbours import Neighbours
 from runtime.personalization.ranking_features import NAMES_WITH_SEQUENCE
 from training.data.events import Dataset, Histories
@@ -47,7 +47,7 @@ class HybridWithSequence(Hybrid):
     def fit_weights(self, train: Dataset, validation: Dataset, table: Neighbours, half: int | None = None) -> None:
         super().fit_weights(train, validation, table, half)
         self.weights_with_sequence = fit(self.lists(train, validation, table, sequence=self.sequence, half=half))
-        self.with_sequence = Ranker(self.name, weights_of(self.weights_with_sequence, NAMES_WITH_SEQUENCE))
+        self.with_sequence = Ranker.of(self.name, self.weights_with_sequence, NAMES_WITH_SEQUENCE)
         self.choice: dict[str, Any] = {name: round(w, 3) for name, w in self.weights_with_sequence.items()}
 
     def learn(self, data: Dataset) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from runtime.personalization import popularity
-from runtime.personalization.hybrid import PRIOR, Ranker, prior
+from runtime.personalization.hybrid import MET, PRIOR, Ranker, prior
 from runtime.personalization.neighbours import FOLLOWS, SUMS, TOGETHER, Neighbours, neighbour_sums
 from runtime.personalization.ranking_features import NAMES, History, features
 
@@ -91,3 +91,22 @@ def test_the_parts_of_a_score_sum_to_it():
 def test_a_weight_for_no_feature_is_refused():
     with pytest.raises(ValueError, match="mood: no such ranking feature"):
         Ranker.of("mine", {"mood": 1.0})
+
+
+def test_a_candidate_that_the_user_has_met_is_weighed_by_more():
+    rng = np.random.default_rng(0)
+    own = history((3, VIEW), (5, SKIP))
+    found = features(
+        now_us=NOW_US, rows=np.array([3, 4, 5]), counts=popularity.no_counts(3), history=own,
+        simple=rng.random(3).astype(np.float32), last=None, near=None,
+    )  # fmt: skip
+    weights = {"simple": 2.0, "own": 1.0}
+    plain, ranker = Ranker.of("a", weights), Ranker.of("a", weights | {f"{MET}simple": -1.5})
+    simple, met = found[:, 0], np.array([1, 0, 1])
+    np.testing.assert_allclose(ranker.scores(found), plain.scores(found) - 1.5 * simple * met, rtol=1e-6)
+    assert [sum(part.values()) for part in ranker.parts(found)] == pytest.approx(ranker.scores(found).tolist())
+    assert ranker.named_weights == {"simple": 2.0, "own": 1.0, f"{MET}simple": -1.5}
+    assert ranker.largest_weights[0] == 2
+    assert Ranker.of("a", weights | {f"{MET}simple": -5.0}).largest_weights[0] == 3
+    with pytest.raises(ValueError, match=r"met\.nothing: no such ranking feature"):
+        Ranker.of("a", {f"{MET}nothing": 1.0})

@@ -17,9 +17,14 @@ def two_kinds_of_targets(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return z, np.ones((600, 60), np.float32)
 
 
+def nothing_met(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """No candidate was met before, so no feature weighs on those alone."""
+    return np.zeros(z.shape[:2], bool), np.zeros(z.shape[2], bool)
+
+
 def test_targets_that_cannot_be_reached_pull_the_listwise_loss_and_not_ndcg() -> None:
     lists, fresh = two_kinds_of_targets(0), two_kinds_of_targets(1)
-    start, found = listwise(*lists), better_of(*lists)
+    start, found = listwise(*lists), better_of(*lists, *nothing_met(lists[0]))
     assert (ndcg(*fresh, found) - ndcg(*fresh, start)).mean() > 0.05
     assert found[1] < 0 < start[1]
 
@@ -38,7 +43,18 @@ def test_the_listwise_weights_stay_where_ndcg_gains_nothing_on_other_lists() -> 
     z = rng.normal(size=(80, 30, 12)).astype(np.float32)  # nothing to learn: what is fitted to one half is chance
     log_weight = np.zeros((80, 30), np.float32)
     halves = [(z[start::2], log_weight[start::2]) for start in (0, 1)]
-    assert any(np.array_equal(better_of(*half), listwise(*half)) for half in halves)
+    assert any(np.array_equal(better_of(*half, *nothing_met(half[0])), listwise(*half)) for half in halves)
+
+
+def test_the_order_of_new_items_is_not_spent_on_what_users_return_to() -> None:
+    """Every target had been met; NDCG is gained by the weights that are of met candidates, and by no other."""
+    (z, log_weight), (other, _) = two_kinds_of_targets(0), two_kinds_of_targets(1)
+    z = np.concatenate([z, other[..., :1]], axis=2)
+    of_met = np.array([True, True, False])
+    start, found = listwise(z, log_weight), better_of(z, log_weight, np.ones(z.shape[:2], bool), of_met)
+    assert ndcg(z, log_weight, found).mean() > ndcg(z, log_weight, start).mean() + 0.05
+    assert found[2] == start[2] != 0
+    assert (found[:2] != start[:2]).all()
 
 
 def test_ndcg_of_lists_counts_what_a_candidate_stands_for() -> None:

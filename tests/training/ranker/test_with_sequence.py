@@ -12,7 +12,7 @@ from export.sequence import export_sequence
 from runtime.models.bundle import Bundle
 from runtime.models.installed import back, install
 from runtime.models.ranker import SequenceFile, load_ranker
-from runtime.personalization.hybrid import Ranker, weights_of
+from runtime.personalization.hybrid import Ranker
 from runtime.personalization.ranking_features import NAMES_WITH_SEQUENCE
 from tests.small_world import ITEMS
 from tests.training.ranker.replayed import replayed_server, trained_sequence
@@ -70,7 +70,7 @@ def bundle(fitted, log, run, tmp_path_factory):
     # What was rounded for the bundle
     fitted.ranker = Ranker.of(MINE, {name: round(w, 6) for name, w in fitted.weights.items()})
     rounded = {name: round(weight, 6) for name, weight in fitted.weights_with_sequence.items()}
-    fitted.with_sequence = Ranker(BOTH, weights_of(rounded, NAMES_WITH_SEQUENCE))
+    fitted.with_sequence = Ranker.of(BOTH, rounded, NAMES_WITH_SEQUENCE)
     return folder
 
 
@@ -195,7 +195,7 @@ def test_of_a_log_of_chance_the_one_set_ranks_whichever_model_is_served(log, run
     said = train_ranker(replace(log, events=Events.of(**columns)), tmp_path / "chance", "chance", run)
     assert "left out, it is not surely better" in said
     found = load_ranker(Bundle.load(tmp_path / "chance", kind="ranker"))
-    assert (found.sequence.model_version, found.sequence.weights) == (OURS, None)
+    assert (found.sequence.model_version, found.sequence.ranker) == (OURS, None)
 
 
 def test_a_bundle_stands_for_its_run_unless_it_has_seen_what_weights_are_fitted_to(
