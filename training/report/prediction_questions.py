@@ -44,6 +44,10 @@ def next_action(sets: Sequence[action_comparison.Compared], folder: Path) -> Que
     without = [f"{data} has a single action, so there is nothing to predict" for data in public.ONE_ACTION]
     missing = [f"{data} ({protocol})" for data in public.NAMES if data not in public.ONE_ACTION
                for protocol in ("last", "time") if f"{data}, {protocol}" not in there]  # fmt: skip
+    alone = [label(one) for one in shown if not one.row(stack).choice.get("stacked", True)]
+    if alone:
+        without.append(f"on {listed(alone)} the stack was no better for half of the users when it was fitted to the "
+                       "others, so the regression alone is what is served")  # fmt: skip
     notes = [*without, *([f"not measured: {listed(missing)}"] if missing else [])]
     worlds = [f"{label(one)} is {len(one.seeds)} world{'s' if len(one.seeds) > 1 else ''}"
               for one in shown if one.seeds]  # fmt: skip

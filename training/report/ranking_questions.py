@@ -64,15 +64,12 @@ def ranking(entries: Sequence[Comparison], folder: Path) -> Question:
             if row.name == HybridWithSequence.name and row.ahead is not None
         ]
         answer += " " + verdict("With the score of a sequence model it", "than without", gains)
+        without = [label(one) for one in entries if not _with_sequence(one)]
+        if without:
+            answer += f" That was not measured on {listed(without)}."
     note = f"\n\n*Blend of everything*: {EVERYTHING.removeprefix('blend: ')}, its weights tuned."
     sampled = [f"{label(one)}: {limit}" for one in entries for limit in one.limits if limit.endswith("in even steps")]
     note += "".join(f" {text}." for text in (*sampled, *_not_compared(entries)))
-    if before := [label(one) for one in entries if not one.row(Hybrid.name).few]:
-        note += (
-            f" Weights of the fitted hybrid are of the listwise loss alone on {listed(before)}: compared before they "
-            "were fitted to NDCG@10 too ([decision 017](../docs/decisions/017-hybrid-ranker.md)), as "
-            "`vows-edge train ranker` does now."
-        )
     return Question(
         "Does the hybrid ranker rank better than what is tuned beside it?", answer, table(head, rows) + note, name
     )
@@ -129,8 +126,8 @@ def new_items(entries: Sequence[Comparison], folder: Path) -> Question:
     answer = verdict("On items that a user had never met the fitted hybrid", "than the best other", verdicts)
     answer += " " + verdict("On targets other than the last item it", "than the best other", apart)
     head = [
-        "data", "never seen", "hybrid", "best other", "difference", "not the last item", "hybrid",
-        "difference to the best other",
+        "data", "targets never seen", "hybrid on these", "best other", "difference", "targets not the last item",
+        "hybrid on these", "difference to the best other",
     ]  # fmt: skip
     rest = [label(one) for one in entries if not one.repeats]
     note = (
@@ -176,7 +173,11 @@ def few_events(entries: Sequence[Comparison], folder: Path) -> Question:
         "data", "R(0), fitted", "R(5), fitted", "R(0), untrained", "R(5), untrained", "R(5), best other",
         "NDCG@10 from 5 events, fitted", "best other from 5 events",
     ]  # fmt: skip
-    return Question("How much is left with few events of the user?", answer, table(head, rows), name)
+    note = (
+        "\n\nR(k) is NDCG@10 from the user's last k events as a share of that from their whole history, on the same "
+        "targets: above 1 the newest events alone rank better."
+    )
+    return Question("How much is left with few events of the user?", answer, table(head, rows) + note, name)
 
 
 def _best_of_few(one: Comparison) -> Compared | None:
