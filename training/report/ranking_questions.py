@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from runtime.personalization.hybrid import MET
 from training.data import public
 from training.evaluation import charts
 from training.evaluation.baselines import EVERYTHING, WeightedAverage
@@ -70,9 +71,18 @@ def ranking(entries: Sequence[Comparison], folder: Path) -> Question:
     note = f"\n\n*Blend of everything*: {EVERYTHING.removeprefix('blend: ')}, its weights tuned."
     sampled = [f"{label(one)}: {limit}" for one in entries for limit in one.limits if limit.endswith("in even steps")]
     note += "".join(f" {text}." for text in (*sampled, *_not_compared(entries)))
+    if before := [label(one) for one in entries if _is_of_one_set(one.row(Hybrid.name))]:
+        note += (
+            f" On {listed(before)} the hybrid was compared before items that the user has met had weights of their own "
+            "([decision 017](../docs/decisions/017-hybrid-ranker.md))."
+        )
     return Question(
         "Does the hybrid ranker rank better than what is tuned beside it?", answer, table(head, rows) + note, name
     )
+
+
+def _is_of_one_set(hybrid: Compared) -> bool:
+    return bool(hybrid.choice) and not any(name.startswith(MET) for name in hybrid.choice)
 
 
 def _with_sequence(one: Comparison) -> str:

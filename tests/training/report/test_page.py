@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from runtime.personalization.hybrid import MET
 from training.evaluation.baselines import EVERYTHING, Majority
 from training.evaluation.results import Figure, Results
 from training.experiments.study.records import Comparison as StudyRecord
@@ -107,6 +108,15 @@ def test_what_no_model_reaches_from_few_events_is_said(tmp_path: Path) -> None:
     text = written(Comparisons(sets=[beyond]), NONE, tmp_path)
     assert "On a (time) it is out of reach: no model that was compared ranks as well from five events" in text
     assert "| 0.60 counted | 0.400 | 0.270 counted |" in text
+
+
+def test_a_ranker_of_an_earlier_fit_is_named(tmp_path: Path) -> None:
+    weighed = {"old (time)": {"own": 1.0}, "new (time)": {"own": 1.0, f"{MET}simple": 0.5}}
+    entries = [entry(label.split()[0], 0.05) for label in weighed]
+    for one, choice in zip(entries, weighed.values(), strict=True):
+        one.rows[0:1] = [msgspec.structs.replace(one.rows[0], choice=choice)]
+    text = written(Comparisons(sets=entries), NONE, tmp_path)
+    assert "On old (time) the hybrid was compared before items that the user has met had weights" in text
 
 
 def test_an_untrained_ranker_below_what_is_served_is_said(tmp_path: Path) -> None:
