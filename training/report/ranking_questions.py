@@ -65,10 +65,9 @@ def ranking(entries: Sequence[Comparison], folder: Path) -> Question:
             if row.name == HybridWithSequence.name and row.ahead is not None
         ]
         answer += " " + verdict("With the score of a sequence model it", "than without", gains)
-        without = [label(one) for one in entries if not _with_sequence(one)]
-        if without:
-            answer += f" That was not measured on {listed(without)}."
     note = f"\n\n*Blend of everything*: {EVERYTHING.removeprefix('blend: ')}, its weights tuned."
+    if 0 < sum(bool(_with_sequence(one)) for one in entries) < len(entries):
+        note += " Where the last column is empty it was not measured."
     sampled = [f"{label(one)}: {limit}" for one in entries for limit in one.limits if limit.endswith("in even steps")]
     note += "".join(f" {text}." for text in (*sampled, *_not_compared(entries)))
     if before := [label(one) for one in entries if _is_of_one_set(one.row(Hybrid.name))]:
