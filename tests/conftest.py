@@ -1,4 +1,4 @@
-"""The one fixture file: real servers with the real model, on free ports, with a database of their own."""
+"""Fixtures of all tests: real servers with the real model, on free ports, with a database of their own."""
 
 import importlib.util
 import json
