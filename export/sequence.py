@@ -94,7 +94,7 @@ def export_sequence(folder: Path, out: Path | None = None, gate: SequenceGate = 
             graphs = sequence_graphs(checkpoint.model)
             files = _write_graphs(graphs, made)
             _write_ids(checkpoint, made)
-        with progress.step("record what they make of made-up histories"):
+        with progress.step("record their answers to made-up histories"):
             (made / bundle.GOLDEN).write_bytes(b"[]")
             fields = _manifest_fields(folder, checkpoint, files, gate)
             write_manifest(made, fields)

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     if options.events:
         checkpoint = _refit(options, checkpoint, training, validation, start)
     (best / "README.md").write_text(checkpoint_card(checkpoint, best), encoding="utf-8")
-    print(f"the weights are in {best}; serve them with: vows-edge export sequence --checkpoint {best}")
+    print(f"the weights are in {best}; make a bundle of them with: vows-edge export sequence --checkpoint {best}")
     if options.push:
         print(f"uploaded to {push(best, options.push)}")
     return 0

@@ -131,7 +131,7 @@ def _of_sequence(beside: SequenceFile | None, quality: dict[str, Any]) -> str:
     if beside is None:
         return ""
     value, low, high = quality["gain_with_sequence"]
-    kept = "kept, for where it is served" if beside.weights is not None else "left out, it is not surely better"
+    kept = "kept, for where it is served" if beside.weights is not None else "left out: not clearly better"
     return f"with the score of {beside.model_version}: NDCG@10 {value:+.3f} [{low:+.3f}, {high:+.3f}]; {kept}\n"
 
 

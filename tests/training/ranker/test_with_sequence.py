@@ -193,7 +193,7 @@ def test_of_a_log_of_chance_the_one_set_ranks_whichever_model_is_served(log, run
     draw = np.random.default_rng(5)
     columns = vars(log.events) | {"item": draw.integers(0, ITEMS, len(log.events))}
     said = train_ranker(replace(log, events=Events.of(**columns)), tmp_path / "chance", "chance", run)
-    assert "left out, it is not surely better" in said
+    assert "left out: not clearly better" in said
     found = load_ranker(Bundle.load(tmp_path / "chance", kind="ranker"))
     assert (found.sequence.model_version, found.sequence.ranker) == (OURS, None)
 
