@@ -92,7 +92,10 @@ def order(simulated: Sequence[SetResult], folder: Path) -> Question:
         if one.order_strength == 1 and one.oracle is not None:
             best = max(a.accuracy.value for a in one.actions if a.model in one.baselines)
             way = (_ACCURACY_ASKED - best) / (one.oracle.accuracy.value - best)
-            note += f" The {_ACCURACY_ASKED:.0%} that were asked at ω = 1 are {way:.0%} of the way from the best baseline to the oracle."
+            note += (
+                f" The {_ACCURACY_ASKED:.0%} that were asked at ω = 1 are {way:.0%} of the way from the best baseline "
+            )
+            note += "to the oracle."
     title = "Does the sequence model learn from order (simulated worlds)?"
     return Question(title, answer, table(head, rows) + note, name)
 
