@@ -78,7 +78,7 @@ def measure(size: Size, conditions: Conditions, samples: Samples) -> None:
         if size.limited:
             if size.vectors == "int8":  # 100,000 items leave no room for the sequence model's vectors
                 conditions = stack.enter_context(text_encoder_alone(conditions))
-                settings |= dict.fromkeys(("VOWS_MAX_BODY_BYTES", "VOWS_BODY_BUDGET_BYTES"), str(3 << 20))  # or 4 MiB
+                settings |= dict.fromkeys(("VOWS_MAX_BODY_BYTES", "VOWS_BODY_BUDGET_BYTES"), str(2 << 20))  # or 4 MiB
             group = stack.enter_context(memory_limit(_LIMIT_MIB))
         draw = random.Random(conditions.seed)
         with serving(conditions, group, settings, _READY_S) as server, server.connect() as connection:

@@ -34,7 +34,7 @@ _DEVIATIONS = 2.0
 
 # Rows that are estimated by both bits, and of these those that are scored exactly: measured on a million, they held
 # over 99 % of the ten nearest, also where what is nearest is hardly nearer than the rest (docs/decisions/021).
-MOST_ESTIMATED = 3_072
+MOST_ESTIMATED = 2_560
 MOST_RESCORED = 640
 
 # Between the numbers that two bits stand for, in standard deviations of a component: it leaves the least error of a
@@ -183,10 +183,9 @@ class BinaryScan:
 
     def at_most(self, start: int, stop: int) -> NDArray[np.float32]:
         """See `Estimates`."""
-        codes = self._codes[start:stop]
+        codes = self._brought_near(slice(start, stop))
         if not len(codes):
             return np.empty(0, np.float32)
-        codes.max()  # bring them near: the kernel alone waits for the memory (6 of 21 ms for a million rows)
         angles = _distances(self._planes[-1:], codes)[0]
         angles *= np.float32(math.pi / self._dimensions)
         angles -= np.float32(_ROUGH_ANGLE)
@@ -194,20 +193,31 @@ class BinaryScan:
         found: NDArray[np.float32] = np.cos(angles, out=angles)
         return found
 
-    def possible(self, rows: NDArray[np.intp], least: np.float32) -> NDArray[np.bool_] | None:
+    def possible(self, rows: NDArray[np.intp] | slice, least: np.float32) -> NDArray[np.bool_] | None:
         """See `Estimates`."""
-        if not len(rows):
+        codes = self._brought_near(rows)
+        if not len(codes):
             return np.ones(0, np.bool_)
         angle = math.acos(min(max(float(least), -1), 1)) + _ROUGH_ANGLE
-        between = self._codes[rows[0] : rows[-1] + 1]
-        if len(between) < _NEAR * len(rows):
-            between.max()  # bring them near, as in `at_most`: one by one they take three times as long
-        if len(self._scratch) < len(rows):  # the system makes each large array of new pages, which takes its time
-            self._scratch = np.empty((len(rows), self._codes.shape[1]), np.uint8)
-        codes = np.take(self._codes, rows, axis=0, out=self._scratch[: len(rows)], mode="clip")  # else a copy more
         distances = _distances(self._planes[-1:], codes)[0]
         near: NDArray[np.bool_] = distances < np.float32(angle * self._dimensions / math.pi)
         return near
+
+    def _brought_near(self, rows: NDArray[np.intp] | slice) -> NDArray[np.uint8]:
+        """The codes of rows, where the next pass finds them quickly."""
+        if isinstance(rows, slice):
+            codes = self._codes[rows]
+            if len(codes):
+                codes.max()  # the kernel alone waits for the memory (6 of 21 ms for a million rows)
+            return codes
+        if not len(rows):
+            return self._codes[:0]
+        between = self._codes[rows[0] : rows[-1] + 1]
+        if len(between) < _NEAR * len(rows):
+            between.max()  # one by one they take three times as long
+        if len(self._scratch) < len(rows):  # the system makes each large array of new pages, which takes its time
+            self._scratch = np.empty((len(rows), self._codes.shape[1]), np.uint8)
+        return np.take(self._codes, rows, axis=0, out=self._scratch[: len(rows)], mode="clip")  # else a copy more
 
     def closer(
         self, rows: NDArray[np.intp], finer: NDArray[np.uint8]

@@ -29,9 +29,9 @@ class Estimates(Protocol):
         scores take; None where there is no such way."""
         ...
 
-    def possible(self, rows: NDArray[np.intp], least: np.float32) -> NDArray[np.bool_] | None:
-        """Which of these rows may score more than `least`, [k]: next to none that does is left out. None where there is
-        no quick way."""
+    def possible(self, rows: NDArray[np.intp] | slice, least: np.float32) -> NDArray[np.bool_] | None:
+        """Which of these rows, rising, may score more than `least`, [k]: next to none that does is left out. None where
+        there is no quick way."""
         ...
 
     def scores_of(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:

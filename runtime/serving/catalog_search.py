@@ -185,9 +185,9 @@ def _scores_above(
     """Rows from `start` on that are `among` those wanted, without most that do not score above `least`; and scores."""
     estimates = scan.estimates
     if estimates is not None and least > -np.inf:
-        at_most = estimates.at_most(start, start + len(among))
-        if at_most is not None:
-            rows = np.flatnonzero(among & (at_most > least)) + start
+        possible = estimates.possible(slice(start, start + len(among)), least)
+        if possible is not None:
+            rows = np.flatnonzero(among & possible) + start
             return rows, estimates.scores_of(rows)
     scores = scan.scores(start, start + len(among))
     if least > -np.inf:  # then nearly all are out by one comparison

@@ -205,9 +205,10 @@ class _HybridScan:
         scores[self._known[start:stop]] = np.inf
         return scores
 
-    def possible(self, rows: NDArray[np.intp], least: np.float32) -> NDArray[np.bool_] | None:
+    def possible(self, rows: NDArray[np.intp] | slice, least: np.float32) -> NDArray[np.bool_] | None:
         """See `vector_matrix.Estimates`."""
-        return None
+        at_most = self.at_most(rows.start, rows.stop) if isinstance(rows, slice) else None
+        return None if at_most is None else at_most > least
 
     def closer(self, rows: NDArray[np.intp], finer: NDArray[np.uint8]) -> tuple[Vector, Vector]:
         """See `vector_matrix.Estimates`."""

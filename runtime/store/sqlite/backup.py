@@ -1,9 +1,11 @@
 """Copies of the whole database: made while it is served, checked, and put back. Also the one before a migration."""
 
+import logging
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -30,6 +32,9 @@ from runtime.store.sqlite.scrub import BEFORE_MIGRATION, RESTORING, erase_unallo
 
 _PAGES_AT_ONCE = 256
 _PROBLEMS_TOLD = 10
+_REPORT_EVERY_S = 10.0
+
+log = logging.getLogger("vows")
 
 
 class Backup(msgspec.Struct, frozen=True):
@@ -64,7 +69,12 @@ def before_migrating(connection: sqlite3.Connection, database: Path) -> Path | N
     if not steps or not applied(connection):
         return None
     to = database.with_name(f"{database.name}{BEFORE_MIGRATION}{steps[0].__name__}")
-    _copy(connection, to)
+    log.info(
+        "the database (%.0f MB) is copied to %s, for an earlier version, before it is migrated (%s)",
+        database.stat().st_size / 1e6, to.name, ", ".join(step.__name__ for step in steps),
+    )  # fmt: skip
+    _copy(connection, to, log.info)
+    log.info("the copy is whole; the database is migrated now")
     for older in database.parent.glob(f"{database.name}{BEFORE_MIGRATION}*"):
         if older != to:
             older.unlink()
@@ -108,14 +118,23 @@ def restore(file: Path, data_dir: Path, *, replace: bool) -> Backup:
     return Backup(database, found.bytes, found.rows)
 
 
-def _copy(source: sqlite3.Connection, to: Path) -> Backup:
+def _copy(source: sqlite3.Connection, to: Path, report: Callable[[str], None] = lambda line: None) -> Backup:
+    """report: gets a line now and then."""
+    reported_at = time.monotonic()
+
+    def progress(status: int, remaining: int, total: int) -> None:
+        nonlocal reported_at
+        if time.monotonic() - reported_at >= _REPORT_EVERY_S:
+            reported_at = time.monotonic()
+            report(f"{100 * (total - remaining) // max(total, 1)} % of the database is copied")
+
     with translated(f"backing up to {to}"), _complete_or_removed(to.with_name(to.name + ".partial")) as copy:
         source.execute("BEGIN")  # one moment: without it, every write meanwhile would make the copy start anew
         try:
             source.execute("SELECT count(*) FROM sqlite_master").fetchone()
             with closing(sqlite3.connect(copy, isolation_level=None)) as target:
                 target.execute("PRAGMA journal_mode = OFF").fetchall()  # of no use to a copy that is begun anew
-                source.backup(target, pages=_PAGES_AT_ONCE)
+                source.backup(target, pages=_PAGES_AT_ONCE, progress=progress)
                 catalog_log.forget(target)
         finally:
             source.execute("ROLLBACK")
@@ -125,6 +144,7 @@ def _copy(source: sqlite3.Connection, to: Path) -> Backup:
             erase_unallocated(file, page_bytes)  # the copy was made between a deletion and its scrubbing, perhaps
         finally:
             os.close(file)
+        report("all of the database is copied; the copy is read back and compared with its checksums")
         found = _checked(copy)
         put_on(copy)
         copy.rename(to)

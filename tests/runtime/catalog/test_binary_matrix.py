@@ -89,6 +89,7 @@ def test_next_to_none_scores_more_than_its_most_and_most_of_the_rest_is_told_fro
         scores, at_most = scan.scores(0, 3_000), scan.at_most(0, 3_000)
         least = np.sort(scores)[-150]
         np.testing.assert_array_equal(scan.possible(np.arange(9, 3_000), least), at_most[9:] > least)
+        np.testing.assert_array_equal(scan.possible(slice(9, 3_000), least), at_most[9:] > least)
         above.append(scores > at_most)
         possible.append(at_most > np.sort(scores)[-150])
     assert np.mean(above) < 0.04

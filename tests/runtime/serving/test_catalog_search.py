@@ -197,8 +197,8 @@ def test_estimates_of_few_rows_find_what_all_exact_scores_find(monkeypatch):
     for n, row in enumerate(rows):
         catalog.put(f"item-{n}", row, [f"tag {n % 100}"])
     found = to_find = 0
-    at_most, used = BinaryScan.at_most, []
-    monkeypatch.setattr(BinaryScan, "at_most", lambda self, *bounds: used.append(bounds) or at_most(self, *bounds))
+    possible, used = BinaryScan.possible, []
+    monkeypatch.setattr(BinaryScan, "possible", lambda self, *rows: used.append(rows) or possible(self, *rows))
     for query in rows[:30]:
         for labels in ((), ("tag 7",)):
             scores = cosine_scores(query, rows)

@@ -1,5 +1,6 @@
 """Copies of the database: of one moment, checked, complete or absent, and put back the same way."""
 
+import logging
 import os
 import random
 import sqlite3
@@ -9,7 +10,7 @@ import pytest
 
 from bench.blocking_store import BlockingStore
 from runtime.store import ExperimentChange, Exposure, SchemaTooNew, StoreCorrupt, StoreError, StoreIOError, StoreLocked
-from runtime.store.sqlite import migrations
+from runtime.store.sqlite import backup, migrations
 from runtime.store.sqlite import store as sqlite
 from runtime.store.sqlite.backup import back_up, restore
 from runtime.store.sqlite.backup_seal import take_off
@@ -225,6 +226,24 @@ def test_a_migration_is_preceded_by_a_backup_that_goes_back(filled, open_store, 
         open_store()
     assert restore(data_dir / f"{DATABASE}.before-add_note", data_dir, replace=True).rows.interactions == 30
     assert open_store().counts().interactions == 30
+
+
+def test_how_far_the_copy_before_a_migration_is_is_logged(filled, open_store, data_dir, monkeypatch, caplog):
+    """Of two gigabytes it takes a minute, in which the server does not answer."""
+    filled.close()
+    monkeypatch.setattr(backup, "_REPORT_EVERY_S", 0.0)
+    monkeypatch.setattr(backup, "_PAGES_AT_ONCE", 1)
+    caplog.set_level(logging.INFO, "vows")
+    with_steps(monkeypatch, add_note)
+    open_store().close()
+    lines = [record.getMessage() for record in caplog.records]
+    assert f"is copied to {DATABASE}.before-add_note" in lines[0]
+    assert "(add_note)" in lines[0]
+    shares = [int(line.split(" %")[0]) for line in lines if line.endswith("% of the database is copied")]
+    assert shares == sorted(shares)
+    assert shares[-1] == 100
+    assert 0 < shares[0] < 50
+    assert lines[-1] == "the copy is whole; the database is migrated now"
 
 
 def test_a_backup_that_cannot_be_made_stops_the_migration(filled, open_store, data_dir, monkeypatch):
