@@ -34,20 +34,25 @@ def assert_nearly(served: list[dict], order: list[str], expected: dict[str, floa
         return
     assert sorted(ids) == sorted(order)
     scores = np.array([expected[id] for id in ids])
-    assert (np.diff(scores) <= tolerance).all(), (ids, order)
+    off = {one["id"]: (one["score"], expected[one["id"]]) for one in served}
+    assert (np.diff(scores) <= tolerance).all(), f"served and evaluated scores: {off}"
 
 
-def assert_same_order(server, log, recommender: Hybrid, at_us: int, users: list[int], tolerance: float = 1e-6) -> None:
-    """tolerance: of a score; items that are no further apart may change places."""
+def assert_same_order(
+    server, log, recommender: Hybrid, at_us: int, users: list[int], tolerance: float = 1e-6, version: str | None = None
+) -> None:
+    """tolerance: of a score; items that are no further apart may change places. version: what has to rank."""
     at = rfc3339(at_us)
     for user, scores in zip(users, evaluated(recommender, log, at_us, users), strict=True):
         order = [log.catalogue.ids[row] for row in np.argsort(-scores, kind="stable")]
         expected = dict(zip(log.catalogue.ids, scores.tolist(), strict=True))
         path = f"/user/{log.users[user]}/recommendations"
         found = server.client.get(path, params={"top_k": ITEMS, "exclude": "", "at": at}).json()
+        assert version in (None, found["model_version"]), server.log.read_text()
         assert_nearly(found["results"], order, expected, tolerance)
         body = {"user_id": log.users[user], "candidates": log.catalogue.ids, "at": at}
         ranking = server.client.post("/rank", json=body).json()
+        assert version in (None, ranking["model_version"]), server.log.read_text()
         assert_nearly(ranking["ranked"], order, expected, tolerance)
         assert [one["score"] for one in ranking["scores"]] == pytest.approx(scores.tolist(), abs=tolerance)
 

@@ -111,7 +111,7 @@ def test_the_score_of_the_sequence_model_ranks_over_http_as_in_the_evaluation(
     until(lambda: f"{MINE} ranks, with the score of {OURS}" in server.log.read_text(), server.log.read_text)
     after_us, middle_us = int(log.events.time_us.max()) + 3_600_000_000, int(np.median(log.events.time_us))
     tolerance = 2e-3 * abs(found["weights"]["sequence"])  # kept item vectors are of half precision
-    assert_same_order(server, log, fitted, after_us, list(range(200)), tolerance)
+    assert_same_order(server, log, fitted, after_us, list(range(200)), tolerance, BOTH)
     assert_same_order(server, log, fitted, middle_us, list(range(0, 200, 20)), tolerance)
 
     parts = ranked(server, query="?explain=true")["explanations"][0]["features"]
@@ -132,7 +132,7 @@ def test_of_a_catalogue_on_disk(start_server, bundle_path, log, fitted, bundle, 
     wait_for(server, BOTH)
     after_us = int(log.events.time_us.max()) + 3_600_000_000
     tolerance = 2e-3 * abs(fitted.weights_with_sequence["sequence"])
-    assert_same_order(server, log, fitted, after_us, list(range(0, 200, 10)), tolerance)
+    assert_same_order(server, log, fitted, after_us, list(range(0, 200, 10)), tolerance, BOTH)
 
 
 def a_user_with_few_events_is_ranked_by_the_first_set(server):
