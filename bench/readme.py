@@ -35,7 +35,7 @@ def figures(
         found = rows_of(suite, run.suites[suite.name], targets)
         rows += [row for row in found if row.measured is not None]
         if any(row.metric.name in key_names for row in found):
-            machines.append(f"{run.machine['cpu']}, {run.machine['cores']} cores")
+            machines.append(f"{run.machine['cpu']}, {_cores(run)}")
     table = ["| figure | measured | target |", "|---|---|---|"]
     for name, label in key_figures:
         row = next((row for row in rows if row.metric.name == name), None)  # the tightest target comes first
@@ -46,6 +46,11 @@ def figures(
     return "\n".join(
         [*table, "", f"On {'; '.join(sorted(set(machines)))}. {reached} of {len(against)} targets are reached."]
     )
+
+
+def _cores(run: Run) -> str:
+    count = run.machine["cores"]
+    return f"{count} core" if count == 1 else f"{count} cores"
 
 
 def _unit(row: Row) -> str:
@@ -62,7 +67,7 @@ def table_of(name: str, measured: Sequence[tuple[Suite, Run]]) -> str:
     """Markdown: the table of a suite, how it was made, and the machine; what to run where nothing was measured."""
     for suite, run in measured:
         if suite.name == name and suite.table is not None:
-            machine = f"{run.machine['cpu']}, {run.machine['cores']} cores, load average {run.load_average:g}"
+            machine = f"{run.machine['cpu']}, {_cores(run)}, load average {run.load_average:g}"
             return f"{suite.table(run.suites[name])}\n\n{suite.reading} On {machine}."
     return f"Not measured yet: `python -m bench {name}`."
 
