@@ -103,9 +103,9 @@ class TrainedRanker(ByFeatures):
         self._sequence = _installed_beside(loaded, models)
         if self._sequence is not None:
             assert loaded.sequence is not None
-            assert loaded.sequence.weights is not None
+            assert loaded.sequence.ranker is not None
             self.name = f"{loaded.ranker.version}+{self._sequence.name}"
-            self._second = Ranker(self.name, loaded.sequence.weights)
+            self._second = loaded.sequence.ranker
 
     def table_rows(self, dataset: Dataset) -> NDArray[np.int32] | None:
         return self._loaded.rows(dataset.catalogue.ids)
@@ -173,7 +173,7 @@ def target(name: str, models: Path = DEFAULT) -> Target:
 
 def _installed_beside(loaded: LoadedRanker, models: Path) -> GivenBundle | None:
     """The sequence model that is installed, if the ranker's second set of weights was fitted beside it."""
-    if loaded.sequence is None or loaded.sequence.weights is None or not (models / SEQUENCE / MANIFEST).exists():
+    if loaded.sequence is None or loaded.sequence.ranker is None or not (models / SEQUENCE / MANIFEST).exists():
         return None
     found = GivenBundle(models / SEQUENCE)
     return found if loaded.sequence.is_it(found.model) else None
