@@ -24,7 +24,7 @@ from training.train import fingerprint, train, usable_device, with_items_of
 MAX_EVENTS = 200  # the newest of a history that are read, as export sets it for the server
 # Queries: with more, attention scores of long histories no longer fit a CPU's cache, 2.5 times as slow
 _BATCH, _BATCH_ON_GPU = 32, 256
-_CODE = ("batches", "id_embeddings", "layers", "losses", "model", "train")
+_CODE = ("batches", "id_embeddings", "layers", "losses", "model", "model_config", "train")
 
 
 class SequenceRecommender:
