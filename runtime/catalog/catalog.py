@@ -16,7 +16,7 @@ from runtime.catalog.formats import LABELS_PER_ITEM, kept_item_vectors, new_arra
 from runtime.catalog.ids import IdDictionary, IdHashes, Ids
 from runtime.catalog.label_index import LabelIndex
 from runtime.catalog.mapped import MappedArray
-from runtime.catalog.vector_matrix import Scan
+from runtime.catalog.vector_matrix import Int8Matrix, Scan
 from runtime.personalization import popularity
 from runtime.personalization.ranking import cosine_scores
 
@@ -216,6 +216,11 @@ class Catalog:
         if isinstance(self._matrix, BinaryMatrix):
             return await self._matrix.fetch(rows)
         return self._matrix.exact(rows)
+
+    def release(self) -> None:
+        """After a pass over all rows: those in a mapped file stop counting as resident memory."""
+        if isinstance(self._matrix, Int8Matrix):
+            self._matrix.release()
 
     async def finer(self, rows: NDArray[np.intp]) -> NDArray[np.uint8] | None:
         """What `Estimates.closer` needs of these rows; None where they are in memory."""

@@ -139,6 +139,10 @@ class MappedArray:
         """As is said for the array."""
         self._map.madvise(self._advice)
 
+    def release(self) -> None:
+        """What was read so far is no longer this process's resident memory; the page cache may keep it."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+
     def _advise(self, advice: int) -> None:
         self._advice = advice
         self._map.madvise(advice)

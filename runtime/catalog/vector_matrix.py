@@ -164,6 +164,10 @@ class Int8Matrix:
         found: NDArray[np.float32] = self._file.rows[rows]
         return found
 
+    def release(self) -> None:
+        """See `MappedArray.release`."""
+        self._file.release()
+
     def scan(self, query: NDArray[np.float32]) -> Scan:
         return _Int8Scan(self._rows, self._scales, self._errors, query)
 

@@ -198,6 +198,7 @@ class SequenceServing:
                 break
             started = time.monotonic()
             await self.fill(ids)
+            self._catalog.release()
             await _rest_after(started)
             left -= sequence_items.ITEMS_AT_ONCE
 

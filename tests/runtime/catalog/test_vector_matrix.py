@@ -12,6 +12,7 @@ from runtime.catalog.formats import row_bytes
 from runtime.catalog.mapped import MappedArray
 from runtime.catalog.vector_matrix import Float32Matrix, Int8Matrix
 from runtime.personalization.ranking import cosine_scores, normalised
+from runtime.system.host import process_memory
 
 unit_rows = npst.arrays(
     np.float32, st.tuples(st.integers(1, 6), st.just(8)), elements=st.floats(-1, 1, width=32)
@@ -110,3 +111,16 @@ def test_the_error_of_embeddings_is_small():
     for n, row in enumerate(rows):
         matrix.set(n, row)
     assert matrix.scan(rows[0]).errors(np.arange(50)).max() < 0.01
+
+
+def test_rows_that_were_read_in_a_pass_need_not_stay_resident(tmp_path):
+    rows = normalised(np.random.default_rng(1).standard_normal((4096, 512)).astype(np.float32))
+    matrix = Int8Matrix(*rows.shape, tmp_path)
+    for row, vector in enumerate(rows):
+        matrix.set(row, vector)
+    every = np.arange(len(rows))
+    assert (matrix.exact(every) == rows).all()
+    resident = process_memory().file
+    matrix.release()
+    assert resident - process_memory().file > rows.nbytes // 2
+    assert (matrix.exact(every) == rows).all()
