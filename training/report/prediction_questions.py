@@ -94,8 +94,8 @@ def order(simulated: Sequence[SetResult], folder: Path) -> Question:
             way = (_ACCURACY_ASKED - best) / (one.oracle.accuracy.value - best)
             note += (
                 f" The {_ACCURACY_ASKED:.0%} that were asked at ω = 1 are {way:.0%} of the way from the best baseline "
+                "to the oracle."
             )
-            note += "to the oracle."
     title = "Does the sequence model learn from order (simulated worlds)?"
     return Question(title, answer, table(head, rows) + note, name)
 
