@@ -88,7 +88,7 @@ def _times(series: Series, kind: str) -> list[str]:
         return ["cannot", "", "", ""]
     p50 = float(np.median(series[f"ms.{kind}.{setting}"]))
     return [
-        setting.replace("_", " "),
+        "–" if setting == "exact" else setting.replace("_", " "),  # an index without settings
         f"{recall(series, kind, setting):.4f}",
         _ms(p50),
         _ms(p95_ms(series, kind, setting)),
