@@ -60,7 +60,7 @@ RANGES = {
     "max_requests": Range(32, MAX_REQUESTS, MAX_REQUESTS),
     "max_connections": Range(64, 152, MAX_CONNECTIONS),
     "cache_bytes": Range(MiB // 2, 2 * MiB, 2 * MiB),
-    "kept_users_bytes": Range(MiB // 4, MiB, 2 * MiB),
+    "kept_users_bytes": Range(MiB // 4, MiB // 2, 2 * MiB),
 }
 _UNKNOWN_MEMORY_STEP = STEPS + STEPS // 4  # a catalogue of 35 MiB
 

@@ -39,5 +39,5 @@ class FailingSession:
 
 
 if __name__ == "__main__":
-    vars(text_encoder)["create_session"] = lambda model: FailingSession(create_session(model))
+    vars(text_encoder)["create_session"] = lambda model, **options: FailingSession(create_session(model, **options))
     raise SystemExit(main(["serve"]))

@@ -60,7 +60,7 @@ def test_both_models_start_and_serve_with_the_defaults(bundle_path, group):
         info = connection.request_json(build_request("GET", "/info"))
         assert info["models"][0]["model_version"]
         assert info["sequence"]["model_version"]
-        assert info["limits"]["catalog_items"] >= 6_000
+        assert info["limits"]["catalog_items"] >= 5_000
         assert LIMIT_MIB - memory.peak_mib >= TO_SPARE_MIB, "after the start"
 
         mixed = itertools.chain(itertools.islice(iter(traffic), REQUESTS), [traffic.large_batch()])
