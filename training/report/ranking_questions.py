@@ -68,6 +68,10 @@ def ranking(entries: Sequence[Comparison], folder: Path) -> Question:
     note = f"\n\n*Blend of everything*: {EVERYTHING.removeprefix('blend: ')}, its weights tuned."
     if 0 < sum(bool(_with_sequence(one)) for one in entries) < len(entries):
         note += " Where the last column is empty it was not measured."
+    if any(_with_sequence(one) for one in entries if one.order_strength == 0):
+        note += (
+            " At ω = 0 the order of events says nothing: what the sequence model adds there is not knowledge of order."
+        )
     sampled = [f"{label(one)}: {limit}" for one in entries for limit in one.limits if limit.endswith("in even steps")]
     note += "".join(f" {text}." for text in (*sampled, *_not_compared(entries)))
     if before := [label(one) for one in entries if _is_of_one_set(one.row(Hybrid.name))]:
