@@ -37,22 +37,23 @@ def other_worlds(records: Sequence[Comparison], folder: Path) -> Question | None
         return None
     found = {(one.data, one.model): one for one in records if one.model in _COLUMNS and _is(one, one.model, efforts[0])}
     kinds = [kind for kind in KINDS if (kind, Hybrid.name) in found]
+    shown = {model: title for model, title in _COLUMNS.items() if any((kind, model) in found for kind in kinds)}
     rows, verdicts = [], []
     for kind in kinds:
         blend = found.get((kind, EVERYTHING))
         ahead = None if blend is None else _ahead(blend)
-        cells = [interval(_figure(one)) if (one := found.get((kind, name))) else "" for name in _COLUMNS]
+        cells = [interval(_figure(one)) if (one := found.get((kind, name))) else "" for name in shown]
         rows.append([kind, str(found[kind, Hybrid.name].worlds), *cells, difference(ahead)])
         verdicts.append((kind, ahead))
     name = "worlds.svg"
     series = {
         title: [_figure(found[kind, model]) for kind in kinds]
-        for model, title in _COLUMNS.items()
+        for model, title in shown.items()
         if all((kind, model) in found for kind in kinds)
     }
     charts.intervals(kinds, series, "NDCG@10", folder / name)
     answer = verdict("The hybrid ranker, fitted to a world,", "than the blend of everything", verdicts)
-    head = ["world", "worlds", *_COLUMNS.values(), "hybrid − blend"]
+    head = ["world", "worlds", *shown.values(), "hybrid − blend"]
     note = f"\n\n{_KINDS} Effort: {EFFORTS[efforts[0]]}."
     return Question(
         "What if users differ from those that models were developed on?", answer, table(head, rows) + note, name

@@ -156,7 +156,7 @@ def test_worlds_that_differ_are_a_question_where_they_were_run(tmp_path: Path) -
     assert question is not None
     assert "is **significantly worse** than the blend of everything on own laws." in question.answer
     row = next(line for line in question.table.splitlines() if line.startswith("| own laws"))
-    assert row.startswith("| own laws | 2 | 0.100 [0.090, 0.110] |  | 0.120")
+    assert row.startswith("| own laws | 2 | 0.100 [0.090, 0.110] | 0.120")  # no column of what was not run
     assert row.endswith("**significantly worse** -0.0200 [-0.0300, -0.0100] |")
     assert (tmp_path / "worlds.svg").exists()
     assert other_worlds([trained], tmp_path) is None
