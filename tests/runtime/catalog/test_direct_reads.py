@@ -27,11 +27,15 @@ def reads_past_cache(request, monkeypatch):
     monkeypatch.setattr("runtime.catalog.mapped.memory_limit", lambda: 1)
 
 
-def test_rows_are_what_was_written_last(tmp_path, reads_past_cache):
-    file = MappedArray(tmp_path, 3_000, (384,), np.float32)
+def past_cache(file):
     file.read_past_cache()
     if file._direct is None:
         pytest.skip("this file system has no direct reads")
+    return file
+
+
+def test_rows_are_what_was_written_last(tmp_path, reads_past_cache):
+    file = past_cache(MappedArray(tmp_path, 3_000, (384,), np.float32))
     rows = np.random.default_rng(1).standard_normal((3_000, 384)).astype(np.float32)
     for n, row in enumerate(rows):
         file.write(n, row)
@@ -57,19 +61,13 @@ def test_a_file_of_which_much_fits_in_memory_goes_through_the_cache(tmp_path):
 
 
 def test_a_row_that_is_cut_off_is_an_error(tmp_path, reads_past_cache):
-    file = MappedArray(tmp_path, 10, (384,), np.float32)
-    file.read_past_cache()
-    if file._direct is None:
-        pytest.skip("this file system has no direct reads")
+    file = past_cache(MappedArray(tmp_path, 10, (384,), np.float32))
     with pytest.raises(OSError, match="row 10 is cut off"):
         file.gather(np.array([0, 10]))
 
 
 def test_many_threads_read_at_once(tmp_path, reads_past_cache):
-    file = MappedArray(tmp_path, 1_000, (384,), np.float32)
-    file.read_past_cache()
-    if file._direct is None:
-        pytest.skip("this file system has no direct reads")
+    file = past_cache(MappedArray(tmp_path, 1_000, (384,), np.float32))
     written = np.random.default_rng(2).standard_normal((1_000, 384)).astype(np.float32)
     for n, row in enumerate(written):
         file.write(n, row)

@@ -16,6 +16,8 @@ from runtime.store.sqlite.store import SqliteStore
 
 DIGEST = "bundle"
 IDS = [f"item {n}" for n in range(40)]
+USED_AGAIN = "the catalogue's files are used again"
+MADE = "the catalogue's files are made from the database"
 
 
 def settings(data_dir, mib=1):
@@ -125,6 +127,20 @@ async def until_killed(data_dir, seed, report, url=None):
             await changing.change(draw)
             if draw.random() < 0.1:
                 await changing.files.sync()
+
+
+async def changed(data_dir, seed, changes, **options):
+    """Open, compare, change, and end without a last sync, as a killed process does."""
+    async with Changing(data_dir, **options) as changing:
+        assert await changing.differences() == []
+        draw = random.Random(seed)
+        for _ in range(changes):
+            await changing.change(draw)
+
+
+async def compared(data_dir, **options):
+    async with Changing(data_dir, **options) as changing:
+        return await changing.differences()
 
 
 def kill_while_changing(data_dir, number, wait_s, url=None):

@@ -1,7 +1,6 @@
 """A catalogue in files outlives the process: what it says is what the database says, or it is made again."""
 
 import asyncio
-import logging
 import os
 import random
 import signal
@@ -14,43 +13,24 @@ from runtime.catalog.files import FOLDER, RowDamaged
 from runtime.serving.clustering import make_clusters
 from runtime.store import StoreFull
 from runtime.store.sqlite.backup import back_up, restore
-from tests.runtime.serving.changing_catalog import DIGEST, IDS, Changing, item, kill_while_changing
+from tests.runtime.serving.changing_catalog import (
+    DIGEST,
+    IDS,
+    MADE,
+    USED_AGAIN,
+    Changing,
+    changed,
+    compared,
+    item,
+    kill_while_changing,
+)
 
 KILLS = 50
 PAGE = 4096
-USED_AGAIN = "the catalogue's files are used again"
-MADE = "the catalogue's files are made from the database"
 
 
 def run(steps):
     return asyncio.run(steps)
-
-
-async def changed(data_dir, seed, changes, **options):
-    """Open, compare, change, and end without a last sync, as a killed process does."""
-    async with Changing(data_dir, **options) as changing:
-        assert await changing.differences() == []
-        draw = random.Random(seed)
-        for _ in range(changes):
-            await changing.change(draw)
-
-
-async def compared(data_dir, **options):
-    async with Changing(data_dir, **options) as changing:
-        return await changing.differences()
-
-
-@pytest.fixture
-def said(caplog):
-    """How the files were come by since the last call."""
-    caplog.set_level(logging.INFO, "vows")
-
-    def take():
-        lines = [record.getMessage() for record in caplog.records]
-        caplog.clear()
-        return [line for line in lines if line.startswith((USED_AGAIN, MADE))]
-
-    return take
 
 
 def test_after_fifty_kills_the_files_say_what_the_database_says(tmp_path):

@@ -1,15 +1,22 @@
 """A catalogue in files on a machine of several that share a database: as SQLite's, and others change it meanwhile."""
 
 import asyncio
-import logging
 import random
 import uuid
 
 import pytest
 
 from runtime.catalog.files import FOLDER, read_header, write_header
-from tests.runtime.serving.changing_catalog import IDS, Changing, item, kill_while_changing
-from tests.runtime.serving.test_catalog_files import MADE, USED_AGAIN
+from tests.runtime.serving.changing_catalog import (
+    IDS,
+    MADE,
+    USED_AGAIN,
+    Changing,
+    changed,
+    compared,
+    item,
+    kill_while_changing,
+)
 
 asyncpg = pytest.importorskip("asyncpg", reason="asyncpg is not installed: pip install 'vows-edge[postgres]'")
 
@@ -36,54 +43,24 @@ def other(tmp_path):
     return folder
 
 
-@pytest.fixture
-def said(caplog):
-    """How the files were come by since the last call."""
-    caplog.set_level(logging.INFO, "vows")
-
-    def take():
-        lines = [record.getMessage() for record in caplog.records]
-        caplog.clear()
-        return [line for line in lines if line.startswith((USED_AGAIN, MADE))]
-
-    return take
-
-
-async def changed(folder, url, seed, changes, **options):
-    """Open, compare, change, and end without a last sync, as a killed process does."""
-    async with Changing(folder, url=url, **options) as changing:
-        assert await changing.differences() == []
-        draw = random.Random(seed)
-        for _ in range(changes):
-            await changing.change(draw)
-
-
-def compared(folder, url, **options):
-    async def compare():
-        async with Changing(folder, url=url, **options) as changing:
-            return await changing.differences()
-
-    return asyncio.run(compare())
-
-
 def test_after_kills_the_files_say_what_the_database_says(folder, url):
     draw = random.Random(1)
     for number in range(KILLS):
         assert kill_while_changing(folder, number, draw.uniform(0, 0.3), url) == "right"
-    assert compared(folder, url) == []
+    assert asyncio.run(compared(folder, url=url)) == []
 
 
 def test_what_others_changed_while_it_was_away_is_repaired(folder, other, url, said):
-    asyncio.run(changed(folder, url, 1, 30))
+    asyncio.run(changed(folder, 1, 30, url=url))
     assert said()[0].startswith(MADE)
     for seed in range(2, 6):
-        asyncio.run(changed(other, url, seed, 15))
+        asyncio.run(changed(other, seed, 15, url=url))
         said()
-        assert compared(folder, url) == []
+        assert asyncio.run(compared(folder, url=url)) == []
         (line,) = said()
         assert line.startswith(USED_AGAIN), line
         assert not line.startswith(f"{USED_AGAIN}; 0 items"), line
-    assert compared(folder, url) == []
+    assert asyncio.run(compared(folder, url=url)) == []
     assert said()[0].startswith(f"{USED_AGAIN}; 0 items")
 
 
@@ -109,18 +86,18 @@ def test_a_transaction_that_began_before_the_sync_and_ended_after_it_is_repaired
 
     asyncio.run(late())
     said()
-    assert compared(folder, url) == []
+    assert asyncio.run(compared(folder, url=url)) == []
     assert said()[0].startswith(USED_AGAIN)
 
 
 def test_files_of_another_database_another_bundle_or_long_ago_are_made_again(folder, url, said, postgres_server):
-    asyncio.run(changed(folder, url, 1, 20))
-    assert compared(folder, url) == []
+    asyncio.run(changed(folder, 1, 20, url=url))
+    assert asyncio.run(compared(folder, url=url)) == []
     said()
     empty = postgres_server.create_database(f"files-{uuid.uuid4().hex[:8]}")
-    assert compared(folder, empty) == []
+    assert asyncio.run(compared(folder, url=empty)) == []
     assert "not of this database" in said()[0]
-    assert compared(folder, url) == []
+    assert asyncio.run(compared(folder, url=url)) == []
     assert "not of this database" in said()[0]
 
     async def items_of_another_bundle():
@@ -129,24 +106,24 @@ def test_files_of_another_database_another_bundle_or_long_ago_are_made_again(fol
 
     assert asyncio.run(items_of_another_bundle()) == 0
     assert "another model" in said()[0]
-    assert compared(folder, url) == []
+    assert asyncio.run(compared(folder, url=url)) == []
     said()
     header = read_header(folder / FOLDER)
     made_at_s, _, snapshot = header.position.partition(" ")
     old = {name: getattr(header, name) for name in header.__struct_fields__}
     write_header(folder / FOLDER, type(header)(**old | {"position": f"{int(made_at_s) - 13 * 3600} {snapshot}"}))
-    assert compared(folder, url) == []
+    assert asyncio.run(compared(folder, url=url)) == []
     assert "13 hours old" in said()[0]
 
 
 def test_more_changes_than_are_repaired_make_the_files_again(folder, other, url, said, monkeypatch):
     from runtime.serving import catalog_files
 
-    asyncio.run(changed(folder, url, 1, 20))
-    asyncio.run(changed(other, url, 2, 20))
+    asyncio.run(changed(folder, 1, 20, url=url))
+    asyncio.run(changed(other, 2, 20, url=url))
     monkeypatch.setattr(catalog_files, "MOST_REPAIRED", 3)
     said()
-    assert compared(folder, url) == []
+    assert asyncio.run(compared(folder, url=url)) == []
     assert "more than 3 items have changed" in said()[0]
 
 
@@ -164,7 +141,7 @@ def test_a_second_process_with_the_same_folder_leaves_the_files_alone(folder, ur
 
     asyncio.run(both())
     said()
-    assert compared(folder, url) == []
+    assert asyncio.run(compared(folder, url=url)) == []
     assert said()[0].startswith(USED_AGAIN)
 
 
