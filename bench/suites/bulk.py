@@ -153,4 +153,5 @@ SUITE = Suite(
     "`stored_share`: of the items sent, those that `/info` counts. `disk`: the data folder at the end.",
     cases=tuple(Case(load.case, partial(measure, load), limit_s=7_200) for load in LOADS),
     metrics=tuple(metric for load in LOADS for metric in _metrics(load)),
+    independent=True,
 )

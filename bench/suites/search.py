@@ -242,4 +242,5 @@ SUITE = Suite(
     "items as int8 in 256 MiB are served without the sequence model. Items are mixtures of 300 embedded texts.",
     cases=tuple(Case(size.case, partial(measure, size), limit_s=_LIMIT_S) for size in SIZES),
     metrics=tuple(metric for size in SIZES for metric in _metrics(size)),
+    independent=True,
 )
