@@ -2,11 +2,12 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from training.command import recipe_of_log
@@ -56,13 +57,6 @@ class World:
     ranks: dict[str, RankingPredictions] = field(default_factory=dict)
 
 
-def with_sequence(split: Split, keep: Path | None = None) -> list[Recommender]:
-    """The hybrid ranker without and with the score of a sequence model, which has the recipe of `vows-edge train` for
-    this log. keep: see `SequenceRecommender`."""
-    recipe = recipe_of_log(split.train, split.validation)
-    return [Hybrid(), HybridWithSequence(SequenceRecommender(recipe, refit=True, keep=keep, progress=False))]
-
-
 def recommenders() -> list[Recommender]:
     """What is compared, blends after their parts: they reuse the selected hyperparameters."""
     popular, own, simple = FreshPopularity(), OwnHistory(), WeightedAverage()
@@ -74,6 +68,13 @@ def recommenders() -> list[Recommender]:
         Blend(FRESH, [popular, own, simple]),
         Blend(EVERYTHING, [knn, ease, markov, popular, own, simple]),
     ]  # fmt: skip
+
+
+def with_sequence(split: Split, first: Hybrid, keep: Path | None = None) -> HybridWithSequence:
+    """`first`, which is fitted before it, with the score of a sequence model, which has the recipe of `vows-edge train`
+    for this log. keep: see `SequenceRecommender`."""
+    recipe = recipe_of_log(split.train, split.validation)
+    return HybridWithSequence(SequenceRecommender(recipe, refit=True, keep=keep, progress=False), first=first)
 
 
 def split_of(dataset: Dataset, protocol: str) -> Split:
@@ -117,28 +118,29 @@ def rank_all(
 def compare(key: str, protocol: str, dataset: Dataset, worlds: Sequence[World], ours: str = Hybrid.name) -> Comparison:
     """Figures of every model, over worlds together, and their differences to `ours`. dataset: of the last world."""
     names = list(worlds[0].ranks)
-    everyone = _Slice(worlds, lambda world: np.ones(len(world.queries.ranking), np.bool_), "all")
     # Where nothing repeats, what was seen is no candidate, and every target is new
     repeats = worlds[0].queries.repeats
-    new = _Slice(worlds, lambda world: ~world.queries.ranking.seen_before, "never_seen") if repeats else None
-    others = _Slice(worlds, lambda world: ~world.repeats_last, "all") if repeats else None
+    slices = {"": _Slice(worlds, lambda world: np.ones(len(world.queries.ranking), np.bool_), "all")}
+    if repeats:
+        slices["_never_seen"] = _Slice(worlds, lambda world: ~world.queries.ranking.seen_before, "never_seen")
+        slices["_not_the_last"] = _Slice(worlds, lambda world: ~world.repeats_last, "all")
     rows = [
         Compared(
             name=name,
             choice=serialisable(worlds[0].ranks[name].choice),
             fit_seconds=round(float(np.mean([world.ranks[name].fit_seconds for world in worlds])), 1),
-            ndcg_10=everyone.figure(name),
-            never_seen=new.figure(name) if new else None,
-            not_the_last=others.figure(name) if others else None,
+            ndcg_10=slices[""].figure(name),
+            never_seen=slices["_never_seen"].figure(name) if repeats else None,
+            not_the_last=slices["_not_the_last"].figure(name) if repeats else None,
             kept={str(k): share for k in COLD_EVENTS if (share := _kept(worlds, name, k)) is not None},
             few={str(k): _mean(metrics.ndcg(world.ranks[name].cold[k], K) for world in worlds) for k in COLD_EVENTS},
-            ahead=everyone.difference(ours, name) if name != ours else None,
-            ahead_never_seen=new.difference(ours, name) if new and name != ours else None,
-            ahead_not_the_last=others.difference(ours, name) if others and name != ours else None,
-            by_world=[everyone.mean(world, name) for world in worlds] if len(worlds) > 1 else [],
+            by_world=[slices[""].mean(world, name) for world in worlds] if len(worlds) > 1 else [],
         )
         for name in names
     ]
+    for field_name, one in (("ahead", ours), ("second_ahead", HybridWithSequence.name)):
+        if one in names:
+            rows = [_with_differences(row, field_name, one, slices) for row in rows]
     targets = sum(len(world.queries.ranking) for world in worlds)
     return Comparison(
         key=key,
@@ -155,6 +157,13 @@ def compare(key: str, protocol: str, dataset: Dataset, worlds: Sequence[World], 
         new_share=round(sum(int((~world.queries.ranking.seen_before).sum()) for world in worlds) / targets, 3),
         rows=rows,
     )
+
+
+def _with_differences(row: Compared, field_name: str, ours: str, slices: Mapping[str, "_Slice"]) -> Compared:
+    if row.name == ours:
+        return row
+    found = {f"{field_name}{ending}": targets.difference(ours, row.name) for ending, targets in slices.items()}
+    return replace(row, **found)
 
 
 class _Slice:

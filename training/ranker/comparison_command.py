@@ -4,7 +4,6 @@ import argparse
 
 import msgspec
 
-from training.data.files import DataError
 from training.data.split import Split, by_time
 from training.evaluation.protocol import Recommender
 from training.ranker import comparison_results
@@ -12,6 +11,7 @@ from training.ranker.comparison import MOST_QUERIES, World, compare, rank_all, r
 from training.ranker.comparison_results import Comparison
 from training.ranker.entries import ORDER_STRENGTHS, SIMULATED, Entry, add_options, pending, real_set, simulated_worlds
 from training.ranker.recommender import Hybrid
+from training.ranker.with_sequence import HybridWithSequence
 
 NAME = "evaluate ranker"  # two words of the command line, see `training.__main__`
 # Worlds that nothing was selected on: the prior was chosen on others.
@@ -41,24 +41,23 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--queries", type=int, default=MOST_QUERIES, help="of a set or world (default: %(default)s)")
     parser.add_argument(
         "--with-sequence", action="store_true",
-        help="compare with the hybrid that reads a sequence model's score, trained by the recipe of `vows-edge train`: "
-        "one more row of each entry that is there",
+        help="compare the hybrid that reads a sequence model's score, too, trained by the recipe of `vows-edge train`; "
+        "an entry without it is compared again",
     )  # fmt: skip
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    for entry in pending(options, lambda: [] if options.with_sequence else list(_kept(options))):
-        before = _kept(options).get(entry.key)
-        if options.with_sequence and before is None:
-            raise DataError(f"{entry.key} is not in {options.results}: compare it first, without --with-sequence")
+    for entry in pending(options, lambda: [key for key, one in _kept(options).items() if _is_complete(one, options)]):
         made = _real(options, entry) if entry.order_strength is None else _simulated(options, entry)
-        if options.with_sequence and before is not None:
-            made = before.with_rows_of(made, Hybrid.name)
         # Read again: another process may have added an entry in the meantime
         comparison_results.write(comparison_results.read(options.results).with_set(made), options.results)
     print(f"{options.results}: {len(comparison_results.read(options.results).sets)} entries")
     return 0
+
+
+def _is_complete(one: Comparison, options: argparse.Namespace) -> bool:
+    return one.has(HybridWithSequence.name) or not options.with_sequence
 
 
 def _kept(options: argparse.Namespace) -> dict[str, Comparison]:
@@ -66,7 +65,10 @@ def _kept(options: argparse.Namespace) -> dict[str, Comparison]:
 
 
 def _models(options: argparse.Namespace, split: Split) -> list[Recommender]:
-    return with_sequence(split, options.cache / "sequence") if options.with_sequence else recommenders()
+    hybrid, *others = recommenders()
+    assert isinstance(hybrid, Hybrid)
+    second = [with_sequence(split, hybrid, options.cache / "sequence")] if options.with_sequence else []
+    return [hybrid, *second, *others]
 
 
 def _real(options: argparse.Namespace, entry: Entry) -> Comparison:

@@ -5,11 +5,9 @@ from typing import Any
 
 import msgspec
 
-from training.data.files import DataError
 from training.evaluation.results import Figure
 
 FORMAT = 1
-_ROUNDING = 5e-4  # that sums on another machine may differ by
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +15,8 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     user had never met; on targets other than what the user engaged with last. None where nothing repeats.
 
     few: k → NDCG@10 from the user's last k events; kept: k → R(k), that as a share of NDCG@10 from the whole history on
-    the same targets. ahead: the hybrid ranker minus this model, on the same targets. by_world: NDCG@10.
+    the same targets. ahead: the hybrid ranker minus this model, on the same targets; second_ahead: likewise the hybrid
+    ranker with the score of a sequence model. by_world: NDCG@10.
     """
 
     name: str
@@ -31,6 +30,9 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     ahead: Figure | None = None
     ahead_never_seen: Figure | None = None
     ahead_not_the_last: Figure | None = None
+    second_ahead: Figure | None = None
+    second_ahead_never_seen: Figure | None = None
+    second_ahead_not_the_last: Figure | None = None
     by_world: list[float] = []
 
 
@@ -61,18 +63,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
                 return row
         raise KeyError(name)
 
-    def with_rows_of(self, other: "Comparison", same: str) -> "Comparison":
-        """With the models that `other` has beside those here. Raises DataError where the figures of the model `same`
-        differ: then the two are not of the same targets, data or code."""
-        mine, theirs = self.row(same).ndcg_10, other.row(same).ndcg_10
-        if abs(mine.value - theirs.value) > _ROUNDING:
-            raise DataError(
-                f"{self.key}: {same} has {theirs.value:.5f} NDCG@10 now and {mine.value:.5f} in the results; compare "
-                "everything again with --again"
-            )
-        names = {row.name for row in other.rows} - {same}
-        rows = [row for row in self.rows if row.name not in names]
-        return msgspec.structs.replace(self, rows=rows + [row for row in other.rows if row.name in names])
+    def has(self, name: str) -> bool:
+        """Whether a model was compared."""
+        return any(row.name == name for row in self.rows)
 
     def best_other(self, names: tuple[str, ...]) -> Compared:
         """The model with the best figure on every target that is none of `names`: chosen after the fact, in its

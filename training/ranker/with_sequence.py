@@ -30,9 +30,11 @@ class HybridWithSequence(Hybrid):
 
     name = "hybrid + sequence"
 
-    def __init__(self, sequence: SequenceRecommender, *, impressions: bool = True) -> None:
+    def __init__(self, sequence: SequenceRecommender, *, first: Hybrid | None = None, impressions: bool = True) -> None:
+        """first: fitted to the same data before this one, whose weights are then the first set."""
         super().__init__(impressions=impressions)
         self.sequence = sequence
+        self._first = first
         self.with_sequence: Ranker
         self.weights_with_sequence: dict[str, float] = {}
 
@@ -45,7 +47,10 @@ class HybridWithSequence(Hybrid):
         self.learn(joined(train, validation))
 
     def fit_weights(self, train: Dataset, validation: Dataset, table: Neighbours, half: int | None = None) -> None:
-        super().fit_weights(train, validation, table, half)
+        if self._first is None:
+            super().fit_weights(train, validation, table, half)
+        else:
+            self.ranker, self.weights = self._first.ranker, self._first.weights
         self.weights_with_sequence = fit(self.lists(train, validation, table, sequence=self.sequence, half=half))
         self.with_sequence = Ranker.of(self.name, self.weights_with_sequence, NAMES_WITH_SEQUENCE)
         self.choice: dict[str, Any] = {name: round(w, 3) for name, w in self.weights_with_sequence.items()}

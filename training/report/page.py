@@ -8,7 +8,7 @@ from training.experiments.study import records as study_records
 from training.ranker import action_comparison
 from training.ranker.comparison_results import Comparison, Comparisons
 from training.report.prediction_questions import next_action, order
-from training.report.ranking_questions import few_events, new_items, ranking
+from training.report.ranking_questions import few_events, new_items, overview, ranking
 from training.report.wording import Question
 from training.report.world_questions import other_worlds
 
@@ -50,6 +50,8 @@ def page(
     if (found := other_worlds(study, folder)) is not None:
         asked.append(found)
     parts = [_OPENING, *(f"{n}. **{one.title}** {one.answer}" for n, one in enumerate(asked, start=1)), ""]
+    if entries:
+        parts += [overview(entries), ""]
     for n, one in enumerate(asked, start=1):
         parts += [f"## {n}. {one.title}", "", one.table, ""]
         if one.chart:

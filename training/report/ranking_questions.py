@@ -14,28 +14,32 @@ from training.ranker.comparison import recommenders
 from training.ranker.comparison_results import Compared, Comparison
 from training.ranker.recommender import Hybrid, Prior, Simple
 from training.ranker.with_sequence import HybridWithSequence
-from training.report.wording import Question, difference, label, listed, verdict
+from training.report.wording import MARKS, Question, difference, label, listed, mark, verdict
 
 _SERVED = (Hybrid.name, Prior.name, Simple.name, HybridWithSequence.name)
 _FEW_EVENTS = 0.9
+_NOTHING = Figure(0.0, 0.0, 0.0)
 _SHORT = {EVERYTHING: "blend of everything", WeightedAverage.name: "simple, tuned"}
 
 
 def ranking(entries: Sequence[Comparison], folder: Path) -> Question:
-    """The fitted hybrid ranker against its prior, the simple model as served, and the best baseline or blend."""
+    """The fitted hybrid ranker, without and with the score of a sequence model, against its prior, the simple model as
+    served, and the best baseline or blend."""
     best = {one.key: one.best_other(_SERVED) for one in entries}
-    rows = [
-        [
-            label(one),
-            f"{one.targets:,}",
-            interval(one.row(Hybrid.name).ndcg_10),
-            f"{one.row(Prior.name).ndcg_10.value:.3f}",
-            f"{one.row(Simple.name).ndcg_10.value:.3f}",
-            f"{best[one.key].ndcg_10.value:.3f} {_name(best[one.key])}",
-            difference(best[one.key].ahead),
-        ]
-        for one in entries
-    ]
+    seconds = [(label(one), _second(one), best[one.key].second_ahead) for one in entries]
+    measured = any(second for _, second, _ in seconds)
+    rows = []
+    for one, (_, second, ahead) in zip(entries, seconds, strict=True):
+        other = best[one.key]
+        found = [interval(second.ndcg_10), difference(ahead), difference(_minus_figure(second.ahead))] if second else []
+        rows.append(
+            [
+                label(one), f"{one.targets:,}", f"{one.row(Simple.name).ndcg_10.value:.3f}",
+                f"{one.row(Prior.name).ndcg_10.value:.3f}", f"{other.ndcg_10.value:.3f} {_name(other)}",
+                interval(one.row(Hybrid.name).ndcg_10), difference(other.ahead),
+                *((found or [""] * 3) if measured else []),
+            ]
+        )  # fmt: skip
     name = "ranker.svg"
     series: dict[str, list[Figure]] = {
         "hybrid, fitted": [one.row(Hybrid.name).ndcg_10 for one in entries],
@@ -44,31 +48,25 @@ def ranking(entries: Sequence[Comparison], folder: Path) -> Question:
         "best other": [best[one.key].ndcg_10 for one in entries],
     }
     charts.intervals([label(one) for one in entries], series, "NDCG@10", folder / name)
-    answer = verdict("The hybrid ranker, fitted to a log,", "than the best baseline or blend",
-                         [(label(one), best[one.key].ahead) for one in entries])  # fmt: skip
+    gains = [(where, _minus_figure(second.ahead)) for where, second, _ in seconds if second]
     untrained = [(label(one), _minus(one, Prior.name, Simple.name)) for one in entries]
     below = [label for label, figure in untrained if figure < 0]
-    answer += (
-        f" Untrained it is below `simple` as it is served on {listed(below)}."
-        if below
-        else " Untrained it is above `simple` as it is served on every one of them."
-    )
-    head = ["data", "targets", "hybrid, fitted", "untrained", "simple, as served", "best other", "fitted − best other"]
-    if any(_with_sequence(one) for one in entries):
-        head.append("with the sequence model − without")
-        for row, one in zip(rows, entries, strict=True):
-            row.append(_with_sequence(one))
-        gains = [
-            (label(one), _minus_figure(row.ahead))
-            for one in entries
-            for row in one.rows
-            if row.name == HybridWithSequence.name and row.ahead is not None
-        ]
-        answer += " " + verdict("With the score of a sequence model it", "than without", gains)
-    note = f"\n\n*Blend of everything*: {EVERYTHING.removeprefix('blend: ')}, its weights tuned."
-    if 0 < sum(bool(_with_sequence(one)) for one in entries) < len(entries):
-        note += " Where the last column is empty it was not measured."
-    if any(_with_sequence(one) for one in entries if one.order_strength == 0):
+    than = "than the best baseline or blend"
+    answers = [
+        verdict("Without a sequence model the fitted hybrid", than,
+                [(label(one), best[one.key].ahead) for one in entries]),
+        verdict("With its score the hybrid", than, [(where, ahead) for where, _, ahead in seconds]),
+        verdict("The score itself", "than none", gains),
+        f"Untrained it is below `simple` as it is served on {listed(below)}." if below
+        else "Untrained it is above `simple` as it is served on every one of them.",
+    ]  # fmt: skip
+    head = ["data", "targets", "simple, as served", "untrained", "best other", "hybrid", "hybrid − best other"]
+    if measured:
+        head += ["with sequence model", "with it − best other", "with it − without"]
+    note = f"\n\n*Hybrid*: fitted to the log. *Blend of everything*: {EVERYTHING.removeprefix('blend: ')}, tuned."
+    if measured and not all(second for _, second, _ in seconds):
+        note += " Where the last columns are empty they were not measured."
+    if any(_second(one) for one in entries if one.order_strength == 0):
         note += (
             " At ω = 0 the order of events says nothing: what the sequence model adds there is not knowledge of order."
         )
@@ -80,7 +78,10 @@ def ranking(entries: Sequence[Comparison], folder: Path) -> Question:
             "([decision 017](../docs/decisions/017-hybrid-ranker.md))."
         )
     return Question(
-        "Does the hybrid ranker rank better than what is tuned beside it?", answer, table(head, rows) + note, name
+        "Does the hybrid ranker rank better than what is tuned beside it?",
+        " ".join(answer for answer in answers if answer),
+        table(head, rows) + note,
+        name,
     )
 
 
@@ -88,14 +89,13 @@ def _is_of_one_set(hybrid: Compared) -> bool:
     return bool(hybrid.choice) and not any(name.startswith(MET) for name in hybrid.choice)
 
 
-def _with_sequence(one: Comparison) -> str:
-    """What the score of the sequence model adds to the fitted hybrid; empty where that was not measured."""
-    ahead = next((row.ahead for row in one.rows if row.name == HybridWithSequence.name), None)
-    return "" if ahead is None else difference(_minus_figure(ahead))
+def _second(one: Comparison) -> Compared | None:
+    """The fitted hybrid with the score of a sequence model; None where it was not compared."""
+    return one.row(HybridWithSequence.name) if one.has(HybridWithSequence.name) else None
 
 
-def _minus_figure(figure: Figure) -> Figure:
-    return Figure(-figure.value, -figure.high, -figure.low)
+def _minus_figure(figure: Figure | None) -> Figure | None:
+    return None if figure is None else Figure(-figure.value, -figure.high, -figure.low)
 
 
 def _not_compared(entries: Sequence[Comparison]) -> list[str]:
@@ -114,41 +114,79 @@ def _not_compared(entries: Sequence[Comparison]) -> list[str]:
 
 def new_items(entries: Sequence[Comparison], folder: Path) -> Question:
     """The same on items that the user never met, and on targets other than the last item."""
-    rows, labels, ours, theirs, verdicts, apart = [], [], [], [], [], []
-    for one in (one for one in entries if one.repeats):
-        hybrid = one.row(Hybrid.name)
-        others = [row for row in one.rows if row.name not in _SERVED]
-        new = max((row for row in others if row.never_seen), key=lambda row: _value(row.never_seen))
-        other = max((row for row in others if row.not_the_last), key=lambda row: _value(row.not_the_last))
-        if hybrid.never_seen is None or hybrid.not_the_last is None or new.never_seen is None:
-            continue
-        rows.append(
-            [
-                label(one), f"{one.new_share:.0%}", interval(hybrid.never_seen),
-                f"{_value(new.never_seen):.3f} {_name(new)}", difference(new.ahead_never_seen),
-                f"{1 - one.last_share:.0%}", interval(hybrid.not_the_last), difference(other.ahead_not_the_last),
-            ]
-        )  # fmt: skip
-        labels.append(label(one))
-        ours.append(hybrid.never_seen)
-        theirs.append(new.never_seen)
-        verdicts.append((label(one), new.ahead_never_seen))
-        apart.append((label(one), other.ahead_not_the_last))
+    repeating = [one for one in entries if one.repeats]
+    measured = any(_second(one) for one in repeating)
+    answers, tables = [], []
+    for kind, what, part in (
+        ("never_seen", "items that a user had never met", "never seen"),
+        ("not_the_last", "targets other than the last item", "not the last item"),
+    ):
+        rows, without, beside = [], [], []
+        for one in repeating:
+            other, second = _best(one, kind), _second(one)
+            share = one.new_share if kind == "never_seen" else 1 - one.last_share
+            ahead, second_ahead = (_of(other, f"{which}_{kind}") for which in ("ahead", "second_ahead"))
+            rows.append(
+                [
+                    label(one), f"{share:.0%}", f"{_value(_of(other, kind)):.3f} {_name(other)}",
+                    _interval(_of(one.row(Hybrid.name), kind)), difference(ahead),
+                    *((_interval(_of(second, kind)), difference(second_ahead)) if measured else ()),
+                ]
+            )  # fmt: skip
+            without.append((label(one), ahead))
+            beside.append((label(one), second_ahead))
+        answers += [
+            verdict(f"On {what} the fitted hybrid without a sequence model", "than the best other", without),
+            verdict("With one it", "than the best other", beside),
+        ]
+        head = ["data", part, "best other", "hybrid", "hybrid − best other"]
+        head += ["with sequence model", "with it − best other"] if measured else []
+        tables.append(table(head, rows))
     name = "ranker-never-seen.svg"
-    charts.intervals(labels, {"hybrid, fitted": ours, "best other": theirs}, "NDCG@10 of never seen", folder / name)
-    answer = verdict("On items that a user had never met the fitted hybrid", "than the best other", verdicts)
-    answer += " " + verdict("On targets other than the last item it", "than the best other", apart)
-    head = [
-        "data", "targets never seen", "hybrid on these", "best other", "difference", "targets not the last item",
-        "hybrid on these", "difference to the best other",
-    ]  # fmt: skip
+    series = {
+        "hybrid, fitted": [_of(one.row(Hybrid.name), "never_seen") or _NOTHING for one in repeating],
+        "best other": [_of(_best(one, "never_seen"), "never_seen") or _NOTHING for one in repeating],
+    }
+    charts.intervals([label(one) for one in repeating], series, "NDCG@10 of never seen", folder / name)
     rest = [label(one) for one in entries if not one.repeats]
     note = (
         f"\n\nUsers repeat nothing in {listed(rest)}: every target is new there, see the first table." if rest else ""
     )
     return Question(
-        "And on items the user never met, or other than the last one?", answer, table(head, rows) + note, name
+        "And on items the user never met, or other than the last one?",
+        " ".join(answer for answer in answers if answer),
+        "\n\n".join(tables) + note,
+        name,
     )
+
+
+def _best(one: Comparison, kind: str) -> Compared:
+    """The model with the best figure in the field `kind` that is none of what is served."""
+    return max((row for row in one.rows if row.name not in _SERVED), key=lambda row: _value(_of(row, kind)))
+
+
+def _of(row: Compared | None, kind: str) -> Figure | None:
+    """A figure of a model by the name of its field, None without."""
+    found: Figure | None = None if row is None else getattr(row, kind)
+    return found
+
+
+def _interval(figure: Figure | None) -> str:
+    return "" if figure is None else interval(figure)
+
+
+def overview(entries: Sequence[Comparison]) -> str:
+    """A table of marks: the fitted hybrid against the best other, without and with a sequence model."""
+    rows = []
+    for one in entries:
+        cells = []
+        for kind in ("ndcg_10", "never_seen", "not_the_last") if one.repeats else ("ndcg_10",):
+            other = _best(one, kind)
+            ending = "" if kind == "ndcg_10" else f"_{kind}"
+            cells.append(" ".join(mark(_of(other, f"{which}{ending}")) for which in ("ahead", "second_ahead")))
+        rows.append([label(one), *cells, *[""] * (3 - len(cells))])
+    head = ["hybrid against the best other", "all targets", "never seen", "not the last item"]
+    return f"{table(head, rows)}\n\nTwo marks: without and with a sequence model. {MARKS}."
 
 
 def few_events(entries: Sequence[Comparison], folder: Path) -> Question:

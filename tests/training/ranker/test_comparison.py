@@ -1,14 +1,13 @@
 """The comparison of the hybrid ranker with baselines: its figures, what is kept, and intervals over worlds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from msgspec.structs import replace
 
 from tests.small_world import small_world
 from training.__main__ import main
-from training.data.files import DataError
 from training.data.split import by_time
 from training.evaluation import metrics
 from training.evaluation.baselines import OwnHistory, Popularity
@@ -16,6 +15,7 @@ from training.evaluation.bootstrap import interval_over_worlds, mean_interval
 from training.ranker import comparison, comparison_results
 from training.ranker.comparison import compare, rank_all
 from training.ranker.recommender import Prior, Simple
+from training.ranker.with_sequence import HybridWithSequence
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +59,21 @@ def test_the_best_other_is_none_of_the_named(world: comparison.World) -> None:
         found.row("nothing of that name")
 
 
-def test_a_model_is_added_to_what_is_kept_where_the_others_are_the_same(world: comparison.World) -> None:
-    found = compare("small, time", "time", small_world(each=80), [world], ours=Prior.name)
-    kept = replace(found, rows=[row for row in found.rows if row.name != Simple.name])
-    added = kept.with_rows_of(found, Prior.name)
-    assert added.row(Simple.name) == found.row(Simple.name)
-    assert added.row(Popularity.name) == found.row(Popularity.name)
-    assert len(added.rows) == len(found.rows)
-    one = found.row(Prior.name)
-    other = replace(one, ndcg_10=replace(one.ndcg_10, value=one.ndcg_10.value + 0.01))
-    with pytest.raises(DataError, match="compare everything again"):
-        kept.with_rows_of(replace(found, rows=[other]), Prior.name)
+def test_what_reads_a_sequence_score_has_differences_of_its_own(world: comparison.World) -> None:
+    ranks = {**world.ranks, HybridWithSequence.name: world.ranks[OwnHistory.name]}
+    found = compare("small, time", "time", small_world(each=80), [replace(world, ranks=ranks)], ours=Prior.name)
+    popular = metrics.ndcg(world.ranks[Popularity.name].all, 10)
+    ours, second = (metrics.ndcg(world.ranks[name].all, 10) for name in (Prior.name, OwnHistory.name))
+    row = found.row(Popularity.name)
+    assert row.ahead is not None
+    assert row.second_ahead is not None
+    assert row.ahead.value == pytest.approx((ours - popular).mean(), abs=1e-5)
+    assert row.second_ahead.value == pytest.approx((second - popular).mean(), abs=1e-5)
+    others = ~world.repeats_last
+    assert row.second_ahead_not_the_last is not None
+    assert row.second_ahead_not_the_last.value == pytest.approx((second - popular)[others].mean(), abs=1e-5)
+    assert found.row(HybridWithSequence.name).second_ahead is None
+    assert found.row(HybridWithSequence.name).ahead is not None
 
 
 def test_an_interval_over_worlds_holds_what_worlds_differ_by() -> None:
