@@ -17,6 +17,7 @@ from runtime.serving import catalog_search as search
 from runtime.serving.ranker import ITEM_BYTES as RANKER_ITEM_BYTES
 from runtime.setting_fields import AUTO, MiB, variable
 from runtime.settings import Settings
+from runtime.system.allocator import KEPT_FREE_BYTES
 from runtime.system.memory_budget import MemoryBudget
 
 DIMENSIONS = 384
@@ -192,6 +193,7 @@ def _parts(settings: Settings, held: Held) -> Mapping[str, int]:
             kept_item_vectors(settings.catalog_vectors, items) * ITEM_BYTES
         ),
         "scratch of the sequence model": sequence_model.SCRATCH_BYTES,
+        "free memory that malloc keeps": KEPT_FREE_BYTES,
         "one request of the sequence model, or loading another bundle": max(  # both hold the same lock
             sequence_model.REQUEST_BYTES, sequence_model.LOADING_BYTES
         ),

@@ -58,7 +58,7 @@ class RankQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     explain: bool = False
 
 
-class CandidateScore(msgspec.Struct, frozen=True):
+class CandidateScore(msgspec.Struct, frozen=True, gc=False):
     """`score`: higher is better; a cosine, but by the hybrid model a sum of weighted features that can have any size.
     null for an id that is not stored."""
 

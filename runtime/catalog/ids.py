@@ -1,18 +1,21 @@
-"""Content id ↔ row: in dictionaries, or as hashes with the ids on the disk."""
+"""Content id ↔ row, by hashes of the ids: these are in memory, or on the disk."""
 
 import secrets
 from collections.abc import Sequence
 from hashlib import shake_256
-from itertools import repeat
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.catalog.files import RowDamaged
+from runtime.catalog.hash_table import HashTable
 from runtime.catalog.mapped import Arrays
 
 MAX_ID_BYTES = 256
+_FEW = 32  # ids that are found sooner one by one
+_FIRST_ROWS = 16
+_ALL_BITS = (1 << 64) - 1
 
 
 class Ids(Protocol):
@@ -44,40 +47,59 @@ class Ids(Protocol):
         """Free the row of an id."""
 
 
-class IdDictionary:
-    """About 210 bytes an item for ids of 36 characters, and the fastest look-up."""
+class MemoryIds:
+    """Python strings, found by their hashes, which are random in each process: about 125 bytes an item for ids of 36
+    characters. A dictionary takes 30 more, and twice as long for a thousand ids that are not in the processor's caches.
+    """
 
-    def __init__(self) -> None:
-        self._rows: dict[str, int] = {}
-        self._ids: list[str | None] = []  # by row
+    def __init__(self, capacity: int) -> None:
+        self._capacity = max(capacity, 1)
+        self._hashes = np.zeros(self._capacity, np.uint64)
+        self._table = HashTable(capacity, self._hashes)
+        self._ids = np.empty(_FIRST_ROWS, object)  # by row; None of a free one
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._count
 
     def reserve(self, rows: int) -> None:
         """As of `Ids`."""
 
     def row(self, id: str) -> int:
-        return self._rows.get(id, -1)
+        for row in self._table.rows_of(hash(id) & _ALL_BITS):
+            if self._ids[row] == id:
+                return row
+        return -1
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.intp]:
-        return np.fromiter(map(self._rows.get, ids, repeat(-1)), np.intp, len(ids))
+        if len(ids) <= _FEW:
+            return np.fromiter(map(self.row, ids), np.intp, len(ids))
+        found = self._table.rows(np.fromiter(map(hash, ids), np.int64, len(ids)).view(np.uint64))
+        held = self._ids[found].tolist()
+        if held != ids:  # an unknown one, of which `found` is −1, or another one's hash
+            for n in [n for n, (one, id) in enumerate(zip(held, ids, strict=True)) if one != id and found[n] >= 0]:
+                found[n] = self.row(ids[n])
+        return found
 
     def ids(self, rows: NDArray[np.intp]) -> list[str]:
-        return [id for row in rows.tolist() if (id := self._ids[row]) is not None]
+        return [id for id in self._ids[rows].tolist() if id is not None]
 
     def add(self, id: str, row: int) -> None:
-        self._ids.extend([None] * (row + 1 - len(self._ids)))
-        self._rows[id] = row
+        if row >= len(self._ids):
+            longer = np.empty(min(max(2 * len(self._ids), row + 1), self._capacity), object)
+            longer[: len(self._ids)] = self._ids
+            self._ids = longer
         self._ids[row] = id
+        self._hashes[row] = hash(id) & _ALL_BITS
+        self._table.add(row)
+        self._count += 1
 
     def remove(self, id: str, row: int) -> None:
-        del self._rows[id]
+        self._table.remove(row)
         self._ids[row] = None
+        self._count -= 1
 
 
-_DELETED = np.uint32(0xFFFFFFFF)
-_SLOTS_PER_ROW = 2  # of the table, at least
 _UNSAVED = Arrays(on_disk=True)
 
 
@@ -94,15 +116,12 @@ class IdHashes:
 
     def __init__(self, capacity: int, arrays: Arrays = _UNSAVED, secret: bytes = b"") -> None:
         """secret: of the hashes; without one it is chosen at random."""
-        size = 1 << max(4, (_SLOTS_PER_ROW * capacity - 1).bit_length())
-        self._table = np.zeros(size, np.uint32)  # row + 1; 0: never used
-        self._used = 0  # slots that are not 0
         self._count = 0
         self._hashes = arrays.mapped(capacity, (), np.uint64, "hashes")
+        self._table = HashTable(capacity, self._hashes.rows)
         self._text = arrays.mapped(capacity, (MAX_ID_BYTES,), np.uint8, "ids")
         self._length = arrays.mapped(capacity, (), np.uint32, "id-lengths")  # in bytes; 0: the row is free
         self._text.read_at_random()
-        self._rows = 0  # rows ever used
         keys = shake_256(secret or secrets.token_bytes(16)).digest(16 * (MAX_ID_BYTES + 1))
         self._keys = np.frombuffer(keys, np.uint64).reshape(2, -1)
 
@@ -118,20 +137,7 @@ class IdHashes:
         return int(self.rows([id])[0])
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.intp]:
-        found = np.full(len(ids), -1, np.intp)
-        if not ids:
-            return found
-        hashes = self._hash(ids)
-        left, slots = np.arange(len(ids)), self._slots(hashes)
-        while len(left):
-            entries = self._table[slots]
-            at = entries.astype(np.intp) - 1  # −1: never used
-            row = np.where((entries == 0) | (entries == _DELETED), 0, at)
-            here = (entries != 0) & (entries != _DELETED) & (self._hashes.rows[row] == hashes[left])
-            found[left[here]] = row[here]
-            on = ~here & (entries != 0)
-            left, slots = left[on], (slots[on] + 1) & (len(self._table) - 1)
-        return found
+        return self._table.rows(self._hash(ids)) if ids else np.empty(0, np.intp)
 
     def ids(self, rows: NDArray[np.intp]) -> list[str]:
         """Raises RowDamaged, with the rows, where an id is not what its hash was made of."""
@@ -151,26 +157,18 @@ class IdHashes:
         data = id.encode()
         if not 1 <= len(data) <= MAX_ID_BYTES:
             raise ValueError(f"an id has 1 to {MAX_ID_BYTES} bytes, this one has {len(data)}")
-        hashes = self._hash([id])
-        self._hashes.rows[row] = hashes[0]
+        self._hashes.rows[row] = self._hash([id])[0]
         self._text.rows[row, : len(data)] = np.frombuffer(data, np.uint8)
         self._length.rows[row] = len(data)
-        self._rows = max(self._rows, row + 1)
         self._count += 1
-        if 4 * self._used >= 3 * len(self._table):  # of deleted ones: the rows fill half at the most
-            self._build()
-        else:
-            self._insert(int(self._slots(hashes)[0]), row)
+        self._table.add(row)
 
     def remove(self, id: str, row: int) -> None:
         self.forget(row)
 
     def forget(self, row: int) -> None:
         """Remove whatever id a row has."""
-        slot = int(self._slots(self._hashes.rows[row : row + 1])[0])
-        while self._table[slot] != row + 1:
-            slot = (slot + 1) & (len(self._table) - 1)
-        self._table[slot] = _DELETED
+        self._table.remove(row)
         self.erase(row)
         self._count -= 1
 
@@ -196,31 +194,9 @@ class IdHashes:
 
     def read(self, rows: int) -> None:
         """Take the first rows from saved files."""
-        self._rows = rows
-        self._build()
-        self._count = self._used
-
-    def _insert(self, slot: int, row: int) -> None:
-        while self._table[slot] not in (0, _DELETED):
-            slot = (slot + 1) & (len(self._table) - 1)
-        self._used += self._table[slot] == 0
-        self._table[slot] = row + 1
-
-    def _build(self) -> None:
-        """The table anew, without what was deleted."""
-        self._table[:] = 0
-        self._used = 0
-        left = np.flatnonzero(self.held(self._rows)).astype(np.uint32)
-        self._used = len(left)
-        slots = self._slots(self._hashes.rows[left])
-        while len(left):  # those that get the slot they are at, until all have one
-            free = self._table[slots] == 0
-            self._table[slots[free]] = left[free] + 1
-            on = self._table[slots] != left + 1
-            left, slots = left[on], (slots[on] + 1) & (len(self._table) - 1)
-
-    def _slots(self, hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
-        return (hashes & np.uint64(len(self._table) - 1)).astype(np.intp)
+        held = np.flatnonzero(self.held(rows))
+        self._table.build(held)
+        self._count = len(held)
 
     def _hash(self, ids: Sequence[str]) -> NDArray[np.uint64]:
         lengths = np.fromiter(map(len, ids), np.uint64, len(ids))

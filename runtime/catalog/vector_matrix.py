@@ -110,7 +110,7 @@ class Float32Matrix:
         return held
 
     def exact(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        return self._rows[rows]
+        return self._rows.take(rows, axis=0)
 
     def scan(self, query: NDArray[np.float32]) -> Scan:
         return _Float32Scan(self._rows, query)
@@ -161,7 +161,7 @@ class Int8Matrix:
         return scaled
 
     def exact(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = self._file.rows[rows]
+        found: NDArray[np.float32] = self._file.rows.take(rows, axis=0)
         return found
 
     def release(self) -> None:

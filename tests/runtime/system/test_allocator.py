@@ -65,6 +65,19 @@ print(before, held())
     assert after - before < 4e6
 
 
+def test_what_is_taken_and_freed_again_and_again_is_not_made_of_new_pages():
+    (faults,) = run("""
+from resource import RUSAGE_SELF, getrusage
+give_back_freed()
+faults = lambda: getrusage(RUSAGE_SELF).ru_minflt
+for n in range(101):
+    if n == 1: before = faults()
+    for block in take(100_000, 8): libc.free(block)
+print(faults() - before)
+""")
+    assert faults < 2_000  # of 20,000 without what is kept
+
+
 def test_threads_share_one_heap():
     heaps = run("""
 import threading
