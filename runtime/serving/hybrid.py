@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.catalog.catalog import Catalog
+from runtime.catalog.vector_matrix import MOST_RESCORED
 from runtime.models.scheduler import QueueFull
 from runtime.models.worker_pool import DeadlineExceeded
 from runtime.personalization import popularity
@@ -160,7 +161,7 @@ class _HybridScan:
 
     `known` [rows]: whether somebody met an item, or it is in the history. The score of any other is that of an unmet
     item plus its cosines' share: a fifth of the work where most items are unmet; off by rounding, which the errors have
-    room for. None where the cosines are exact, or something else speaks for items: then all features are computed.
+    room for. None where there are no cosines, or something else speaks for items: then all features are computed.
     """
 
     def __init__(self, scorer: HybridScorer, catalog: Catalog, user: HybridUser, weight: float) -> None:
@@ -172,12 +173,11 @@ class _HybridScan:
         self._unmet = scorer.scores(np.array([-1]), popularity.no_counts(1), nothing)[0]
         self._estimates = [None if scan is None else scan.estimates for scan in self._scans]
         estimates = [one for one in self._estimates if one is not None]
-        self.most_rescored = max((scan.most_rescored for scan in self._scans if scan), default=0)
+        self.most_rescored = max([MOST_RESCORED, *(scan.most_rescored for scan in self._scans if scan)])
         self.most_exact = max((one.most_exact for one in estimates), default=0)
         self.estimates = self if estimates else None
         self._known: NDArray[np.bool_] | None = None
-        in_error = catalog.rows > 0 and self.errors(np.zeros(1, np.intp)) is not None
-        if in_error and user.counts is None and not scorer.has_neighbours:
+        if any(self._scans) and user.counts is None and not scorer.has_neighbours:
             self._known = catalog.met()
             history = user.history(catalog).rows
             self._known[history[history >= 0]] = True
@@ -221,7 +221,9 @@ class _HybridScan:
         """See `vector_matrix.Scan`."""
         found = [scan.errors(rows) for scan in self._scans if scan is not None]
         errors = [one for one in found if one is not None]
-        return self._error(errors) if errors else None
+        if not errors:  # exact cosines, then
+            return None if self._known is None else np.full(len(rows), _ROUNDING, np.float32)
+        return self._error(errors)
 
     def _scores(self, rows: NDArray[np.intp], cosines: Cosines) -> Vector:
         if self._known is None:
