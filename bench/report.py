@@ -56,7 +56,8 @@ def latest(runs: Sequence[Run], suite: str) -> Run | None:
 
 def shown_runs(runs: Sequence[Run], suite: Suite) -> list[Run]:
     """What is shown of a suite, the newest first: the last run, on every kind of CPU where the suite says so; of an
-    independent suite the last of every case as one run, with the highest load that any was measured under."""
+    independent suite the last of every case as one run, with the highest load that any was measured under
+    and the name of every CPU."""
     having = [run for run in reversed(runs) if suite.name in run.suites]
     cpus = list(dict.fromkeys(run.machine["cpu"] for run in having))
     shown: list[Run] = []
@@ -71,7 +72,10 @@ def shown_runs(runs: Sequence[Run], suite: Suite) -> list[Run]:
                 last,
                 at=" to ".join(dict.fromkeys((min(run.at for run in of.values()), last.at))),
                 load_average=max(run.load_average for run in of.values()),
-                machine=max((run.machine for run in of.values()), key=lambda machine: int(machine["cores"])),
+                machine={
+                    **max((run.machine for run in of.values()), key=lambda machine: int(machine["cores"])),
+                    "cpu": " and ".join(sorted({run.machine["cpu"] for run in of.values()})),
+                },
                 suites={suite.name: {name: run.suites[suite.name][name] for name, run in of.items()}},
             )
         shown.append(last)

@@ -64,10 +64,12 @@ def on(run, cpu, suite, **series):
 
 def test_the_last_of_each_case_of_an_independent_suite_is_shown(tiny_run):
     first, second = on(tiny_run, "X", INDEPENDENT, a=1.0, b=1.0), on(tiny_run, "X", INDEPENDENT, b=2.0)
-    pinned = replace(second, at="2099", load_average=first.load_average - 0.1, machine=second.machine | {"cores": 0})
+    pinned = replace(
+        second, at="2099", load_average=first.load_average - 0.1, machine=second.machine | {"cores": 0, "cpu": "Y"}
+    )
     (shown,) = report.shown_runs([first, pinned], INDEPENDENT)
     assert shown.at == f"{first.at} to 2099"
-    assert (shown.load_average, shown.machine) == (first.load_average, first.machine)
+    assert (shown.load_average, shown.machine) == (first.load_average, first.machine | {"cpu": "X and Y"})
     cases = shown.suites["independent"]
     assert {name: case.series["one"] for name, case in cases.items()} == {"a": [1.0], "b": [2.0]}
 
