@@ -46,7 +46,7 @@ def page(
     if actions.sets:
         asked.append(next_action(actions.sets, folder))
     if simulated := [one for one in results.sets if one.order_strength and one.actions]:
-        asked.append(order(sorted(simulated, key=lambda one: one.order_strength or 0), folder))
+        asked.append(order(sorted(simulated, key=lambda one: one.order_strength or 0), study, folder))
     if (found := other_worlds(study, folder)) is not None:
         asked.append(found)
     parts = [_OPENING, *(f"{n}. **{one.title}** {one.answer}" for n, one in enumerate(asked, start=1)), ""]

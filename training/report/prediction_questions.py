@@ -9,10 +9,16 @@ from training.evaluation.baselines import Logistic, Majority
 from training.evaluation.markdown import table
 from training.evaluation.results import Figure, SetResult
 from training.evaluation.targets import interval
+from training.experiments.study.data import NO_ORDER
+from training.experiments.study.effort import EFFORTS
+from training.experiments.study.jobs import ORACLE
+from training.experiments.study.records import Comparison
+from training.experiments.study.variants import FULL
 from training.ranker import action_comparison
 from training.report.wording import Question, difference, label, listed, verdict
 
 _ACCURACY_ASKED = 0.7  # of the next action, where the order of events decides
+_CONTROLLED = {"accuracy": "accuracy of the next action", "ndcg10": "NDCG@10"}
 _FIRST = ("deskdrop",)  # the data set closest to this product
 
 
@@ -55,8 +61,9 @@ def next_action(sets: Sequence[action_comparison.Compared], folder: Path) -> Que
     return Question("Does the server predict the next action?", answer, f"{table(head, rows)}\n\n{note.strip()}", name)
 
 
-def order(simulated: Sequence[SetResult], folder: Path) -> Question:
-    """The accuracy of the sequence model on held-out simulated worlds over the order strength."""
+def order(simulated: Sequence[SetResult], study: Sequence[Comparison], folder: Path) -> Question:
+    """The accuracy of the sequence model on held-out simulated worlds over the order strength. study: where the control
+    is, a model that was pre-trained and judged without order."""
     curves: dict[str, list[tuple[float, Figure]]] = {}
     verdicts: list[tuple[str, Figure | None]] = []
     rows = []
@@ -82,9 +89,13 @@ def order(simulated: Sequence[SetResult], folder: Path) -> Question:
     charts.order_strength_curve(curves, "next-action accuracy", folder / name)
     answer = verdict("Its accuracy", "than that of the best baseline", verdicts)
     head = ["ω", "worlds", "accuracy", "best baseline", "difference", "oracle", "of the way to it"]
+    found = _control(study)
+    if "accuracy" in found:
+        rows.insert(0, _control_row(study, found["accuracy"]))
+        answer += f" {_control_verdict(found)}"
     note = (
         "\n\nThe model was trained on other worlds of order strength 1 and fine-tuned to the past of each of these. "
-        "Intervals resample users. A control at ω = 0 takes a model that was trained at 0; there is none yet. The "
+        f"Intervals resample users. {_control_note(found)} The "
         "oracle knows every hidden trait and cannot be reached. Rankings of newer worlds are under question 1; "
         "[STUDY.md](STUDY.md) has worlds of other laws."
     )
@@ -98,6 +109,51 @@ def order(simulated: Sequence[SetResult], folder: Path) -> Question:
             )
     title = "Does the sequence model learn from order (simulated worlds)?"
     return Question(title, answer, table(head, rows) + note, name)
+
+
+def _control(study: Sequence[Comparison]) -> dict[str, Comparison]:
+    """By metric: the model that was pre-trained at order strength 0 on worlds of order strength 0; that of the larger
+    effort where there are several."""
+    start = f"{FULL}, {NO_ORDER}"
+    own = [one for one in study if (one.section, one.data, one.model, one.start) == ("worlds", NO_ORDER, FULL, start)]
+    efforts = [effort for effort in EFFORTS if any(one.effort == effort for one in own)]
+    return {one.metric: one for one in own if one.effort == efforts[0]}
+
+
+def _control_row(study: Sequence[Comparison], one: Comparison) -> list[str]:
+    shared = ("worlds", NO_ORDER, "", one.effort, one.metric)
+    others = {o.model: o for o in study if (o.section, o.data, o.start, o.effort, o.metric) == shared}
+    low, high = others.get(one.against), others.get(ORACLE)
+    way = (one.value - low.value) / (high.value - low.value) if low and high else None
+    return [
+        "0, control", str(one.worlds), interval(Figure(one.value, one.low, one.high)),
+        "" if low is None else f"{low.value:.3f} {low.model}", difference(_ahead(one)),
+        "" if high is None else f"{high.value:.3f}", "" if way is None else f"{way:.0%}",
+    ]  # fmt: skip
+
+
+def _control_verdict(found: dict[str, Comparison]) -> str:
+    ahead = [(title, _ahead(found[metric])) for metric, title in _CONTROLLED.items() if metric in found]
+    gained = [title for title, figure in ahead if figure is not None and figure.low > 0]
+    if gained:
+        return f"The control without order **gains** in {listed(gained)}: what it gains there is not order."
+    return f"The control without order gains nothing over the best baseline, in {listed([t for t, _ in ahead])}."
+
+
+def _control_note(found: dict[str, Comparison]) -> str:
+    if not found:
+        return "A control at ω = 0 takes a model that was trained at 0; there is none yet."
+    one = next(iter(found.values()))
+    text = "The control was trained on worlds of order strength 0 and fine-tuned likewise"
+    if (ndcg := found.get("ndcg10")) and ndcg.against:
+        text += f"; its NDCG@10 is {ndcg.value:.3f}, {difference(_ahead(ndcg))} to {ndcg.against}"
+    return f"{text}. Its effort: {EFFORTS[one.effort]}."
+
+
+def _ahead(one: Comparison) -> Figure | None:
+    if one.difference is None or one.difference_low is None or one.difference_high is None:
+        return None
+    return Figure(one.difference, one.difference_low, one.difference_high)
 
 
 def _margin(one: SetResult, model: str, metric: str, baseline: str) -> Figure | None:

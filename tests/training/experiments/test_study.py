@@ -11,7 +11,7 @@ from tests.training.datasets import small_world
 from training.checkpoint import BEST
 from training.evaluation.baselines import Logistic
 from training.experiments.study.baselines import INSTALLED, RANKERS
-from training.experiments.study.command import Results, machine, run_all
+from training.experiments.study.command import Results, chosen, machine, run_all
 from training.experiments.study.data import FRESH, KINDS, NO_ORDER, ORDER, OWN_LAWS, WEAKEST, parameters_of, world_key
 from training.experiments.study.effort import EFFORTS, SMALL, USUAL
 from training.experiments.study.jobs import COMMITTED, ORACLE, Arrays, Job, Place, Row
@@ -90,6 +90,15 @@ def test_the_small_study_leaves_parts_out_with_and_without_order() -> None:
     assert {job.model for job in jobs} == {FULL, PLAIN, *WITHOUT, *INPUTS}
     assert "3" in str(EFFORTS[SMALL])
     assert EFFORTS[USUAL].refit
+
+
+def test_of_a_kind_of_worlds_only_its_own_pre_training_is_made() -> None:
+    jobs = chosen(plan(PARTS_OF_STUDY, Size(worlds=1)), [FULL, Logistic.name], [NO_ORDER])
+    assert [job.name for job in jobs if job.pretraining] == [f"{FULL}, {NO_ORDER}"]
+    assert {job.data for job in jobs if not job.pretraining} == {world_key(NO_ORDER, Size().first_world)}
+    assert {job.model for job in jobs} == {FULL, Logistic.name}
+    assert {job.start for job in chosen(jobs, [f"{FULL}, {NO_ORDER}"], None)} == {"", f"{FULL}, {NO_ORDER}"}
+    assert chosen(plan(PARTS_OF_STUDY, Size()), None, None) == plan(PARTS_OF_STUDY, Size())
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +184,30 @@ def test_differences_to_the_full_model_are_paired(ran: tuple[Path, Results]) -> 
     assert one.difference_high is not None
     assert one.difference_low <= one.difference <= one.difference_high
     assert "without pointer" in page(found)
+
+
+def test_what_was_pre_trained_is_compared_with_the_best_baseline(tmp_path: Path) -> None:
+    users = np.repeat(np.arange(50), 4)
+    arrays: Arrays = {"q/ranking_user": users, "q/action_user": users}
+    start = f"{FULL}, {NO_ORDER}"
+    models = [(FULL, start, 0.5, 0.25), ("EASE, recency", "", 0.5, 0.0), ("popularity, tuned", "", 0.25, 0.0)]
+    models += [(Logistic.name, "", 0.0, 0.75), (Hybrid.name, "", 1.0, 0.0)]  # the latter is no baseline
+    rows = []
+    for number, (model, start_of, ndcg, right) in enumerate(models):
+        arrays[f"{number}/right"] = np.full(len(users), right)
+        if model != Logistic.name:
+            arrays[f"{number}/ndcg"] = np.full(len(users), ndcg)
+        rows.append(
+            Row(
+                number=number, data=world_key(NO_ORDER, 1), model=model, seed=0, start=start_of, queries="q", seconds=1,
+                machine="m",
+            )
+        )  # fmt: skip
+    (tmp_path / "rows.jsonl").write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    np.savez(tmp_path / "arrays.npz", **arrays)  # type: ignore[arg-type]
+    found = {one.metric: one for one in summarise([tmp_path]) if one.start == start}
+    assert (found["ndcg10"].against, found["ndcg10"].difference) == ("EASE, recency", 0.0)
+    assert (found["accuracy"].against, found["accuracy"].difference) == (Logistic.name, -0.5)
 
 
 def test_seeds_widen_an_interval(tmp_path: Path) -> None:

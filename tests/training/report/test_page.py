@@ -15,6 +15,7 @@ from training.ranker.comparison_results import Compared, Comparison, Comparisons
 from training.ranker.recommender import Hybrid
 from training.report.files import write_report
 from training.report.page import page
+from training.report.prediction_questions import order
 from training.report.world_questions import other_worlds
 
 ROOT = Path(__file__).parents[3]
@@ -187,6 +188,26 @@ def test_worlds_that_differ_are_a_question_where_they_were_run(tmp_path: Path) -
     assert row.endswith("**significantly worse** -0.0200 [-0.0300, -0.0100] |")
     assert (tmp_path / "worlds.svg").exists()
     assert other_worlds([trained], tmp_path) is None
+
+
+def test_the_control_without_order_is_a_row_and_a_verdict(tmp_path: Path) -> None:
+    base = StudyRecord(
+        section="worlds", data="no order", model="full", start="full, no order", metric="accuracy", value=0.45,
+        low=0.44, high=0.46, against="logistic regression", difference=-0.01, difference_low=-0.02,
+        difference_high=0.005, seeds=1, worlds=3, events=9, machine="m",
+    )  # fmt: skip
+    other = {"start": "", "against": "", "difference": None, "difference_low": None, "difference_high": None}
+    logistic = msgspec.structs.replace(base, model="logistic regression", value=0.46, **other)
+    oracle = msgspec.structs.replace(base, model="oracle", value=0.66, **other)
+    ndcg = msgspec.structs.replace(base, metric="ndcg10", value=0.07, against="EASE, recency")
+    question = order([], [base, logistic, oracle, ndcg], tmp_path)
+    row = next(line for line in question.table.splitlines() if line.startswith("| 0, control"))
+    assert row.endswith("| 0.460 logistic regression | -0.0100 [-0.0200, +0.0050] | 0.660 | -5% |")
+    assert "The control without order gains nothing over the best baseline" in question.answer
+    assert "EASE, recency" in question.table
+    gains = msgspec.structs.replace(ndcg, difference=0.01, difference_low=0.001)
+    assert "**gains** in NDCG@10" in order([], [base, logistic, gains], tmp_path).answer
+    assert "there is none yet" in order([], [logistic, oracle], tmp_path).table
 
 
 def test_what_is_committed_is_short_and_has_no_figure_that_the_results_lack(tmp_path: Path) -> None:

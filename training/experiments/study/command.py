@@ -18,7 +18,7 @@ import torch
 
 from training.checkpoint import BEST
 from training.data.command import add_sources
-from training.experiments.study.data import is_world, load_world, world_key
+from training.experiments.study.data import KINDS, is_world, load_world, world_key
 from training.experiments.study.effort import EFFORTS, USUAL
 from training.experiments.study.jobs import COMMITTED, OF_QUERIES, Arrays, Job, Place, Row, run
 from training.experiments.study.page import FOLDER, write_page
@@ -70,7 +70,8 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--pretraining", type=int, default=size.pretraining, help="worlds to pre-train on (%(default)s)"
     )
-    parser.add_argument("--only", nargs="+", metavar="MODEL", help="only these models, as the rows name them")
+    parser.add_argument("--only", nargs="+", metavar="MODEL", help="only these models or starts, as rows name them")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, metavar="KIND", help="only these: " + ", ".join(KINDS))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     parser.add_argument("--workers", type=int, default=1, help="trainings at once (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no training starts later")
@@ -90,8 +91,7 @@ def _run(options: argparse.Namespace) -> int:
         print(f"{len(records)} comparisons in training/{KEPT}, tables in training/{PAGE}")
         return 0
     size = Size(options.seeds, options.worlds, options.first_world, options.pretraining, tuple(options.sets))
-    jobs = plan(tuple(options.parts) or PARTS_OF_STUDY, size)
-    jobs = [job for job in jobs if not options.only or job.pretraining or job.model in options.only]
+    jobs = chosen(plan(tuple(options.parts) or PARTS_OF_STUDY, size), options.only, options.kinds)
     place = Place(
         options.out, options.data_dir and Path(options.data_dir), options.device, machine(options.device),
         effort_name=options.effort,
@@ -110,6 +110,20 @@ def _run(options: argparse.Namespace) -> int:
     results.save()
     print(f"{len(results.done)} of {len(jobs)} in {results.folder}")
     return 0
+
+
+def chosen(jobs: Sequence[Job], models: Sequence[str] | None, kinds: Sequence[str] | None) -> list[Job]:
+    """The jobs of these models, or from these pre-trainings, on worlds of these kinds, with the pre-trainings that they
+    start from. None: of all."""
+    wanted = {
+        job
+        for job in jobs
+        if not job.pretraining
+        and (models is None or job.model in models or job.start in models)
+        and (kinds is None or job.data.endswith(tuple(f", {kind}" for kind in kinds)))
+    }
+    starts = {job.start for job in wanted}
+    return [job for job in jobs if job in wanted or (job.pretraining and job.name in starts)]
 
 
 class Results:

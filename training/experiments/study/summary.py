@@ -1,7 +1,7 @@
 """Comparisons with intervals, from rows of results and the values of each event."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.evaluation.bootstrap import Interval, interval_over_seeds, interval_over_worlds
-from training.experiments.study.baselines import RANKERS
+from training.experiments.study.baselines import BASELINES, INSTALLED, RANKERS
 from training.experiments.study.data import is_world
 from training.experiments.study.jobs import Arrays, Row
 from training.experiments.study.records import Comparison, read_arrays, read_rows
 from training.experiments.study.variants import FULL
-from training.ranker.recommender import Hybrid
+from training.ranker.recommender import Hybrid, Prior
 
 # Metric → the array of the values of each event, of their users, and of which events count (all where there is none)
 _ARRAYS = {
@@ -25,6 +25,7 @@ _ARRAYS = {
     "log_loss": ("loss", "action_user", None),
 }
 SETS, WORLDS = "sets", "worlds"
+_NO_BASELINES = {Hybrid.name, Prior.name, INSTALLED}  # of what is compared on worlds: this project's own models
 
 
 class Unit(NamedTuple):
@@ -59,12 +60,11 @@ def _compared(section: str, rows: list[tuple[Row, Arrays]]) -> Iterator[Comparis
         by_key[data, row.model, row.start, row.effort].append((row, arrays))
     for key, own in by_key.items():
         data, model, start, effort = key
-        # Rankers are compared with the one that is served, models that were trained with the full one
-        base = (data, Hybrid.name if model in RANKERS else FULL, start.replace(model, FULL, 1), effort)
         for metric in _ARRAYS:
             units = _units(own, metric, section)
             if not units:
                 continue
+            base = _base(by_key, key, metric)
             value = _interval([one for one, _ in units], section)
             worlds = len({row.data for row, _ in own}) if section == WORLDS else 0
             found = Comparison(
@@ -75,6 +75,22 @@ def _compared(section: str, rows: list[tuple[Row, Arrays]]) -> Iterator[Comparis
             )  # fmt: skip
             paired = _paired(units, _units(by_key[base], metric, section)) if base != key and base in by_key else []
             yield found if not paired else _with_difference(found, base[1], paired)
+
+
+def _base(by_key: Mapping[Key, list[tuple[Row, Arrays]]], key: Key, metric: str) -> Key:
+    """What a model is compared with: rankers with the one that is served, a part left out with the full model, and a
+    full model that was pre-trained on other worlds with the best of the baselines on the same events."""
+    data, model, start, effort = key
+    if model != FULL or not start:
+        return data, Hybrid.name if model in RANKERS else FULL, start.replace(model, FULL, 1), effort
+    sign = -1.0 if metric == "log_loss" else 1.0
+    values: dict[Key, float] = {}
+    for name in BASELINES.keys() - _NO_BASELINES:
+        other = (data, name, "", effort)
+        paired = _units(by_key[other], metric, WORLDS) if other in by_key else []
+        if paired:
+            values[other] = sign * float(np.mean([unit.values.mean() for unit, _ in paired]))
+    return max(values, key=lambda other: values[other], default=key)
 
 
 def _units(rows: list[tuple[Row, Arrays]], metric: str, section: str) -> list[tuple[Unit, str]]:
