@@ -196,9 +196,8 @@ def test_the_control_without_order_is_a_row_and_a_verdict(tmp_path: Path) -> Non
         low=0.44, high=0.46, against="logistic regression", difference=-0.01, difference_low=-0.02,
         difference_high=0.005, seeds=1, worlds=3, events=9, machine="m",
     )  # fmt: skip
-    other = {"start": "", "against": "", "difference": None, "difference_low": None, "difference_high": None}
-    logistic = msgspec.structs.replace(base, model="logistic regression", value=0.46, **other)
-    oracle = msgspec.structs.replace(base, model="oracle", value=0.66, **other)
+    logistic = msgspec.structs.replace(base, start="", model="logistic regression", value=0.46)
+    oracle = msgspec.structs.replace(base, start="", model="oracle", value=0.66)
     ndcg = msgspec.structs.replace(base, metric="ndcg10", value=0.07, against="EASE, recency")
     question = order([], [base, logistic, oracle, ndcg], tmp_path)
     row = next(line for line in question.table.splitlines() if line.startswith("| 0, control"))
