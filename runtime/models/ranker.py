@@ -15,7 +15,7 @@ from runtime.personalization.action_features import ItemTable
 from runtime.personalization.actions import TYPES
 from runtime.personalization.hybrid import Ranker
 from runtime.personalization.item_identity import id_hash
-from runtime.personalization.neighbours import Neighbours
+from runtime.personalization.neighbours import BESIDE, Neighbours
 from runtime.personalization.next_action import ALONE_NAMES, STACKED_NAMES, NextAction, Regression
 from runtime.personalization.popularity import HALF_LIVES_HOURS
 from runtime.personalization.ranking_features import NAMES_WITH_SEQUENCE
@@ -147,13 +147,18 @@ def load_ranker(bundle: Bundle) -> LoadedRanker:
     if not all(name in bundle.manifest.files for name in NEIGHBOURS):
         return LoadedRanker(ranker, file.log, sequence=sequence, bundle=bundle)
     hashes, starts, rows, values = (np.load(path / name, mmap_mode="r") for name in NEIGHBOURS)
-    if len(starts) != len(hashes) + 1 or starts[-1] != len(rows) or values.shape != (len(rows), 3):
+    if len(starts) != len(hashes) + 1 or starts[-1] != len(rows) or not _fits(values, rows):
         raise BundleError(
             f"bundle {path}: the neighbour table has {len(hashes)} items, {len(starts)} starts, {len(rows)} rows and "
             f"values of shape {values.shape}, which do not fit together; train the ranker again"
         )
     next_action = None if file.next_action is None else _next_action(bundle, file.next_action, len(hashes))
     return LoadedRanker(ranker, file.log, Neighbours(starts, rows, values), hashes, next_action, sequence, bundle)
+
+
+def _fits(values: NDArray[np.float16], rows: NDArray[np.int32]) -> bool:
+    """See `Neighbours`."""
+    return values.ndim == 2 and len(values) == len(rows) and values.shape[1] in (BESIDE, BESIDE + 1)
 
 
 def _sequence(file: RankerFile) -> FittedBeside | None:

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Columns of `Neighbours.values`: how they are learned is in training/ranker/neighbours.py.
-TOGETHER, LINEAR, FOLLOWS = range(3)
+TOGETHER, LINEAR, FOLLOWS, BESIDE = range(4)
 
 # Of the events that are looked at, the newest first: each weighs half of the one `half-life` places before it.
 LAST_EVENTS = 20
 FADING = 8.0
 
 # What is summed for a candidate: (column, half-life in events).
-SUMS = ((TOGETHER, 1.0), (TOGETHER, FADING), (LINEAR, FADING), (FOLLOWS, 1.0), (FOLLOWS, FADING))
+SUMS = ((TOGETHER, 1.0), (TOGETHER, FADING), (LINEAR, FADING), (FOLLOWS, 1.0), (FOLLOWS, FADING), (BESIDE, 1.0))
 _COLUMNS = np.array([column for column, _ in SUMS])
 _WEIGHTS = np.exp2(-np.arange(LAST_EVENTS)[:, np.newaxis] / np.array([half_life for _, half_life in SUMS]))
 
@@ -21,7 +21,8 @@ _WEIGHTS = np.exp2(-np.arange(LAST_EVENTS)[:, np.newaxis] / np.array([half_life 
 class Neighbours(NamedTuple):
     """The neighbours of `items` items, in compressed rows: those of item i are entries starts[i] to starts[i + 1].
 
-    starts: int64 [items + 1]. rows: int32 [entries], of the neighbours. values: float16 [entries, 3].
+    starts: int64 [items + 1]. rows: int32 [entries], of the neighbours. values: float16 [entries, 4], or [entries, 3]
+    in bundles made before there was BESIDE.
     """
 
     starts: NDArray[np.int64]
@@ -37,7 +38,8 @@ class Neighbours(NamedTuple):
 def neighbour_sums(
     table: Neighbours, last: NDArray[np.integer], candidates: NDArray[np.integer]
 ) -> NDArray[np.float32]:
-    """How near each candidate is to what the user engaged with last: float32 [n, 5], the columns of SUMS.
+    """How near each candidate is to what the user engaged with last: float32 [n, 6], the columns of SUMS; 0 of a
+    column that the table lacks.
 
     last [l]: rows of the table, the newest first; candidates [n]: likewise. −1 for an item that the table lacks.
     """
@@ -57,8 +59,9 @@ def neighbour_sums(
     at, values = at[met], table.values[entries[met]].astype(np.float64)
     age = np.repeat(places, lengths)[met]
     # All sums of all candidates in one pass: bin at · sums + sum
-    weighted = values[:, _COLUMNS] * _WEIGHTS[age]
-    bins = at[:, np.newaxis] * len(SUMS) + np.arange(len(SUMS))
+    there = np.flatnonzero(values.shape[1] > _COLUMNS)
+    weighted = values[:, _COLUMNS[there]] * _WEIGHTS[age][:, there]
+    bins = at[:, np.newaxis] * len(SUMS) + there
     total = np.bincount(bins.ravel(), weighted.ravel(), minlength=sums.size).reshape(sums.shape)
     sums[known] = total[position[candidates[known]]]
     return sums

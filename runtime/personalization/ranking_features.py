@@ -35,6 +35,7 @@ NAMES = (
     "linear",
     "follows_last",
     "follows",
+    "beside_last",  # log(1 + share / 0.03) among what came right before or after what was engaged with last
 )
 # Where a sequence model is served that the ranker was fitted beside: its cosine of the user's vector and the item's.
 SEQUENCE = "sequence"
@@ -50,6 +51,7 @@ HISTORY_EVENTS = 256
 _SKIP, _VIEW, _SAVE, _SHARE = (TYPES.index(name) for name in ("skip", "view", "save", "share"))
 _FEW = 0.01  # keeps the logarithm of no events finite; tuned on Deskdrop and ML-100K
 _HALF_LIFE_PLACES = 4.0
+_FEW_BESIDE = 0.03  # a share well below it counts as it is, one well above by its logarithm
 
 Features = NDArray[np.float32]  # [n, len(NAMES)], or len(NAMES_WITH_SEQUENCE)
 
@@ -82,7 +84,7 @@ def features(
     """float32 [n, len(NAMES)] of n candidates, or with `sequence` [n, len(NAMES_WITH_SEQUENCE)].
 
     rows: of the candidates, [n], −1 for one that is not in the catalogue. counts: theirs, [n, half-lives].
-    simple, last, sequence: cosines [n], None without such a vector. near: [n, 5] of neighbours.neighbour_sums, None
+    simple, last, sequence: cosines [n], None without such a vector. near: [n, 6] of neighbours.neighbour_sums, None
     without a table.
     """
     made = np.zeros((len(rows), len(NAMES) + (sequence is not None)), np.float32)
@@ -97,6 +99,8 @@ def features(
     _add_own(made[:, 11:16], rows, history)
     if near is not None:
         made[:, 16:SEQUENCE_COLUMN] = near
+        beside = made[:, SEQUENCE_COLUMN - 1]
+        np.log1p(beside / np.float32(_FEW_BESIDE), out=beside)
     if sequence is not None:
         made[:, SEQUENCE_COLUMN] = sequence
     return made

@@ -9,6 +9,7 @@ in `Lists`. Weights are float64 [features].
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ _STEEPNESS = 2.0  # of the sigmoid, on the listwise logits; 1 and 4 gave much th
 _FADING = 2.0  # places over which the gain fades
 _PENALTY = 1e-3  # of the squared weights, or distance from the start; 1e-4 and 1e-2 gave the same or less
 _STEPS = 60
+_NEWTON_STEPS = 30
+_SETTLED = 1e-7  # of the listwise loss
+_LISTS_AT_ONCE = 64
 
 Weights = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -63,22 +67,56 @@ def _lists(
 
 
 def listwise(z: NDArray[np.float32], log_weight: NDArray[np.float32]) -> Weights:
-    """Of the softmax over the candidates."""
-    flat = z.reshape(-1, z.shape[2])
+    """Of the softmax over the candidates, by Newton's method: a tenth of the passes over the lists that gradients alone
+    take."""
+    weights = np.zeros(z.shape[2])
+    for _ in range(_NEWTON_STEPS):
+        found = _softmax(z, log_weight, weights)
+        step = np.linalg.solve(found.curvature, found.gradient)
+        if found.gradient @ step < 2 * _SETTLED:  # half of this is what the step gains
+            break
+        # The loss is convex, so a step that is short enough is better, as far as sums are exact
+        while (
+            _softmax(z, log_weight, weights - step, value_alone=True).value > found.value and np.abs(step).max() > 1e-6
+        ):
+            step = step / 2
+        weights = weights - step
+    return weights
 
-    def loss(weights: Weights) -> tuple[float, Weights]:
-        scores = _scores(flat, weights, log_weight.shape) + log_weight
+
+class _Softmax(NamedTuple):
+    """The listwise loss, its gradient [features] and second derivatives [features, features]."""
+
+    value: float
+    gradient: Weights
+    curvature: Weights
+
+
+def _softmax(
+    z: NDArray[np.float32], log_weight: NDArray[np.float32], weights: Weights, *, value_alone: bool = False
+) -> _Softmax:
+    features = z.shape[2]
+    value, gradient, curvature = 0.0, np.zeros(features), np.zeros((features, features))
+    for start in range(0, len(z), _LISTS_AT_ONCE):
+        some, log_weights = z[start : start + _LISTS_AT_ONCE], log_weight[start : start + _LISTS_AT_ONCE]
+        flat = some.reshape(-1, features)
+        scores = _scores(flat, weights, log_weights.shape) + log_weights
         top = scores.max(axis=1, keepdims=True)
         exponents = np.exp(scores - top)
         total = exponents.sum(axis=1, keepdims=True)
-        missed = exponents / total
-        missed[:, 0] -= 1
-        value = (np.log(total) + top)[:, 0] - scores[:, 0]
-        gradient = missed.ravel() @ flat / len(scores)
-        return float(value.mean() + _PENALTY * weights @ weights), gradient + 2 * _PENALTY * weights
-
-    found: Weights = minimize(loss, np.zeros(z.shape[2]), jac=True, method="L-BFGS-B").x
-    return found
+        value += float(((np.log(total) + top)[:, 0] - scores[:, 0]).sum(dtype=np.float64))
+        if value_alone:
+            continue
+        share = exponents / total
+        expected = np.matmul(share[:, np.newaxis], some)[:, 0]  # [queries, features]
+        gradient += (expected - some[:, 0]).sum(axis=0, dtype=np.float64)
+        curvature += (flat * share.reshape(-1, 1)).T @ flat - expected.T @ expected
+    n = max(len(z), 1)
+    return _Softmax(
+        value / n + _PENALTY * float(weights @ weights),
+        gradient / n + 2 * _PENALTY * weights,
+        curvature / n + 2 * _PENALTY * np.eye(features),
+    )
 
 
 def _direct(z: NDArray[np.float32], log_weight: NDArray[np.float32], start: Weights, free: Mask) -> Weights:

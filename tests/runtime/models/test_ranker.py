@@ -5,10 +5,11 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from bench.ranker_bundle import models_with_ranker
-from runtime.models.bundle import MANIFEST, RANKER, Bundle, BundleError
+from runtime.models.bundle import MANIFEST, NEIGHBOURS, RANKER, Bundle, BundleError
 from runtime.models.ranker import FittedBeside, LoadedRanker, load_ranker
 
 
@@ -46,6 +47,32 @@ def test_both_sets_of_weights_are_read(folder: Path) -> None:
 def test_a_bundle_from_before_there_was_a_second_set_is_read(folder: Path) -> None:
     found = changed(folder, sequence=None)
     assert (found.sequence, len(found.ranker.named_weights) > 0) == (None, True)
+
+
+def with_columns(folder: Path, columns: int) -> LoadedRanker:
+    """Load it with a table of two items that are each other's neighbours, of so many columns."""
+    arrays = (
+        np.arange(2, dtype=np.uint64),
+        np.arange(3),
+        np.array([1, 0], np.int32),
+        np.ones((2, columns), np.float16),
+    )
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    for name, array in zip(NEIGHBOURS, arrays, strict=True):
+        np.save(folder / name, array)
+        raw = (folder / name).read_bytes()
+        manifest["files"][name] = {"sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    return load_ranker(Bundle.load(folder, kind="ranker"))
+
+
+def test_a_table_from_before_there_was_what_is_beside_is_read_and_another_refused(folder: Path) -> None:
+    for columns in (3, 4):
+        found = with_columns(folder, columns)
+        assert found.table is not None
+        assert found.table.values.shape[1] == columns
+    with pytest.raises(BundleError, match="do not fit together"):
+        with_columns(folder, 5)
 
 
 def test_a_weight_of_no_feature_is_refused(folder: Path) -> None:

@@ -3,7 +3,7 @@ import pytest
 
 from runtime.personalization import popularity
 from runtime.personalization.hybrid import MET, PRIOR, Ranker, prior
-from runtime.personalization.neighbours import FOLLOWS, SUMS, TOGETHER, Neighbours, neighbour_sums
+from runtime.personalization.neighbours import BESIDE, FOLLOWS, SUMS, TOGETHER, Neighbours, neighbour_sums
 from runtime.personalization.ranking_features import NAMES, History, features
 
 NOW_US = 1_780_000_000_000_000
@@ -59,10 +59,10 @@ def test_features_of_a_candidate_do_not_depend_on_the_others():
 
 
 def table(pairs, items):
-    """From {(item, neighbour): (together, linear, follows)}."""
+    """From {(item, neighbour): (together, linear, follows, beside)}; without the last as older bundles have it."""
     keys = sorted(pairs)
     starts = np.searchsorted([item for item, _ in keys], np.arange(items + 1))
-    values = np.array([pairs[key] for key in keys], np.float16).reshape(-1, 3)
+    values = np.array([pairs[key] for key in keys], np.float16).reshape(len(keys), -1)
     return Neighbours(starts.astype(np.int64), np.array([near for _, near in keys], np.int32), values)
 
 
@@ -75,8 +75,28 @@ def test_neighbours_of_what_came_last_count_most():
 
 
 def test_neighbours_of_nothing_are_none():
-    assert not neighbour_sums(table({(0, 1): (1, 1, 1)}, items=2), np.array([-1]), np.array([0, 1])).any()
-    assert not neighbour_sums(table({}, items=2), np.array([0]), np.array([0, 1])).any()
+    assert not neighbour_sums(table({(0, 1): (1, 1, 1, 1)}, items=2), np.array([-1]), np.array([0, 1])).any()
+    empty = Neighbours(np.zeros(3, np.int64), np.zeros(0, np.int32), np.zeros((0, 4), np.float16))
+    assert not neighbour_sums(empty, np.array([0]), np.array([0, 1])).any()
+
+
+def test_a_table_of_an_older_bundle_has_the_sums_that_it_can_have():
+    pairs = {(0, 2): (0.5, 0.25, 0.25, 0.5), (1, 2): (0.5, 0, 0, 0.125), (1, 3): (0.25, 0, 0.5, 0.25)}
+    last, candidates = np.array([0, 1]), np.array([3, 2, -1])
+    sums = neighbour_sums(table(pairs, items=4), last, candidates)
+    older = neighbour_sums(table({key: of[:3] for key, of in pairs.items()}, items=4), last, candidates)
+    beside = SUMS.index((BESIDE, 1.0))
+    np.testing.assert_array_equal(np.delete(sums, beside, axis=1), np.delete(older, beside, axis=1))
+    assert sums[:, beside].tolist() == pytest.approx([0.125, 0.5 + 0.125 / 2, 0])
+    assert not older[:, beside].any()
+
+
+def test_shares_of_what_is_beside_the_last_item_count_by_their_logarithm():
+    near = np.zeros((2, len(SUMS)), np.float32)
+    near[0, SUMS.index((BESIDE, 1.0))] = 0.3
+    much, nothing = made([1, 2], near=near)
+    assert much["beside_last"] == pytest.approx(np.log(1 + 0.3 / 0.03))
+    assert nothing["beside_last"] == 0
 
 
 def test_the_parts_of_a_score_sum_to_it():

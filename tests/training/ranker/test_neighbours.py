@@ -1,9 +1,11 @@
 """The neighbour table against its definitions, counted one user at a time."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from runtime.personalization.neighbours import FOLLOWS, LINEAR, TOGETHER
+from runtime.personalization.neighbours import BESIDE, FOLLOWS, LINEAR, TOGETHER
 from tests.training.datasets import random_dataset
 from training.data.events import SKIP
 from training.ranker import neighbours
@@ -60,6 +62,19 @@ def test_follows_is_the_share_of_the_next_three_events(data):
     np.testing.assert_allclose(dense(learn_neighbours(data), FOLLOWS), expected, atol=1e-3)
 
 
+def test_beside_is_the_share_of_the_events_right_before_and_after(data):
+    items = len(data.catalogue)
+    total = np.zeros((items, items))
+    for user in range(len(data.users)):
+        history = data.events.of_user(user)
+        engaged = history.item[history.action != SKIP]
+        for before, after in pairwise(engaged):
+            total[before, after] += 1
+            total[after, before] += 1
+    expected = total / (total.sum(axis=1, keepdims=True) + 30)
+    np.testing.assert_allclose(dense(learn_neighbours(data), BESIDE), expected, atol=1e-3)
+
+
 def test_pairs_counted_in_steps_are_those_counted_at_once(data, monkeypatch):
     whole = learn_neighbours(data)
     monkeypatch.setattr(neighbours, "_CELLS", 31)  # two items a step
@@ -67,9 +82,18 @@ def test_pairs_counted_in_steps_are_those_counted_at_once(data, monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_large_catalogue_has_fewer_neighbours_an_item(data, monkeypatch):
-    monkeypatch.setattr(neighbours, "MOST_ENTRIES", 90)  # of 15 items and three measures: two each
+@pytest.mark.parametrize(("entries", "most"), [(90, 2), (40, 1), (20, 1)])
+def test_a_large_catalogue_has_fewer_neighbours_an_item(data, monkeypatch, entries, most):
+    monkeypatch.setattr(neighbours, "MOST_ENTRIES", entries)  # of 15 items and four measures
     table = learn_neighbours(data)
-    assert len(table.rows) <= 90
-    for column in (TOGETHER, LINEAR, FOLLOWS):
-        assert (dense(table, column) > 0).sum(axis=1).max() == 2
+    assert entries / 2 < len(table.rows) <= entries
+    for column in (TOGETHER, LINEAR, FOLLOWS, BESIDE):
+        assert (dense(table, column) > 0).sum(axis=1).max() <= most
+
+
+def test_where_one_neighbour_an_item_is_too_many_the_popular_items_have_them(data, monkeypatch):
+    monkeypatch.setattr(neighbours, "MOST_ENTRIES", 20)
+    lengths = np.diff(learn_neighbours(data).starts)
+    count = np.bincount(data.events.item[data.events.action != SKIP], minlength=len(lengths))
+    assert (lengths == 0).any()
+    assert count[lengths > 0].min() >= count[lengths == 0].max()
