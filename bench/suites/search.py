@@ -1,5 +1,6 @@
 """Time that a search of the whole catalogue adds to a request, its recall, and the memory of the catalogue."""
 
+import os
 import random
 import tempfile
 import time
@@ -15,6 +16,7 @@ from bench.cgroup import MemoryGroup, forget_cached, memory_limit
 from bench.http_client import Connection, build_request
 from bench.server import Server, serving, text_encoder_alone
 from bench.suite import Case, Conditions, Metric, Samples, Statistic, Suite, difference, raw, share
+from bench.turn import measuring_turn
 from runtime.catalog.formats import row_bytes
 
 DIMENSIONS = 384
@@ -91,7 +93,9 @@ def measure(size: Size, conditions: Conditions, samples: Samples) -> None:
             if size.limited:
                 connection.request_json(build_request("PUT", "/experiments/bench", {"arms": arms}))
             for _ in range(conditions.rounds(full=40 if size.limited else 120, quick=5)):
-                _round(server, connection, draw, items, vectors, samples)
+                with measuring_turn({os.getpid(), server.process.pid}):
+                    _round(server, connection, draw, items, samples)
+                _similar(connection, draw, items, vectors, samples)
             for _ in range(conditions.rounds(full=_MORE_SIMILAR, quick=0)):
                 _similar(connection, draw, items, vectors, samples)
             memory = server.memory()
@@ -116,7 +120,11 @@ def _restart(
     what was not read yet."""
     if cold:
         forget_cached([Path(settings["VOWS_DATA_DIR"])])
-    with serving(conditions, group, settings, _READY_S) as server, server.connect() as connection:
+    with (
+        measuring_turn({os.getpid()}),
+        serving(conditions, group, settings, _READY_S) as server,
+        server.connect() as connection,
+    ):
         samples.add("restart_cold_s" if cold else "restart_s", time.monotonic() - server.started)
         for _ in range(_COLD_SEARCHES if cold else 0):
             text, embed = _text(draw)
@@ -134,9 +142,7 @@ def _text(draw: random.Random) -> tuple[dict[str, str], bytes]:
     return text, build_request("POST", "/embed", {**text, "encoding_format": "base64"})
 
 
-def _round(
-    server: Server, connection: Connection, draw: random.Random, items: int, vectors: np.ndarray, samples: Samples
-) -> None:
+def _round(server: Server, connection: Connection, draw: random.Random, items: int, samples: Samples) -> None:
     text, embed = _text(draw)
     connection.request_json(embed)  # from here on the text is in the cache: what is timed is not the model
     filters = {"category": f"category-{draw.randrange(8)}"}
@@ -159,7 +165,6 @@ def _round(
             raise RuntimeError(f"{name} answered {status}")
         samples.add(f"{name}_ms", elapsed_ms)
         samples.add(f"{name}_cpu_ms", server.cpu_ms() - ran_ms)
-    _similar(connection, draw, items, vectors, samples)
 
 
 def _similar(connection: Connection, draw: random.Random, items: int, vectors: np.ndarray, samples: Samples) -> None:
