@@ -27,8 +27,8 @@ class ItemBytes(NamedTuple):
 # With ids of 36 bytes: 96 as a string, up to 40 to find it, 6 of a version and flags. Of the 325 bytes of all three 253
 # were measured as float32 (`python -m bench.memory_parts catalogue`).
 _IN_MEMORY = ItemBytes(142, LABELS_PER_ITEM * label_index.ENTRY_BYTES + label_index.ROW_BYTES, popularity.COUNT_BYTES)
-# A table of hashes (at most 16), a version, three flags and clusters; bits of labels; the rest is in mapped files.
-_ON_DISK = ItemBytes(23 + clusters.ROW_BYTES, label_index.MOST_KEPT // 8, 0)
+# A table of hashes (at most 16), a version, three flags and clusters; rows of labels; the rest is in mapped files.
+_ON_DISK = ItemBytes(23 + clusters.ROW_BYTES, label_index.KEPT_BYTES, 0)
 
 # From the fastest to the one that takes the least memory.
 FORMATS = {"float32": _IN_MEMORY, "int8": _IN_MEMORY, "disk": _ON_DISK}

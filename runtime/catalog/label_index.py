@@ -1,7 +1,7 @@
 """Which rows of the catalogue carry a label: a tag, a vendor, a category."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from hashlib import blake2b
 
 import numpy as np
@@ -12,7 +12,11 @@ from runtime.catalog.mapped import Arrays, MappedArray
 ROW_BYTES = 7  # where a row's entries are, how many, and whether it carries the labels that were last looked for
 ENTRY_BYTES = 12
 MAX_LABELS = 255  # of one row
-MOST_KEPT = 16  # labels whose rows are kept, those last looked for: a bit for each row
+MOST_KEPT = 12  # common labels whose rows are kept, those last looked for: a bit for each row
+_COMMON = 64  # a label is common if one row in so many carries it, or more
+_FEW_SHARE = 8  # of other labels that were last looked for so many rows are kept: one for each 8 rows there is room for
+KEPT_BYTES = (MOST_KEPT + 32 // _FEW_SHARE) // 8  # for each row
+_SAMPLES, _SAMPLE = 16, 1_024  # entries in a row, from which common labels are known
 
 IN_MEMORY = Arrays()
 _FIRST_BIT = 0x80  # of a byte, as packbits has it
@@ -57,7 +61,9 @@ class LabelIndex:
         self._by_row = [arrays.new(rows, (), dtype) for dtype in (np.int32, np.uint8)]
         self._start, self._count = (one.rows for one in self._by_row)
         self._end = 0
-        self._kept: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()  # by hash, a bit for each row
+        self._kept: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()  # of common labels by hash, a bit for each row
+        self._found: dict[int, NDArray[np.uint8]] = {}  # likewise, of labels that are being looked for
+        self._few: OrderedDict[int, NDArray[np.int32]] = OrderedDict()  # of other labels by hash, their rows
 
     def reserve(self, rows: int, labels: int) -> None:
         """Make sure that the first `rows` can be written, and so many more labels. Raises OSError."""
@@ -100,45 +106,99 @@ class LabelIndex:
         self._start[row], self._count[row] = self._end, len(hashes)
         self._end = stop
         self.held += len(hashes)
-        for hash, bits in self._kept.items():
-            if hash in hashes:
-                bits[row >> 3] |= _FIRST_BIT >> (row & 7)
+        if self._kept or self._found or self._few:
+            for hash in hashes.tolist():
+                for one in (self._kept, self._found):
+                    if (bits := one.get(hash)) is not None:
+                        bits[row >> 3] |= _FIRST_BIT >> (row & 7)
+                if (rows := self._few.get(hash)) is not None:
+                    self._few[hash] = np.append(rows, np.int32(row))
 
     def clear(self, row: int) -> None:
         """Remove a row's labels. Their entries stay, unused, until the index is packed."""
         count = self.count(row)
         if count:
             start = int(self._start[row])
+            for hash in self._hashes(start, start + count).tolist() if self._few else ():
+                if (rows := self._few.get(hash)) is not None:
+                    self._few[hash] = rows[rows != row]
             for values, unused in ((self._rows, -1), (self._upper, 0), (self._lower, 0)):
                 values[start : start + count] = unused
             self._count[row] = 0
             self.held -= count
-            for bits in self._kept.values():
+            for bits in (*self._kept.values(), *self._found.values()):
                 bits[row >> 3] &= ~(_FIRST_BIT >> (row & 7)) & 0xFF
 
     def carriers(self, label: str, rows: int) -> NDArray[np.bool_]:
         """Which of the first rows carry a label, a copy: [rows]."""
         (wanted,) = np.array([self._hash(label)], np.int64).view(np.uint64).tolist()
-        bits = self._kept.get(wanted)
-        if bits is None:
-            carry = np.zeros(len(self._count), np.bool_)
-            carry[self.rows_with(label)] = True
-            bits = self._kept[wanted] = np.packbits(carry)
-            if len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(wanted)
-        return np.unpackbits(bits, count=rows).view(np.bool_)
+        if (bits := self._kept.get(wanted)) is not None:
+            self._kept.move_to_end(wanted)
+            return np.unpackbits(bits, count=rows).view(np.bool_)
+        carry = np.zeros(len(self._count), np.bool_)
+        few = self._few.get(wanted)
+        if few is None:
+            few = self.rows_with(label)
+            carry[few] = True
+            if len(few) * _COMMON >= len(carry):
+                self._keep(wanted, np.packbits(carry))
+            else:
+                self._few[wanted] = few
+                while sum(map(len, self._few.values())) * _FEW_SHARE > len(carry):
+                    self._few.popitem(last=False)
+        else:
+            self._few.move_to_end(wanted)
+            carry[few] = True
+        return carry[:rows]
+
+    def keep_common(self) -> Iterator[None]:
+        """Find the rows of the most common labels, so that the first filter by one need not wait for it. In steps of a
+        few milliseconds, between which everything may change. No more than there is still room for."""
+        hashes = [one for one in self._common() if one not in self._kept][: MOST_KEPT - len(self._kept)]
+        self._found = {hash: np.zeros(-(-len(self._count) // 8), np.uint8) for hash in hashes}
+        start = 0
+        while start < self._end and self._found:  # packing ends it
+            for hash, bits in self._found.items():
+                rows = self._carriers_between(hash, start, min(start + _STEP, self._end))
+                np.bitwise_or.at(bits, rows >> 3, (_FIRST_BIT >> (rows & 7)).astype(np.uint8))
+            start += _STEP
+            yield
+        for hash, bits in self._found.items():
+            self._keep(hash, bits)
+        self._found = {}
+
+    def _common(self) -> list[int]:
+        """The hashes of the most common labels, judged by some entries."""
+        starts = np.linspace(0, max(self._end - _SAMPLE, 0), _SAMPLES, dtype=np.intp).tolist()
+        sample = np.concatenate([self._hashes(start, min(start + _SAMPLE, self._end)) for start in starts])
+        hashes, counts = np.unique(sample, return_counts=True)
+        rows = int(np.count_nonzero(self._count))
+        common = (hashes != 0) & (counts * self._end * _COMMON >= rows * len(sample))
+        first = np.argsort(-counts[common], kind="stable")[:MOST_KEPT]
+        found: list[int] = hashes[common][first].tolist()
+        return found
+
+    def _keep(self, hash: int, bits: NDArray[np.uint8]) -> None:
+        self._kept[hash] = bits
+        if len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
 
     def rows_with(self, label: str) -> NDArray[np.int32]:
         """The rows that carry a label, in no order."""
-        (wanted,) = np.array([self._hash(label)], np.int64).view(np.uint64)
-        upper, lower = np.uint32(wanted >> _HALF), np.uint32(wanted & _LOWER)
-        found = [np.empty(0, np.int32)]
-        for start in range(0, self._end, _STEP):
-            at = np.flatnonzero(self._upper[start : min(start + _STEP, self._end)] == upper) + start
-            found.append(self._rows[at[self._lower[at] == lower]])
-        rows = np.concatenate(found)
+        (wanted,) = np.array([self._hash(label)], np.int64).view(np.uint64).tolist()
+        steps = ((start, min(start + _STEP, self._end)) for start in range(0, self._end, _STEP))
+        return np.concatenate([np.empty(0, np.int32), *(self._carriers_between(wanted, *step) for step in steps)])
+
+    def _carriers_between(self, hash: int, start: int, stop: int) -> NDArray[np.int32]:
+        """The rows whose label has this hash, by these entries."""
+        upper, lower = np.uint32(hash >> 32), np.uint32(hash & 0xFFFFFFFF)
+        at = np.flatnonzero(self._upper[start:stop] == upper) + start
+        rows: NDArray[np.int32] = self._rows[at[self._lower[at] == lower]]
         return rows[rows >= 0]
+
+    def _hashes(self, start: int, stop: int) -> NDArray[np.uint64]:
+        hashes: NDArray[np.uint64] = self._upper[start:stop].astype(np.uint64) << _HALF | self._lower[start:stop]
+        return hashes
 
     def checksum(self, row: int) -> int:
         """A checksum of a row's labels."""
@@ -187,6 +247,7 @@ class LabelIndex:
     def _pack(self) -> None:
         """Take out the entries that are no longer used. A row's entries stay together, in their order."""
         self._before_packing()
+        self._found = {}
         used = self._rows[: self._end] >= 0
         rows = self._rows[: self._end][used]
         self._upper[: self.held] = self._upper[: self._end][used]

@@ -1,8 +1,10 @@
 """The label index against a dictionary of sets."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.catalog import label_index
 from runtime.catalog.label_index import MOST_KEPT, LabelIndex
 
 ROWS, CAPACITY = 4, 9
@@ -17,10 +19,21 @@ operations = st.lists(
 )
 
 
-@given(operations)
-def test_rows_are_found_by_the_labels_they_have_now(program):
-    index, model = LabelIndex(ROWS, CAPACITY), {row: frozenset() for row in range(ROWS)}
+@given(operations, st.sampled_from([64, 1, 0.5]), st.booleans())
+def test_rows_are_found_by_the_labels_they_have_now(program, common, keep):
+    """However common a label has to be for its rows to be kept as bits, and also while these are looked for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_index, "_COMMON", common)
+        patch.setattr(label_index, "_FEW_SHARE", 1)
+        patch.setattr(label_index, "_STEP", 2)
+        change_and_compare(LabelIndex(ROWS, CAPACITY), program, keep)
+
+
+def change_and_compare(index, program, keep):
+    model, steps = {row: frozenset() for row in range(ROWS)}, iter(())
     for operation, row, labels in program:
+        if keep and next(steps, "ended") == "ended":
+            steps = index.keep_common()
         room = CAPACITY - sum(map(len, model.values())) + len(model[row])
         assert index.fits(row, len(labels)) == (len(labels) <= room)
         if operation == "clear":
@@ -52,7 +65,23 @@ def test_the_rows_of_no_more_than_a_few_labels_are_kept():
     index.set(1, ["tag a"])
     for n in range(3 * MOST_KEPT):
         assert not index.carriers(f"tag {n}", ROWS).any()
+        index.set(2, [f"common {n}"])
+        assert index.carriers(f"common {n}", ROWS).tolist() == [False, False, True, False]
         assert len(index._kept) <= MOST_KEPT
+    assert sum(map(len, index._few.values())) <= ROWS
     assert index.carriers("tag a", ROWS).tolist() == [False, True, False, False]
     index.carriers("tag a", ROWS)[:] = True  # a copy
     assert index.carriers("tag a", 2).tolist() == [False, True]
+
+
+def test_common_labels_are_found_before_somebody_filters_by_them(monkeypatch):
+    monkeypatch.setattr(label_index, "_STEP", 50)
+    index = LabelIndex(1_000, 5_000)
+    for row in range(1_000):
+        index.set(row, ["all", f"of eight {row % 8}", f"of many {row % 200}"])
+    for _ in index.keep_common():
+        pass
+    assert len(index._kept) == 9
+    monkeypatch.setattr(index, "_carriers_between", None)
+    assert index.carriers("all", 1_000).all()
+    assert index.carriers("of eight 3", 1_000).tolist() == [row % 8 == 3 for row in range(1_000)]
