@@ -12,6 +12,7 @@ from runtime.catalog.files import Files, new_folder
 from runtime.catalog.formats import row_bytes
 from runtime.catalog.saved_catalog import SavedCatalog
 from runtime.serving.catalog_search import Search
+from runtime.serving.clustering import make_clusters
 
 
 class OurIndex(Index):
@@ -25,6 +26,7 @@ class OurIndex(Index):
         for start, chunk in vectors.chunks():
             for n, vector in enumerate(chunk, start):
                 self._catalog.put(item_id(n), vector, [_group(n % GROUPS)])
+        self._runner.run(make_clusters(self._catalog))
         self._search = Search(self._catalog)
 
     def search(self, query: Vectors, group: int | None = None) -> Sequence[int]:

@@ -332,15 +332,28 @@ class Catalog:
         are all but a few of those with the best cosines."""
         return self._matrix.near(query, wanted, least) if isinstance(self._matrix, BinaryMatrix) else wanted
 
+    def keep_common_labels(self) -> Iterator[None]:
+        """Where labels are on the disk: see `LabelIndex.keep_common`."""
+        return self._labels.keep_common() if self._arrays.on_disk else iter(())
+
     @property
     def clusters_due(self) -> bool:
-        """Whether `make_clusters` is worth while, so that `near` can leave rows out."""
+        """Whether clusters are worth while to be made, or made again."""
         return isinstance(self._matrix, BinaryMatrix) and self._matrix.clusters.due(len(self))
 
-    def make_clusters(self) -> Iterator[None]:
-        """In steps of about a millisecond, between which everything may change."""
+    def plan_clusters(self) -> Iterator[None]:
+        """Find their centres, in steps of about a millisecond, between which everything may change. Raises OSError."""
         assert isinstance(self._matrix, BinaryMatrix)
-        return self._matrix.clusters.make(self._held)
+        return self._matrix.plan_clusters(self._held)
+
+    def save_clusters(self) -> None:
+        """Between planning and using them: make durable what codes will be relative to. In any thread. Raises
+        OSError."""
+
+    def use_clusters(self) -> Iterator[None]:
+        """Give rows the clusters that were planned, or that some do not have yet; steps as of `plan_clusters`."""
+        assert isinstance(self._matrix, BinaryMatrix)
+        return self._matrix.use_clusters(self._held, self._sound)
 
     def ids(self, rows: NDArray[np.intp]) -> list[str]:
         """The ids of rows that hold an item."""
@@ -360,6 +373,10 @@ class Catalog:
 
     def _end(self, row: int, embedding: NDArray[np.float32] | None) -> None:
         """Called when a row holds an item with this vector, or none any more."""
+
+    def _sound(self, rows: NDArray[np.intp], vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which of these rows have these exact vectors, for all that is known: [k]."""
+        return np.ones(len(rows), np.bool_)
 
     def _before_packing(self) -> None:
         """Called before the entries of labels are moved."""

@@ -68,6 +68,14 @@ class DirectReads:
             one.result()
         return np.frombuffer(target, np.uint8).reshape(len(rows), self._row_bytes)
 
+    def run(self, start: int, stop: int) -> mmap.mmap:
+        """The rows from `start` up to `stop`, in one read. Raises OSError."""
+        size = (stop - start) * self._row_bytes
+        target = mmap.mmap(-1, size)
+        if os.preadv(self._file, [target], start * self._row_bytes) != size:
+            raise OSError(f"rows up to {stop} are cut off on the disk")
+        return target
+
     def _read(self, target: memoryview, rows: NDArray[np.intp]) -> None:
         size = self._row_bytes
         for n, row in enumerate(rows.tolist()):

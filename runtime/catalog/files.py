@@ -16,7 +16,7 @@ from zlib import crc32
 
 import msgspec
 
-LAYOUT = 2  # of the files; another one is not read
+LAYOUT = 3  # of the files; another one is not read
 FOLDER = "catalogue"
 _HEADER = "header.json"
 _CLUSTERS = "clusters"
@@ -49,14 +49,12 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SavedClusters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The clusters of rows as they were at a change, of vectors rotated in one way: see `Clusters.saved`. Where
-    this is not there, or not of these files, they are made again while requests are served."""
+    """The clusters that codes are relative to, of vectors rotated in one way: see `Clusters.planned`. Written before
+    codes are; the checksum of a row's codes covers its centre, so what does not belong together is noticed."""
 
-    identity: str
     rotation: int
-    change: int
-    centroids: bytes
-    of_row: bytes
+    first: int
+    centres: bytes
 
 
 @dataclass(frozen=True)

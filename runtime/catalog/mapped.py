@@ -35,6 +35,10 @@ class RowArray(Protocol):
         """Set one row. Raises OSError."""
         ...
 
+    def write_rows(self, start: int, values: NDArray[Any]) -> None:
+        """Set the rows from `start` on to values [n, …], of the same width in bytes. Raises OSError."""
+        ...
+
 
 class MemoryArray:
     """See `RowArray`. The system allocates memory as rows are first written."""
@@ -47,6 +51,9 @@ class MemoryArray:
 
     def write(self, row: int, values: NDArray[Any] | np.generic) -> None:
         self.rows[row] = values
+
+    def write_rows(self, start: int, values: NDArray[Any]) -> None:
+        self.rows[start : start + len(values)] = values
 
 
 class _RowFile:
@@ -82,10 +89,18 @@ class _RowFile:
             self._allocated = stop
 
     def write(self, row: int, values: NDArray[Any] | np.generic) -> None:
-        self.reserve(row + 1)
+        """Set a row, or several from this one on."""
         data = values.tobytes()
+        self.reserve(row + len(data) // self._row_bytes)
         if os.pwrite(self.descriptor, data, row * self._row_bytes) != len(data):
-            raise OSError(errno.EIO, f"not all of the {len(data)} bytes of a row were written")
+            raise OSError(errno.EIO, f"not all of the {len(data)} bytes of rows were written")
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The rows from `start` up to `stop`. Raises OSError."""
+        data = os.pread(self.descriptor, (stop - start) * self._row_bytes, start * self._row_bytes)
+        if len(data) != (stop - start) * self._row_bytes:
+            raise OSError(errno.EIO, "the file is shorter than it was")
+        return data
 
     def sync(self) -> None:
         os.fsync(self.descriptor)
@@ -117,6 +132,16 @@ class MappedArray:
     def write(self, row: int, values: NDArray[Any] | np.generic) -> None:
         """By a write and not through the map: then its pages are nobody's resident memory. Raises OSError."""
         self._file.write(row, values)
+
+    def write_rows(self, start: int, values: NDArray[Any]) -> None:
+        """As `write`."""
+        self._file.write(start, values)
+
+    def read_rows(self, start: int, stop: int) -> NDArray[Any]:
+        """A copy of these rows, read past the cache where `gather` does so, and else with reading ahead. Raises
+        OSError."""
+        data = self._file.read(start, stop) if self._direct is None else self._direct.run(start, stop)
+        return np.frombuffer(data, self.rows.dtype).reshape(stop - start, *self.rows.shape[1:])
 
     def sync(self) -> None:
         """Return when what was written is on the disk. Raises OSError."""
@@ -208,7 +233,11 @@ class MirroredArray:
 
     def write(self, row: int, values: NDArray[Any] | np.generic) -> None:
         self.rows[row] = values
-        self._file.write(row, np.asarray(values))
+        self._file.write(row, np.asarray(values, self.rows.dtype))
+
+    def write_rows(self, start: int, values: NDArray[Any]) -> None:
+        self.rows[start : start + len(values)] = values
+        self._file.write(start, values.astype(self.rows.dtype, copy=False))
 
     def sync(self) -> None:
         """Return when what was written is on the disk. Raises OSError."""

@@ -45,8 +45,7 @@ class SavedCatalog(Catalog):
         self._header_turn = threading.Lock()
         self._moved = False  # entries of labels, since the last header was made
         self._broken = False  # the files hold what cannot be read
-        self._clusters: SavedClusters | None = None  # as they were for the last header
-        self._seals.cover([*self._binary.estimates_of_rows, *self._hashed.in_files])
+        self._seals.cover(self._hashed.in_files)
 
     def restore(self, header: Header, now: int, changed: Sequence[str]) -> None:
         """Take over what the files hold, but for the items that changed since: these are taken out, to be put again.
@@ -68,6 +67,7 @@ class SavedCatalog(Catalog):
         rows = min(header.rows + len(changed), self.capacity)  # so many may have come since
         self._reserve(rows, 0)
         self._binary.read(rows)
+        self._restore_clusters()
         changes = self._seals.changes[:rows]
         if rows and (newest := int(changes.max())) > now:
             raise FilesDamaged(f"they hold change {newest} of the database, whose last is {now}")
@@ -86,29 +86,41 @@ class SavedCatalog(Catalog):
         self.rows = rows = int(np.flatnonzero(changes)[-1]) + 1 if changes.any() else 0
         self._hashed.read(rows)
         held = self._hashed.held(rows)
+        self._binary.clusters.count(held)
+        self._code_again(np.flatnonzero(self._binary.wrong(rows) & held))
         self._held[:rows] = held
         self._version[:rows] = held
         self._seals.unverified[:rows] = held
         self._free.extend(np.flatnonzero(~held)[::-1].tolist())
-        self._restore_clusters(header)
         for one in mapped:
             one.read_as_before()
 
-    def _restore_clusters(self, header: Header) -> None:
-        """Rows that changed since are put again, which gives them theirs."""
+    def _restore_clusters(self) -> None:
+        """Where they are not whole, codes relative to them are found to be wrong."""
         saved = read_clusters(self._files.folder)
-        if (
-            saved is not None and saved.change >= header.change and len(saved.of_row) >= header.rows
-            and (saved.identity, saved.rotation) == (header.identity, header.rotation)
-        ):  # fmt: skip
+        if saved is not None and saved.rotation == self._binary.rotation_mark:
             with suppress(ValueError):
-                self._binary.clusters.restore(saved.centroids, saved.of_row)
+                self._binary.clusters.restore(saved.first, saved.centres)
+
+    def _code_again(self, rows: NDArray[np.intp]) -> None:
+        """Of rows whose codes are not as they were written: they may be half written where clusters were being made,
+        which the database knows nothing of. Raises FilesDamaged or OSError."""
+        coded = 0
+
+        def sound(rows: NDArray[np.intp], vectors: Vector) -> NDArray[np.bool_]:
+            nonlocal coded
+            found: NDArray[np.bool_] = self._seals.of_vectors(vectors) == self._seals.vector_sums[rows]
+            coded += int(np.count_nonzero(found))
+            return found
+
+        for _ in self._binary.code(rows, sound):
+            pass
+        if lost := len(rows) - coded:
+            raise FilesDamaged(f"{lost} items are not as they were written")
 
     def header(self, identity: str, bundle: str, change: int, position: str = "") -> Header:
         """What to write when everything up to this change has been put, and is synced."""
         self._moved = False
-        clusters = self._binary.clusters.saved(self._held[: self.rows])
-        self._clusters = clusters and SavedClusters(identity, self._binary.rotation_mark, change, *clusters)
         return Header(
             layout=LAYOUT, identity=identity, bundle=bundle, dimensions=self.dimensions,
             secret=self._files.secret.hex(), rotation=self._binary.rotation_mark,
@@ -119,11 +131,13 @@ class SavedCatalog(Catalog):
         """Make what the header speaks of durable, then the header. In any thread. Raises OSError."""
         for one in list(self._arrays.kept.values()):
             one.sync()
-        if self._clusters is not None:
-            write_clusters(self._files.folder, self._clusters)
         with self._header_turn:
             if not self._moved and not self._broken:  # else it says what is no longer so
                 write_header(self._files.folder, header)
+
+    def save_clusters(self) -> None:
+        first, centres = self._binary.clusters.planned()
+        write_clusters(self._files.folder, SavedClusters(self._binary.rotation_mark, first, centres))
 
     async def gather(self, rows: NDArray[np.intp]) -> Vector:
         vectors = await super().gather(rows)
@@ -181,6 +195,11 @@ class SavedCatalog(Catalog):
     def _seal_free(self, row: int) -> None:
         self._binary.erase(row)
         self._seals.end(row, np.zeros(self.dimensions, np.float32), self._labels.checksum(row))
+
+    def _sound(self, rows: NDArray[np.intp], vectors: Vector) -> NDArray[np.bool_]:
+        """A vector that is damaged keeps its old codes until it is read, which replaces it."""
+        same: NDArray[np.bool_] = self._seals.of_vectors(vectors) == self._seals.vector_sums[rows]
+        return same | ~self._seals.unverified[rows]
 
     def _before_packing(self) -> None:
         with self._header_turn:

@@ -1,5 +1,7 @@
 """Clusters of very many rows: a search scores the nearest ones alone and misses next to nothing."""
 
+import asyncio
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ ROWS = 3_000
 def for_few(monkeypatch):
     """As for a thousand times as many rows."""
     monkeypatch.setattr(module, "LEAST_ROWS", ROWS // 4)
+    monkeypatch.setattr(module, "LEAST_MADE_OF", ROWS // 4)
     monkeypatch.setattr(module, "_LEAST_SCORED", 150)
 
 
@@ -32,8 +35,15 @@ def catalog_of(rows, labels=lambda n: ()):
 
 
 def make(catalog):
-    for _ in catalog.make_clusters():
+    for _ in making(catalog):
         pass
+
+
+def making(catalog):
+    """In steps, between which things change."""
+    yield from catalog.plan_clusters()
+    catalog.save_clusters()
+    yield from catalog.use_clusters()
 
 
 def found_near(catalog, rows, queries, wanted):
@@ -84,7 +94,7 @@ def test_items_that_come_or_change_are_found_without_new_clusters_also_while_the
     rows = alike(4, ROWS)
     catalog = catalog_of(rows[: ROWS // 2])
     make(catalog)
-    steps = catalog.make_clusters()
+    steps = making(catalog)
     for n in range(ROWS // 2, ROWS):
         catalog.put(f"item-{n}", rows[n])
         if n % 100 == 0:
@@ -113,12 +123,59 @@ def test_they_are_due_with_many_rows_and_again_when_as_many_have_changed():
     assert not Catalog(384, 1_536 * 10, "float32").clusters_due
 
 
-def test_an_interrupted_making_leaves_the_clusters_that_were_there():
+def test_an_interrupted_plan_leaves_the_clusters_that_were_there():
     rows = alike(7, ROWS)
     catalog = catalog_of(rows)
     make(catalog)
     before = catalog.near(rows[0], catalog.matching([]), 100)
-    steps = catalog.make_clusters()
+    steps = catalog.plan_clusters()
     next(steps)
     steps.close()
     np.testing.assert_array_equal(catalog.near(rows[0], catalog.matching([]), 100), before)
+
+
+def test_everything_is_found_while_rows_get_new_clusters_and_an_interrupted_change_is_finished():
+    rows = alike(8, ROWS)
+    catalog = catalog_of(rows)
+    for _ in range(2):  # from none, and from those of before
+        for _ in catalog.plan_clusters():
+            pass
+        steps = catalog.use_clusters()
+        for _ in range(10):
+            next(steps)
+        assert catalog.clusters_due
+        assert found_near(catalog, rows, rows[::50], catalog.matching([]))[0] >= 0.96
+        scan = catalog.scan(rows[0])
+        np.testing.assert_allclose(scan.scores(0, ROWS), rows @ rows[0], atol=0.2)
+        next(steps)  # also a scan that began before
+        np.testing.assert_allclose(scan.scores(0, ROWS), rows @ rows[0], atol=0.2)
+        steps.close()
+        make(catalog)
+        assert not catalog.clusters_due
+        assert found_near(catalog, rows, rows[::50], catalog.matching([]))[1] < 0.3
+
+
+def test_codes_by_clusters_are_half_as_far_off_near_the_query_and_say_so():
+    rows = alike(9, ROWS)
+    catalog = catalog_of(rows)
+    queries = rows[:100]
+    near = [np.flatnonzero(rows @ query > 0.3) for query in queries]
+
+    def far_off(query, some):
+        return catalog.scan(query).scores_of(some) - rows[some] @ query
+
+    plain = np.concatenate([far_off(*one) for one in zip(queries, near, strict=True)])
+    make(catalog)
+    by_clusters = np.concatenate([far_off(*one) for one in zip(queries, near, strict=True)])
+    said, closer, closer_said = [], [], []
+    for query, some in zip(queries, near, strict=True):
+        scan = catalog.scan(query)
+        said.append(scan.errors(some))
+        scores, errors = scan.closer(some, asyncio.run(catalog.finer(some)))
+        closer.append(scores - rows[some] @ query)
+        closer_said.append(errors)
+    closer = np.concatenate(closer)
+    assert np.std(by_clusters) < 0.6 * np.std(plain)
+    assert np.std(closer) < 0.6 * np.std(by_clusters)
+    assert 0.93 < np.mean(np.abs(by_clusters) <= np.concatenate(said)) < 0.99
+    assert 0.93 < np.mean(np.abs(closer) <= np.concatenate(closer_said)) < 0.99

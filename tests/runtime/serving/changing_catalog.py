@@ -1,6 +1,7 @@
 """A store with a catalogue in files, changed as the server changes it."""
 
 import asyncio
+import itertools
 import os
 import random
 import signal
@@ -48,10 +49,12 @@ class Changing:
         await self.store.close()
 
     async def change(self, draw):
-        """Put, hide or delete a few items."""
+        """Put, hide or delete a few items, or give some rows new clusters."""
         some = draw.sample(IDS, draw.randint(1, 3))
         kind = draw.random()
-        if kind < 0.6:
+        if kind < 0.1:
+            self.cluster(draw)
+        elif kind < 0.6:
             items = [item(id, draw.randrange(1 << 30)) for id in some]
             await self.store.put_content(items)
             hidden = await self.store.hidden(some)
@@ -64,6 +67,16 @@ class Changing:
                 self.catalog.delete(id)
         else:
             await self._hide(some[0], draw.random() < 0.5)
+
+    def cluster(self, draw=None):
+        """Use new clusters; with `draw` it may end anywhere before all rows have them."""
+        if not len(self.catalog):
+            return
+        for _ in self.catalog.plan_clusters():
+            pass
+        self.catalog.save_clusters()
+        for _ in itertools.islice(self.catalog.use_clusters(), draw and draw.randrange(len(IDS))):
+            pass
 
     async def _hide(self, id, hidden):
         if not await self.store.hide_content(id, hidden):

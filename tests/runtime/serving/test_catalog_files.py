@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 
-from runtime.catalog import clusters
+from runtime.catalog import binary_matrix, clusters
 from runtime.catalog.files import FOLDER, RowDamaged
 from runtime.serving.clustering import make_clusters
 from runtime.store import StoreFull
@@ -71,6 +71,7 @@ def test_after_a_power_cut_pages_of_any_age_are_repaired_or_made_again(tmp_path,
     for path, old in synced.items():
         if path.name == "header.json":
             path.write_bytes(old)
+        if path.name in ("header.json", "clusters"):  # written all or nothing, and at once
             continue
         with path.open("r+b") as file:
             for start in range(0, len(old), PAGE):
@@ -83,22 +84,26 @@ def test_after_a_power_cut_pages_of_any_age_are_repaired_or_made_again(tmp_path,
 
 
 FILES = [
-    "codes", "factors", "finer", "vectors", "hashes", "ids", "id-lengths", "changes", "vector-sums", "label-sums",
-    "sums", "labels-upper", "labels-lower", "labels-rows", "header.json",
+    "codes", "factors", "offsets", "clusters-of-rows", "finer", "code-sums", "vectors", "hashes", "ids", "id-lengths",
+    "changes", "vector-sums", "label-sums", "sums", "labels-upper", "labels-lower", "labels-rows", "header.json",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, "clusters"])
 def test_a_flipped_bit_is_found(tmp_path, name):
     async def filled():
         async with Changing(tmp_path) as changing:
             items = [item(id, n) for n, id in enumerate(IDS)]
-            await changing.store.put_content(items)
-        async with Changing(tmp_path):  # all of them are put again
+            await changing.store.put_content(items[::2])
+        async with Changing(tmp_path) as changing:  # these are put again
+            changing.cluster()
+            await changing.files.sync()
+            await changing.store.put_content(items[1::2])  # whose codes are relative to centres that others made
+        async with Changing(tmp_path):
             pass
 
     run(filled())
-    assert {path.name for path in (tmp_path / FOLDER).iterdir()} == set(FILES)
+    assert {path.name for path in (tmp_path / FOLDER).iterdir()} == {*FILES, "clusters"}
     whole = contents(tmp_path / FOLDER / name)
     draw = random.Random(name)
     used = np.flatnonzero(np.frombuffer(whole, np.uint8))
@@ -262,7 +267,7 @@ def test_a_server_that_is_stopped_or_killed_uses_its_files_again(start_server, t
 
 
 def test_clusters_are_used_again_and_made_again_where_their_file_is_not_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(clusters, "LEAST_ROWS", 20)
+    monkeypatch.setattr(clusters, "LEAST_MADE_OF", 20)
 
     async def filled():
         async with Changing(tmp_path) as changing:
@@ -288,3 +293,27 @@ def test_clusters_are_used_again_and_made_again_where_their_file_is_not_whole(tm
         assert run(due())
     path.unlink()
     assert run(due())
+
+
+def test_clusters_that_only_some_rows_have_are_given_to_the_others_after_a_kill(tmp_path, monkeypatch, said):
+    monkeypatch.setattr(clusters, "LEAST_MADE_OF", 20)
+    monkeypatch.setattr(binary_matrix, "_CODED_STEP", 4)
+
+    async def killed():
+        async with Changing(tmp_path) as changing:
+            await changing.store.put_content([item(id, n) for n, id in enumerate(IDS)])
+        async with Changing(tmp_path) as changing:
+            changing.cluster(random.Random(1))
+
+    async def opened():
+        async with Changing(tmp_path) as changing:
+            assert await changing.differences() == []
+            was_due = changing.catalog.clusters_due
+            await make_clusters(changing.catalog)
+            assert not changing.catalog.clusters_due
+            return was_due
+
+    run(killed())
+    assert run(opened())
+    assert not run(opened())
+    assert USED_AGAIN in said()[-1]

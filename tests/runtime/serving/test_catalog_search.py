@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.catalog.binary_matrix import BinaryScan
+from runtime.catalog.binary_scan import BinaryScan
 from runtime.catalog.catalog import Catalog
 from runtime.catalog.formats import FORMATS
 from runtime.personalization.diversity import mmr
