@@ -1,5 +1,6 @@
 """The hybrid ranker: a score that is linear in the ranking features."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,28 +25,44 @@ PRIOR: Mapping[str, float] = {
 
 # Before the name of a feature: what its weight is more for a candidate that the user has met (`ranking_features.met`).
 MET = "met."
+# Before that: what a weight is more for a user without events, and less and less so up to FEW_EVENTS of them.
+FEW = "few."
+FEW_EVENTS = 64
+
+
+_BEFORE = ("", MET, FEW, f"{FEW}{MET}")
+
+
+def share_of_few(events: int) -> float:
+    """How much of what weights are more for a user without events they are for one of so many: 1 to 0, by the logarithm
+    of 1 + events."""
+    return max(0.0, 1.0 - math.log1p(events) / math.log1p(FEW_EVENTS))
 
 
 @dataclass(frozen=True, eq=False)
 class Ranker:
     """`version`: public name. `weights`: float32, of NAMES, or of NAMES_WITH_SEQUENCE for a ranker that reads the score
     of a sequence model too. `more_if_met`: likewise, what they are more for a candidate that the user has met; None for
-    the same weights. What makes somebody return to an item is not what makes them try one."""
+    the same weights. What makes somebody return to an item is not what makes them try one. `more_if_few`: what
+    both of these are more for a user without events, float32 [2, features]; None for the same. `for_events` adds that:
+    the others score users with FEW_EVENTS or more. Where a user's events say little, what corrects them ranks alone."""
 
     version: str
     weights: NDArray[np.float32]
     more_if_met: NDArray[np.float32] | None = None
+    more_if_few: NDArray[np.float32] | None = None
 
     @classmethod
     def of(cls, version: str, weights: Mapping[str, float], names: tuple[str, ...] = NAMES) -> "Ranker":
-        """Weights of the features `names`, and with MET before it what such a weight is more. What is not named weighs
-        nothing. Raises ValueError for a name that is no feature."""
-        if unknown := sorted(name for name in weights if name.removeprefix(MET) not in names):
+        """Weights of the features `names`, with MET before it what such a weight is more, and with FEW before either
+        what that is more. What is not named weighs nothing. Raises ValueError for a name that is no feature."""
+        if unknown := sorted(name for name in weights if name.removeprefix(FEW).removeprefix(MET) not in names):
             raise ValueError(f"{', '.join(unknown)}: no such ranking feature; there are {', '.join(names)}")
-        plain, more = (
-            np.array([weights.get(f"{before}{name}", 0.0) for name in names], np.float32) for before in ("", MET)
+        plain, more, few, few_more = (
+            np.array([weights.get(f"{before}{name}", 0.0) for name in names], np.float32) for before in _BEFORE
         )
-        return cls(version, plain, more if more.any() else None)
+        of_few = np.stack([few, few_more])
+        return cls(version, plain, more if more.any() else None, of_few if of_few.any() else None)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,10 +72,24 @@ class Ranker:
     @property
     def named_weights(self) -> dict[str, float]:
         """Those that are not 0."""
-        found = dict(zip(self.names, self.weights.tolist(), strict=True))
+        groups = [self.weights, self.more_if_met, *(() if self.more_if_few is None else self.more_if_few)]
+        return {
+            f"{before}{name}": weight
+            for before, group in zip(_BEFORE, groups, strict=False)
+            if group is not None
+            for name, weight in zip(self.names, group.tolist(), strict=True)
+            if weight
+        }
+
+    def for_events(self, events: int) -> "Ranker":
+        """The ranker for a user of so many events, of those that are looked at: from FEW_EVENTS on this one."""
+        share = share_of_few(events)
+        if self.more_if_few is None or not share:
+            return self
+        plain, more = np.float32(share) * self.more_if_few
         if self.more_if_met is not None:
-            found |= {f"{MET}{name}": more for name, more in zip(self.names, self.more_if_met.tolist(), strict=True)}
-        return {name: weight for name, weight in found.items() if weight}
+            more = more + self.more_if_met
+        return Ranker(self.version, self.weights + plain, more if more.any() else None)
 
     @property
     def largest_weights(self) -> NDArray[np.float32]:

@@ -77,7 +77,7 @@ async def hybrid_features(
         try:
             sequence = await resources.sequence.scores(by.served, by.vector, found)
         except (QueueFull, DeadlineExceeded):
-            ranker = resources.ranker.served.ranker
+            ranker = user.by_first_set(resources.ranker.served.ranker).ranker
     made = features(
         now_us=user.now_us, rows=rows, counts=counts, history=history, near=near, sequence=sequence,
         simple=None if user.vector is None else next(cosines), last=None if user.last is None else next(cosines),

@@ -34,7 +34,7 @@ class HybridUser:
 
     content_ids, action: of the newest events, oldest first. vector: the simple model's, float32 [384]; None without
     history or preferences. last: of the item engaged with last. source: what speaks for the user. sums: of the history.
-    counts: everybody's, by content id, where they are not those of now. ranker: the set of weights for them.
+    counts: everybody's, by content id, where they are not those of now. ranker: for a user of so many events.
     sequence: the user by the sequence model whose score is a feature of it, None where it has no such feature. state:
     as it was read, None of a user who is unknown or as of another time.
     """
@@ -53,7 +53,7 @@ class HybridUser:
 
     def by_first_set(self, first: Ranker) -> "HybridUser":
         """The same, ranked without the score of the sequence model."""
-        return replace(self, ranker=first, sequence=None)
+        return replace(self, ranker=first.for_events(len(self.content_ids)), sequence=None)
 
     def history(self, catalog: Catalog) -> History:
         """By rows of the catalogue as it is now."""
@@ -111,7 +111,7 @@ def _with_sequence(resources: Resources, user: HybridUser, found: SequenceUser) 
     assert served.sequence is not None
     assert served.sequence.ranker is not None
     ranker = replace(served.sequence.ranker, version=f"{served.ranker.version}+{found.model_version}")
-    return replace(user, ranker=ranker, sequence=found)
+    return replace(user, ranker=ranker.for_events(len(user.content_ids)), sequence=found)
 
 
 def _is_after_everything(resources: Resources, at_us: int) -> bool:
@@ -170,5 +170,6 @@ async def _user(
     return HybridUser(
         now_us=now_us, content_ids=content_ids, action=action, vector=vector, last=last,
         source="popular" if vector is None else "history" if source == "history" else "preferences",
-        sums=sums if source == "history" else None, ranker=resources.ranker.served.ranker, counts=counts,
+        sums=sums if source == "history" else None, counts=counts,
+        ranker=resources.ranker.served.ranker.for_events(len(content_ids)),
     )  # fmt: skip

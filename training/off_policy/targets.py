@@ -72,7 +72,8 @@ class ByFeatures:
         vectors: NDArray[np.float32],
         table_rows: NDArray[np.int32] | None,
     ) -> Scores:
-        return self._ranker.scores(query.features(items, vectors, self._table, table_rows))
+        ranker = self._ranker.for_events(len(query.history.rows))
+        return ranker.scores(query.features(items, vectors, self._table, table_rows))
 
 
 class Simple(ByFeatures):
@@ -130,7 +131,8 @@ class TrainedRanker(ByFeatures):
         if self._sequence is None or not self._enough[query.position]:
             return super()._scored(query, items, vectors, table_rows)
         by_sequence = self._cosines.of(query.position)[items]
-        return self._second.scores(query.features(items, vectors, self._table, table_rows, by_sequence))
+        second = self._second.for_events(len(query.history.rows))
+        return second.scores(query.features(items, vectors, self._table, table_rows, by_sequence))
 
 
 class ByRecommender:

@@ -91,22 +91,22 @@ def fit(found: Lists) -> dict[str, float]:
     again = [column for column, name in enumerate(names) if name not in OWN_NAMES]
     had = met(found.x.reshape(-1, len(names))).reshape(*found.log_weight.shape, 1)
     x = np.concatenate([found.x, had * found.x[..., again], found.place[..., np.newaxis]], axis=2)
-    z, spread = _standardised(x, found.log_weight)
+    z, spread = standardised(x, found.log_weight)
     varies = spread > 0
     columns = (*names, *(f"{MET}{names[column]}" for column in again), None)
     of_met = np.array([name is not None and (name in OWN_NAMES or name.startswith(MET)) for name in columns])
     # A rank among the few that were shown says less than the loss does
-    standardised = (
+    fitted = (
         listwise(z, found.log_weight)
         if found.place.any()
         else better_of(z, found.log_weight, had[..., 0] > 0, of_met[varies])
     )
     kept = [name for name, there in zip(columns, varies.tolist(), strict=True) if there]
-    weights = zip(kept, standardised / spread[varies], strict=True)
+    weights = zip(kept, fitted / spread[varies], strict=True)
     return {name: float(weight) for name, weight in weights if name is not None}
 
 
-def _standardised(
+def standardised(
     x: NDArray[np.float32], log_weight: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """The features that vary, [queries, candidates, ·], 0 where there is no candidate, and the spread of each, 0 where

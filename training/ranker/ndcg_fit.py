@@ -58,6 +58,29 @@ def better_of(z: NDArray[np.float32], log_weight: NDArray[np.float32], met: Mask
     return found[0]
 
 
+def beside(z: NDArray[np.float32], log_weight: NDArray[np.float32], scores: NDArray[np.float32]) -> Weights:
+    """Weights of what is added to `scores` [queries, candidates]: of the listwise loss, then moved to a higher NDCG. A
+    step is kept where it does better on both halves of the lists, each fitted to the other; zeros where neither is."""
+    half = len(z) // 2
+    parts = (slice(half), slice(half, None), slice(None))  # the first two judge each other
+    z = np.concatenate([z, scores[..., np.newaxis]], axis=2)  # the weight of the last column stays 1
+    free = np.arange(z.shape[2]) < z.shape[2] - 1
+    steps: tuple[Callable[[slice, Weights], Weights], ...] = (
+        lambda part, _: np.append(listwise(z[part, :, :-1], log_weight[part] + scores[part]), 1.0),
+        lambda part, start: _direct(z[part], log_weight[part], start, free),
+    )
+    found = [np.append(np.zeros(z.shape[2] - 1), 1.0)] * 3
+    for step in steps:
+        moved = [step(part, start) for part, start in zip(parts[:2], found[:2], strict=True)]
+        gains = [
+            ndcg(z[judged], log_weight[judged], after) - ndcg(z[judged], log_weight[judged], before)
+            for before, after, judged in zip(found[:2], moved, parts[1::-1], strict=True)
+        ]
+        if min(float(gain.sum()) for gain in gains) > 0:
+            found = [*moved, step(parts[2], found[2])]
+    return found[2][:-1]
+
+
 def _lists(
     z: NDArray[np.float32], log_weight: NDArray[np.float32], part: slice
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -10,9 +10,9 @@ from training.data.split import in_time_order, joined, log_of
 from training.evaluation.protocol import Scores
 from training.evaluation.queries import sample_queries
 from training.evaluation.sequence import SequenceRecommender
+from training.ranker.few_events import cut, fit_few
 from training.ranker.fit import fit, lists
 from training.ranker.impressions import answers, impression_lists
-from training.ranker.lists import Lists
 from training.ranker.neighbours import learn_neighbours
 from training.ranker.replay import Replay
 from training.ranker.sequence_scores import has_enough
@@ -44,11 +44,11 @@ class Hybrid:
     def fit_weights(self, train: Dataset, validation: Dataset, table: Neighbours, half: int | None = None) -> None:
         """The weights alone. table: of `train`, which has not seen the validation events. half: those of users with
         even numbers (0) or odd ones (1) alone."""
-        self.weights = fit(self.lists(train, validation, table, half=half))
+        self.weights = self.fitted(train, validation, table, half=half)
         self.ranker = Ranker.of("hybrid", self.weights)
         self.choice = {name: round(weight, 3) for name, weight in self.weights.items()}
 
-    def lists(
+    def fitted(
         self,
         train: Dataset,
         validation: Dataset,
@@ -56,9 +56,9 @@ class Hybrid:
         *,
         sequence: SequenceRecommender | None = None,
         half: int | None = None,
-    ) -> Lists:
-        """What weights are fitted to. sequence: fitted, has not seen the validation events; its cosine is then a
-        feature, and users with too few events for it are left out. half: see `fit_weights`."""
+    ) -> dict[str, float]:
+        """Weights by name, of whole histories and of few events. sequence: fitted, has not seen the validation events;
+        its cosine is then a feature, and users with too few events for it are left out. half: see `fit_weights`."""
         queries = sample_queries(
             log_of(train, validation), validation, per_user=MOST_PER_USER, at_most=MOST_QUERIES, engaged_only=True,
             source_order_breaks_ties=not in_time_order(train, validation),
@@ -67,13 +67,18 @@ class Hybrid:
         if half is not None:
             queries, answered = queries.take(queries.user % 2 == half), answered & (validation.events.user % 2 == half)
         queries = queries.take(~answered[queries.rows])
+        few = cut(queries)
         if sequence is not None:
-            queries = queries.take(has_enough(sequence, queries.histories))
+            queries, few = (some.take(has_enough(sequence, some.histories)) for some in (queries, few))
         found = lists(train, queries, table, sequence=sequence)
         if answered.any():
             log = queries.histories.log
             found += impression_lists(train, log, validation.events.take(answered), table, sequence=sequence)
-        return found
+        weights = fit(found)
+        if not len(few):
+            return weights
+        events = few.histories.ends - few.histories.starts
+        return weights | fit_few(lists(train, few, table, sequence=sequence), events, weights)
 
     def learn(self, data: Dataset) -> None:
         """The neighbour table of `data`, with the weights as they are."""
@@ -88,7 +93,8 @@ class Hybrid:
         rows = np.arange(len(vectors))
         scores = np.empty((len(histories), len(vectors)), np.float32)
         for query in self._replay.queries(histories, now_us):
-            scores[query.position] = self.ranker.scores(query.features(rows, vectors, self.table))
+            ranker = self.ranker.for_events(len(query.history.rows))
+            scores[query.position] = ranker.scores(query.features(rows, vectors, self.table))
         return scores
 
 

@@ -16,7 +16,6 @@ from training.evaluation.protocol import Scores
 from training.evaluation.queries import Queries
 from training.evaluation.ranking import rank_targets
 from training.evaluation.sequence import SequenceRecommender
-from training.ranker.fit import fit
 from training.ranker.neighbours import learn_neighbours
 from training.ranker.recommender import Hybrid
 from training.ranker.replay import Replay
@@ -51,7 +50,7 @@ class HybridWithSequence(Hybrid):
             super().fit_weights(train, validation, table, half)
         else:
             self.ranker, self.weights = self._first.ranker, self._first.weights
-        self.weights_with_sequence = fit(self.lists(train, validation, table, sequence=self.sequence, half=half))
+        self.weights_with_sequence = self.fitted(train, validation, table, sequence=self.sequence, half=half)
         self.with_sequence = Ranker.of(self.name, self.weights_with_sequence, NAMES_WITH_SEQUENCE)
         self.choice: dict[str, Any] = {name: round(w, 3) for name, w in self.weights_with_sequence.items()}
 
@@ -72,6 +71,7 @@ class HybridWithSequence(Hybrid):
         for query in self._replay.queries(histories, now_us):
             at = query.position
             ranker, by_sequence = (self.with_sequence, cosines.of(at)) if enough[at] else (self.ranker, None)
+            ranker = ranker.for_events(len(query.history.rows))
             scores[at] = ranker.scores(query.features(rows, vectors, self.table, sequence=by_sequence))
         return scores
 

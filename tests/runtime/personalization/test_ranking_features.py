@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from runtime.personalization import popularity
-from runtime.personalization.hybrid import MET, PRIOR, Ranker, prior
+from runtime.personalization.hybrid import FEW, FEW_EVENTS, MET, PRIOR, Ranker, prior, share_of_few
 from runtime.personalization.neighbours import BESIDE, FOLLOWS, SUMS, TOGETHER, Neighbours, neighbour_sums
 from runtime.personalization.ranking_features import NAMES, History, features
 
@@ -130,3 +130,30 @@ def test_a_candidate_that_the_user_has_met_is_weighed_by_more():
     assert Ranker.of("a", weights | {f"{MET}simple": -5.0}).largest_weights[0] == 3
     with pytest.raises(ValueError, match=r"met\.nothing: no such ranking feature"):
         Ranker.of("a", {f"{MET}nothing": 1.0})
+
+
+def test_weights_of_few_events_fade_with_the_users_events_and_leave_long_histories_alone() -> None:
+    rng = np.random.default_rng(0)
+    found = features(
+        now_us=NOW_US, rows=np.array([3, 4, 5]), counts=popularity.no_counts(3), history=history((3, VIEW), (5, SKIP)),
+        simple=rng.random(3).astype(np.float32), last=rng.random(3).astype(np.float32), near=None,
+    )  # fmt: skip
+    whole = {"simple": 2.0, "own": 1.0, f"{MET}simple": -1.5}
+    few = {f"{FEW}simple": -1.0, f"{FEW}last": 3.0, f"{FEW}{MET}last": -2.0}
+    plain, ranker = Ranker.of("a", whole), Ranker.of("a", whole | few)
+    assert ranker.named_weights == whole | few
+    for events in (FEW_EVENTS, 256):
+        assert ranker.for_events(events) is ranker
+        np.testing.assert_array_equal(ranker.for_events(events).scores(found), plain.scores(found))
+    newcomer = {"simple": 1.0, "own": 1.0, "last": 3.0, f"{MET}simple": -1.5, f"{MET}last": -2.0}
+    assert ranker.for_events(0).named_weights == newcomer
+    shares = [share_of_few(events) for events in range(FEW_EVENTS + 1)]
+    assert (shares[0], shares[-1]) == (1, 0)
+    assert (np.diff(shares) < 0).all()
+    some = ranker.for_events(5)
+    np.testing.assert_allclose(some.weights, ranker.weights + np.float32(shares[5]) * ranker.more_if_few[0])
+    assert some.largest_weights[1] == pytest.approx(3 * shares[5])
+    assert [sum(part.values()) for part in some.parts(found)] == pytest.approx(some.scores(found).tolist())
+    assert plain.for_events(0) is plain
+    with pytest.raises(ValueError, match=r"few\.nothing: no such ranking feature"):
+        Ranker.of("a", {f"{FEW}nothing": 1.0})

@@ -1,0 +1,81 @@
+"""Weights of users with few events: fitted to cut histories, beside the weights of whole ones."""
+
+import numpy as np
+
+from runtime.personalization.hybrid import FEW, FEW_EVENTS, MET, Ranker
+from runtime.personalization.ranking_features import NAMES
+from tests.small_world import small_world
+from training.data.split import by_time, log_of
+from training.evaluation.queries import sample_queries
+from training.ranker.few_events import MOST_LISTS, cut, fit_few
+from training.ranker.lists import Lists, padded
+from training.ranker.ndcg_fit import ndcg
+from training.ranker.recommender import Hybrid
+
+SIMPLE, COUNT = NAMES.index("simple"), NAMES.index("count_day")
+WHOLE = {"simple": 3.0, "count_day": -1.0}
+
+
+def lists(events: np.ndarray, *, of_counts: float, seed: int = 0) -> Lists:
+    """Of 30 candidates, chosen by WHOLE; of a user without events, by counts `of_counts` more."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for one in events.tolist():
+        x = np.zeros((30, len(NAMES)), np.float32)
+        x[:, COUNT] = rng.exponential(size=30)
+        x[:, SIMPLE] = rng.normal(size=30) if one else 0
+        utility = 3 * x[:, SIMPLE] + (-1 + (of_counts if not one else 0)) * x[:, COUNT] + rng.gumbel(size=30)
+        made.append(np.roll(x, -int(utility.argmax()), axis=0))
+    return padded(made, [np.zeros(30, np.float32)] * len(made))
+
+
+def of_ten(found: Lists, weights: dict[str, float], events: int) -> float:
+    ranker = Ranker.of("fitted", weights).for_events(events)
+    return float(ndcg(found.x, found.log_weight, ranker.weights.astype(np.float64)).mean())
+
+
+def test_what_corrects_a_history_has_another_weight_where_there_is_none() -> None:
+    events = np.random.default_rng(1).choice([0, 20], 1_000)
+    found = fit_few(lists(events, of_counts=4.0), events, WHOLE)
+    assert all(name.startswith(FEW) for name in found)
+    assert WHOLE["count_day"] + found[f"{FEW}count_day"] > 1
+    fresh = lists(np.zeros(500, np.int64), of_counts=4.0, seed=1)
+    assert of_ten(fresh, WHOLE | found, 0) > of_ten(fresh, WHOLE, 0) + 0.2
+    assert of_ten(fresh, WHOLE | found, FEW_EVENTS) == of_ten(fresh, WHOLE, FEW_EVENTS)
+
+
+def test_nothing_is_added_where_the_weights_of_whole_histories_are_right() -> None:
+    events = np.random.default_rng(1).choice([0, 20], 400)
+    found = fit_few(lists(events, of_counts=0.0), events, WHOLE)
+    fresh = lists(np.zeros(500, np.int64), of_counts=0.0, seed=1)
+    assert of_ten(fresh, WHOLE | found, 0) > of_ten(fresh, WHOLE, 0) - 0.02
+
+
+def test_histories_are_cut_to_the_newest_events_in_the_order_of_time() -> None:
+    split = by_time(small_world(users=100))
+    whole = sample_queries(
+        log_of(split.train, split.validation), split.validation, per_user=10, at_most=3_000, engaged_only=True
+    )
+    found = cut(whole)
+    assert len(found) == min(len(whole), MOST_LISTS)
+    assert (np.diff(found.now_us) >= 0).all()
+    by_row = {row: at for at, row in enumerate(whole.rows.tolist())}
+    before = whole.take([by_row[row] for row in found.rows.tolist()]).histories
+    assert (found.histories.ends == before.ends).all()
+    assert (found.histories.starts >= before.starts).all()
+    events = found.histories.ends - found.histories.starts
+    assert (events < FEW_EVENTS).all()
+    assert 0.1 < (events == 0).mean() < 0.3
+    assert (events[events > 0] <= (before.ends - before.starts)[events > 0]).all()
+
+
+def test_weights_of_whole_histories_stay_as_they_are() -> None:
+    split = by_time(small_world(users=100))
+    recommender = Hybrid()
+    recommender.fit(split.train, split.validation)
+    names = {name.removeprefix(FEW).removeprefix(MET) for name in recommender.weights}
+    assert names <= set(NAMES)
+    ranker = recommender.ranker.for_events(FEW_EVENTS)
+    assert ranker is recommender.ranker
+    plain = {name: weight for name, weight in recommender.weights.items() if not name.startswith(FEW)}
+    np.testing.assert_array_equal(ranker.weights, Ranker.of("plain", plain).weights)
