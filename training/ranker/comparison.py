@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -120,10 +121,13 @@ def compare(key: str, protocol: str, dataset: Dataset, worlds: Sequence[World], 
     names = list(worlds[0].ranks)
     # Where nothing repeats, what was seen is no candidate, and every target is new
     repeats = worlds[0].queries.repeats
-    slices = {"": _Slice(worlds, lambda world: np.ones(len(world.queries.ranking), np.bool_), "all")}
+    slices = {"": _Slice(worlds, _every, _all)}
     if repeats:
-        slices["_never_seen"] = _Slice(worlds, lambda world: ~world.queries.ranking.seen_before, "never_seen")
-        slices["_not_the_last"] = _Slice(worlds, lambda world: ~world.repeats_last, "all")
+        slices["_never_seen"] = _Slice(
+            worlds, lambda world: np.flatnonzero(~world.queries.ranking.seen_before), lambda of, at: of.never_seen[at]
+        )
+        slices["_not_the_last"] = _Slice(worlds, lambda world: np.flatnonzero(~world.repeats_last), _all)
+    few = {k: _Slice(worlds, lambda world: world.cold_rows, partial(_cold, k)) for k in COLD_EVENTS}
     rows = [
         Compared(
             name=name,
@@ -140,7 +144,7 @@ def compare(key: str, protocol: str, dataset: Dataset, worlds: Sequence[World], 
     ]
     for field_name, one in (("ahead", ours), ("second_ahead", HybridWithSequence.name)):
         if one in names:
-            rows = [_with_differences(row, field_name, one, slices) for row in rows]
+            rows = [_with_differences(row, field_name, one, slices, few) for row in rows]
     targets = sum(len(world.queries.ranking) for world in worlds)
     return Comparison(
         key=key,
@@ -159,23 +163,48 @@ def compare(key: str, protocol: str, dataset: Dataset, worlds: Sequence[World], 
     )
 
 
-def _with_differences(row: Compared, field_name: str, ours: str, slices: Mapping[str, "_Slice"]) -> Compared:
+def _with_differences(
+    row: Compared, field_name: str, ours: str, slices: Mapping[str, "_Slice"], few: Mapping[int, "_Slice"]
+) -> Compared:
     if row.name == ours:
         return row
     found = {f"{field_name}{ending}": targets.difference(ours, row.name) for ending, targets in slices.items()}
-    return replace(row, **found)
+    of_few = {str(k): targets.difference(ours, row.name) for k, targets in few.items() if targets.any}
+    return replace(row, **found, **{f"{field_name}_few": of_few})
+
+
+def _every(world: World) -> NDArray[np.int64]:
+    return np.arange(len(world.queries.ranking))
+
+
+def _all(found: RankingPredictions, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    return found.all[rows]
+
+
+def _cold(k: int, found: RankingPredictions, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    return found.cold[k]
 
 
 class _Slice:
     """Some of the targets, and NDCG@10 on them."""
 
-    def __init__(self, worlds: Sequence[World], chosen: Callable[[World], NDArray[np.bool_]], which: str) -> None:
-        self._worlds = [(world, np.flatnonzero(chosen(world))) for world in worlds]
-        self._which = which
+    def __init__(
+        self,
+        worlds: Sequence[World],
+        chosen: Callable[[World], NDArray[np.int64]],
+        ranks: Callable[[RankingPredictions, NDArray[np.int64]], NDArray[np.int64]],
+    ) -> None:
+        """chosen: rows of the queries, [k]. ranks: of the targets of these rows, [k]."""
+        self._worlds = [(world, chosen(world)) for world in worlds]
+        self._ranks = ranks
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a target."""
+        return any(len(rows) for _, rows in self._worlds)
 
     def _ndcg(self, world: World, rows: NDArray[np.int64], name: str) -> NDArray[np.float64]:
-        ranks: NDArray[np.int64] = getattr(world.ranks[name], self._which)
-        return metrics.ndcg(ranks[rows], K)
+        return metrics.ndcg(self._ranks(world.ranks[name], rows), K)
 
     def figure(self, name: str) -> Figure:
         found = [(self._ndcg(w, rows, name), w.queries.ranking.user[rows]) for w, rows in self._worlds]

@@ -16,7 +16,8 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
 
     few: k → NDCG@10 from the user's last k events; kept: k → R(k), that as a share of NDCG@10 from the whole history on
     the same targets. ahead: the hybrid ranker minus this model, on the same targets; second_ahead: likewise the hybrid
-    ranker with the score of a sequence model. by_world: NDCG@10.
+    ranker with the score of a sequence model. ahead_few, second_ahead_few: k → the same from the user's last k events.
+    by_world: NDCG@10.
     """
 
     name: str
@@ -30,9 +31,11 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     ahead: Figure | None = None
     ahead_never_seen: Figure | None = None
     ahead_not_the_last: Figure | None = None
+    ahead_few: dict[str, Figure] = {}
     second_ahead: Figure | None = None
     second_ahead_never_seen: Figure | None = None
     second_ahead_not_the_last: Figure | None = None
+    second_ahead_few: dict[str, Figure] = {}
     by_world: list[float] = []
 
 

@@ -190,64 +190,90 @@ def overview(entries: Sequence[Comparison]) -> str:
 
 
 def few_events(entries: Sequence[Comparison], folder: Path) -> Question:
-    """What is left of NDCG@10 with none and with five of the user's events, ours and the best other model's."""
-    names = (Hybrid.name, Prior.name)
+    """NDCG@10 with none and with five of the user's events, ours and the best other model's, and what share of that
+    from the whole history is left."""
     rows = []
     for one in entries:
-        best, few = one.best_other(_SERVED), _best_of_few(one)
-        rows.append(
-            [
-                label(one), *(_share(one.row(name).kept.get(k)) for name in names for k in ("0", "5")),
-                f"{_share(best.kept.get('5'))} {_name(best)}", _few(one.row(Hybrid.name)),
-                "" if few is None else f"{_few(few)} {_name(few)}",
-            ]
-        )  # fmt: skip
+        row = [label(one)]
+        for k in ("0", "5"):
+            best = _best_of_few(one, k)
+            row += [_few(one.row(name), k) for name in (Hybrid.name, Prior.name)]
+            row += [f"{_few(best, k)} {_name(best)}", difference(best.ahead_few.get(k))] if best else ["", ""]
+        hybrid, best = one.row(Hybrid.name), one.best_other(_SERVED)
+        kept = [_share(hybrid.kept.get(k)) for k in ("0", "5")]
+        rows.append([*row, *kept, f"{_share(best.kept.get('5'))} {_name(best)}"])
     name = "ranker-few-events.svg"
     series = {
-        label: [Figure(*[one.row(model).kept.get(k, 0.0)] * 3) for one in entries]
-        for label, model, k in (("R(5), fitted", names[0], "5"), ("R(0), fitted", names[0], "0"))
+        f"{whose}, {k} events": [
+            Figure(*[0.0 if row is None else row.few.get(k, 0.0)] * 3)
+            for row in ((one.row(Hybrid.name) if whose == "fitted" else _best_of_few(one, k)) for one in entries)
+        ]
+        for k in ("0", "5")
+        for whose in ("fitted", "best other")
     }
-    charts.intervals([label(one) for one in entries], series, "share of the NDCG@10 with the whole history",
-                     folder / name)  # fmt: skip
-    short = [one for one in entries if one.row(Hybrid.name).kept.get("5", 0.0) < _FEW_EVENTS]
-    target = f"at least {_FEW_EVENTS:g} of its NDCG@10"
-    answer = f"With the user's last five events alone the fitted hybrid keeps {target} everywhere"
-    if short:
-        answer += f" but on {listed([label(one) for one in short])}: **not reached** there"
-    answer += "."
-    if beyond := [label(one) for one in short if not _within_reach(one)]:
-        answer += (
-            f" On {listed(beyond)} it is out of reach: no model that was compared ranks as well from five events; "
-            "what wins there is the user's own long history."
-        )
+    charts.intervals([label(one) for one in entries], series, "NDCG@10 from few events", folder / name)
+    answer = " ".join(text for k in ("0", "5") for text in _few_verdicts(entries, k) if text)
+    answer += f" {_kept_of_five(entries)}"
     head = [
-        "data", "R(0), fitted", "R(5), fitted", "R(0), untrained", "R(5), untrained", "R(5), best other",
-        "NDCG@10 from 5 events, fitted", "best other from 5 events",
+        "data", *(f"{k} events: {what}" for k in ("0", "5")
+                  for what in ("fitted", "untrained", "best other", "fitted − best other")),
+        "R(0), fitted", "R(5), fitted", "R(5), best other on whole histories",
     ]  # fmt: skip
     note = (
-        "\n\nR(k) is NDCG@10 from the user's last k events as a share of that from their whole history, on the same "
-        "targets: above 1 the newest events alone rank better."
+        "\n\nThe user's history is cut to its last 0 or 5 events. R(k) is NDCG@10 from the last k events as a share of "
+        "that from the whole history, on the same targets: above 1 the newest events alone rank better. It falls where "
+        "whole histories rank better, so compare NDCG@10 itself. An empty difference was not measured."
     )
-    return Question("How much is left with few events of the user?", answer, table(head, rows) + note, name)
+    return Question(
+        "How well does it rank with few events of the user?", answer.strip(), table(head, rows) + note, name
+    )
 
 
-def _best_of_few(one: Comparison) -> Compared | None:
-    """The model that ranks best from five events, the hybrid ranker aside."""
-    others = [row for row in one.rows if row.name not in _SERVED and "5" in row.few]
-    return max(others, key=lambda row: row.few["5"], default=None)
+_IN_WORDS = {"0": "Without any event of the user", "5": "From the user's last five events alone"}
 
 
-def _within_reach(one: Comparison) -> bool:
-    """Whether a model that was compared has from five events as much as is asked of the fitted hybrid."""
+def _few_verdicts(entries: Sequence[Comparison], k: str) -> list[str]:
+    """The fitted hybrid against the best other from so many events, and where it is worse than the untrained one."""
+    others = [(label(one), best.ahead_few.get(k) if (best := _best_of_few(one, k)) else None) for one in entries]
+    worse = [label(one) for one in entries if (found := one.row(Prior.name).ahead_few.get(k)) and found.high < 0]
+    below = f"It is **significantly worse** there than untrained on {listed(worse)}." if worse else ""
+    return [verdict(f"{_IN_WORDS[k]} the fitted hybrid", "than the best other", others), below]
+
+
+def _kept_of_five(entries: Sequence[Comparison]) -> str:
+    """Whether R(5) is what was asked, and where it is not, how much the best model has."""
+    short = [one for one in entries if one.row(Hybrid.name).kept.get("5", 0.0) < _FEW_EVENTS]
+    answer = f"From five events it keeps at least {_FEW_EVENTS:g} of its own NDCG@10 everywhere"
+    if not short:
+        return f"{answer}."
+    answer += f" but on {listed([label(one) for one in short])}: **not reached** there."
+    beyond = [(one, best) for one in short if (best := _most_of_whole(one)) and best[0] < _FEW_EVENTS]
+    if beyond:
+        most = [f"{label(one)} ({share:.2f}, {_name(row)})" for one, (share, row) in beyond]
+        answer += (
+            f" On {listed([label(one) for one, _ in beyond])} no model that was compared has so much from five events; "
+            f"the most of what the hybrid has from whole histories: {listed(most)}."
+        )
+    return answer
+
+
+def _most_of_whole(one: Comparison) -> tuple[float, Compared] | None:
+    """The model that ranks best from five events, and that as a share of the fitted hybrid's from whole histories."""
     hybrid = one.row(Hybrid.name)
-    if not hybrid.kept.get("5"):
-        return True
-    asked = _FEW_EVENTS * hybrid.few.get("5", 0.0) / hybrid.kept["5"]
-    return any(row.few.get("5", 0.0) >= asked for row in one.rows)
+    if not hybrid.kept.get("5") or not hybrid.few.get("5"):
+        return None
+    best = max(one.rows, key=lambda row: row.few.get("5", 0.0))
+    return best.few["5"] * hybrid.kept["5"] / hybrid.few["5"], best
 
 
-def _few(row: Compared) -> str:
-    return f"{row.few['5']:.3f}" if "5" in row.few else ""
+def _best_of_few(one: Comparison, k: str) -> Compared | None:
+    """The model that ranks best from k events, the hybrid ranker aside."""
+    others = [row for row in one.rows if row.name not in _SERVED and k in row.few]
+    return max(others, key=lambda row: row.few[k], default=None)
+
+
+def _few(row: Compared, k: str) -> str:
+    return f"{row.few[k]:.3f}" if k in row.few else ""
 
 
 def _name(model: Compared) -> str:

@@ -41,6 +41,8 @@ def test_figures_are_those_of_the_ranks(world: comparison.World) -> None:
     whole, five = metrics.ndcg(ranks.all[world.cold_rows], 10), metrics.ndcg(ranks.cold[5], 10)
     assert row.kept["5"] == pytest.approx(five.mean() / whole.mean(), abs=1e-3)
     assert row.few["5"] == pytest.approx(five.mean(), abs=1e-5)
+    theirs = metrics.ndcg(world.ranks[Popularity.name].cold[5], 10)
+    assert found.row(Popularity.name).ahead_few["5"].value == pytest.approx((five - theirs).mean(), abs=1e-5)
 
 
 def test_a_target_is_the_last_one_where_the_user_engaged_with_it_before_it(world: comparison.World) -> None:

@@ -8,12 +8,16 @@ import pytest
 from runtime.models.bundle import Bundle
 from runtime.models.installed import back, install
 from runtime.models.ranker import load_ranker
+from runtime.personalization.hybrid import FEW, MET, Ranker
 from tests.small_world import ITEMS
 from tests.training.ranker.replayed import USERS, rfc3339
 from tests.waiting import until
 from training.data.events import Histories
+from training.data.split import periods
 from training.errors import TrainingError
 from training.evaluation.protocol import Scores
+from training.ranker.actions import ActionModel
+from training.ranker.bundle import write_bundle
 from training.ranker.command import train_ranker
 from training.ranker.recommender import Hybrid, Prior
 
@@ -82,6 +86,42 @@ def test_a_trained_ranker_is_taken_over_ranks_as_evaluated_and_is_switched_back(
     trained.ranker = loaded.ranker
     after_us = int(log.events.time_us.max()) + 3_600_000_000
     assert_same_order(server, log, trained, after_us, list(range(0, USERS, 10)))
+    back(server.models, "ranker")
+    wait_for(server, "hybrid-prior-1")
+
+
+def test_users_with_no_and_with_five_events_are_ranked_as_evaluated(server, log, tmp_path):
+    """Each as of the time when they had so many; and somebody who is unknown, now."""
+    weights = {"simple": 4.0, "count_day": 0.5, "own": 1.0, "follows": 3.0}
+    few = {"count_day": 1.5, "count_year": 2.0, "simple": -1.0, f"{MET}count_year": -0.5}
+    weights |= {f"{FEW}{name}": weight for name, weight in few.items()}
+    trained, actions = Hybrid(), ActionModel()
+    trained.learn(log)
+    actions.fit(*periods(log, (0.9, 0.1)))
+    write_bundle(tmp_path / "few", "few-1", log, weights, trained.table, actions, {})
+    install(server.models, tmp_path / "few")
+    wait_for(server, "few-1")
+    trained.ranker = Ranker.of("few-1", weights)
+    whole = Hybrid()
+    whole.dataset, whole.table = log, trained.table
+    whole.ranker = replace(trained.ranker, more_if_few=None)
+    for events in (0, 5):
+        others = 0
+        for user in range(0, USERS, 20):
+            at_us = int(log.events.time_us[log.starts[user] + events])  # before that one
+            assert_same_order(server, log, trained, at_us, [user], version="few-1")
+            others += (evaluated(trained, log, at_us, [user]) != evaluated(whole, log, at_us, [user])).any()
+        assert others > 5  # ranked otherwise than somebody with a long history
+    now_us = int(log.events.time_us.max()) + 3_600_000_000
+    nobody = Histories(log.events, *np.zeros((2, 1), np.int64), np.zeros(1, np.int32), log.events)
+    (scores,) = trained.item_scores(nobody, np.array([now_us]), np.zeros(1, np.int8))
+    body = {"user_id": "nobody", "candidates": log.catalogue.ids, "at": rfc3339(now_us)}
+    ranking = server.client.post("/rank?explain=true", json=body).json()
+    assert [one["score"] for one in ranking["scores"]] == pytest.approx(scores.tolist(), abs=1e-6)
+    best, parts = ranking["ranked"][0], ranking["explanations"][0]["features"]
+    assert sum(parts.values()) == pytest.approx(best["score"], abs=1e-5)
+    info = server.client.get("/info").json()["ranker"]["weights"]
+    assert info == pytest.approx(weights)
     back(server.models, "ranker")
     wait_for(server, "hybrid-prior-1")
 

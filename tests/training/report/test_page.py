@@ -26,12 +26,13 @@ def figure(value: float, spread: float = 0.01) -> Figure:
 
 
 def compared(name: str, value: float, ahead: float | None, kept: float = 0.95) -> Compared:
-    """kept: R(5)."""
+    """kept: R(5), and twice R(0)."""
     between = None if ahead is None else figure(ahead)
+    few = {} if between is None else {"0": between, "5": between}
     return Compared(
         name=name, choice={}, fit_seconds=1.0, ndcg_10=figure(value), never_seen=figure(value / 2),
-        not_the_last=figure(value), few={"5": value * kept}, kept={"0": 0.5, "5": kept}, ahead=between,
-        ahead_never_seen=between, ahead_not_the_last=between,
+        not_the_last=figure(value), few={"0": value * kept / 2, "5": value * kept}, kept={"0": kept / 2, "5": kept},
+        ahead=between, ahead_never_seen=between, ahead_not_the_last=between, ahead_few=few,
     )  # fmt: skip
 
 
@@ -127,15 +128,31 @@ def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
 def test_too_little_from_few_events_is_said(tmp_path: Path) -> None:
     text = written(Comparisons(sets=[entry("a", 0.0, kept=0.8), entry("b", 0.05)]), NONE, tmp_path)
     assert "everywhere but on a (time): **not reached** there." in text
-    assert "out of reach" not in text  # another one has 0.95 of as much
+    assert "no model that was compared has so much" not in text  # another one has 0.95 of as much
 
 
 def test_what_no_model_reaches_from_few_events_is_said(tmp_path: Path) -> None:
     beyond = entry("a", 0.05, kept=0.8)
     beyond.rows[3:4] = [compared("counted", 0.45, 0.05, kept=0.6)]
     text = written(Comparisons(sets=[beyond]), NONE, tmp_path)
-    assert "On a (time) it is out of reach: no model that was compared ranks as well from five events" in text
-    assert "| 0.60 counted | 0.400 | 0.270 counted |" in text
+    assert (
+        "On a (time) no model that was compared has so much from five events; the most of what the hybrid has from "
+        "whole histories: a (time) (0.80, hybrid)." in text
+    )
+    assert "| 0.400 | 0.380 | 0.270 counted | **better** +0.050 [+0.040, +0.060] | 0.40 | 0.80 | 0.60 counted |" in text
+
+
+def test_a_ranker_below_another_from_few_events_is_said(tmp_path: Path) -> None:
+    one = entry("a", 0.05)
+    worse = {"0": figure(-0.05), "5": figure(0.0)}
+    one.rows[1:2] = [msgspec.structs.replace(one.rows[1], ahead_few=worse)]
+    one.rows[3:4] = [msgspec.structs.replace(one.rows[3], ahead_few=worse)]
+    text = written(Comparisons(sets=[one]), NONE, tmp_path)
+    assert (
+        "Without any event of the user the fitted hybrid is **significantly worse** than the best other on a (time). "
+        "It is **significantly worse** there than untrained on a (time). From the user's last five events alone the "
+        "fitted hybrid against the best other: no difference was found on a (time)." in text
+    )
 
 
 def test_a_ranker_of_an_earlier_fit_is_named(tmp_path: Path) -> None:
