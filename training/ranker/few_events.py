@@ -6,6 +6,7 @@ the corrections would rank alone.
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +22,28 @@ from training.ranker.ndcg_fit import beside
 MOST_LISTS = 1_500
 
 
-def cut(queries: Queries, seed: int = 0) -> Queries:
-    """At most MOST_LISTS of them, evenly spaced, in the order of time, their histories cut to their newest events: to
-    none up to fewer than FEW_EVENTS, the logarithm of one more drawn evenly. Shorter ones stay as they are."""
+class Cut(NamedTuple):
+    """Queries in the order of time, with the newest events of their users alone; `gone`: the events before these."""
+
+    queries: Queries
+    gone: Histories
+
+    def take(self, index: NDArray[np.bool_]) -> "Cut":
+        """Some of the queries."""
+        return Cut(self.queries.take(index), self.gone.take(index))
+
+
+def cut(queries: Queries, seed: int = 0) -> Cut:
+    """At most MOST_LISTS of the queries, evenly spaced. Each keeps as many events as are drawn, from none to fewer than
+    FEW_EVENTS, the logarithm of one more evenly; shorter histories stay as they are."""
     chosen = np.unique(np.linspace(0, len(queries) - 1, min(len(queries), MOST_LISTS)).round().astype(np.int64))
     some = queries.take(chosen[np.argsort(queries.now_us[chosen], kind="stable")])
     drawn = np.random.default_rng(seed).uniform(0, np.log(FEW_EVENTS), len(some))
     whole = some.histories
     starts = np.maximum(whole.starts, whole.ends + 1 - np.floor(np.exp(drawn)).astype(np.int64))
-    return replace(some, histories=Histories(whole.events, starts, whole.ends, whole.users, whole.log))
+    left = Histories(whole.events, starts, whole.ends, whole.users, whole.log)
+    gone = Histories(whole.events, whole.starts, starts, whole.users, whole.log)
+    return Cut(replace(some, histories=left), gone)
 
 
 def fit_few(found: Lists, events: NDArray[np.int64], weights: dict[str, float]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from runtime.personalization.hybrid import MET
 from runtime.personalization.neighbours import Neighbours
 from runtime.personalization.ranking_features import NAMES, NAMES_WITH_SEQUENCE, OWN_NAMES, SEQUENCE_COLUMN, met
-from training.data.events import Dataset
+from training.data.events import Dataset, Histories
 from training.evaluation.queries import Queries
 from training.evaluation.sequence import SequenceRecommender
 from training.ranker.lists import Lists, padded
@@ -35,16 +35,20 @@ def lists(
     table: Neighbours | None,
     *,
     sequence: SequenceRecommender | None = None,
+    left_out: Histories | None = None,
     seed: int = 0,
 ) -> Lists:
-    """Of the queries `sampled`, in the order of time. sequence: its cosine is then a feature."""
+    """Of the queries `sampled`, in the order of time. sequence: its cosine is then a feature. left_out: items of these
+    events are no candidates, one history a query."""
     cosines = None if sequence is None else SequenceCosines(sequence, sampled.histories, sampled.now_us, sampled.device)
+    gone = None if left_out is None else [events.item for events in left_out]
     rng = np.random.default_rng(seed)
     replay = Replay(dataset, sampled.histories.log)
     rows = [
         _candidates(
             query, int(sampled.item[query.position]), dataset.catalogue.vectors, table, rng,
             None if cosines is None else cosines.of(query.position),
+            None if gone is None else gone[query.position],
         )
         for query in replay.queries(sampled.histories, sampled.now_us)
     ]  # fmt: skip
@@ -58,6 +62,7 @@ def _candidates(
     table: Neighbours | None,
     rng: np.random.Generator,
     sequence: NDArray[np.float32] | None,
+    left_out: NDArray[np.int32] | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     items = len(vectors)
     pool = np.arange(items)
@@ -66,6 +71,10 @@ def _candidates(
         drawn = rng.choice(items, _MOST_SCORED, replace=False)
         own = query.history.rows[query.history.rows >= 0]
         pool = np.unique(np.concatenate([np.array([target]), own, popular, drawn]))
+    if left_out is not None:
+        gone = np.setdiff1d(left_out, [target])
+        items -= len(gone)
+        pool = np.setdiff1d(pool, gone, assume_unique=True)
     features = query.features(pool, vectors, table, sequence=None if sequence is None else sequence[pool])
     likely = np.isin(pool, query.history.rows)
     if len(pool) > _LIKELY:

@@ -8,7 +8,7 @@ from runtime.personalization.neighbours import Neighbours
 from training.data.events import Dataset, Histories
 from training.data.split import in_time_order, joined, log_of
 from training.evaluation.protocol import Scores
-from training.evaluation.queries import sample_queries
+from training.evaluation.queries import repeats_happen, sample_queries
 from training.evaluation.sequence import SequenceRecommender
 from training.ranker.few_events import cut, fit_few
 from training.ranker.fit import fit, lists
@@ -69,16 +69,20 @@ class Hybrid:
         queries = queries.take(~answered[queries.rows])
         few = cut(queries)
         if sequence is not None:
-            queries, few = (some.take(has_enough(sequence, some.histories)) for some in (queries, few))
+            queries = queries.take(has_enough(sequence, queries.histories))
+            few = few.take(has_enough(sequence, few.queries.histories))
         found = lists(train, queries, table, sequence=sequence)
         if answered.any():
             log = queries.histories.log
             found += impression_lists(train, log, validation.events.take(answered), table, sequence=sequence)
         weights = fit(found)
-        if not len(few):
+        if not len(few.queries):
             return weights
-        events = few.histories.ends - few.histories.starts
-        return weights | fit_few(lists(train, few, table, sequence=sequence), events, weights)
+        # Where users repeat nothing, they would not have engaged with what was cut away
+        gone = None if repeats_happen(train) else few.gone
+        of_few = lists(train, few.queries, table, sequence=sequence, left_out=gone)
+        left = few.queries.histories
+        return weights | fit_few(of_few, left.ends - left.starts, weights)
 
     def learn(self, data: Dataset) -> None:
         """The neighbour table of `data`, with the weights as they are."""

@@ -236,7 +236,7 @@ def _few_verdicts(entries: Sequence[Comparison], k: str) -> list[str]:
     """The fitted hybrid against the best other from so many events, and where it is worse than the untrained one."""
     others = [(label(one), best.ahead_few.get(k) if (best := _best_of_few(one, k)) else None) for one in entries]
     worse = [label(one) for one in entries if (found := one.row(Prior.name).ahead_few.get(k)) and found.high < 0]
-    below = f"It is **significantly worse** there than untrained on {listed(worse)}." if worse else ""
+    below = f"It is **significantly worse** than untrained on {listed(worse)}." if worse else ""
     return [verdict(f"{_IN_WORDS[k]} the fitted hybrid", "than the best other", others), below]
 
 

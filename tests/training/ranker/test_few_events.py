@@ -8,6 +8,7 @@ from tests.small_world import small_world
 from training.data.split import by_time, log_of
 from training.evaluation.queries import sample_queries
 from training.ranker.few_events import MOST_LISTS, cut, fit_few
+from training.ranker.fit import lists as catalogue_lists
 from training.ranker.lists import Lists, padded
 from training.ranker.ndcg_fit import ndcg
 from training.ranker.recommender import Hybrid
@@ -56,17 +57,33 @@ def test_histories_are_cut_to_the_newest_events_in_the_order_of_time() -> None:
     whole = sample_queries(
         log_of(split.train, split.validation), split.validation, per_user=10, at_most=3_000, engaged_only=True
     )
-    found = cut(whole)
+    found, gone = cut(whole)
     assert len(found) == min(len(whole), MOST_LISTS)
     assert (np.diff(found.now_us) >= 0).all()
     by_row = {row: at for at, row in enumerate(whole.rows.tolist())}
     before = whole.take([by_row[row] for row in found.rows.tolist()]).histories
     assert (found.histories.ends == before.ends).all()
     assert (found.histories.starts >= before.starts).all()
+    assert (gone.starts == before.starts).all()
+    assert (gone.ends == found.histories.starts).all()
     events = found.histories.ends - found.histories.starts
     assert (events < FEW_EVENTS).all()
-    assert 0.1 < (events == 0).mean() < 0.3
+    assert 0.1 < (events == 0).mean() < 0.4
     assert (events[events > 0] <= (before.ends - before.starts)[events > 0]).all()
+
+
+def test_what_is_left_out_is_no_candidate_unless_it_is_the_target() -> None:
+    split = by_time(small_world(users=100))
+    queries = sample_queries(
+        log_of(split.train, split.validation), split.validation, per_user=1, at_most=20, engaged_only=True
+    )
+    found, gone = cut(queries)
+    every, some = (catalogue_lists(split.train, found, None, left_out=one) for one in (None, gone))
+    stands_for = [np.exp(one.log_weight).sum(axis=1).round().astype(int) for one in (every, some)]
+    assert (stands_for[0] == len(split.train.catalogue)).all()
+    left_out = [len(set(one.item.tolist()) - {item}) for one, item in zip(gone, found.item.tolist(), strict=True)]
+    assert max(left_out) > 0
+    assert (stands_for[0] - stands_for[1] == left_out).all()
 
 
 def test_weights_of_whole_histories_stay_as_they_are() -> None:

@@ -139,7 +139,9 @@ def test_what_no_model_reaches_from_few_events_is_said(tmp_path: Path) -> None:
         "On a (time) no model that was compared has so much from five events; the most of what the hybrid has from "
         "whole histories: a (time) (0.80, hybrid)." in text
     )
-    assert "| 0.400 | 0.380 | 0.270 counted | **better** +0.050 [+0.040, +0.060] | 0.40 | 0.80 | 0.60 counted |" in text
+    assert (
+        "| 0.400 | 0.380 | 0.270 counted | **better** +0.0500 [+0.0400, +0.0600] | 0.40 | 0.80 | 0.60 counted |" in text
+    )
 
 
 def test_a_ranker_below_another_from_few_events_is_said(tmp_path: Path) -> None:
@@ -150,7 +152,7 @@ def test_a_ranker_below_another_from_few_events_is_said(tmp_path: Path) -> None:
     text = written(Comparisons(sets=[one]), NONE, tmp_path)
     assert (
         "Without any event of the user the fitted hybrid is **significantly worse** than the best other on a (time). "
-        "It is **significantly worse** there than untrained on a (time). From the user's last five events alone the "
+        "It is **significantly worse** than untrained on a (time). From the user's last five events alone the "
         "fitted hybrid against the best other: no difference was found on a (time)." in text
     )
 
