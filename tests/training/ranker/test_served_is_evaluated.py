@@ -90,6 +90,21 @@ def test_a_trained_ranker_is_taken_over_ranks_as_evaluated_and_is_switched_back(
     wait_for(server, "hybrid-prior-1")
 
 
+def test_a_damaged_ranker_leaves_the_one_before_in_place(server, log, tmp_path):
+    train_ranker(log, tmp_path / "broken", "broken")
+    (tmp_path / "broken" / "ranker.json").write_text("{}")
+    install(server.models, tmp_path / "broken")
+    until(lambda: "hybrid-prior-1 still ranks" in server.log.read_text(), server.log.read_text)
+    assert version(server) == "hybrid-prior-1"
+    back(server.models, "ranker")
+
+
+def test_a_log_that_is_too_small_is_refused(log, tmp_path):
+    few = replace(log, events=log.events.take(slice(0, 500)))
+    with pytest.raises(TrainingError, match="a ranker needs 2,000"):
+        train_ranker(few, tmp_path / "few", "few")
+
+
 def test_users_with_no_and_with_five_events_are_ranked_as_evaluated(server, log, tmp_path):
     """Each as of the time when they had so many; and somebody who is unknown, now."""
     weights = {"simple": 4.0, "count_day": 0.5, "own": 1.0, "follows": 3.0}
@@ -122,23 +137,6 @@ def test_users_with_no_and_with_five_events_are_ranked_as_evaluated(server, log,
     assert sum(parts.values()) == pytest.approx(best["score"], abs=1e-5)
     info = server.client.get("/info").json()["ranker"]["weights"]
     assert info == pytest.approx(weights)
-    back(server.models, "ranker")
-    wait_for(server, "hybrid-prior-1")
-
-
-def test_a_damaged_ranker_leaves_the_one_before_in_place(server, log, tmp_path):
-    train_ranker(log, tmp_path / "broken", "broken")
-    (tmp_path / "broken" / "ranker.json").write_text("{}")
-    install(server.models, tmp_path / "broken")
-    until(lambda: "hybrid-prior-1 still ranks" in server.log.read_text(), server.log.read_text)
-    assert version(server) == "hybrid-prior-1"
-    back(server.models, "ranker")
-
-
-def test_a_log_that_is_too_small_is_refused(log, tmp_path):
-    few = replace(log, events=log.events.take(slice(0, 500)))
-    with pytest.raises(TrainingError, match="a ranker needs 2,000"):
-        train_ranker(few, tmp_path / "few", "few")
 
 
 def version(server) -> str:
