@@ -117,7 +117,7 @@ def _add_own(made: NDArray[np.float32], rows: NDArray[np.integer], history: Hist
     if not len(history.rows) or not len(rows):
         return
     # Sorted once and searched, so that the cost follows from candidates and events, not from the catalogue
-    order = np.argsort(rows, kind="stable")
+    order = np.argsort(rows)
     ordered = rows[order]
     at = np.minimum(np.searchsorted(ordered, history.rows), len(rows) - 1)
     met = np.flatnonzero((ordered[at] == history.rows) & (history.rows >= 0))
@@ -137,5 +137,5 @@ def _add_own(made: NDArray[np.float32], rows: NDArray[np.integer], history: Hist
     np.add.at(made, touched, weights)
     made[touched, :4] = np.log1p(made[touched, :4])
     if (ordered[1:] == ordered[:-1]).any():
-        # A candidate given twice: the first of equals was found, and the others are like it
+        # A candidate given twice: one of the equals was found, and the others are like it
         made[order] = made[order[np.searchsorted(ordered, ordered)]]
