@@ -35,8 +35,8 @@ log = logging.getLogger("vows")
 LOOK_EVERY_S = 2.0  # at the folder, for another bundle
 MOST_LACKING = 64  # item vectors that one search computes itself: half a millisecond
 ITEMS_LOOKED_AT_ONCE = 256  # for whether the model knows them: less than a millisecond
-# In the background: half a millisecond, which a request that comes meanwhile waits for. In steps of 256 the 95th
-# percentile of what a search adds was twice as high until all were filled.
+# In the background: half a millisecond, which a request that comes meanwhile waits for. In steps of 256 such waits were
+# much of the 95th percentile of a search (docs/decisions/008).
 ITEMS_FILLED_AT_ONCE = 64
 _STEPS_A_RELEASE = 16  # of 96 KiB each; rankings map again what they read
 

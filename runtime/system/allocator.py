@@ -10,7 +10,7 @@ _M_ARENA_MAX = -8
 
 _THRESHOLD_BYTES = 128 * 1024  # where glibc starts; left alone it goes up to 32 MiB with the largest block ever freed
 # Free memory at the heap's end that stays the process's: what a request takes and frees is not made of new pages each
-# time, which took a tenth of a search and a quarter of recommendations.
+# time, which took up to a tenth of a search and of recommendations.
 KEPT_FREE_BYTES = 1 << 20
 
 
