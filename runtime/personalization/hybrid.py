@@ -27,7 +27,7 @@ PRIOR: Mapping[str, float] = {
 MET = "met."
 # Before that: what a weight is more for a user without events, and less and less so up to FEW_EVENTS of them.
 FEW = "few."
-FEW_EVENTS = 32
+FEW_EVENTS = 5
 
 
 _BEFORE = ("", MET, FEW, f"{FEW}{MET}")
