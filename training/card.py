@@ -25,6 +25,7 @@ with this folder. This card is generated.
 | items | {items:,}, of which {known:,} have an id embedding of weight above 0 |
 | licence of the data | {licence} |
 | seed | {seed} |
+| started from | {start} |
 | time | {seconds:,.0f} s for {epochs} epochs; the best was number {best} |
 
 The epoch with the lowest validation loss is kept, so these figures are optimistic; `vows-edge evaluate`
@@ -73,6 +74,7 @@ def checkpoint_card(checkpoint: Checkpoint, folder: Path) -> str:
         known=int((checkpoint.interactions > 0).sum()),
         licence=data["licence"] or "unknown",
         seed=recipe.seed,
+        start=f"the run {checkpoint.lineage[-2]}" if len(checkpoint.lineage) > 1 else "random weights",
         seconds=curve[-1]["seconds"],
         epochs=len(curve),
         best=best["epoch"],

@@ -41,6 +41,9 @@ def run(options: argparse.Namespace) -> int:
     best = options.out / BEST
     if options.events:
         checkpoint = _refit(options, checkpoint, training, validation, start)
+    elif start is not None:
+        checkpoint.data |= {"fine_tuned_from": start.lineage}
+        checkpoint.save(best)
     (best / "README.md").write_text(checkpoint_card(checkpoint, best), encoding="utf-8")
     print(f"the weights are in {best}; make a bundle of them with: vows-edge export sequence --checkpoint {best}")
     if options.push:

@@ -1,13 +1,16 @@
 """The reference checkpoint in the repository."""
 
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from training.card import checkpoint_card
-from training.checkpoint import Checkpoint
+from training.checkpoint import CONFIG, SAMPLE, WEIGHTS, Checkpoint
+from training.legacy_names import _FIELDS, _PARAMETERS, _SAMPLE
 
 REFERENCE = Path("checkpoints/reference")
 ROOT = Path(__file__).parents[2]
@@ -19,7 +22,7 @@ def shared_reference() -> Checkpoint:
 
 
 def test_the_checkpoint_is_small() -> None:
-    assert sum(file.stat().st_size for file in (ROOT / REFERENCE).iterdir()) < 8_000_000
+    assert sum(file.stat().st_size for file in (ROOT / REFERENCE).iterdir()) < 9_000_000
 
 
 def test_the_model_card_is_generated(shared_reference: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,13 +44,29 @@ def test_training_improved_the_validation_loss(shared_reference: Checkpoint) -> 
     assert len(shared_reference.sample["now_us"]) > 50
 
 
-def test_a_checkpoint_of_format_1_is_read_with_the_names_of_today(shared_reference: Checkpoint) -> None:
-    config = json.loads((ROOT / REFERENCE / "config.json").read_text())
-    assert config["format"] == 1
-    assert shared_reference.recipe.regression_steps == config["recipe"]["taste_steps"]
-    stored = load_file(ROOT / REFERENCE / "model.safetensors")
-    state = shared_reference.model.state_dict()
-    assert len(state) == len(stored)
-    assert state["preference_regression.prior_mean"].equal(stored["taste.usual"])
-    assert "order strength 1" in shared_reference.data["name"]
-    assert "preference_embedding" in shared_reference.sample
+def test_a_checkpoint_of_format_1_is_read_with_the_names_of_today(shared_reference: Checkpoint, tmp_path: Path) -> None:
+    shared_reference.save(tmp_path / "today")
+    before = tmp_path / "before"
+    shutil.copytree(tmp_path / "today", before)
+    state = load_file(before / WEIGHTS)
+    save_file({_before(name, _PARAMETERS): tensor for name, tensor in state.items()}, before / WEIGHTS)
+    assert "taste.usual" in load_file(before / WEIGHTS)
+    sample = load_file(before / SAMPLE)
+    save_file({_before(name, [(old, new) for old, new in _SAMPLE.items()]): one for name, one in sample.items()},
+              before / SAMPLE)  # fmt: skip
+    config = json.loads((before / CONFIG).read_text())
+    renamed = {now: old for old, now in _FIELDS.items()}
+    for part in ("recipe", "model"):
+        config[part] = {renamed.get(name, name): value for name, value in config[part].items()}
+    config["data"]["name"] = config["data"]["name"].replace(", order strength ", ", omega ")
+    (before / CONFIG).write_text(json.dumps(config | {"format": 1}))
+    found = Checkpoint.load(before)
+    assert (found.recipe, found.data) == (shared_reference.recipe, shared_reference.data)
+    assert "preference_embedding" in found.sample
+    for name, tensor in shared_reference.model.state_dict().items():
+        assert tensor.equal(found.model.state_dict()[name])
+
+
+def _before(name: str, renamed: Sequence[tuple[str, str]]) -> str:
+    """What a name of today was in format 1."""
+    return next((old + name.removeprefix(new) for old, new in renamed if name.startswith(new)), name)

@@ -35,7 +35,7 @@ class SequenceRecommender:
     refit   after the best epoch is selected, train one more epoch on train and validation together, as baselines are
             refitted on both; without it nothing is fitted on validation
     settings_tried  recipes compared on validation, for the report
-    keep    folder that keeps trained weights under a digest of recipe, data and code, to be loaded next time
+    keep    folder that keeps trained weights under a digest of recipe, start, data and code, to be loaded next time
     device  cpu or cuda, for training and predictions
     progress  show the training's progress bar
     """
@@ -70,7 +70,7 @@ class SequenceRecommender:
         with tempfile.TemporaryDirectory() as scratch:
             out = self._out or Path(scratch)
             if self._keep:
-                out = self._keep / _digest(self._recipe, fingerprint(train, validation))
+                out = self._keep / _digest(self._recipe, self._start, fingerprint(train, validation))
             complete = out / "complete"  # exists once the training has ended
             if complete.exists():
                 self.checkpoint = Checkpoint.load(out / BEST)
@@ -300,9 +300,11 @@ def best_epoch(checkpoint: Checkpoint) -> int:
     return int(min(curve, key=lambda line: line["validation"]["loss"])["epoch"])
 
 
-def _digest(recipe: Recipe, data: dict[str, Any]) -> str:
-    """Of what determines the weights: the recipe, the data and the code that trains."""
+def _digest(recipe: Recipe, start: Checkpoint | None, data: dict[str, Any]) -> str:
+    """Of what determines the weights: the recipe, what is fine-tuned, the data and the code that trains."""
     digest = hashlib.sha256(repr((recipe.parameters(), data)).encode())
+    if start is not None:
+        digest.update("".join(start.lineage).encode())
     for name in _CODE:
         digest.update((Path(__file__).parents[1] / f"{name}.py").read_bytes())
     return f"{recipe.name}-{recipe.seed}-{digest.hexdigest()[:12]}"

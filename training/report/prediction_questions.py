@@ -147,7 +147,7 @@ def _control_note(found: dict[str, Comparison]) -> str:
     text = "The control was trained on worlds of order strength 0 and fine-tuned likewise"
     if (ndcg := found.get("ndcg10")) and ndcg.against:
         text += f"; its NDCG@10 is {ndcg.value:.3f}, {difference(_ahead(ndcg))} to {ndcg.against}"
-    return f"{text}. Its effort: {EFFORTS[one.effort]}."
+    return f"{text}. Its effort is the {one.effort} one of [STUDY.md](STUDY.md)."
 
 
 def _ahead(one: Comparison) -> Figure | None:

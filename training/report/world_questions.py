@@ -37,7 +37,7 @@ def other_worlds(records: Sequence[Comparison], folder: Path) -> Question | None
         return None
     found = {(one.data, one.model): one for one in records if one.model in _COLUMNS and _is(one, one.model, efforts[0])}
     kinds = [kind for kind in KINDS if (kind, Hybrid.name) in found]
-    shown = {model: title for model, title in _COLUMNS.items() if any((kind, model) in found for kind in kinds)}
+    shown = {model: title for model, title in _COLUMNS.items() if all((kind, model) in found for kind in kinds)}
     rows, verdicts = [], []
     for kind in kinds:
         blend = found.get((kind, EVERYTHING))

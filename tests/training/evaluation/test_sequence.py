@@ -1,5 +1,6 @@
 """The sequence model in the evaluation computes what the served model does, for one history or many prefixes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,16 @@ def test_fine_tuning_a_checkpoint(
     warm.fit(*world)
     assert warm.checkpoint is not None
     assert warm.checkpoint.metrics[0]["step"] == 0
+
+
+def test_weights_that_were_kept_are_of_the_checkpoint_that_was_fine_tuned(
+    world: tuple[Dataset, Dataset], recipe: Recipe, shared_checkpoint: Path, tmp_path: Path
+) -> None:
+    start = Checkpoint.load(shared_checkpoint)
+    other = replace(start, data=start.data | {"sha256": "another log"})
+    for one in (None, start, other, start):
+        SequenceRecommender(recipe, start=one, keep=tmp_path).fit(*world)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_blend_weights_are_selected_with_model_weights_that_have_not_seen_validation(

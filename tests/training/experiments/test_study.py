@@ -265,6 +265,9 @@ def test_what_was_kept_of_other_models_stays() -> None:
     other = msgspec.structs.replace(old, effort=SMALL)
     new = msgspec.structs.replace(old, value=0.5)
     assert merged([old, other], [new]) == [other, new]
+    compared = msgspec.structs.replace(old, against=PLAIN, difference=0.1)
+    assert merged([compared], [old]) == [compared]  # measured again, and compared with nothing
+    assert merged([compared], [new]) == [new]
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,16 @@ def read_kept(folder: Path) -> list[Comparison]:
 
 
 def merged(before: list[Comparison], made: list[Comparison]) -> list[Comparison]:
-    """What was kept, without what was made again, and what was made."""
-    again = {(one.section, one.data, one.model, one.start, one.effort) for one in made}
-    return [one for one in before if (one.section, one.data, one.model, one.start, one.effort) not in again] + made
+    """What was kept, without what was made again, and what was made. What was measured again to the same value, and
+    compared with nothing this time, keeps what it was compared with."""
+    old = {(*_key(one), one.metric, one.value, one.events): one for one in before}
+    again = {_key(one) for one in made}
+    new = [one if one.against else old.get((*_key(one), one.metric, one.value, one.events), one) for one in made]
+    return [one for one in before if _key(one) not in again] + new
+
+
+def _key(one: Comparison) -> tuple[str, str, str, str, str]:
+    return one.section, one.data, one.model, one.start, one.effort
 
 
 def write_kept(folder: Path, records: list[Comparison]) -> None:
