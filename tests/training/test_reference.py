@@ -58,7 +58,6 @@ def test_a_checkpoint_of_format_1_is_read_with_the_names_of_today(shared_referen
     renamed = {now: old for old, now in _FIELDS.items()}
     for part in ("recipe", "model"):
         config[part] = {renamed.get(name, name): value for name, value in config[part].items()}
-    config["data"]["name"] = config["data"]["name"].replace(", order strength ", ", omega ")
     (before / CONFIG).write_text(json.dumps(config | {"format": 1}))
     found = Checkpoint.load(before)
     assert (found.recipe, found.data) == (shared_reference.recipe, shared_reference.data)
