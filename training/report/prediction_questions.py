@@ -57,6 +57,11 @@ def next_action(sets: Sequence[action_comparison.Compared], folder: Path) -> Que
     notes = [*without, *([f"not measured: {listed(missing)}"] if missing else [])]
     worlds = [f"{label(one)} is {len(one.seeds)} world{'s' if len(one.seeds) > 1 else ''}"
               for one in shown if one.seeds]  # fmt: skip
+    if any(one.order_strength == 0 for one in shown):
+        notes.append(
+            "at ω = 0 order says nothing: what a model that was trained on other worlds gains there over logistic "
+            "regression is knowledge of preferences, see the control in the next question"
+        )
     note = "".join(f" {text[0].upper()}{text[1:]}." for text in (*worlds, *notes))
     return Question("Does the server predict the next action?", answer, f"{table(head, rows)}\n\n{note.strip()}", name)
 

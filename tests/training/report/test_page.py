@@ -186,6 +186,11 @@ def test_the_next_action_is_compared_with_the_better_part(tmp_path: Path) -> Non
     text = written(Comparisons(), action_comparison.Results(sets=[found]), tmp_path)
     assert "is **significantly worse** than the better of its parts on a (time)" in text
     assert "Completejourney has a single action, so there is nothing to predict." in text
+    assert "At ω = 0 order says nothing" not in text
+    unordered = msgspec.structs.replace(found, key="simulated, order strength 0", order_strength=0.0)
+    assert "At ω = 0 order says nothing" in written(
+        Comparisons(), action_comparison.Results(sets=[found, unordered]), tmp_path
+    )
     assert "Not measured: deskdrop (last)" in text
 
 
