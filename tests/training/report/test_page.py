@@ -237,7 +237,7 @@ def test_what_is_committed_is_short_and_has_no_figure_that_the_results_lack(tmp_
     write_report(ROOT / "training" / "results.json", tmp_path / "REPORT.md", ROOT / "checkpoints" / "reference")
     for name in ("REPORT.md", "MODEL_CARD.md"):
         text = (ROOT / "training" / name).read_text()
-        assert len(text.splitlines()) <= 155
+        assert len(text.splitlines()) <= 160
         tables = _tables(text)
         assert max(map(len, tables)) <= 20
         made = (tmp_path / name).read_text().splitlines()
