@@ -17,7 +17,7 @@ from training.data.events import Dataset, Histories
 from training.data.split import joined
 from training.evaluation.protocol import Scores
 from training.model import Candidates, EncodedHistory, History, ItemProjections, QueryContext, SequenceModel, UserState
-from training.recipes import RECIPES, Recipe
+from training.recipes import RECIPES, Recipe, fine_tuning
 from training.refit import refitted
 from training.train import fingerprint, train, usable_device, with_items_of
 
@@ -292,6 +292,13 @@ def recommender(checkpoint: str, seed: int = 0) -> SequenceRecommender:
         return SequenceRecommender(replace(RECIPES[checkpoint](), seed=seed), refit=True)
     found = Checkpoint.load(Path(checkpoint))
     return SequenceRecommender(replace(found.recipe, seed=seed))
+
+
+def fine_tuned(checkpoint: str, seed: int = 0) -> SequenceRecommender:
+    """For `evaluate simulated --recommender training.evaluation.sequence:fine_tuned=checkpoints/reference`: a
+    checkpoint, fine-tuned to the past of each world."""
+    start = Checkpoint.load(Path(checkpoint))
+    return SequenceRecommender(replace(fine_tuning(start.recipe), seed=seed), start, refit=True)
 
 
 def best_epoch(checkpoint: Checkpoint) -> int:

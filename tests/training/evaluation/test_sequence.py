@@ -13,7 +13,7 @@ from training.checkpoint import Checkpoint
 from training.data.events import Dataset, Histories
 from training.data.split import joined
 from training.evaluation.protocol import HasUserVectors, PredictsActions, Recommender
-from training.evaluation.sequence import SequenceRecommender, recommender
+from training.evaluation.sequence import SequenceRecommender, fine_tuned, recommender
 from training.recipes import Recipe
 
 
@@ -39,6 +39,9 @@ def test_it_implements_the_protocols(shared_recommender: SequenceRecommender, sh
     named: Recommender = recommender("tiny", seed=3)
     assert "tiny" in named.name
     assert recommender(str(shared_checkpoint), seed=4)._recipe.seed == 4
+    tuned = fine_tuned(str(shared_checkpoint), seed=4)
+    assert (tuned.name, tuned._recipe.seed) == ("sequence (fine-tuned from other worlds)", 4)
+    assert tuned._start is not None
 
 
 def test_a_batch_of_prefixes_gives_the_same_as_each_alone(
