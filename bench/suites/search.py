@@ -26,6 +26,7 @@ HISTORY = 50  # interactions of the user who gets recommendations
 QUICK_ITEMS = 2_000
 _LIMIT_MIB = 256
 # Of an added time: its name, the series it is read from, the statistic.
+_P50_AND_P95: tuple[tuple[str, Statistic], ...] = (("p50", "median"), ("p95", "p95"))
 _STATISTICS: tuple[tuple[str, str, Statistic], ...] = (
     ("p50", "_ms", "median"),
     ("p95", "_ms", "p95"),
@@ -60,7 +61,7 @@ SIZES = (
     Size(100_000, "disk"),
     Size(1_000_000, "disk", limited=True),
 )
-_COLD_SEARCHES = 10
+_COLD_SEARCHES, _WARM_SEARCHES = 10, 20  # after each restart
 _MORE_SIMILAR = 80  # whose nearest are looked for after the rounds: of 40 alone a share of .994 can be found as .987
 _READY_S = 3_000.0  # of a million items, whose files are made at the first start, on a machine that is busy
 _LIMIT_S = 7_200
@@ -116,8 +117,8 @@ def _restart(
     draw: random.Random,
     samples: Samples,
 ) -> None:
-    """Start on the files of the process before; `cold`: with none of the data folder in the page cache, and then search
-    what was not read yet."""
+    """Start on the files of the process before, and search. cold: with none of the data folder in the page cache."""
+    state, searches = ("cold", _COLD_SEARCHES) if cold else ("restarted", _WARM_SEARCHES)
     if cold:
         forget_cached([Path(settings["VOWS_DATA_DIR"])])
     with (
@@ -126,14 +127,16 @@ def _restart(
         server.connect() as connection,
     ):
         samples.add("restart_cold_s" if cold else "restart_s", time.monotonic() - server.started)
-        for _ in range(_COLD_SEARCHES if cold else 0):
+        for _ in range(conditions.rounds(full=searches, quick=1)):
             text, embed = _text(draw)
             connection.request_json(embed)
+            search = {**text, "top_k": RESULTS}
             for name, request in (
                 ("embed", embed),
-                ("search", build_request("POST", "/search", {**text, "top_k": RESULTS})),
+                ("search", build_request("POST", "/search", search)),
+                ("filtered", build_request("POST", "/search", {**search, "filters": _category(draw)})),
             ):
-                samples.add(f"{name}_cold_ms", connection.timed(request)[0])
+                samples.add(f"{name}_{state}_ms", connection.timed(request)[0])
 
 
 def _text(draw: random.Random) -> tuple[dict[str, str], bytes]:
@@ -142,10 +145,15 @@ def _text(draw: random.Random) -> tuple[dict[str, str], bytes]:
     return text, build_request("POST", "/embed", {**text, "encoding_format": "base64"})
 
 
+def _category(draw: random.Random) -> dict[str, str]:
+    """A filter that an eighth of the items pass."""
+    return {"category": f"category-{draw.randrange(8)}"}
+
+
 def _round(server: Server, connection: Connection, draw: random.Random, items: int, samples: Samples) -> None:
     text, embed = _text(draw)
     connection.request_json(embed)  # from here on the text is in the cache: what is timed is not the model
-    filters = {"category": f"category-{draw.randrange(8)}"}
+    filters = _category(draw)
     user = "/user/ana/embedding"
     requests = [
         ("embed", embed),
@@ -221,8 +229,13 @@ def _metrics(size: Size) -> tuple[Metric, ...]:
     restarts = (
         Metric(f"search.restart_s.{name}", size.case, "s", "higher", raw("restart_s")),
         Metric(f"search.restart_cold_s.{name}", size.case, "s", "higher", raw("restart_cold_s")),
-        Metric(f"search.added_cold_p95_ms.{name}", size.case, "ms", "higher",
-               difference("search_cold_ms", "embed_cold_ms"), "p95"),
+        *(
+            Metric(f"search.added_{what}{state}_{at}_ms.{name}", size.case, "ms", "higher",
+                   difference(f"{whole}_{state}_ms", f"embed_{state}_ms"), statistic)
+            for state in ("restarted", "cold")
+            for what, whole in (("", "search"), ("filtered_", "filtered"))
+            for at, statistic in _P50_AND_P95
+        ),
     ) if size.vectors == "disk" else ()  # fmt: skip
     return (*(held if size.limited else _recall(size, name)), *measured, *restarts)
 
@@ -239,12 +252,13 @@ SUITE = Suite(
     name="search",
     purpose="search, recommendations and memory with 20,000, 100,000 and a million items",
     reading="`added`: `/search` less `/embed` of the same text, which is in the cache; `added_recommended`: "
-    "`/user/{id}/recommendations` less `/user/{id}/embedding`; ten results; `cpu` is what the server's threads ran. "
-    "`recall`: of the ten items nearest to a stored one by float32, those `/content/{id}/similar` returns; `filtered`: "
-    "among those of one of 500 vendors. `ready`: of the first start, which makes the files of a catalogue on disk; "
-    "`restart`: of one that finds them, `cold` without any of the data folder in the page cache, and `added_cold` of "
-    "the first ten searches after it. Under the limit an experiment runs. `rank`: 1,000 candidates by id. 100,000 "
-    "items as int8 in 256 MiB are served without the sequence model. Items are mixtures of 300 embedded texts.",
+    "`/user/{id}/recommendations` less `/user/{id}/embedding`; ten results; `cpu` is what the server's threads "
+    "ran. `recall`: of the ten items nearest to a stored one by float32, those `/content/{id}/similar` returns; "
+    "`filtered`: among those of one of 500 vendors. `ready`: of the first start, which makes the files of a "
+    "catalogue on disk; `restart`: of one that finds them, `cold` without any of the data folder in the page "
+    "cache; `added_restarted` and `added_cold` of the first searches after three of each. Under the limit an "
+    "experiment runs. `rank`: 1,000 candidates by id. 100,000 items as int8 in 256 MiB are served without the "
+    "sequence model. Items are mixtures of 300 embedded texts.",
     cases=tuple(Case(size.case, partial(measure, size), limit_s=_LIMIT_S) for size in SIZES),
     metrics=tuple(metric for size in SIZES for metric in _metrics(size)),
     independent=True,
