@@ -48,12 +48,17 @@ def test_linear_is_the_positive_part_of_the_ridge_regression(data, by_user):
     np.testing.assert_allclose(dense(learn_neighbours(data), LINEAR), expected.clip(0), atol=1e-3)
 
 
+def engaged_by_user(data):
+    """The items that each user engaged with, in the order of time."""
+    for user in range(len(data.users)):
+        history = data.events.of_user(user)
+        yield history.item[history.action != SKIP]
+
+
 def test_follows_is_the_share_of_the_next_three_events(data):
     items = len(data.catalogue)
     total = np.zeros((items, items))
-    for user in range(len(data.users)):
-        history = data.events.of_user(user)
-        engaged = history.item[history.action != SKIP]
+    for engaged in engaged_by_user(data):
         for place, before in enumerate(engaged):
             for lag, weight in ((1, 1.0), (2, 0.5), (3, 0.25)):
                 if place + lag < len(engaged) and engaged[place + lag] != before:
@@ -65,9 +70,7 @@ def test_follows_is_the_share_of_the_next_three_events(data):
 def test_beside_is_the_share_of_the_events_right_before_and_after(data):
     items = len(data.catalogue)
     total = np.zeros((items, items))
-    for user in range(len(data.users)):
-        history = data.events.of_user(user)
-        engaged = history.item[history.action != SKIP]
+    for engaged in engaged_by_user(data):
         for before, after in pairwise(engaged):
             total[before, after] += 1
             total[after, before] += 1
