@@ -8,13 +8,24 @@ import numpy as np
 import pytest
 
 from tests.training.datasets import small_world
-from training.checkpoint import BEST
+from training.checkpoint import BEST, Checkpoint
 from training.evaluation.baselines import Logistic
 from training.experiments.study.baselines import INSTALLED, RANKERS
 from training.experiments.study.command import Results, chosen, machine, run_all
-from training.experiments.study.data import FRESH, KINDS, NO_ORDER, ORDER, OWN_LAWS, WEAKEST, parameters_of, world_key
+from training.experiments.study.data import (
+    FRESH,
+    KINDS,
+    NO_ORDER,
+    ORDER,
+    OWN_LAWS,
+    TOGETHER,
+    WEAKEST,
+    load_split,
+    parameters_of,
+    world_key,
+)
 from training.experiments.study.effort import EFFORTS, SMALL, USUAL
-from training.experiments.study.jobs import COMMITTED, ORACLE, Arrays, Job, Place, Row
+from training.experiments.study.jobs import COMMITTED, ORACLE, Arrays, Job, Place, Row, of_world
 from training.experiments.study.page import FOLDER, page
 from training.experiments.study.plan import PARTS_OF_STUDY, Size, plan
 from training.experiments.study.records import KEPT, PAGE, Comparison, merged, read_arrays, read_kept, read_rows
@@ -86,7 +97,7 @@ def test_what_items_are_known_by_is_left_out_where_a_recipe_has_it(model: str) -
 
 def test_the_small_study_leaves_parts_out_with_and_without_order() -> None:
     jobs = plan(("ablations",), Size(seeds=0, worlds=1, first_world=7))
-    assert {job.data for job in jobs} == {world_key(ORDER, 7), world_key(NO_ORDER, 7)}
+    assert {job.data for job in jobs} == {world_key(ORDER, 7), world_key(NO_ORDER, 7), TOGETHER}
     assert {job.model for job in jobs} == {FULL, PLAIN, *WITHOUT, *INPUTS}
     assert "3" in str(EFFORTS[SMALL])
     assert EFFORTS[USUAL].refit
@@ -104,7 +115,7 @@ def test_of_a_kind_of_worlds_only_its_own_pre_training_is_made() -> None:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
     folder = tmp_path_factory.mktemp("study")
-    for kind, seed in ((ORDER, 1), (OWN_LAWS, 0)):
+    for kind, seed in ((ORDER, 1), (ORDER, 2), (OWN_LAWS, 0)):
         world = small_world(seed, users=40)
         file = folder / f"{kind.replace(' ', '-')}-{seed}-{USUAL}" / "world.pickle"
         file.parent.mkdir()
@@ -114,6 +125,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
         Job(KEY, FULL),
         Job(KEY, "without pointer"),
         Job(KEY, PLAIN, start=f"{PLAIN}, {OWN_LAWS}"),
+        Job(TOGETHER, PLAIN, pretraining=(1, 2)),
+        Job(KEY, PLAIN, start=f"{PLAIN}, {TOGETHER}"),
         Job(KEY, "SASRec"),
         Job(KEY, "without texts"),
         Job(KEY, "without factorised ids", start=COMMITTED),
@@ -139,7 +152,7 @@ def test_a_failure_is_a_row_and_what_waits_for_a_training_that_is_not_planned_do
     assert [row.data for row in failed] == ["no such set"]
     assert "no such set" in failed[0].failed
     assert "never trained" not in {row.start for row in results.rows}
-    assert len(results.rows) == 11
+    assert len(results.rows) == 13
 
 
 def test_rows_of_one_world_are_about_the_same_events(ran: tuple[Path, Results]) -> None:
@@ -155,6 +168,21 @@ def test_rows_of_one_world_are_about_the_same_events(ran: tuple[Path, Results]) 
             assert arrays[f"{row.number}/right"].mean() == pytest.approx(row.accuracy)
         if row.ndcg10 is not None:
             assert arrays[f"{row.number}/ndcg"].astype(float).mean() == pytest.approx(row.ndcg10, abs=1e-3)
+
+
+def test_a_model_of_several_worlds_has_seen_their_past_alone_and_is_tested_with_the_items_of_one(
+    ran: tuple[Path, Results],
+) -> None:
+    folder, results = ran
+    checkpoint = Checkpoint.load(folder / "pretrained" / f"{PLAIN}, {TOGETHER}" / BEST)
+    pasts = [load_split(world_key(ORDER, seed), folder, None).train for seed in (1, 2)]
+    assert checkpoint.data["training_events"] == sum(len(past.events) for past in pasts)
+    known = set(of_world(checkpoint, KEY).ids)
+    assert known > set(pasts[0].catalogue.ids)
+    assert known.isdisjoint(checkpoint.ids[: len(pasts[0].catalogue)])
+    row = next(row for row in results.rows if row.start == f"{PLAIN}, {TOGETHER}")
+    assert row.epochs is None  # nothing was trained further
+    assert row.ndcg10
 
 
 def test_items_that_were_met_in_training_are_a_slice(ran: tuple[Path, Results]) -> None:

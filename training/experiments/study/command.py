@@ -18,7 +18,7 @@ import torch
 
 from training.checkpoint import BEST
 from training.data.command import add_sources
-from training.experiments.study.data import KINDS, is_world, load_world, world_key
+from training.experiments.study.data import KINDS, is_world, kind_of, load_world, world_key
 from training.experiments.study.effort import EFFORTS, USUAL
 from training.experiments.study.jobs import COMMITTED, OF_QUERIES, Arrays, Job, Place, Row, run
 from training.experiments.study.page import FOLDER, write_page
@@ -170,7 +170,7 @@ def machine(device: str) -> str:
 
 def make_worlds(jobs: Sequence[Job], place: Place, workers: int) -> None:
     """Simulate every world that the jobs need, side by side."""
-    keys = [world_key(job.data, seed) for job in jobs for seed in job.pretraining]
+    keys = [world_key(kind_of(job.data), seed) for job in jobs for seed in job.pretraining]
     keys += [job.data for job in jobs if is_world(job.data)]
     with _pool(workers) as pool:
         for found in [pool.submit(_make_world, key, place) for key in dict.fromkeys(keys)]:

@@ -20,6 +20,7 @@ HOUSEHOLDS = 300  # of completejourney: its evaluation would take longer than al
 # Kinds of worlds. In all of them but the first something differs from what the sequence model or the reference assumes.
 ORDER, OWN_LAWS, WEAKEST, FRESH, NO_ORDER = "order", "own laws", "weakest traits", "freshness", "no order"
 KINDS = (ORDER, OWN_LAWS, WEAKEST, FRESH, NO_ORDER)
+TOGETHER = f"{ORDER}, together"  # one model of all held-out worlds' pasts, tested on their futures
 
 
 def parameters_of(kind: str, seed: int, effort: str = USUAL) -> Parameters:
@@ -43,17 +44,27 @@ def world_key(kind: str, seed: int) -> str:
     return f"world {seed}, {kind}"
 
 
+def kind_of(pretraining: str) -> str:
+    """The kind of the worlds of a pre-training."""
+    return ORDER if pretraining == TOGETHER else pretraining
+
+
 def is_world(key: str) -> bool:
     """Whether a key names a simulated world."""
     return key.startswith("world ")
 
 
+def seed_of(key: str) -> int:
+    """The seed of a world, by its key."""
+    return int(key.removeprefix("world ").split(", ", 1)[0])
+
+
 def load_world(key: str, folder: Path, effort: str = USUAL) -> World:
     """A world by its key, simulated once and kept in `folder`."""
-    name, kind = key.removeprefix("world ").split(", ", 1)
-    file = folder / f"{kind.replace(' ', '-')}-{name}-{effort}" / "world.pickle"
+    seed, kind = seed_of(key), key.split(", ", 1)[1]
+    file = folder / f"{kind.replace(' ', '-')}-{seed}-{effort}" / "world.pickle"
     if not file.exists():
-        world = simulate(parameters_of(kind, int(name), effort), int(name))
+        world = simulate(parameters_of(kind, seed, effort), seed)
         with replacing(file.parent) as made:
             (made / file.name).write_bytes(pickle.dumps(world))
     found: World = pickle.loads(file.read_bytes())
@@ -80,8 +91,9 @@ def load_split(key: str, folder: Path, data_dir: Path | None, effort: str = USUA
 
 
 def training_worlds(kind: str, seeds: Sequence[int], folder: Path, effort: str = USUAL) -> Split:
-    """Several worlds of one kind side by side, for pre-training."""
-    splits = [by_time(load_world(world_key(kind, seed), folder, effort).dataset, SHARES) for seed in seeds]
+    """Several worlds of one kind side by side, for pre-training; of those that are tested together, only their past."""
+    shares, kind = ((), ORDER) if kind == TOGETHER else ((SHARES,), kind)
+    splits = [by_time(load_world(world_key(kind, seed), folder, effort).dataset, *shares) for seed in seeds]
     if len(splits) == 1:
         return splits[0]
     parameters = parameters_of(kind, 0) if kind != OWN_LAWS else Parameters()

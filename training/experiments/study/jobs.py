@@ -17,9 +17,9 @@ from training.evaluation import metrics
 from training.evaluation.protocol import PredictsActions, Recommender, Scores
 from training.evaluation.queries import EvaluationQueries, Queries
 from training.evaluation.ranking import rank_targets
-from training.evaluation.sequence import SequenceRecommender
+from training.evaluation.sequence import GivenCheckpoint, SequenceRecommender
 from training.experiments.study.baselines import BASELINES
-from training.experiments.study.data import is_world, load_split, load_world, training_worlds
+from training.experiments.study.data import TOGETHER, is_world, load_split, load_world, seed_of, training_worlds
 from training.experiments.study.effort import EFFORTS, USUAL, Effort
 from training.experiments.study.variants import data_of, parts_off, recipe_of
 from training.published.model import PUBLISHED, WITH_TEXT
@@ -38,8 +38,8 @@ _BATCH = 512
 @dataclass(frozen=True)
 class Job:
     """data: see `load_split`, or the kind of worlds that `pretraining` names the seeds of. model: one of `variants`, a
-    published model, a baseline, or ORACLE. start: name of the pre-training that is
-    fine-tuned, COMMITTED, or "" for random weights."""
+    published model, a baseline, or ORACLE. start: "" for random weights, COMMITTED, or name of the pre-training that is
+    fine-tuned; one of the tested worlds together is tested as it is."""
 
     data: str
     model: str
@@ -112,12 +112,12 @@ def run(job: Job, number: int, place: Place) -> tuple[Row, Arrays]:
 def pretrain(job: Job, place: Place) -> tuple[dict[str, Any], Arrays]:
     """Train on several worlds; the checkpoint is in the study's folder under the job's name."""
     split = training_worlds(job.data, job.pretraining, place.folder, place.effort_name)
-    recipe = replace(reference(), name="reference", batch=32, epochs=6, warmup=200, seed=job.seed)
-    recipe = replace(recipe, epochs=min(recipe.epochs, place.epochs or recipe.epochs))
-    checkpoint = train(
-        split.train, split.validation, without(recipe, parts_off(job.model)), place.folder / "pretrained" / job.name,
-        progress=False, device=place.device,
-    )  # fmt: skip
+    recipe = replace(reference(), name="reference", batch=32, epochs=6, warmup=200)
+    if job.data == TOGETHER:
+        recipe = replace(world(), **place.effort.worlds)
+    recipe = _limited(without(recipe, parts_off(job.model)), job, place)
+    folder = place.folder / "pretrained" / job.name
+    checkpoint = train(split.train, split.validation, recipe, folder, progress=False, device=place.device)
     best = min(checkpoint.metrics, key=lambda line: line["validation"]["loss"])
     figures = {"queries": "", "accuracy": best["validation"]["accuracy"], "epochs": len(checkpoint.metrics)}
     return figures, {}
@@ -174,8 +174,16 @@ def recommender(job: Job, split: Split, place: Place) -> Recommender:
         return SequenceRecommender(_limited(recipe, job, place), refit=refit, device=place.device, progress=False)
     folder = Path("checkpoints/reference") if job.start == COMMITTED else place.folder / "pretrained" / job.start / BEST
     start = Checkpoint.load(folder)
+    if job.start.endswith(TOGETHER):
+        return GivenCheckpoint(of_world(start, job.data), name=job.model)
     recipe = _limited(without(fine_tuning(start.recipe), parts_off(job.model)), job, place)
     return SequenceRecommender(recipe, start=start, refit=refit, device=place.device, progress=False)
+
+
+def of_world(checkpoint: Checkpoint, key: str) -> Checkpoint:
+    """A checkpoint of several worlds side by side, with one world's items under the ids that they have in it alone."""
+    prefix = f"{seed_of(key)}/"
+    return replace(checkpoint, ids=[id.removeprefix(prefix) for id in checkpoint.ids])
 
 
 def _limited(recipe: Recipe, job: Job, place: Place) -> Recipe:

@@ -6,7 +6,7 @@ from pathlib import Path
 from training.evaluation.baselines import EVERYTHING, Logistic
 from training.evaluation.markdown import table
 from training.experiments.study.baselines import RANKERS
-from training.experiments.study.data import KINDS, NO_ORDER, ORDER, OWN_LAWS, REAL_SETS
+from training.experiments.study.data import KINDS, NO_ORDER, ORDER, OWN_LAWS, REAL_SETS, TOGETHER
 from training.experiments.study.effort import EFFORTS
 from training.experiments.study.jobs import COMMITTED, ORACLE
 from training.experiments.study.records import KEPT, PAGE, Comparison, read_kept
@@ -64,6 +64,7 @@ def _ablations(records: Sequence[Comparison], effort: str) -> str:
         *((SETS, name, "", name) for name in REAL_SETS),
         *((WORLDS, kind, "", f"worlds, {kind}") for kind in KINDS),
         *((WORLDS, kind, COMMITTED, f"worlds, {kind}, fine-tuned from the committed reference") for kind in KINDS),
+        (WORLDS, ORDER, TOGETHER, "worlds, order, one model of several worlds"),
         (WORLDS, ORDER, OWN_LAWS, "worlds, pre-trained on worlds of own laws"),
         (WORLDS, OWN_LAWS, OWN_LAWS, "worlds of own laws, pre-trained likewise"),
     ]  # fmt: skip
@@ -139,6 +140,7 @@ def _worlds(records: Sequence[Comparison], effort: str) -> str:
         ("plain, pre-trained on worlds of one law", PLAIN, f"{PLAIN}, {ORDER}"),
         ("plain, pre-trained on worlds of own laws", PLAIN, f"{PLAIN}, {OWN_LAWS}"),
         ("full, pre-trained on worlds without order", FULL, f"{FULL}, {NO_ORDER}"),
+        ("full, of several of these worlds' pasts", FULL, f"{FULL}, {TOGETHER}"),
     ]
     baselines = [(_SHORT.get(name, name), name, "") for name in (Logistic.name, *RANKERS)]
     rows = [*baselines, *starts, ("Bayes-optimal", ORACLE, "")]
@@ -180,7 +182,8 @@ Column = tuple[str, str, str, str]  # section, data, pre-training ("" for random
 
 def _find(records: Sequence[Comparison], metric: str, model: str, column: Column) -> Comparison | None:
     section, data, start, _ = column
-    return _of(records, section, data, model, f"{model}, {OWN_LAWS}" if start == OWN_LAWS else start, metric)
+    start = f"{model}, {start}" if start in (OWN_LAWS, TOGETHER) else start
+    return _of(records, section, data, model, start, metric)
 
 
 def _of(

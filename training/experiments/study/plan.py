@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from training.evaluation.baselines import Logistic
 from training.experiments.study.baselines import RANKERS
-from training.experiments.study.data import KINDS, NO_ORDER, ORDER, OWN_LAWS, REAL_SETS, world_key
+from training.experiments.study.data import KINDS, NO_ORDER, ORDER, OWN_LAWS, REAL_SETS, TOGETHER, world_key
 from training.experiments.study.jobs import COMMITTED, ORACLE, Job
 from training.experiments.study.variants import FULL, INPUTS, PLAIN, WITHOUT, WITHOUT_IDS, differs
 from training.published.model import PUBLISHED, WITH_TEXT
@@ -53,6 +53,13 @@ def plan(parts: tuple[str, ...], size: Size) -> list[Job]:
         if "published" in parts and number < size.worlds:
             jobs += [Job(ordered, one.name) for one in (*PUBLISHED, WITH_TEXT)]
     held_out_worlds = range(size.first_world, size.first_world + size.worlds)
+    if "ablations" in parts:
+        jobs += [Job(TOGETHER, model, pretraining=tuple(held_out_worlds)) for model in (FULL, PLAIN, *WITHOUT)]
+        jobs += [
+            Job(world_key(ORDER, one), model, start=f"{model}, {TOGETHER}")
+            for model in (FULL, PLAIN, *WITHOUT)
+            for one in held_out_worlds
+        ]
     if "worlds" in parts:
         jobs += [Job(world_key(kind, one), name) for one in held_out_worlds for kind in KINDS for name in RANKERS]
     if "ablations" in parts and "worlds" in parts:
