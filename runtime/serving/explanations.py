@@ -27,16 +27,22 @@ class Reason(NamedTuple):
 
 
 async def explain(
-    store: Store, user_id: str, sums: Sums, candidates: NDArray[np.float32], *, decay_per_day: float
+    store: Store,
+    user_id: str,
+    sums: Sums,
+    candidates: NDArray[np.float32],
+    *,
+    decay_per_day: float,
+    at_us: int | None = None,
 ) -> list[list[Reason]]:
     """For each candidate of unit vectors [m, d] the interactions that contributed most to its score, largest first.
 
-    `sums` are the user's. Deleted and hidden content is not named.
+    `sums` are the user's, as of `at_us` if it is given. Deleted and hidden content is not named.
     """
     step = max(16, min(PAGE, _STEP_VALUES // max(len(candidates), 1)))
     largest = Largest(len(candidates), NAMED)
     named: dict[int, PastInteraction] = {}
-    async for page in pages(store.history, user_id, most=HISTORY_INTERACTIONS, page=step):
+    async for page in pages(store.history, user_id, most=HISTORY_INTERACTIONS, page=step, at_us=at_us):
         if shown := [past for past in page if not past.hidden]:
             given = contributions(
                 np.array([past.strength for past in shown]), np.array([past.time_us for past in shown]),

@@ -27,14 +27,17 @@ def reading(resources: Resources, user: UserState | None) -> AbstractAsyncContex
     return resources.history_turn.hold()
 
 
-async def pages(read: Read[T], user_id: str, *, most: int, page: int = PAGE) -> AsyncIterator[list[T]]:
-    """Pages of at most `page` interactions, until the history ends or `most` were read (rounded up to a page)."""
+async def pages(
+    read: Read[T], user_id: str, *, most: int, page: int = PAGE, at_us: int | None = None
+) -> AsyncIterator[list[T]]:
+    """Pages of at most `page` interactions, until the history ends or `most` were read (rounded up to a page). at_us:
+    of those before this time alone."""
     before, count = None, 0
     while count < most:
         found = await read(user_id, before=before, limit=page)
-        if found:
-            yield found
+        if past := found if at_us is None else [one for one in found if one.time_us < at_us]:
+            yield past
         if len(found) < page:
             return
-        before, count = found[-1].sequence, count + len(found)
+        before, count = found[-1].sequence, count + len(past)
         await asyncio.sleep(0)

@@ -171,4 +171,6 @@ async def _explanations(
     decay = resources.settings.decay_per_day
     user = await resources.store.get_user(query.user_id)
     async with reading(resources, user):
-        return await explain(resources.store, query.user_id, scored.sums, scored.metadata[best], decay_per_day=decay)
+        return await explain(
+            resources.store, query.user_id, scored.sums, scored.metadata[best], decay_per_day=decay, at_us=query.at_us
+        )

@@ -53,7 +53,7 @@ async def recommend(
         query, source, version = HybridScorer(resources, hybrid), str(hybrid.source), hybrid.ranker.version
     state = await resources.store.get_user(user_id) if exclude else None
     async with reading(resources, state):
-        done = await _excluded(resources, user_id, exclude) if exclude else []
+        done = await _excluded(resources, user_id, exclude, at_us) if exclude else []
         among = among._replace(excluded=[*among.excluded, *done])
         try:
             found = await resources.search.best(query, k, **among._asdict(), diversity=diversity)
@@ -64,8 +64,10 @@ async def recommend(
     return Recommended(found, source, version)
 
 
-async def _excluded(resources: Resources, user_id: str, exclude: Collection[InteractionType]) -> list[str]:
+async def _excluded(
+    resources: Resources, user_id: str, exclude: Collection[InteractionType], at_us: int | None
+) -> list[str]:
     ids: dict[str, None] = {}
-    async for page in pages(resources.store.seen, user_id, most=SEEN_INTERACTIONS):
+    async for page in pages(resources.store.seen, user_id, most=SEEN_INTERACTIONS, at_us=at_us):
         ids.update(dict.fromkeys(one.content_id for one in page if one.type in exclude))
     return list(ids)

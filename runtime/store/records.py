@@ -100,6 +100,7 @@ class Seen(msgspec.Struct, frozen=True):
     sequence: int
     content_id: str
     type: InteractionType
+    time_us: int
 
 
 class RecentEvents(msgspec.Struct, frozen=True, eq=False):

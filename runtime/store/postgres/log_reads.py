@@ -97,11 +97,12 @@ async def recent(connection: Connection, user_id: str, limit: int) -> RecentEven
 
 async def seen(connection: Connection, user_id: str, before: int | None, limit: int) -> list[Seen]:
     rows = await connection.fetch(
-        f"""SELECT l.sequence, c.id, l.type FROM interactions l JOIN content_ids c ON c.key = l.content
+        f"""SELECT l.sequence, c.id, l.type, l.time_us FROM interactions l
+        JOIN content_ids c ON c.key = l.content
         WHERE l."user" = {_USER} AND ($2::bigint IS NULL OR l.sequence < $2) ORDER BY l.sequence DESC LIMIT $3""",
         escape(user_id), before, limit,
     )  # fmt: skip
-    return [Seen(sequence, unescape(id), TYPES[code]) for sequence, id, code in rows]
+    return [Seen(sequence, unescape(id), TYPES[code], time_us) for sequence, id, code, time_us in rows]
 
 
 async def history(

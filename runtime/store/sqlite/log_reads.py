@@ -141,12 +141,12 @@ def engaged_content(
 
 def seen(connection: sqlite3.Connection, user_id: str, before: int | None, limit: int) -> list[Seen]:
     rows = connection.execute(
-        f"""SELECT l.sequence, c.id, l.type FROM interactions l JOIN content_ids c ON c.key = l.content
+        f"""SELECT l.sequence, c.id, l.type, l.time_us FROM interactions l JOIN content_ids c ON c.key = l.content
         WHERE l.user = (SELECT key FROM users WHERE id = ?1) AND (?2 IS NULL OR l.sequence < ?2) AND {READABLE}
         ORDER BY l.sequence DESC LIMIT ?3""",
         (user_id, before, limit),
     ).fetchall()
-    return [Seen(sequence, id, TYPES[code]) for sequence, id, code in rows]
+    return [Seen(sequence, id, TYPES[code], time_us) for sequence, id, code, time_us in rows]
 
 
 def history(connection: sqlite3.Connection, user_id: str, before: int | None, limit: int) -> list[PastInteraction]:

@@ -12,7 +12,7 @@ from runtime.store import Seen
 def test_pages_go_on_until_the_history_ends_or_enough_was_read(stored, most, expected):
     async def read(user_id, *, before, limit):
         newest = stored if before is None else before - 1
-        return [Seen(n, f"item-{n}", "view") for n in range(newest, max(newest - limit, 0), -1)]
+        return [Seen(n, f"item-{n}", "view", n) for n in range(newest, max(newest - limit, 0), -1)]
 
     async def run():
         return [page async for page in pages(read, "ann", most=most, page=4)]
@@ -20,3 +20,14 @@ def test_pages_go_on_until_the_history_ends_or_enough_was_read(stored, most, exp
     found = asyncio.run(run())
     assert [len(page) for page in found] == expected
     assert [one.sequence for page in found for one in page] == list(range(stored, stored - sum(expected), -1))
+
+
+def test_what_was_done_before_a_time_is_read_however_much_came_after():
+    async def read(user_id, *, before, limit):
+        newest = 20 if before is None else before - 1
+        return [Seen(n, f"item-{n}", "view", n) for n in range(newest, max(newest - limit, 0), -1)]
+
+    async def run():
+        return [one.sequence async for page in pages(read, "ann", most=4, page=4, at_us=7) for one in page]
+
+    assert asyncio.run(run()) == [6, 5, 4, 3, 2, 1]

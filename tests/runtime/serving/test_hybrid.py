@@ -139,6 +139,19 @@ def test_as_of_a_time_only_earlier_events_count(start_server):
     assert [one["score"] for one in found["results"]] == best_first
 
 
+def test_as_of_a_time_later_events_leave_nothing_out_and_explain_nothing(start_server):
+    """Else an evaluation never finds what the user saved next."""
+    client = start_server(allow_at=1).client
+    client.post("/content/batch", json=[{"id": id, "text": text} for id, text in ITEMS.items()])
+    act(client, "ann", "barn", "save", timestamp="2026-01-01T10:00:00Z")
+    act(client, "ann", "yacht", "save", timestamp="2026-01-01T11:00:00Z")
+    then = {"at": "2026-01-01T11:00:00Z"}
+    found = client.get("/user/ann/recommendations", params=then).json()["results"]
+    assert {one["id"] for one in found} == {"farm", "ballroom", "yacht"}
+    for explanation in rank(client, "ann", "?explain=true", **then)["explanations"]:
+        assert [one["content_id"] for one in explanation["interactions"]] in (["barn"], [])
+
+
 def test_a_vector_is_ranked_by_the_simple_model(client):
     vector = client.get("/content/barn").json()["embedding"]
     answer = client.post("/rank", json={"embedding": vector, "candidates": list(ITEMS)}).json()
