@@ -10,19 +10,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from runtime.transfer_files import NOT_READ, Export, Record, TransferError
+
 TIMEOUT_S = 150.0  # above the server's own deadline of a batch
 MAX_TRIES = 6  # of one request, where the server says that it is busy
 MAX_WAIT_S = 30.0  # between two of them, whatever Retry-After says
-MAX_LINE_BYTES = 1 << 20
 BATCH_RECORDS, BATCH_BYTES = 500, 1 << 20  # below the server's limits of 1,000 and 4 MiB
 PAGE_ITEMS, PAGE_EVENTS = 100, 1_000
 SHOWN_REJECTIONS = 10
+_OF_ONE_RECORD = (400, 404, 413, 422)  # statuses that say nothing about the next record
 
 # What the API takes of what it gives; vectors and times of storage are made anew.
 ITEM_FIELDS = ("id", "type", "text", "title", "description", "vendor_name", "category", "tags", "images", "hidden")
@@ -39,11 +40,35 @@ EVENT_FIELDS = (
 )
 _BEHIND_ALL = 2**63 - 1  # of the sequence of an event
 
-Record = dict[str, Any]
+
+T = TypeVar("T")
 
 
-class TransferError(Exception):
-    """The import cannot go on. The message says which address or line, what was found and what to do."""
+class Refused(TransferError):
+    """A server answered a request with a `status` that says that it will not do it."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Page(msgspec.Struct):
+    """Of a catalogue."""
+
+    items: list[Record]
+    next: int | None
+
+
+class _Results(msgspec.Struct):
+    """One of each record of a batch."""
+
+    results: list[Record]
+
+
+class _Line(msgspec.Struct):
+    """What every line of an export has."""
+
+    sequence: int
 
 
 @dataclass
@@ -62,15 +87,20 @@ class Outcome:
 
 
 class Remote:
-    """A server, and the key that it asks for. Raises TransferError for anything but a good answer."""
+    """A server, and the key that it asks for. Raises TransferError for anything but a good answer, and Refused for one
+    of 4xx."""
 
     def __init__(self, url: str, key: str = "", sleep: Callable[[float], None] = time.sleep) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise TransferError(f"{url!r} is not an address such as http://127.0.0.1:8080")
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError
+        except ValueError:
+            raise TransferError(f"{url!r} is not an address such as http://127.0.0.1:8080") from None
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self.url = url
-        self._connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_S)
+        self._connection = kind(parts.hostname, port, timeout=TIMEOUT_S)
         self._prefix = parts.path.rstrip("/")
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
         self._sleep = sleep
@@ -81,30 +111,51 @@ class Remote:
         headers = self._headers | ({} if payload is None else {"content-type": "application/json"})
         for left in reversed(range(MAX_TRIES)):
             try:
-                self._connection.request(method, self._prefix + path, payload, headers)
-                response = self._connection.getresponse()
-                content = response.read()
+                response, content = self._answer(method, path, payload, headers)
             except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
                 raise TransferError(f"no answer from {self.url}: {error}; try again, nothing is stored twice") from None
             if response.status < 300:
                 return content
             if response.status not in (429, 503) or not left:
-                raise TransferError(f"{method} {self.url}{path} answered {response.status}: {_reason(content)}")
-            self._sleep(min(float(response.headers.get("retry-after") or 1), MAX_WAIT_S))
+                text = f"{method} {self.url}{path} answered {response.status}: {_reason(content)}"
+                raise Refused(text, response.status) if 400 <= response.status < 500 else TransferError(text)
+            self._sleep(waiting_s(response.headers.get("retry-after")))
         raise AssertionError("this is a bug: the last try returns or raises")
 
-    def decoded(self, method: str, path: str, body: object = None) -> Any:
+    def _answer(
+        self, method: str, path: str, payload: bytes | None, headers: dict[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        used = self._connection.sock is not None
+        try:
+            self._connection.request(method, self._prefix + path, payload, headers)
+            response = self._connection.getresponse()
+            return response, response.read()
+        except ConnectionError:  # as of a server that closed the connection while the other side was at work
+            self._connection.close()
+            if not used:
+                raise
+            return self._answer(method, path, payload, headers)
+
+    def decoded(self, kind: type[T], method: str, path: str, body: object = None) -> T:
         """As `call`, decoded from JSON."""
-        return msgspec.json.decode(self.call(method, path, body))
+        return self._decode(kind, self.call(method, path, body), f"{method} {path.partition('?')[0]}")
+
+    def _decode(self, kind: type[T], content: bytes, request: str) -> T:
+        try:
+            return msgspec.json.decode(content, type=kind)
+        except NOT_READ as error:
+            raise TransferError(
+                f"{self.url} did not answer {request} as vows-edge does ({error}); check the address"
+            ) from None
 
     def items(self) -> Iterator[Record]:
         """Every item that its catalogue lists: hidden ones are not among them."""
         after: int | None = 0
         while after is not None:
-            page = self.decoded("GET", f"/content?limit={PAGE_ITEMS}&encoding_format=base64&after={after}")
-            yield from page["items"]
-            after = page["next"]
+            page = self.decoded(_Page, "GET", f"/content?limit={PAGE_ITEMS}&encoding_format=base64&after={after}")
+            yield from page.items
+            after = page.next
 
     def events(self) -> Iterator[Record]:
         """Every event of its log."""
@@ -121,44 +172,9 @@ class Remote:
     def _exported(self, query: str) -> Iterator[Record]:
         after = 0
         while lines := self.call("GET", f"/events/export?limit={PAGE_EVENTS}&{query.format(after)}").splitlines():
-            page = [msgspec.json.decode(line) for line in lines]
-            yield from page
-            after = page[-1]["sequence"]
-
-
-class Export:
-    """A file that GET /events/export wrote, or one with events alone."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def events(self) -> Iterator[Record]:
-        """Its lines that are events."""
-        return (line for line in records_of(self._file) if line.get("kind", "interaction") == "interaction")
-
-    def exposures(self) -> Iterator[Record]:
-        """Its lines that are rankings which experiments showed."""
-        return (line for line in records_of(self._file) if line.get("kind") == "exposure")
-
-    def changes(self) -> Iterator[Record]:
-        """Its lines that say what was done to experiments."""
-        return (line for line in records_of(self._file) if line.get("kind") == "change")
-
-
-def records_of(file: Path) -> Iterator[Record]:
-    """The JSON objects of a file with one a line."""
-    with file.open("rb") as lines:
-        number = 0
-        while line := lines.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            if len(line) > MAX_LINE_BYTES:
-                raise TransferError(f"{file}, line {number} has more than {MAX_LINE_BYTES} bytes, the limit")
-            if line.isspace():
-                continue
-            try:
-                yield msgspec.json.decode(line, type=dict[str, Any])
-            except msgspec.DecodeError as error:
-                raise TransferError(f"{file}, line {number} is not a JSON object: {error}") from None
+            for line in lines:
+                yield self._decode(Record, line, "GET /events/export")
+            after = self._decode(_Line, lines[-1], "GET /events/export").sequence
 
 
 def send_items(target: Remote, items: Iterable[Record], progress: Callable[[int], None]) -> Outcome:
@@ -166,7 +182,7 @@ def send_items(target: Remote, items: Iterable[Record], progress: Callable[[int]
     outcome = Outcome()
     for batch in _batches(items):
         sent = [_only(item, ITEM_FIELDS) for item in batch]
-        results = target.decoded("POST", "/content/batch", sent)["results"]
+        results = target.decoded(_Results, "POST", "/content/batch", sent).results
         for item, result in zip(batch, results, strict=True):
             outcome.add(result["status"], item, result.get("error"))
         progress(outcome.counts.total())
@@ -177,7 +193,8 @@ def send_events(target: Remote, events: Iterable[Record], progress: Callable[[in
     """Add interactions to the log."""
     outcome = Outcome()
     for batch in _batches(events):
-        results = target.decoded("POST", "/interactions", [_only(event, EVENT_FIELDS) for event in batch])["results"]
+        sent = [_only(event, EVENT_FIELDS) for event in batch]
+        results = target.decoded(_Results, "POST", "/interactions", sent).results
         for event, result in zip(batch, results, strict=True):
             outcome.add(result["status"], event, result.get("error"))
         progress(outcome.counts.total())
@@ -199,7 +216,7 @@ def send_log(target: Remote, source: Remote | Export, progress: Callable[[int], 
 def _send_experiments(target: Remote, lines: Iterable[Record], progress: Callable[[int], None]) -> Outcome:
     outcome = Outcome()
     for batch in _batches(lines):
-        results = target.decoded("POST", "/events/import", batch)["results"]
+        results = target.decoded(_Results, "POST", "/events/import", batch).results
         for line, result in zip(batch, results, strict=True):
             outcome.add(result["status"], line, result.get("error"))
         progress(outcome.counts.total())
@@ -213,9 +230,13 @@ def send_preferences(target: Remote, users: Iterable[Record], progress: Callable
         try:
             path = f"/user/{quote(str(user['user_id']), safe='')}/preferences"
             target.call("PUT", path, {"preferences": user["preferences"]})
+            outcome.add("stored", user)
         except KeyError as error:
             raise TransferError(f"a line of the preferences has no {error}") from None
-        outcome.add("stored", user)
+        except Refused as error:
+            if error.status not in _OF_ONE_RECORD:
+                raise
+            outcome.add("rejected", user, error)
         progress(outcome.counts.total())
     return outcome
 
@@ -238,9 +259,16 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
+def waiting_s(retry_after: str | None) -> float:
+    """What a server's Retry-After means; a second where it is not a number, as a proxy's date."""
+    if retry_after is None or not (retry_after.isascii() and retry_after.isdecimal()):
+        return 1.0
+    return min(float(retry_after), MAX_WAIT_S)
+
+
 def _reason(content: bytes) -> str:
     try:
         error = msgspec.json.decode(content)["error"]
         return f"{error['message']} ({error['field']})" if error.get("field") else str(error["message"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*NOT_READ, KeyError, TypeError):
         return content[:200].decode(errors="replace")

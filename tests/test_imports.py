@@ -17,8 +17,9 @@ _SERVING = {"serving", "experiments", *_DOMAIN, "settings", "setting_fields", "s
 _API = {"state", "http", "deprecated_settings", *_SERVING}
 RUNTIME = {
     "__main__": {"cli"},
-    "cli": {"app", "api", "sizing", "transfer", *_API},
-    "transfer": set(),
+    "cli": {"app", "api", "sizing", "transfer", "transfer_files", *_API},
+    "transfer": {"transfer_files"},
+    "transfer_files": set(),
     "app": {"api", "sizing", *_API},
     "api": _API,
     "state": _API - {"state"},

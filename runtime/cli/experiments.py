@@ -35,7 +35,8 @@ def add_command(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from runtime.transfer import Remote, TransferError
+    from runtime.transfer import Remote
+    from runtime.transfer_files import TransferError
 
     try:
         for line in options.act(options, Remote(options.to, options.key)):
@@ -47,26 +48,26 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace, server: Any) -> list[str]:
-    found = server.decoded("GET", "/experiments")
+    found = server.decoded(dict, "GET", "/experiments")
     lines = [f"users in no experiment get {found['model'] or 'the default model'}"]
     return lines + [f"{one['name']}: {_state(one)}" for one in found["experiments"]]
 
 
 def _show(options: argparse.Namespace, server: Any) -> list[str]:
-    return _lines(server.decoded("GET", _path(options.name)))
+    return _lines(server.decoded(dict, "GET", _path(options.name)))
 
 
 def _define(options: argparse.Namespace, server: Any) -> list[str]:
     import msgspec
 
     definition = msgspec.json.decode(options.file.read_bytes())
-    return _lines(server.decoded("PUT", _path(options.name), definition))
+    return _lines(server.decoded(dict, "PUT", _path(options.name), definition))
 
 
 def _change(options: argparse.Namespace, server: Any) -> list[str]:
     arm = getattr(options, "arm", None)
     query = f"?arm={quote(arm, safe='')}" if arm else ""
-    changed = server.decoded("POST", f"{_path(options.name)}/{options.action}{query}")
+    changed = server.decoded(dict, "POST", f"{_path(options.name)}/{options.action}{query}")
     return [f"{changed['name']}: {_state(changed)}"]
 
 

@@ -28,16 +28,8 @@ def add_command(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from runtime.transfer import (
-        Export,
-        Outcome,
-        Remote,
-        TransferError,
-        records_of,
-        send_items,
-        send_log,
-        send_preferences,
-    )
+    from runtime.transfer import Outcome, Remote, send_items, send_log, send_preferences
+    from runtime.transfer_files import Export, TransferError, records_of
 
     rejected = 0
 

@@ -10,10 +10,13 @@ from runtime.cli import backup, doctor, experiments, extras, import_data, key, m
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a sub-command; returns the exit status (0 done, 1 refused or impossible, 2 bad usage)."""
+    """Run a sub-command; returns the exit status (0 done, 1 refused or impossible, 2 bad usage, 130 interrupted)."""
     try:
         status = _run(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("vows-edge: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # what reads the output has ended, as in `vows-edge doctor | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the interpreter can flush as it ends
         return 1

@@ -1,16 +1,22 @@
 """`vows-edge import`: from files and from another server, twice with the same result."""
 
+import gzip
 import json
+import os
+import socket
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from runtime import transfer
 from runtime.cli.main import main
-from runtime.transfer import Remote, TransferError, records_of
+from runtime.transfer import Remote
+from runtime.transfer_files import TransferError, records_of
 from tests.conftest import Server
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 ITEMS = [
     {"id": "barn", "title": "Oak Barn", "tags": ["rustic"]},
@@ -96,11 +102,104 @@ def test_what_cannot_be_done_is_one_line(filled: Server, tmp_path: Path, capsys:
         (["--to", filled.url, "--catalogue", str(tmp_path / "none")], 1, "No such file"),
         (["--to", filled.url, "--catalogue", str(broken)], 1, "broken, line 2 is not a JSON object"),
         (["--to", f"{filled.url}/else", "--from", filled.url], 1, "answered 404"),
+        (["--to", "http://127.0.0.1:port", "--from", filled.url], 1, "is not an address"),
     ):
         assert main(["import", *arguments]) == status
         error = capsys.readouterr().err
         assert says in error
         assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"id": "café"}'.encode("latin-1"),
+        '{"id": "a"}'.encode("utf-16"),
+        gzip.compress(b'{"id": "a"}'),
+        b"id,text",
+        b'[{"id": "a"}]',
+        b'{"a":' * 10_000,
+    ],
+    ids=["latin-1", "utf-16", "compressed", "csv", "array", "nested"],
+)
+def test_files_of_other_kinds_are_refused_in_one_line(filled, tmp_path, capsys, line) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(line + b"\n")
+    for option in ("--catalogue", "--events", "--preferences"):
+        assert main(["import", "--to", filled.url, option, str(file)]) == 1
+        error = capsys.readouterr().err
+        assert f"{file}, line 1 is not a JSON object" in error
+        assert "one object a line, in UTF-8 and not compressed" in error
+        assert len(error.splitlines()) == 1
+
+
+def test_another_kind_of_server_is_said_to_be_one(tmp_path: Path, monkeypatch, filled: Server, capsys) -> None:
+    """One that answers everything with a page, as many do."""
+    for status in (200, 404):
+        monkeypatch.setattr(_Pages, "status", status)
+        with ThreadingHTTPServer(("127.0.0.1", 0), _Pages) as pages:
+            threading.Thread(target=pages.serve_forever, daemon=True).start()
+            url = f"http://127.0.0.1:{pages.server_port}"
+            file = _write(tmp_path / "items", ITEMS[:1])
+            for arguments in (["--from", url, "--to", filled.url], ["--to", url, "--catalogue", file]):
+                assert main(["import", *arguments]) == 1
+                error = capsys.readouterr().err
+                assert ("as vows-edge does" if status == 200 else "answered 404: <html>") in error
+                assert len(error.splitlines()) == 1
+            pages.shutdown()
+
+
+class _Pages(BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(self.status)
+        self.send_header("content-length", "13")
+        self.end_headers()
+        self.wfile.write(b"<html></html>")
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing."""
+
+
+def test_a_mark_at_the_start_and_blank_lines_are_no_records(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b'\xef\xbb\xbf{"id": "a"}\r\n\r\n\n{"id": "b"}')
+    assert [record["id"] for record in records_of(tmp_path / "file")] == ["a", "b"]
+
+
+def test_a_log_in_a_pipe_is_refused_as_it_is_read_several_times(filled, tmp_path, capsys) -> None:
+    """It was read once, and what came after was taken for an empty log."""
+    os.mkfifo(tmp_path / "pipe")
+    assert main(["import", "--to", filled.url, "--events", str(tmp_path / "pipe")]) == 1
+    assert "write it to one first" in capsys.readouterr().err
+
+
+def test_preferences_that_are_refused_do_not_keep_others_out(filled, tmp_path, capsys) -> None:
+    users = [{"user_id": "eve", "preferences": [" "]}, {"user_id": "fay", "preferences": ["classic"]}]
+    assert main(["import", "--to", filled.url, "--preferences", _write(tmp_path / "users", users)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == "preferences: 1 rejected, 1 stored\n"
+    assert printed.err.startswith("  rejected eve: ")
+    filled.client.delete("/user/fay")
+
+
+def test_a_server_that_closed_an_idle_connection_is_called_again(start_server: Callable[..., Server]) -> None:
+    """As the one that is copied from does while the other one embeds."""
+    remote = Remote(start_server(keep_alive_s=1).url)
+    remote.call("GET", "/content")
+    connection = remote._connection.sock
+    connection.settimeout(WAIT_S)
+    connection.recv(1, socket.MSG_PEEK)  # returns as it is closed
+    remote.call("GET", "/content")
+
+
+def test_a_date_says_nothing_of_how_long_to_wait() -> None:
+    given = (None, "7", "86400", "Wed, 21 Oct 2026 07:28:00 GMT", "nan", "-1", "")
+    assert [transfer.waiting_s(one) for one in given] == [1, 7, transfer.MAX_WAIT_S, 1, 1, 1, 1]
 
 
 def test_a_line_is_bounded(tmp_path: Path) -> None:
