@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from training.data import public
 from training.evaluation.baselines import REFERENCE_BASELINES, SIMPLE
 from training.evaluation.results import Figure, Margin, Ranking, Results, SetResult
 
@@ -47,10 +48,10 @@ def targets(results: Results) -> list[Target]:
 
 
 def set_name(one: SetResult) -> str:
-    """The name of a data set with its protocol, such as "deskdrop (time)", or its order strength ω."""
+    """The name of a data set with its protocol, such as "Deskdrop (time)", or its order strength ω."""
     if one.order_strength is not None:
         return f"simulated, ω = {one.order_strength:g}"
-    return f"{one.name} ({one.key.rpartition(', ')[2]})"
+    return public.title(one.name, one.key.rpartition(", ")[2])
 
 
 def _group(target: str, sets: Sequence[SetResult], measure: Callable[[SetResult], Found]) -> list[Target]:

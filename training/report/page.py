@@ -17,15 +17,19 @@ _OPENING = """\
 
 Written by `vows-edge evaluate --report-only` from kept results; no figure is typed by hand.
 
-**Protocol.** Everything before a point in time is learned from and the newest fifth of a log is predicted (*time*), or
-each user's last event (*last*). A ranking is of the whole catalogue; NDCG@10 is 1 where the next engaged item comes
-first and 0 where it is not among ten. Hyperparameters of all models, baselines and blends are selected on the same
-validation events; popularity in its window and half-life, from an hour to all time. Brackets are 95 % intervals over
-users, and over worlds and users where worlds are simulated. *Better* and *significantly worse* mean that the whole
-interval is on one side of zero. The best other model is chosen on the test events, which favours it.
+**How to read it**
 
-**Limits.** Real logs are of other products under another system. Simulated users are assumptions: ω (order strength) is
-how much the order of events matters, 0 not at all.
+- *Data*: public logs of other products, and simulated users. `vows-edge evaluate --events` judges your own log.
+- *(time)*: a log is learned from up to a point in time, and its newest fifth is predicted. *(last)*: the last event of
+  each user is predicted.
+- *Simulated, ω = 1*: the order of events matters fully; *ω = 0*: not at all. How such users behave is an assumption.
+- *NDCG@10*: 1 where what a user engages with next is ranked first of all items, less further down, 0 below ten.
+- *Best other*: the best of the baselines and their blends. They are tuned on the same events as the models here; which
+  one is best is chosen on the test events, in its favour.
+- *Better*, *significantly worse*: the whole 95 % interval of the difference (in brackets) is on that side of zero. It
+  is over users, and over worlds and users where they are simulated.
+
+**What was found**. Counts are of the rows of the tables below.
 """
 _FIRST = ("deskdrop",)  # the data set closest to this product
 

@@ -39,28 +39,31 @@ def next_action(sets: Sequence[action_comparison.Compared], folder: Path) -> Que
               for label, model in (("served (stack)", stack), ("logistic regression", Logistic.name),
                                    ("majority", Majority.name))}  # fmt: skip
     charts.intervals([label(one) for one in shown], series, "accuracy of the next action", folder / name)
-    answer = verdict("By log-loss the served stack of both models", "than the better of its parts", verdicts)
+    answer = "It stacks two models: a regression on what it counts, and the sequence model. "
+    answer += verdict("By log-loss the stack", "the better of the two", verdicts)
     for one in shown:
         accuracy = one.row(stack).accuracy
         if one.order_strength == 1 and accuracy.value <= _ACCURACY_ASKED:
-            answer += f" On {label(one)} it is right in {accuracy.value:.1%}, more than {_ACCURACY_ASKED:.0%} was "
-            answer += "asked: **not reached**."
+            answer += f" On {label(one)} it predicts {accuracy.value:.1%} of the actions; more than "
+            answer += f"{_ACCURACY_ASKED:.0%} was asked: **not reached**."
     head = ["accuracy / log-loss", "served (stack)", *parts, "logistic regression", "majority", "gain in log-loss"]
     there = {one.key for one in sets}
-    without = [f"{data} has a single action, so there is nothing to predict" for data in public.ONE_ACTION]
-    missing = [f"{data} ({protocol})" for data in public.NAMES if data not in public.ONE_ACTION
+    without = [
+        f"{public.TITLES[data]} has a single action, so there is nothing to predict" for data in public.ONE_ACTION
+    ]
+    missing = [public.title(data, protocol) for data in public.NAMES if data not in public.ONE_ACTION
                for protocol in ("last", "time") if f"{data}, {protocol}" not in there]  # fmt: skip
     alone = [label(one) for one in shown if not one.row(stack).choice.get("stacked", True)]
     if alone:
-        without.append(f"on {listed(alone)} the stack was no better for half of the users when it was fitted to the "
-                       "others, so the regression alone is what is served")  # fmt: skip
+        without.append(f"on {listed(alone)} the stack was no better than the regression for users that it was not "
+                       "fitted to, so the regression alone is served")  # fmt: skip
     notes = [*without, *([f"not measured: {listed(missing)}"] if missing else [])]
     worlds = [f"{label(one)} is {len(one.seeds)} world{'s' if len(one.seeds) > 1 else ''}"
               for one in shown if one.seeds]  # fmt: skip
     if any(one.order_strength == 0 for one in shown):
         notes.append(
-            "at ω = 0 order says nothing: what a model that was trained on other worlds gains there over logistic "
-            "regression is knowledge of preferences, see the control in the next question"
+            "at ω = 0 order says nothing: what a model that was trained on other worlds gains there is knowledge of "
+            "preferences, see the control in the next question"
         )
     note = "".join(f" {text[0].upper()}{text[1:]}." for text in (*worlds, *notes))
     return Question("Does the server predict the next action?", answer, f"{table(head, rows)}\n\n{note.strip()}", name)
@@ -92,17 +95,15 @@ def order(simulated: Sequence[SetResult], study: Sequence[Comparison], folder: P
             curves.setdefault(charts.ORACLE, []).append((strength, oracle.accuracy))
     name = "order-strength-accuracy.svg"
     charts.order_strength_curve(curves, "next-action accuracy", folder / name)
-    answer = verdict("Its accuracy", "than that of the best baseline", verdicts)
+    answer = verdict("Its accuracy in predicting the next action", "that of the best baseline", verdicts)
     head = ["ω", "worlds", "accuracy", "best baseline", "difference", "oracle", "of the way to it"]
     found = _control(study)
     if "accuracy" in found:
         rows.insert(0, _control_row(study, found["accuracy"]))
         answer += f" {_control_verdict(found)}"
     note = (
-        "\n\nThe model was trained on other worlds of order strength 1 and fine-tuned to the past of each of these. "
-        f"Intervals resample users. {_control_note(found)} The "
-        "oracle knows every hidden trait and cannot be reached. Rankings of newer worlds are under question 1; "
-        "[STUDY.md](STUDY.md) has worlds of other laws."
+        "\n\nThe model was trained on other worlds of ω = 1 and fine-tuned to the past of each of these. Intervals are "
+        f"over users. {_control_note(found)} The oracle knows every hidden trait and cannot be reached."
     )
     for one in simulated:
         if one.order_strength == 1 and one.oracle is not None:
@@ -141,18 +142,21 @@ def _control_verdict(found: dict[str, Comparison]) -> str:
     ahead = [(title, _ahead(found[metric])) for metric, title in _CONTROLLED.items() if metric in found]
     gained = [title for title, figure in ahead if figure is not None and figure.low > 0]
     if gained:
-        return f"The control without order **gains** in {listed(gained)}: what it gains there is not order."
-    return f"The control without order gains nothing over the best baseline, in {listed([t for t, _ in ahead])}."
+        return f"The control, which never met order, **gains** in {listed(gained)}: what it gains there is not order."
+    return (
+        "The control, which never met order, gains nothing over the best baseline, as it should "
+        f"({listed([t for t, _ in ahead])})."
+    )
 
 
 def _control_note(found: dict[str, Comparison]) -> str:
     if not found:
         return "A control at ω = 0 takes a model that was trained at 0; there is none yet."
     one = next(iter(found.values()))
-    text = "The control was trained on worlds of order strength 0 and fine-tuned likewise"
+    text = "The control was trained on other worlds of ω = 0, and fine-tuned likewise"
     if (ndcg := found.get("ndcg10")) and ndcg.against:
-        text += f"; its NDCG@10 is {ndcg.value:.3f}, {difference(_ahead(ndcg))} to {ndcg.against}"
-    return f"{text}. Its effort is the {one.effort} one of [STUDY.md](STUDY.md)."
+        text += f"; its NDCG@10 is {ndcg.value:.3f}, that of {ndcg.against} differs by {difference(_ahead(ndcg))}"
+    return f"{text}. [STUDY.md](STUDY.md) says with how much effort ({one.effort})."
 
 
 def _ahead(one: Comparison) -> Figure | None:

@@ -43,7 +43,7 @@ def ranking(entries: Sequence[Comparison], folder: Path) -> Question:
     name = "ranker.svg"
     series: dict[str, list[Figure]] = {
         "hybrid, fitted": [one.row(Hybrid.name).ndcg_10 for one in entries],
-        "hybrid, untrained": [one.row(Prior.name).ndcg_10 for one in entries],
+        "hybrid, not fitted": [one.row(Prior.name).ndcg_10 for one in entries],
         "simple, as served": [one.row(Simple.name).ndcg_10 for one in entries],
         "best other": [best[one.key].ndcg_10 for one in entries],
     }
@@ -51,25 +51,23 @@ def ranking(entries: Sequence[Comparison], folder: Path) -> Question:
     gains = [(where, _minus_figure(second.ahead)) for where, second, _ in seconds if second]
     untrained = [(label(one), _minus(one, Prior.name, Simple.name)) for one in entries]
     below = [label for label, figure in untrained if figure < 0]
-    than = "than the best baseline or blend"
     answers = [
-        verdict("Without a sequence model the fitted hybrid", than,
+        verdict("The hybrid ranker, fitted to a log,", "the best other",
                 [(label(one), best[one.key].ahead) for one in entries]),
-        verdict("With its score the hybrid", than, [(where, ahead) for where, _, ahead in seconds]),
-        verdict("The score itself", "than none", gains),
-        f"Untrained it is below `simple` as it is served on {listed(below)}." if below
-        else "Untrained it is above `simple` as it is served on every one of them.",
+        verdict("With the score of a sequence model as one more feature it", "the best other",
+                [(where, ahead) for where, _, ahead in seconds]),
+        verdict("The ranker with this score", "the one without", gains),
+        f"Before it is fitted to anything, it ranks worse than the `simple` model on {listed(below)}." if below
+        else "Before it is fitted to anything, it ranks better than the `simple` model everywhere.",
     ]  # fmt: skip
-    head = ["data", "targets", "simple, as served", "untrained", "best other", "hybrid", "hybrid − best other"]
+    head = ["data", "targets", "simple, as served", "hybrid, not fitted", "best other", "hybrid", "hybrid − best other"]
     if measured:
         head += ["with sequence model", "with it − best other", "with it − without"]
-    note = f"\n\n*Hybrid*: fitted to the log. *Blend of everything*: {EVERYTHING.removeprefix('blend: ')}, tuned."
+    note = f"\n\n*Blend of everything*: {EVERYTHING.removeprefix('blend: ')}."
     if measured and not all(second for _, second, _ in seconds):
         note += " Where the last columns are empty they were not measured."
     if any(_second(one) for one in entries if one.order_strength == 0):
-        note += (
-            " At ω = 0 the order of events says nothing: what the sequence model adds there is not knowledge of order."
-        )
+        note += " At ω = 0 what the sequence model adds is not knowledge of order, because there is none."
     sampled = [f"{label(one)}: {limit}" for one in entries for limit in one.limits if limit.endswith("in even steps")]
     note += "".join(f" {text}." for text in (*sampled, *_not_compared(entries)))
     if before := [label(one) for one in entries if _is_of_one_set(one.row(Hybrid.name))]:
@@ -78,7 +76,7 @@ def ranking(entries: Sequence[Comparison], folder: Path) -> Question:
             "([decision 017](../docs/decisions/017-hybrid-ranker.md))."
         )
     return Question(
-        "Does the hybrid ranker rank better than what is tuned beside it?",
+        "Does the hybrid ranker rank better than tuned baselines?",
         " ".join(answer for answer in answers if answer),
         table(head, rows) + note,
         name,
@@ -102,7 +100,7 @@ def _not_compared(entries: Sequence[Comparison]) -> list[str]:
     """What is missing in the table: sets and splits, and models of those that are there."""
     there = {one.key for one in entries}
     keys = [f"{name}, {protocol}" for name in public.NAMES for protocol in ("last", "time")]
-    missing = [key.replace(", ", " (") + ")" for key in keys if key not in there]
+    missing = [public.title(*key.split(", ")) for key in keys if key not in there]
     every = [model.name for model in recommenders()]
     found = [f"Not measured: {listed(missing)}"] if missing else []
     for one in entries:
@@ -117,9 +115,13 @@ def new_items(entries: Sequence[Comparison], folder: Path) -> Question:
     repeating = [one for one in entries if one.repeats]
     measured = any(_second(one) for one in repeating)
     answers, tables = [], []
-    for kind, what, part in (
-        ("never_seen", "items that a user had never met", "never seen"),
-        ("not_the_last", "targets other than the last item", "not the last item"),
+    for kind, subject, part in (
+        ("never_seen", "Where the next item is new to the user, the hybrid ranker", "never seen"),
+        (
+            "not_the_last",
+            "Where it is not the item that they engaged with last, it",
+            "not the last item",
+        ),
     ):
         rows, without, beside = [], [], []
         for one in repeating:
@@ -136,8 +138,8 @@ def new_items(entries: Sequence[Comparison], folder: Path) -> Question:
             without.append((label(one), ahead))
             beside.append((label(one), second_ahead))
         answers += [
-            verdict(f"On {what} the fitted hybrid without a sequence model", "than the best other", without),
-            verdict("With one it", "than the best other", beside),
+            verdict(subject, "the best other", without),
+            verdict("With a sequence model it", "the best other", beside),
         ]
         head = ["data", part, "best other", "hybrid", "hybrid − best other"]
         head += ["with sequence model", "with it − best other"] if measured else []
@@ -149,11 +151,9 @@ def new_items(entries: Sequence[Comparison], folder: Path) -> Question:
     }
     charts.intervals([label(one) for one in repeating], series, "NDCG@10 of never seen", folder / name)
     rest = [label(one) for one in entries if not one.repeats]
-    note = (
-        f"\n\nUsers repeat nothing in {listed(rest)}: every target is new there, see the first table." if rest else ""
-    )
+    note = f"\n\nIn {listed(rest)} users repeat nothing: every next item is new, see the first table." if rest else ""
     return Question(
-        "And on items the user never met, or other than the last one?",
+        "And where the next item is new to the user, or not their last one?",
         " ".join(answer for answer in answers if answer),
         "\n\n".join(tables) + note,
         name,
@@ -186,7 +186,7 @@ def overview(entries: Sequence[Comparison]) -> str:
             cells.append(" ".join(mark(_of(other, f"{which}{ending}")) for which in ("ahead", "second_ahead")))
         rows.append([label(one), *cells, *[""] * (3 - len(cells))])
     head = ["hybrid against the best other", "all targets", "never seen", "not the last item"]
-    return f"{table(head, rows)}\n\nTwo marks: without and with a sequence model. {MARKS}."
+    return f"{table(head, rows)}\n\nFirst mark: without a sequence model; second: with one. {MARKS}."
 
 
 def few_events(entries: Sequence[Comparison], folder: Path) -> Question:
@@ -216,44 +216,39 @@ def few_events(entries: Sequence[Comparison], folder: Path) -> Question:
     answer += f" {_kept_of_five(entries)}"
     head = [
         "data", *(f"{k} events: {what}" for k in ("0", "5")
-                  for what in ("fitted", "untrained", "best other", "fitted − best other")),
-        "R(0), fitted", "R(5), fitted", "R(5), best other on whole histories",
+                  for what in ("hybrid", "not fitted", "best other", "hybrid − best other")),
+        "R(0), hybrid", "R(5), hybrid", "R(5), best other on whole histories",
     ]  # fmt: skip
     note = (
-        "\n\nThe user's history is cut to its last 0 or 5 events. R(k) is NDCG@10 from the last k events as a share of "
-        "that from the whole history, on the same targets: above 1 the newest events alone rank better. It falls where "
-        "whole histories rank better, so compare NDCG@10 itself. An empty difference was not measured."
+        "\n\nEach history is cut to its last 0 or 5 events. R(k) is NDCG@10 from the last k events as a share of that "
+        "from whole histories, on the same targets. A better ranking from whole histories lowers it, so compare "
+        "NDCG@10, too. An empty difference was not measured."
     )
-    return Question(
-        "How well does it rank with few events of the user?", answer.strip(), table(head, rows) + note, name
-    )
+    return Question("How well does it rank for users with few events?", answer.strip(), table(head, rows) + note, name)
 
 
-_IN_WORDS = {"0": "Without any event of the user", "5": "From the user's last five events alone"}
+_IN_WORDS = {"0": "Without any event of the user the hybrid ranker", "5": "With five events it"}
 
 
 def _few_verdicts(entries: Sequence[Comparison], k: str) -> list[str]:
-    """The fitted hybrid against the best other from so many events, and where it is worse than the untrained one."""
+    """The fitted hybrid against the best other from so many events, and where it is worse than the one not fitted."""
     others = [(label(one), best.ahead_few.get(k) if (best := _best_of_few(one, k)) else None) for one in entries]
     worse = [label(one) for one in entries if (found := one.row(Prior.name).ahead_few.get(k)) and found.high < 0]
-    below = f"It is **significantly worse** than untrained on {listed(worse)}." if worse else ""
-    return [verdict(f"{_IN_WORDS[k]} the fitted hybrid", "than the best other", others), below]
+    below = f"It is **significantly worse** than before it was fitted on {listed(worse)}." if worse else ""
+    return [verdict(_IN_WORDS[k], "the best other", others), below]
 
 
 def _kept_of_five(entries: Sequence[Comparison]) -> str:
     """Whether R(5) is what was asked, and where it is not, how much the best model has."""
     short = [one for one in entries if one.row(Hybrid.name).kept.get("5", 0.0) < _FEW_EVENTS]
-    answer = f"From five events it keeps at least {_FEW_EVENTS:g} of its own NDCG@10 everywhere"
+    asked = f"{_FEW_EVENTS:.0%} of its NDCG@10 from whole histories"
     if not short:
-        return f"{answer}."
-    answer += f" but on {listed([label(one) for one in short])}: **not reached** there."
+        return f"Five events are enough for {asked} everywhere."
+    answer = f"Five events are enough for {asked}, but not on {listed([label(one) for one in short])}: **not reached**."
     beyond = [(one, best) for one in short if (best := _most_of_whole(one)) and best[0] < _FEW_EVENTS]
     if beyond:
-        most = [f"{label(one)} ({share:.2f}, {_name(row)})" for one, (share, row) in beyond]
-        answer += (
-            f" On {listed([label(one) for one, _ in beyond])} no model that was compared has so much from five events; "
-            f"the most of what the hybrid has from whole histories: {listed(most)}."
-        )
+        most = [f"{share:.0%} on {label(one)} ({_name(row)})" for one, (share, row) in beyond]
+        answer += f" No compared model reaches that there; the most is {listed(most)}."
     return answer
 
 

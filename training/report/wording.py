@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from training.data import public
 from training.evaluation.results import Figure
 from training.evaluation.targets import sign, signed
 
@@ -33,7 +34,7 @@ def label(one: _Entry) -> str:
     """Of a data set and split, or of simulated worlds."""
     if one.order_strength is not None:
         return f"simulated, ω = {one.order_strength:g}"
-    return f"{one.name} ({one.protocol})"
+    return public.title(one.name, one.protocol)
 
 
 def difference(figure: Figure | None) -> str:
@@ -52,20 +53,26 @@ def mark(figure: Figure | None) -> str:
     return "·" if figure is None else {1: "▲", 0: "=", -1: "▼"}[sign(figure)]
 
 
-def verdict(subject: str, than: str, differences: Sequence[tuple[str, Figure | None]]) -> str:
-    """One sentence: where it is better, where no difference was found, and where it is significantly worse. Places are
-    named where it is worse, and counted where they are many; "" where nothing was measured."""
-    measured = sum(figure is not None for _, figure in differences)
-    words = {1: f"is better {than} on", 0: "no difference was found on", -1: f"it is **significantly worse** {than} on"}
+def verdict(subject: str, other: str, differences: Sequence[tuple[str, Figure | None]]) -> str:
+    """One sentence: where `subject` is better than `other`, where no difference was found, and where it is
+    significantly worse. Places are named where it is worse, and counted where they are many; "" where nothing was
+    measured."""
+    measured = [(place, sign(figure)) for place, figure in differences if figure is not None]
     clauses: list[str] = []
-    for side, how in words.items():
-        where = [label for label, figure in differences if figure is not None and sign(figure) == side]
-        if where:
-            named = f"{len(where)} of {measured}" if side >= 0 and len(where) > _MOST_NAMED else listed(where)
-            clauses.append(f"{how if clauses or side == 1 else how.removeprefix('it ')} {named}")
-    if clauses and clauses[0].startswith("no difference"):
-        subject = f"{subject} {than.replace('than', 'against', 1)}:"
-    return f"{subject} {'; '.join(clauses)}." if clauses else ""
+    for side, how in ((1, "is better than"), (0, "shows no difference to"), (-1, "is **significantly worse** than")):
+        places = [place for place, found in measured if found == side]
+        if places:
+            compared = f"{how} {other}" if not clauses else how.rpartition(" ")[0]
+            clauses.append(f"{compared} on {_places(places, len(measured), named=side < 0, first=not clauses)}")
+    return f"{subject} {listed(clauses)}." if clauses else ""
+
+
+def _places(places: Sequence[str], of: int, *, named: bool, first: bool) -> str:
+    if named or len(places) <= _MOST_NAMED:
+        return listed(places)
+    if len(places) == of:
+        return f"all {of}"
+    return f"{len(places)} of {of}" if first else str(len(places))
 
 
 def listed(names: Sequence[str]) -> str:

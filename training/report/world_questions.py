@@ -14,19 +14,19 @@ from training.experiments.study.effort import EFFORTS
 from training.experiments.study.records import Comparison
 from training.ranker.recommender import Hybrid, Prior
 from training.report.wording import Question, difference, verdict
+from training.simulator.parameters import Parameters
 
 _COLUMNS = {
     Hybrid.name: "hybrid, fitted",
-    Prior.name: "untrained",
+    Prior.name: "not fitted",
     EVERYTHING: "blend of everything",
     WeightedAverage.name: "simple, tuned",
     INSTALLED: "sequence model as it is committed",
 }
 _KINDS = """\
-*Order*: the laws that models were developed on. *Own laws*: what each phase needs and what completes what are permuted.
-*Weakest traits*: the two traits that suit a user least decide. *Freshness*: an item's appeal halves every 12 hours.
-*No order*: order strength 0. The committed sequence model was trained on worlds with order and has read nothing of
-these; all others are fitted to each world's past."""
+*Order*: the laws that models were developed on. *Own laws*: what each phase of a wedding needs, and what completes
+what, is permuted. *Weakest traits*: the two traits that suit a user least decide. *Freshness*: an item's appeal halves
+every 12 hours. *No order*: ω = 0. The committed sequence model was trained on other worlds, with order."""
 
 
 def other_worlds(records: Sequence[Comparison], folder: Path) -> Question | None:
@@ -52,11 +52,12 @@ def other_worlds(records: Sequence[Comparison], folder: Path) -> Question | None
         if all((kind, model) in found for kind in kinds)
     }
     charts.intervals(kinds, series, "NDCG@10", folder / name)
-    answer = verdict("The hybrid ranker, fitted to a world,", "than the blend of everything", verdicts)
+    answer = verdict("The hybrid ranker, fitted to a world,", "the blend of everything", verdicts)
     head = ["world", "worlds", *shown.values(), "hybrid − blend"]
-    note = f"\n\n{_KINDS} Effort: {EFFORTS[efforts[0]]}."
+    users = Parameters(**EFFORTS[efforts[0]].world).users
+    note = f"\n\n{_KINDS} Each world has {users:,} users."
     return Question(
-        "What if users differ from those that models were developed on?", answer, table(head, rows) + note, name
+        "And where users differ from those that models were developed on?", answer, table(head, rows) + note, name
     )
 
 

