@@ -18,6 +18,7 @@ from runtime.store.experiment_records import (
     MovedOutcome,
 )
 from runtime.store.sqlite import totals
+from runtime.store.sqlite.readable import READABLE
 from runtime.store.sqlite.tombstones import Tombstones
 from runtime.store.sqlite.user_rows import find_or_add_user
 from runtime.store.tombstones import as_event
@@ -114,7 +115,8 @@ def close(connection: sqlite3.Connection, now_us: int, limit: int) -> int:
     ).fetchall()
     for user, arm, first_us, closes_us, cold in due:
         codes = connection.execute(
-            "SELECT type FROM interactions WHERE user = ? AND time_us >= ? AND time_us < ?", (user, first_us, closes_us)
+            f"SELECT l.type FROM interactions l WHERE l.user = ? AND l.time_us >= ? AND l.time_us < ? AND {READABLE}",
+            (user, first_us, closes_us),
         )
         strengths = [_STRENGTH[code] for (code,) in codes]
         engaged = int(max(strengths, default=0) >= ENGAGED_STRENGTH)

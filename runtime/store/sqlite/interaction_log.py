@@ -163,10 +163,11 @@ def _repeated(connection: sqlite3.Connection, event: Interaction) -> AddOutcome 
     if row is None:
         return None
     user_id, content_id, code, time_us, duration_ms, device, context, own_name = row
+    type = TYPES[code] if 0 <= code < len(TYPES) else event.type  # one that cannot be read is as good as any
     return repeated(
         event,
         Interaction(
-            event_id=event.event_id, user_id=user_id, content_id=content_id, type=TYPES[code], time_us=time_us,
+            event_id=event.event_id, user_id=user_id, content_id=content_id, type=type, time_us=time_us,
             duration_ms=duration_ms, device=device, context=context,
             own_type=own_name and OwnType(own_name, 0),
         ),

@@ -10,7 +10,7 @@ import pytest
 
 from bench.blocking_store import BlockingStore
 from bench.faults.bit_flips import EVENTS, ITEMS, everything, fill, flip_bits, item, plain
-from runtime.store import Interaction, StoreCorrupt, StoreIOError
+from runtime.store import Exposure, Interaction, StoreCorrupt, StoreIOError
 from runtime.store.sqlite import acknowledged
 from runtime.store.sqlite.connection import DATABASE, LOCK, open_writer
 from runtime.store.sqlite.store import SqliteStore
@@ -167,4 +167,30 @@ def test_files_that_are_deleted_under_the_server_fail_its_writes(open_store, dat
         with pytest.raises(StoreIOError, match="under the server; nothing written from now on would be kept"):
             store.put_content([item(f"hall-{n}")])
     assert store.get_content("barn") is not None
+    store.close()
+
+
+def test_an_event_of_a_type_that_is_none_keeps_no_window_open_and_can_be_sent_again(folder):
+    """It counts nowhere, as for every other reader."""
+    data, _ = folder
+    store = BlockingStore(SqliteStore(data, dimensions=4))
+    event = Interaction(event_id="odd", user_id="ann", content_id="item-1", type="save", time_us=1_500)
+    others = [
+        Interaction(event_id=f"new-{n}", user_id=user, content_id="item-1", type="save", time_us=1_500)
+        for n, user in enumerate(("bob", "cyd"))
+    ]
+    for user in ("ann", "bob"):
+        shown = Exposure(
+            ranking_id=user, user_id=user, experiment="feed", period=1, arm="control", model_version="v",
+            time_us=1_000, items=b"[]", closes_us=2_000, bucket_us=1_000,
+        )  # fmt: skip
+        store.add_exposures([shown])
+    assert store.add_interactions([event, others[0]]) == ["stored", "stored"]
+    connection = open_writer(data / DATABASE)
+    connection.execute("UPDATE interactions SET type = 9 WHERE event_id = 'odd'")
+    connection.close()
+    assert store.close_windows(3_000) == 2
+    buckets = store.experiment_counts("feed", 1)
+    assert (sum(one.closed for one in buckets), sum(one.engaged for one in buckets)) == (2, 1)
+    assert store.add_interactions([event, others[1]]) == ["duplicate", "stored"]
     store.close()
