@@ -28,7 +28,9 @@ def plackett_luce(
 ) -> Drawn:
     """Draw the order of the first `top` of scores [n] (best first) by softmax(score / temperature), without
     replacement; what follows them stays. Gumbel noise gives the order (Yellott 1977)."""
-    logits = np.asarray(scores[:top], np.float64) / temperature
+    first = np.asarray(scores[:top], np.float64)
+    with np.errstate(over="ignore"):
+        logits = np.maximum((first - first.max(initial=-np.inf)) / temperature, _LEAST)  # finite at any temperature
     order = np.argsort(-(logits + [_gumbel(random) for _ in logits]), kind="stable")
     return _with_tail(order, plackett_luce_propensities(logits[order]), len(scores))
 
@@ -67,6 +69,9 @@ def thompson_weights(engaged: Sequence[int], closed: Sequence[int], *, floor: fl
     best = [float((mass[arm] * np.delete(below, arm, axis=0).prod(axis=0)).sum()) for arm in range(len(yes))]
     return [floor + (1 - floor * len(best)) * share / sum(best) for share in best]
 
+
+# A logit: e to this power is 0.
+_LEAST = -1e300
 
 # Points of the grid, and how many standard deviations of each rate it reaches over.
 _GRID, _SPREADS = 4_096, 8.0

@@ -53,6 +53,15 @@ def test_far_scores_and_few_items_are_no_trouble(scores):
     np.testing.assert_allclose(drawn.propensities, np.ones(len(scores)))
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-310, 1e-3, 1e6])
+def test_every_temperature_gives_probabilities(temperature):
+    drawn = plackett_luce([3.0, 3.0, 0.5, -8.0], 4, temperature, Random(1))
+    assert sorted(drawn.order[:2]) == [0, 1] or temperature == 1e6
+    assert np.isfinite(drawn.propensities).all()
+    assert drawn.propensities[0] == pytest.approx(0.25 if temperature == 1e6 else 0.5, abs=1e-3)
+    assert drawn.propensities[-1] == 1
+
+
 def test_what_follows_the_first_places_stays():
     for draw in (
         lambda random: plackett_luce(np.zeros(6), 3, 1.0, random),
