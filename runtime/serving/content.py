@@ -8,9 +8,10 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from runtime.catalog.catalog import CatalogFull
-from runtime.catalog.item_fields import Content, content_labels, embedding_text, labels_of
+from runtime.catalog.item_fields import Content, content_labels, embedding_text
 from runtime.models.embedder import Disconnected, EmbeddedText
 from runtime.serving.resources import Resources
+from runtime.serving.stored_catalog import readable_labels
 from runtime.store import Content as StoredContent
 from runtime.store import ContentItem, NewVector, Unchanged
 
@@ -144,13 +145,17 @@ async def _store_and_show(
             outcomes = await resources.store.put_content(items)
             known = {id for id in ids if resources.catalog.holds(id)}
             hidden = await _hide_as_given(resources, given)
-            for item, new, outcome in zip(items, given, outcomes, strict=True):
+            for item, new in zip(items, given, strict=True):
                 if item.id not in hidden:
                     resources.catalog.put(item.id, item.embedding, new.labels)
                 else:
                     resources.catalog.keep_room(item.id)
-                if outcome == "replaced" and item.id not in known:
+            created = {id for id, outcome in zip(ids, outcomes, strict=True) if outcome == "created"}
+            for id in set(ids) - known:
+                if id not in created and resources.catalog.holds(id):
                     resources.catalog.found_room()
+                elif id in created and not resources.catalog.holds(id):
+                    resources.catalog.without_room += 1
             await resources.popularity.refresh(ids)
     await resources.sequence.fill(ids)
     return outcomes
@@ -197,7 +202,7 @@ async def _replace_vectors(
 
 def _show(resources: Resources, item: NewVector) -> None:
     """Rank with an item that is stored already. Where there is no room for it, it is read and searched for later."""
-    labels = labels_of(item.fields)
+    labels = readable_labels(item.id, item.fields)
     catalog = resources.catalog
     counted = not catalog.holds(item.id)  # among those without room
     if counted:
@@ -215,7 +220,7 @@ async def _hide(resources: Resources, id: str, hidden: bool) -> bool:
         stored = await resources.store.get_content(id)
         if stored is None:
             return False
-        labels = frozenset[str]() if hidden else labels_of(stored.fields)
+        labels = frozenset[str]() if hidden else readable_labels(id, stored.fields)
         with resources.catalog.room_for([] if hidden else [id], len(labels)):
             if not await resources.store.hide_content(id, hidden):
                 return False

@@ -6,8 +6,8 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 
 from runtime.catalog.catalog import CatalogFull
-from runtime.catalog.item_fields import labels_of
 from runtime.serving.resources import Resources
+from runtime.serving.stored_catalog import readable_labels
 from runtime.store import ChangeFeed, StoreClosed, StoreError
 
 log = logging.getLogger("vows")
@@ -79,7 +79,7 @@ async def _take_over(resources: Resources, feed: ChangeFeed, ids: Sequence[str])
                     resources.catalog.delete(id)
                     continue
                 try:
-                    resources.catalog.put(id, item.embedding, labels_of(item.fields))
+                    resources.catalog.put(id, item.embedding, readable_labels(id, item.fields))
                 except (CatalogFull, OSError) as error:
                     log.error("%r is stored and in no ranking: %s", id, error)
             await resources.popularity.refresh(some)

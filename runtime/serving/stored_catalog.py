@@ -35,15 +35,19 @@ def put_items(items: Iterable[Item], catalog: Catalog) -> CatalogFull | None:
     full: CatalogFull | None = None
     for id, fields, vector in items:
         try:
-            labels = labels_of(fields)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            labels = frozenset()
-            _report(id, error)
-        try:
-            catalog.put(id, vector, labels)
+            catalog.put(id, vector, readable_labels(id, fields))
         except CatalogFull as error:
             full = error
     return full
+
+
+def readable_labels(id: str, fields: bytes) -> frozenset[str]:
+    """The labels of a stored item; none, which is reported, where its fields cannot be read."""
+    try:
+        return labels_of(fields)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _report(id, error)
+        return frozenset()
 
 
 async def keep_room(store: Store, catalog: Catalog, bundle_digest: str, full: CatalogFull | None = None) -> None:

@@ -44,6 +44,22 @@ def test_what_one_machine_stores_hides_and_deletes_ranks_on_the_others(machines:
     until(lambda: not ranks(here, "light-4", "a lighthouse with 4 lamps"))
 
 
+def test_an_item_whose_fields_cannot_be_read_does_not_keep_others_out(
+    postgres_server: PostgresServer, start_server: Callable[..., Server]
+) -> None:
+    database = f"broken-{uuid.uuid4().hex[:8]}"
+    url = postgres_server.create_database(database)
+    here, there = (start_server(database_url=url, threads=1) for _ in range(2))
+    here.client.put("/content/broken", json={"text": "a broken lamp"})
+    until(lambda: ranks(there, "broken", "a broken lamp"))
+    statement = "UPDATE content SET fields = '{' WHERE key = (SELECT key FROM content_ids WHERE id = 'broken')"
+    postgres_server.execute(statement, database)
+    assert here.client.patch("/content/broken", json={"hidden": True}).status_code == 200
+    assert here.client.patch("/content/broken", json={"hidden": False}).status_code == 200
+    here.client.put("/content/whole", json={"text": "a whole lamp"})
+    until(lambda: ranks(there, "whole", "a whole lamp"))
+
+
 def test_a_user_is_the_same_on_every_machine_and_an_event_counts_once(machines: list[Server]) -> None:
     here, there = machines
     here.client.put("/content/barn", json={"text": "a rustic barn"})

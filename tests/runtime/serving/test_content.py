@@ -106,3 +106,40 @@ def test_embedding_again_does_not_write_over_a_newer_text(run):
         assert await in_step(state, ["changed", "deleted", "same"])
 
     run(test)
+
+
+def test_hidden_items_beyond_those_that_wait_are_counted_once(run, monkeypatch):
+    """Also those that a batch has twice: else there seems to be more room than there is."""
+    monkeypatch.setattr("runtime.catalog.catalog.MOST_WAITING", 2)
+
+    async def test(state: State) -> None:
+        def counted() -> tuple[int, int]:
+            return len(state.catalog) + state.catalog.waiting, state.catalog.without_room
+
+        hidden = [new_item(id, Content(text=f"a barn called {id}"), hidden=True) for id in "abcd"]
+        await store_items(state, hidden, never_disconnected)
+        assert counted() == (2, 2)
+        await store_items(state, [new_item("d", Content(text="a tent"))] * 2, never_disconnected)
+        assert counted() == (2, 2)  # it stays hidden
+        await store_items(state, [new_item("e", Content(text="a tent"))] * 2, never_disconnected)
+        assert counted() == (3, 2)
+        await hide_item(state, "d", False)
+        assert counted() == (4, 1)
+        for id in "abcde":
+            await delete_item(state, id)
+        assert counted() == (0, 0)
+
+    run(test)
+
+
+def test_an_item_whose_fields_cannot_be_read_comes_back_without_labels(run):
+    async def test(state: State) -> None:
+        await store_item(state, new_item("barn", Content(text="a barn")), never_disconnected)
+        stored = await state.store.get_content("barn")
+        broken = {name: getattr(stored, name) for name in ContentItem.__struct_fields__} | {"fields": b'{"tags": 3}'}
+        await state.store.put_content([ContentItem(**broken)])
+        assert await hide_item(state, "barn", True)
+        assert await hide_item(state, "barn", False)
+        assert "barn" in state.catalog
+
+    run(test)
