@@ -108,7 +108,8 @@ async def post_events_import(state: State, request: Request, body: bytes) -> Imp
 def _outcome(one: MovedExposure, outcome: ExposureOutcome, path: str) -> ImportedOutcome:
     if outcome != "unknown_experiment":
         return ImportedOutcome(outcome, one.ranking_id)
-    text = f"there is no arm {one.arm!r} of {one.experiment!r} in period {one.period}: send its changes first"
+    batch = f", batch {one.batch}" if one.batch else ""
+    text = f"there is no arm {one.arm!r} of {one.experiment!r} in period {one.period}{batch}: send its changes first"
     return ImportedOutcome("rejected", one.ranking_id, Error("unknown_experiment", text, f"{path}.experiment"))
 
 

@@ -228,7 +228,8 @@ class Experiments:
                 continue
             done = msgspec.json.decode(change.details, type=Done)
             if change.kind == "reweighted":
-                if found.state == "running" and done.batch == len(found.batches) + 1:
+                whole = len(done.weights) == len(found.definition.arms) and min(done.weights) > 0
+                if whole and found.state == "running" and done.batch == len(found.batches) + 1:
                     by_name[name] = replace(found, batches=(*found.batches, done.weights), counted=done.counted)
                 continue
             changed = replace(found, reason=done.reason, changed_us=change.time_us)

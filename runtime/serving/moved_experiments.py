@@ -1,6 +1,7 @@
 """Experiments of another server: what was done to them, and what they showed, taken over as it was."""
 
 from asyncio import shield
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -89,17 +90,20 @@ async def _move_change(resources: Resources, change: ExperimentChange) -> Litera
 async def _move_exposures(
     resources: Resources, exposures: Sequence[MovedExposure], now_us: int
 ) -> list[ExposureOutcome]:
+    changes = await resources.store.experiment_changes()
     definitions = {
         (change.experiment, change.period): msgspec.json.decode(change.details, type=Definition)
-        for change in await resources.store.experiment_changes()
+        for change in changes
         if change.kind == "defined"
     }
+    batches = Counter((change.experiment, change.period) for change in changes if change.kind == "reweighted")
     oldest_us = now_us - resources.settings.exposure_days * _DAY_US
     outcomes: list[ExposureOutcome] = []
     kept: list[Exposure] = []
     for one in exposures:
-        definition = definitions.get((one.experiment, one.period))
-        if definition is None or one.arm not in [arm.name for arm in definition.arms]:
+        period = one.experiment, one.period
+        definition = definitions.get(period)
+        if definition is None or one.arm not in [arm.name for arm in definition.arms] or one.batch > batches[period]:
             outcomes.append("unknown_experiment")
         elif one.time_us < oldest_us:  # it would be deleted at once, and count again with the next copy
             outcomes.append("too_old")

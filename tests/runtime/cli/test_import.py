@@ -309,3 +309,7 @@ def test_experiments_are_not_mixed_with_others(
     shown = json.loads(exported.splitlines()[0]) | {"timestamp": "2020-01-01T00:00:00Z"}
     (result,) = source.client.post("/events/import", json=[shown | {"ranking_id": "of-long-ago"}]).json()["results"]
     assert result["status"] == "too_old"
+    shown = json.loads(exported.splitlines()[0]) | {"ranking_id": "of-another-batch", "batch": 3}
+    (result,) = source.client.post("/events/import", json=[shown]).json()["results"]
+    assert result["error"]["code"] == "unknown_experiment"
+    assert "batch 3: send its changes first" in result["error"]["message"]

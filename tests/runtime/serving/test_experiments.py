@@ -172,3 +172,9 @@ def test_a_user_of_a_batch_that_this_machine_does_not_know_yet_is_found_in_it(tm
     assert (mine.batch, theirs.batch) == (1, 1)
     assert mine.arm == theirs.arm
     assert {one.arm_propensity for one in shown} == {{"control": 0.05, "treatment": 0.95}[mine.arm.name]}
+
+
+def test_weights_that_are_not_one_for_each_arm_change_nothing():
+    for weights in ([1.0], [0.0, 0.0], [-1.0, 2.0], []):
+        made = [change("defined", 1), change("reweighted", 2, batch=1, weights=weights, counted=10)]
+        assert Experiments({}).after(made).by_name["feed"].batches == ()
