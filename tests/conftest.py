@@ -59,6 +59,12 @@ class Server:
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """What async tests run on."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def bundle_path() -> Path:
     if not (BUNDLE / "manifest.json").exists():
         pytest.exit(f"no model bundle at {BUNDLE}: `git checkout` or `make export` brings it back", returncode=3)

@@ -129,7 +129,7 @@ def test_a_server_that_cannot_be_reached(tmp_path):
     assert "cannot be reached" in text
 
 
-def test_a_clock_that_was_ahead_is_repaired_while_machines_serve(url, monkeypatch, capsys):
+async def test_a_clock_that_was_ahead_is_repaired_while_machines_serve(url, monkeypatch, capsys):
     years_us, skew_us, now_us = 20 * 365 * 86_400_000_000, 300_000_000, time.time_ns() // 1000
     clock = [now_us - 10_000_000]
     monkeypatch.setenv("VOWS_DATABASE_URL", url)
@@ -139,25 +139,21 @@ def test_a_clock_that_was_ahead_is_repaired_while_machines_serve(url, monkeypatc
     def event(id, time_us, user="ann"):
         return Interaction(event_id=id, user_id=user, content_id="barn", type="save", time_us=time_us)
 
-    async def scenario():
-        store = await open_store(url, clock_us=lambda: clock[0])
-        await store.put_content([ContentItem(id="barn", fields=b"{}", tokens=1, truncated=False, **about)])
-        await store.add_interactions([event("right", now_us - 20_000_000), event("sent ahead", now_us + years_us)])
-        clock[0] += years_us
-        await store.add_interactions([event("ahead", clock[0]), event("old", 1_000, user="bob")])
-        await store.put_preferences("ann", Preferences(preferences=["a"], **about))
-        clock[0] -= years_us
-        assert await asyncio.to_thread(main, ["doctor", "--repair-clock", "--dry-run"]) == 0
-        assert await asyncio.to_thread(main, ["doctor", "--repair-clock"]) == 0
-        assert await asyncio.to_thread(main, ["doctor", "--repair-clock", "--dry-run"]) == 0
-        logged = {one.event_id: one for one in (await store.log())[0]}
-        await store.rebuild_user("ann")
-        found = (await store.get_user("ann"), await store.get_preferences("ann"), await store.check(),
-                 (await store.item_counts(["barn"]))["barn"])  # fmt: skip
-        await store.close()
-        return logged, *found
-
-    logged, ann, preferences, problems, counts = asyncio.run(scenario())
+    store = await open_store(url, clock_us=lambda: clock[0])
+    await store.put_content([ContentItem(id="barn", fields=b"{}", tokens=1, truncated=False, **about)])
+    await store.add_interactions([event("right", now_us - 20_000_000), event("sent ahead", now_us + years_us)])
+    clock[0] += years_us
+    await store.add_interactions([event("ahead", clock[0]), event("old", 1_000, user="bob")])
+    await store.put_preferences("ann", Preferences(preferences=["a"], **about))
+    clock[0] -= years_us
+    assert await asyncio.to_thread(main, ["doctor", "--repair-clock", "--dry-run"]) == 0
+    assert await asyncio.to_thread(main, ["doctor", "--repair-clock"]) == 0
+    assert await asyncio.to_thread(main, ["doctor", "--repair-clock", "--dry-run"]) == 0
+    logged = {one.event_id: one for one in (await store.log())[0]}
+    await store.rebuild_user("ann")
+    ann, preferences, problems = await store.get_user("ann"), await store.get_preferences("ann"), await store.check()
+    counts = (await store.item_counts(["barn"]))["barn"]
+    await store.close()
     out = capsys.readouterr().out
     assert "event 'ahead'" in out
     assert "event 'right'" not in out

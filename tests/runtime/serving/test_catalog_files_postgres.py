@@ -50,98 +50,88 @@ def test_after_kills_the_files_say_what_the_database_says(folder, url):
     assert asyncio.run(compared(folder, url=url)) == []
 
 
-def test_what_others_changed_while_it_was_away_is_repaired(folder, other, url, said):
-    asyncio.run(changed(folder, 1, 30, url=url))
+async def test_what_others_changed_while_it_was_away_is_repaired(folder, other, url, said):
+    await changed(folder, 1, 30, url=url)
     assert said()[0].startswith(MADE)
     for seed in range(2, 6):
-        asyncio.run(changed(other, seed, 15, url=url))
+        await changed(other, seed, 15, url=url)
         said()
-        assert asyncio.run(compared(folder, url=url)) == []
+        assert await compared(folder, url=url) == []
         (line,) = said()
         assert line.startswith(USED_AGAIN), line
         assert not line.startswith(f"{USED_AGAIN}; 0 items"), line
-    assert asyncio.run(compared(folder, url=url)) == []
+    assert await compared(folder, url=url) == []
     assert said()[0].startswith(f"{USED_AGAIN}; 0 items")
 
 
-def test_a_transaction_that_began_before_the_sync_and_ended_after_it_is_repaired(folder, url, said):
-    async def late():
-        connection = await asyncpg.connect(url)
-        transaction = connection.transaction()
-        async with Changing(folder, url=url) as changing:
-            await changing.store.put_content([item(IDS[0], 1), item(IDS[1], 2)])
-            for n in range(2):
-                changing.catalog.put(IDS[n], item(IDS[n], n + 1).embedding)
-            await transaction.start()
-            await connection.execute("UPDATE content SET hidden = true")
-            await connection.execute(
-                "INSERT INTO content_changes SELECT $1, pg_current_xact_id(), now() "
-                "ON CONFLICT (id) DO UPDATE SET changed = excluded.changed, at = excluded.at",
-                IDS[0],
-            )
-            await connection.execute("UPDATE content SET hidden = false WHERE key <> (SELECT min(key) FROM content)")
-            await changing.files.sync()
-            await transaction.commit()
-        await connection.close()
-
-    asyncio.run(late())
+async def test_a_transaction_that_began_before_the_sync_and_ended_after_it_is_repaired(folder, url, said):
+    connection = await asyncpg.connect(url)
+    transaction = connection.transaction()
+    async with Changing(folder, url=url) as changing:
+        await changing.store.put_content([item(IDS[0], 1), item(IDS[1], 2)])
+        for n in range(2):
+            changing.catalog.put(IDS[n], item(IDS[n], n + 1).embedding)
+        await transaction.start()
+        await connection.execute("UPDATE content SET hidden = true")
+        await connection.execute(
+            "INSERT INTO content_changes SELECT $1, pg_current_xact_id(), now() "
+            "ON CONFLICT (id) DO UPDATE SET changed = excluded.changed, at = excluded.at",
+            IDS[0],
+        )
+        await connection.execute("UPDATE content SET hidden = false WHERE key <> (SELECT min(key) FROM content)")
+        await changing.files.sync()
+        await transaction.commit()
+    await connection.close()
     said()
-    assert asyncio.run(compared(folder, url=url)) == []
+    assert await compared(folder, url=url) == []
     assert said()[0].startswith(USED_AGAIN)
 
 
-def test_files_of_another_database_another_bundle_or_long_ago_are_made_again(folder, url, said, postgres_server):
-    asyncio.run(changed(folder, 1, 20, url=url))
-    assert asyncio.run(compared(folder, url=url)) == []
+async def test_files_of_another_database_another_bundle_or_long_ago_are_made_again(folder, url, said, postgres_server):
+    await changed(folder, 1, 20, url=url)
+    assert await compared(folder, url=url) == []
     said()
-    empty = postgres_server.create_database(f"files-{uuid.uuid4().hex[:8]}")
-    assert asyncio.run(compared(folder, url=empty)) == []
+    empty = await asyncio.to_thread(postgres_server.create_database, f"files-{uuid.uuid4().hex[:8]}")
+    assert await compared(folder, url=empty) == []
     assert "not of this database" in said()[0]
-    assert asyncio.run(compared(folder, url=url)) == []
+    assert await compared(folder, url=url) == []
     assert "not of this database" in said()[0]
-
-    async def items_of_another_bundle():
-        async with Changing(folder, url=url, digest="another") as changing:
-            return len(changing.catalog)
-
-    assert asyncio.run(items_of_another_bundle()) == 0
+    async with Changing(folder, url=url, digest="another") as changing:
+        assert len(changing.catalog) == 0
     assert "another model" in said()[0]
-    assert asyncio.run(compared(folder, url=url)) == []
+    assert await compared(folder, url=url) == []
     said()
     header = read_header(folder / FOLDER)
     made_at_s, _, snapshot = header.position.partition(" ")
     old = {name: getattr(header, name) for name in header.__struct_fields__}
     write_header(folder / FOLDER, type(header)(**old | {"position": f"{int(made_at_s) - 13 * 3600} {snapshot}"}))
-    assert asyncio.run(compared(folder, url=url)) == []
+    assert await compared(folder, url=url) == []
     assert "13 hours old" in said()[0]
 
 
-def test_more_changes_than_are_repaired_make_the_files_again(folder, other, url, said, monkeypatch):
+async def test_more_changes_than_are_repaired_make_the_files_again(folder, other, url, said, monkeypatch):
     from runtime.serving import catalog_files
 
-    asyncio.run(changed(folder, 1, 20, url=url))
-    asyncio.run(changed(other, 2, 20, url=url))
+    await changed(folder, 1, 20, url=url)
+    await changed(other, 2, 20, url=url)
     monkeypatch.setattr(catalog_files, "MOST_REPAIRED", 3)
     said()
-    assert asyncio.run(compared(folder, url=url)) == []
+    assert await compared(folder, url=url) == []
     assert "more than 3 items have changed" in said()[0]
 
 
-def test_a_second_process_with_the_same_folder_leaves_the_files_alone(folder, url, said):
-    async def both():
-        async with Changing(folder, url=url) as first:
-            draw = random.Random(3)
-            for _ in range(10):
-                await first.change(draw)
-            async with Changing(folder, url=url) as second:
-                assert second.files is None
-                assert await second.differences() == []
+async def test_a_second_process_with_the_same_folder_leaves_the_files_alone(folder, url, said):
+    async with Changing(folder, url=url) as first:
+        draw = random.Random(3)
+        for _ in range(10):
             await first.change(draw)
-            await first.files.sync()
-
-    asyncio.run(both())
+        async with Changing(folder, url=url) as second:
+            assert second.files is None
+            assert await second.differences() == []
+        await first.change(draw)
+        await first.files.sync()
     said()
-    assert asyncio.run(compared(folder, url=url)) == []
+    assert await compared(folder, url=url) == []
     assert said()[0].startswith(USED_AGAIN)
 
 

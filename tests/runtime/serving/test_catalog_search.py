@@ -91,21 +91,17 @@ def test_deleted_items_are_not_found_and_their_rows_are_used_again(any_catalog_o
     assert best(catalog, rows[4], 30, labels=["tag old"]).matched == 15
 
 
-def test_what_goes_or_changes_during_the_scan_is_not_answered_as_it_was(any_catalog_of, monkeypatch):
+async def test_what_goes_or_changes_during_the_scan_is_not_answered_as_it_was(any_catalog_of, monkeypatch):
     monkeypatch.setattr(search, "STEP_ROWS", 8)
     rows = vectors(2, 40)
     query = rows[3]
-
-    async def scan_and_change():
-        catalog = any_catalog_of(rows)
-        scan = asyncio.ensure_future(Search(catalog).best(query, 40))
-        await asyncio.sleep(0)
-        assert not scan.done()
-        catalog.delete("item-3")
-        catalog.put("item-5", -query)
-        return await scan
-
-    found = asyncio.run(scan_and_change())
+    catalog = any_catalog_of(rows)
+    scan = asyncio.ensure_future(Search(catalog).best(query, 40))
+    await asyncio.sleep(0)
+    assert not scan.done()
+    catalog.delete("item-3")
+    catalog.put("item-5", -query)
+    found = await scan
     scores = {hit.id: hit.score for hit in found.hits}
     assert "item-3" not in scores
     assert len(scores) == 39
@@ -113,15 +109,13 @@ def test_what_goes_or_changes_during_the_scan_is_not_answered_as_it_was(any_cata
     assert list(scores.values()) == sorted(scores.values(), reverse=True)
 
 
-def test_scans_take_turns_and_each_gets_its_own_answer(catalog_of, monkeypatch):
+async def test_scans_take_turns_and_each_gets_its_own_answer(catalog_of, monkeypatch):
     monkeypatch.setattr(search, "STEP_ROWS", 8)
     rows = vectors(3, 64)
-
-    async def many():
-        together = Search(catalog_of(rows))
-        return await asyncio.gather(*(together.best(row, 1) for row in rows))
-
-    assert [found.hits[0].id for found in asyncio.run(many())] == [f"item-{n}" for n in range(64)]
+    together = Search(catalog_of(rows))
+    assert [found.hits[0].id for found in await asyncio.gather(*(together.best(row, 1) for row in rows))] == [
+        f"item-{n}" for n in range(64)
+    ]
 
 
 def near_neighbours(n):

@@ -90,89 +90,78 @@ async def expect_as_read_again(state, user):
     np.testing.assert_allclose(found, expected, atol=1e-5)  # the two are asked a moment apart
 
 
-def run(check, bundle_path, folder, **settings):
-    async def inside():
-        async with serving(bundle_path, folder, **settings) as state:
-            await check(state)
-
-    asyncio.run(inside())
+@pytest.fixture
+async def state(bundle_path, tmp_path):
+    async with serving(bundle_path, tmp_path) as state:
+        yield state
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_whatever_happens_between_rankings_the_answer_is_that_of_the_whole_history(bundle_path, tmp_path, seed):
-    async def check(state):
-        draw = np.random.default_rng(seed)
-        events, hits = [], 0
-        for step in range(250):
-            user = f"user-{draw.integers(3)}"
-            what = draw.choice(["act", "rank", "take back", "replace", "delete", "new", "forget"],
-                               p=[0.3, 0.5, 0.06, 0.05, 0.04, 0.04, 0.01])  # fmt: skip
-            number = int(draw.integers(ITEMS))
-            if what == "act":
-                await act(state, user, number, f"e-{step}", int(draw.integers(HOUR_US, 100 * HOUR_US)))
-                events.append(f"e-{step}")
-            elif what == "take back" and events:
-                await take_back(state, events.pop(int(draw.integers(len(events)))))
-            elif what == "replace" and f"item-{number}" in state.catalog:
-                await put(state, number, version=step)
-            elif what == "delete":
-                await delete(state, number)
-            elif what == "new":
-                await put(state, number)
-            elif what == "forget":
-                await delete_user_data(state, user)
-            hits += await is_kept(state, user)
-            await expect_as_read_again(state, user)
-        assert hits > 50
-
-    run(check, bundle_path, tmp_path)
+async def test_whatever_happens_between_rankings_the_answer_is_that_of_the_whole_history(state, seed):
+    draw = np.random.default_rng(seed)
+    events, hits = [], 0
+    for step in range(250):
+        user = f"user-{draw.integers(3)}"
+        what = draw.choice(["act", "rank", "take back", "replace", "delete", "new", "forget"],
+                           p=[0.3, 0.5, 0.06, 0.05, 0.04, 0.04, 0.01])  # fmt: skip
+        number = int(draw.integers(ITEMS))
+        if what == "act":
+            await act(state, user, number, f"e-{step}", int(draw.integers(HOUR_US, 100 * HOUR_US)))
+            events.append(f"e-{step}")
+        elif what == "take back" and events:
+            await take_back(state, events.pop(int(draw.integers(len(events)))))
+        elif what == "replace" and f"item-{number}" in state.catalog:
+            await put(state, number, version=step)
+        elif what == "delete":
+            await delete(state, number)
+        elif what == "new":
+            await put(state, number)
+        elif what == "forget":
+            await delete_user_data(state, user)
+        hits += await is_kept(state, user)
+        await expect_as_read_again(state, user)
+    assert hits > 50
 
 
-def test_what_is_kept_is_dropped_by_what_changes_the_history_and_by_nothing_else(bundle_path, tmp_path):
-    async def check(state):
-        for number in range(6):
-            await act(state, "ann", number, f"e-{number}", (10 - number) * HOUR_US)
+async def test_what_is_kept_is_dropped_by_what_changes_the_history_and_by_nothing_else(state):
+    for number in range(6):
+        await act(state, "ann", number, f"e-{number}", (10 - number) * HOUR_US)
+    await vector_of(state, "ann")
+    assert await is_kept(state, "ann")
+    await act(state, "bob", 1, "of another user")
+    await put(state, ITEMS + 1)
+    await put(state, 20, version=1)
+    assert await is_kept(state, "ann")
+
+    async def expect_dropped(change):
         await vector_of(state, "ann")
         assert await is_kept(state, "ann")
-        await act(state, "bob", 1, "of another user")
-        await put(state, ITEMS + 1)
-        await put(state, 20, version=1)
-        assert await is_kept(state, "ann")
-
-        async def expect_dropped(change):
-            await vector_of(state, "ann")
-            assert await is_kept(state, "ann")
-            before = (await vector_of(state, "ann"))[0]
-            await change
-            assert not await is_kept(state, "ann")
-            await expect_as_read_again(state, "ann")
-            assert np.abs((await vector_of(state, "ann"))[0] - before).max() > 1e-4
-
-        await expect_dropped(act(state, "ann", 7, "new", HOUR_US))
-        await expect_dropped(take_back(state, "new"))
-        await expect_dropped(take_back(state, "e-2"))
-        await expect_dropped(put(state, 3, version=2))
-        await expect_dropped(delete(state, 4))
-        await expect_dropped(put(state, 4))  # its event counts again
-
-    run(check, bundle_path, tmp_path)
-
-
-def test_of_a_history_longer_than_is_read_an_item_that_comes_back_is_seen(bundle_path, tmp_path):
-    async def check(state):
-        for number in range(MOST + 20):
-            await act(state, "ann", number % ITEMS, f"e-{number}", (1_000 - number) * HOUR_US)
-        await vector_of(state, "ann")
-        await put(state, ITEMS + 1)
-        assert await is_kept(state, "ann")
-        await delete(state, 5)
-        assert not await is_kept(state, "ann")
-        assert (await vector_of(state, "ann"))[1] == MOST  # older events are read in place of those of the deleted item
-        await put(state, 5)
+        before = (await vector_of(state, "ann"))[0]
+        await change
         assert not await is_kept(state, "ann")
         await expect_as_read_again(state, "ann")
+        assert np.abs((await vector_of(state, "ann"))[0] - before).max() > 1e-4
 
-    run(check, bundle_path, tmp_path)
+    await expect_dropped(act(state, "ann", 7, "new", HOUR_US))
+    await expect_dropped(take_back(state, "new"))
+    await expect_dropped(take_back(state, "e-2"))
+    await expect_dropped(put(state, 3, version=2))
+    await expect_dropped(delete(state, 4))
+    await expect_dropped(put(state, 4))  # its event counts again
+
+
+async def test_of_a_history_longer_than_is_read_an_item_that_comes_back_is_seen(state):
+    for number in range(MOST + 20):
+        await act(state, "ann", number % ITEMS, f"e-{number}", (1_000 - number) * HOUR_US)
+    await vector_of(state, "ann")
+    await put(state, ITEMS + 1)
+    assert await is_kept(state, "ann")
+    await delete(state, 5)
+    assert not await is_kept(state, "ann")
+    assert (await vector_of(state, "ann"))[1] == MOST  # older events are read in place of those of the deleted item
+    await put(state, 5)
+    assert not await is_kept(state, "ann")
+    await expect_as_read_again(state, "ann")
 
 
 def test_the_same_to_the_last_bit_as_from_the_whole_history(bundle_path):
@@ -187,51 +176,47 @@ def test_the_same_to_the_last_bit_as_from_the_whole_history(bundle_path):
             assert model.read_out(encoded, now_us, device, preferred).tobytes() == whole.tobytes()
 
 
-def test_as_of_another_time_nothing_is_kept_and_nothing_kept_is_used(bundle_path, tmp_path):
-    async def check(state):
-        for number in range(6):
-            await act(state, "ann", number, f"e-{number}", (10 - number) * HOUR_US)
-        then_us = time.time_ns() // 1_000 - 7 * HOUR_US
-        before = await vector_of(state, "ann", at_us=then_us)
-        assert (before[1], len(state.sequence.users)) == (4, 0)
-        await vector_of(state, "ann")
-        assert await is_kept(state, "ann")
-        after = await vector_of(state, "ann", at_us=then_us)
-        assert (after[1], after[0].tobytes()) == (4, before[0].tobytes())
-
-    run(check, bundle_path, tmp_path)
+async def test_as_of_another_time_nothing_is_kept_and_nothing_kept_is_used(state):
+    for number in range(6):
+        await act(state, "ann", number, f"e-{number}", (10 - number) * HOUR_US)
+    then_us = time.time_ns() // 1_000 - 7 * HOUR_US
+    before = await vector_of(state, "ann", at_us=then_us)
+    assert (before[1], len(state.sequence.users)) == (4, 0)
+    await vector_of(state, "ann")
+    assert await is_kept(state, "ann")
+    after = await vector_of(state, "ann", at_us=then_us)
+    assert (after[1], after[0].tobytes()) == (4, before[0].tobytes())
 
 
-def test_a_deleted_user_is_not_kept_even_while_being_read(bundle_path, tmp_path):
-    async def check(state):
-        for number in range(6):
-            await act(state, "ann", number, f"e-{number}", HOUR_US)
-        await vector_of(state, "ann")
-        assert "ann" in state.sequence.users
-        await delete_user_data(state, "ann")
-        assert "ann" not in state.sequence.users
-        assert state.sequence.users.used_bytes == 0
+async def test_a_deleted_user_is_not_kept_even_while_being_read(state):
+    for number in range(6):
+        await act(state, "ann", number, f"e-{number}", HOUR_US)
+    await vector_of(state, "ann")
+    assert "ann" in state.sequence.users
+    await delete_user_data(state, "ann")
+    assert "ann" not in state.sequence.users
+    assert state.sequence.users.used_bytes == 0
 
-        for number in range(6):
-            await act(state, "ann", number, f"f-{number}", HOUR_US)
-        user = await state.store.get_user("ann")
-        reading = asyncio.create_task(sequence_user(state, "ann", None, state=user))
-        while not state.sequence._thread._waiting:  # its history is read, the model runs
-            await asyncio.sleep(0)
-        await delete_user_data(state, "ann")
-        assert (await reading).events == 6
-        assert "ann" not in state.sequence.users
-
-    run(check, bundle_path, tmp_path)
+    for number in range(6):
+        await act(state, "ann", number, f"f-{number}", HOUR_US)
+    user = await state.store.get_user("ann")
+    reading = asyncio.create_task(sequence_user(state, "ann", None, state=user))
+    while not state.sequence._thread._waiting:  # its history is read, the model runs
+        await asyncio.sleep(0)
+    await delete_user_data(state, "ann")
+    assert (await reading).events == 6
+    assert "ann" not in state.sequence.users
 
 
-def test_another_bundle_reads_histories_anew_and_one_without_the_graph_reads_them_each_time(bundle_path, tmp_path):
+async def test_another_bundle_reads_histories_anew_and_one_without_the_graph_reads_them_each_time(
+    bundle_path, tmp_path
+):
     models = tmp_path / "models"
     models.mkdir()
     (models / "minilm").symlink_to(bundle_path.resolve())
     shutil.copytree((bundle_path.parent / "sequence").resolve(), models / "sequence")
 
-    async def check(state):
+    async with serving(models / "minilm", tmp_path) as state:
         for number in range(6):
             await act(state, "ann", number, f"e-{number}", HOUR_US)
         before = await vector_of(state, "ann")
@@ -245,17 +230,13 @@ def test_another_bundle_reads_histories_anew_and_one_without_the_graph_reads_the
         np.testing.assert_allclose(after[0], before[0], atol=1e-5)
         assert not await is_kept(state, "ann")
 
-    run(check, models / "minilm", tmp_path)
 
-
-def test_no_room_keeps_nothing_and_answers_the_same(bundle_path, tmp_path):
-    async def check(state):
+async def test_no_room_keeps_nothing_and_answers_the_same(bundle_path, tmp_path):
+    async with serving(bundle_path, tmp_path, kept_users_bytes=0) as state:
         for number in range(6):
             await act(state, "ann", number, f"e-{number}", HOUR_US)
         await expect_as_read_again(state, "ann")
         assert len(state.sequence.users) == 0
-
-    run(check, bundle_path, tmp_path, kept_users_bytes=0)
 
 
 def kept_user(events):

@@ -1,6 +1,5 @@
 """asyncpg is loaded where it is configured and only there, and machines may have clocks that differ."""
 
-import asyncio
 import subprocess
 import sys
 
@@ -28,21 +27,17 @@ def test_asyncpg_is_loaded_only_for_postgres_and_its_absence_is_one_line():
 
 
 @pytest.mark.parametrize("ahead_us", [-3_600_000_000, 3_600_000_000])
-def test_machines_whose_clocks_differ_keep_one_order(database, item, event, ahead_us):
-    async def scenario():
-        right = await open_store(database, dimensions=4, clock_us=lambda: 10_000_000_000)
-        wrong = await open_store(database, dimensions=4, clock_us=lambda: 10_000_000_000 + ahead_us)
-        await right.put_content([item("barn")])
-        for n, store in enumerate([right, wrong] * 3):
-            await store.put_content([item("barn", fields=b"%d" % n)])
-            await store.add_interactions([event(str(n))])
-        page, _ = await right.log()
-        state, content = await right.get_user("ann"), await right.get_content("barn")
-        await right.close()
-        await wrong.close()
-        return [entry.event_id for entry in page], state.last_updated_us, content
-
-    logged, last_updated_us, content = asyncio.run(scenario())
-    assert logged == [str(n) for n in range(6)]
-    assert last_updated_us == content.updated_us == 10_000_000_000 + max(0, ahead_us)
+async def test_machines_whose_clocks_differ_keep_one_order(database, item, event, ahead_us):
+    right = await open_store(database, dimensions=4, clock_us=lambda: 10_000_000_000)
+    wrong = await open_store(database, dimensions=4, clock_us=lambda: 10_000_000_000 + ahead_us)
+    await right.put_content([item("barn")])
+    for n, store in enumerate([right, wrong] * 3):
+        await store.put_content([item("barn", fields=b"%d" % n)])
+        await store.add_interactions([event(str(n))])
+    page, _ = await right.log()
+    state, content = await right.get_user("ann"), await right.get_content("barn")
+    await right.close()
+    await wrong.close()
+    assert [entry.event_id for entry in page] == [str(n) for n in range(6)]
+    assert state.last_updated_us == content.updated_us == 10_000_000_000 + max(0, ahead_us)
     assert content.fields == b"5"

@@ -22,15 +22,12 @@ async def refused(connection, dimensions):
     raise RuntimeError("in the middle")
 
 
-def test_machines_that_start_at_once_migrate_once(database):
-    async def scenario():
-        stores = await asyncio.gather(*(open_store(database, dimensions=4) for _ in range(5)))
-        names = await stores[0].schema()
-        for store in stores:
-            await store.close()
-        return names
-
-    assert asyncio.run(scenario()) == [step.name for step in migrations.MIGRATIONS]
+async def test_machines_that_start_at_once_migrate_once(database):
+    stores = await asyncio.gather(*(open_store(database, dimensions=4) for _ in range(5)))
+    names = await stores[0].schema()
+    for store in stores:
+        await store.close()
+    assert names == [step.name for step in migrations.MIGRATIONS]
 
 
 def test_an_old_machine_starts_beside_new_ones_unless_a_migration_forbids_it(database, monkeypatch):
@@ -61,77 +58,62 @@ def test_an_old_machine_starts_beside_new_ones_unless_a_migration_forbids_it(dat
         asyncio.run(start_and_stop())
 
 
-def test_sequences_rise_after_a_restore_into_another_server(database, item, event):
-    async def scenario():
-        store = await open_store(database, dimensions=4)
-        await store.put_content([item("barn")])
-        await store.add_interactions([event("1")])
-        connection = await asyncpg.connect(database)
-        # as if it had been made by a server whose transactions had far higher numbers
-        await connection.execute("UPDATE interactions SET sequence = sequence + (1::bigint << 40)")
-        (highest,) = await connection.fetchrow("SELECT max(sequence) FROM interactions")
-        await connection.close()
-        await store.close()
-        store = await open_store(database, dimensions=4)
-        await store.add_interactions([event("2")])
-        found, _ = await store.log()
-        await store.close()
-        return highest, found
-
-    highest, found = asyncio.run(scenario())
+async def test_sequences_rise_after_a_restore_into_another_server(database, item, event):
+    store = await open_store(database, dimensions=4)
+    await store.put_content([item("barn")])
+    await store.add_interactions([event("1")])
+    connection = await asyncpg.connect(database)
+    # as if it had been made by a server whose transactions had far higher numbers
+    await connection.execute("UPDATE interactions SET sequence = sequence + (1::bigint << 40)")
+    (highest,) = await connection.fetchrow("SELECT max(sequence) FROM interactions")
+    await connection.close()
+    await store.close()
+    store = await open_store(database, dimensions=4)
+    await store.add_interactions([event("2")])
+    found, _ = await store.log()
+    await store.close()
     assert [entry.event_id for entry in found] == ["1", "2"]
     assert found[1].sequence > highest
 
 
-def test_sequences_of_exposures_rise_after_a_restore_into_another_server(database):
+async def test_sequences_of_exposures_rise_after_a_restore_into_another_server(database):
     shown = Exposure(
         ranking_id="r-1", user_id="ann", experiment="feed", period=1, arm="control", model_version="v1", time_us=1,
         items=b"[]", closes_us=2, bucket_us=1,
     )  # fmt: skip
-
-    async def scenario():
-        store = await open_store(database, dimensions=4)
-        await store.add_exposures([shown])
-        connection = await asyncpg.connect(database)
-        await connection.execute("UPDATE exposures SET sequence = sequence + (1::bigint << 40)")
-        await connection.close()
-        await store.close()
-        store = await open_store(database, dimensions=4)
-        await store.add_exposures([structs.replace(shown, ranking_id="r-2")])
-        found = await store.exposures()
-        await store.close()
-        return [one.ranking_id for one in found]
-
-    assert asyncio.run(scenario()) == ["r-1", "r-2"]
+    store = await open_store(database, dimensions=4)
+    await store.add_exposures([shown])
+    connection = await asyncpg.connect(database)
+    await connection.execute("UPDATE exposures SET sequence = sequence + (1::bigint << 40)")
+    await connection.close()
+    await store.close()
+    store = await open_store(database, dimensions=4)
+    await store.add_exposures([structs.replace(shown, ranking_id="r-2")])
+    found = await store.exposures()
+    await store.close()
+    assert [one.ranking_id for one in found] == ["r-1", "r-2"]
 
 
-def test_without_pgvector_vectors_are_bytes(database, monkeypatch, item):
+async def test_without_pgvector_vectors_are_bytes(database, monkeypatch, item):
     monkeypatch.setattr(migrations, "OLDEST_PGVECTOR", (99,))
-
-    async def scenario():
-        store = await open_store(database, dimensions=4)
-        await store.put_content([item("barn", 3)])
-        found = await store.get_content("barn")
-        await store.close()
-        return store.context.column.kind, found.embedding.tolist()
-
-    assert asyncio.run(scenario()) == ("bytea", item("", 3).embedding.tolist())
+    store = await open_store(database, dimensions=4)
+    await store.put_content([item("barn", 3)])
+    found = await store.get_content("barn")
+    await store.close()
+    assert (store.context.column.kind, found.embedding.tolist()) == ("bytea", item("", 3).embedding.tolist())
 
 
-def test_with_pgvector_sql_searches_the_vectors(database, item):
-    async def scenario():
-        store = await open_store(database, dimensions=4)
-        await store.put_content([item(f"item-{n}", n) for n in range(9)])
-        connection = await asyncpg.connect(database)
-        best = await connection.fetch(
-            "SELECT i.id FROM content JOIN content_ids i USING (key) ORDER BY embedding <=> $1::real[]::vector LIMIT 1",
-            item("", 4).embedding.tolist(),
-        )
-        await connection.close()
-        await store.close()
-        return best[0]["id"]
-
-    assert asyncio.run(scenario()) == "item-4"
+async def test_with_pgvector_sql_searches_the_vectors(database, item):
+    store = await open_store(database, dimensions=4)
+    await store.put_content([item(f"item-{n}", n) for n in range(9)])
+    connection = await asyncpg.connect(database)
+    best = await connection.fetch(
+        "SELECT i.id FROM content JOIN content_ids i USING (key) ORDER BY embedding <=> $1::real[]::vector LIMIT 1",
+        item("", 4).embedding.tolist(),
+    )
+    await connection.close()
+    await store.close()
+    assert best[0]["id"] == "item-4"
 
 
 @pytest.mark.parametrize("kind", ["vector", "bytea"])
