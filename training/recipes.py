@@ -10,7 +10,6 @@ from training.errors import TrainingError
 from training.model_config import ModelConfig
 
 _NEWER = ("preference_regression", "similarity_kernels", "pointer")
-MANY_EVENTS = 1_000_000  # engaged events of a log that feeds a larger model
 KNOWN = 0.5  # share of events with items that were met before, from which on ids are learned
 FULL_SOFTMAX = 5_000  # items; larger catalogues train the next item against sampled negatives
 
@@ -164,7 +163,7 @@ def fine_tuning(recipe: Recipe) -> Recipe:
 
 
 def full() -> Recipe:
-    """8 layers of width 128 over windows of 256, for your own log with millions of events: hours on two cores."""
+    """8 layers of width 128 over windows of 256, for a log with millions of events: hours on two cores."""
     return Recipe(
         "full", layers=8, width=128, heads=8, window=128, context=256, id_rank=64, learning_rate=1e-3, epochs=40,
     )  # fmt: skip
@@ -206,17 +205,16 @@ def completejourney() -> Recipe:
 
 
 def of_log(events: int, known: float) -> Recipe:
-    """For your own log with so many engaged events: minutes on one core for a hundred thousand, hours for millions.
+    """For your own log with so many engaged events: minutes on one core for a hundred thousand, a quarter of an hour
+    for a million.
 
     known: share of the newest events whose item had been met often before. Where it is small, as in a feed of news, ids
     of items say nothing about what comes next, and the model reads texts alone. A small log is read more often: the
-    number of steps stays what the public sets of this size were tuned to. Parts that no real log defends are left out.
+    number of steps stays what the public sets of this size were tuned to. Parts that no real log defends are left out,
+    and no log gets a larger model: whether one is better was not measured (`full` is one).
     """
-    if events >= MANY_EVENTS:
-        chosen = replace(full(), epochs=8, patience=2, id_rank=64 if known >= KNOWN else 0)
-    else:
-        epochs = max(3, min(20, math.ceil(200_000 / max(events, 1))))
-        chosen = replace(ml_100k() if known >= KNOWN else deskdrop(), epochs=epochs)
+    epochs = max(3, min(20, math.ceil(200_000 / max(events, 1))))
+    chosen = replace(ml_100k() if known >= KNOWN else deskdrop(), epochs=epochs)
     return without(replace(chosen, name="log"), NOT_FOR_LOGS)
 
 

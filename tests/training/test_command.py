@@ -1,5 +1,6 @@
 """`vows-edge train`, from its arguments to a checkpoint with a card."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from training.checkpoint import Checkpoint
 from training.data.command import DATA_VARIABLE
 from training.data.vectors import CACHE_VARIABLE
 from training.errors import TrainingError
+from training.recipes import NOT_FOR_LOGS, deskdrop, ml_100k, of_log, without
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,15 @@ def test_the_key_of_the_days_to_the_event_stays_with_the_checkpoint(
 
 def test_the_server_knows_the_variables_of_training() -> None:
     assert {CACHE_VARIABLE, DATA_VARIABLE} == OF_OTHER_COMMANDS
+
+
+def test_a_log_of_any_size_gets_the_layers_that_were_measured_on_public_logs() -> None:
+    for known, measured in ((1.0, ml_100k()), (0.0, deskdrop())):
+        expected = without(measured, NOT_FOR_LOGS)
+        for events in (1_000, 100_000, 10_000_000):
+            recipe = of_log(events, known)
+            assert replace(recipe, name=expected.name, epochs=expected.epochs) == expected
+            assert 3 <= recipe.epochs <= 20
 
 
 def test_contradicting_options_are_errors(shared_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
