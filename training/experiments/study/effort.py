@@ -24,7 +24,7 @@ class Effort(NamedTuple):
     def __str__(self) -> str:
         """In words, for the page."""
         changes = [
-            ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in values.items()) + f" of {what}"
+            f"{what}: " + ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in values.items())
             for what, values in (
                 ("the sequence model on public sets", self.sets),
                 ("the sequence model on worlds", self.worlds),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from training.data import public
 from training.evaluation.baselines import EVERYTHING, Logistic
 from training.evaluation.markdown import table
 from training.experiments.study.baselines import RANKERS
@@ -22,6 +23,29 @@ _SHORT = {EVERYTHING: "blend of everything", Hybrid.name: "hybrid ranker, fitted
 _RULE = {"ndcg10": "NDCG@10", "log_loss": "Log-loss of the next action"}
 _WORLD = {"accuracy": "Accuracy of the next action", "ndcg10": "NDCG@10"}
 
+_OPENING = """\
+Written by `python -m training study --summarise` from `training/{kept}`. What follows for each part comes first, then
+the tables that it follows from.
+
+- A model is trained on the first 70 % of a log, its epoch is chosen on the next tenth, and it is tested on the newest
+  fifth. A ranking is of the whole catalogue.
+- Brackets are 95 % intervals: over users and seeds on public logs, over worlds and users on simulated ones. With few
+  seeds or worlds they are rough.
+- How simulated users behave is assumed, not observed.
+- All models of one table have had the same effort:
+{efforts}
+"""
+_LEFT_OUT = """\
+First row: the full model. Others: what changes when a part is left out, and when all are (*plain*: a standard
+transformer over texts and ids). Lower NDCG@10 or higher log-loss without a part defends it; **bold**: the interval
+excludes zero. Empty: the recipe does not use the part, or it was not run."""
+_OF_PUBLISHED = """\
+Rankings of the next engaged item. The published models (`training/published/`) have {blocks} blocks of width {width},
+histories of {length} and one recipe for all logs, with the number of epochs chosen on validation. They know items by
+ids: *of items met* leaves out targets that nobody met in training, which they cannot rank. Those with texts can.
+*− full*: against the full model on the same events; **bold**: the interval excludes zero.
+"""
+
 
 def write_page(folder: Path = FOLDER) -> None:
     """Write the page beside the kept comparisons."""
@@ -38,12 +62,9 @@ def page(records: Sequence[Comparison]) -> str:
     efforts = [(name, effort) for name, effort in EFFORTS.items() if any(one.effort == name for one in records)]
     parts = [
         "# Study: parts of the model, published models, simulated worlds\n",
-        f"Generated from `training/{KEPT}` by `python -m training study --summarise`. Each model is trained on the "
-        "first 70 % of a log, its epoch selected on the next tenth, and tested on the newest fifth. Ranking is over "
-        "the whole catalogue. Brackets are 95 % intervals that resample users and seeds on real sets, and worlds and "
-        "users on simulated ones; with few worlds or seeds they are rough. Simulated behaviour is assumed, not "
-        "observed. All models of one table have had the same effort:\n",
-        "\n".join(f"- {name}: {effort} ({_machines(records, name)})" for name, effort in efforts) + "\n",
+        _OPENING.format(
+            kept=KEPT, efforts="\n".join(f"  - *{name}*: {one} ({_machines(records, name)})" for name, one in efforts)
+        ),
         f"Without results so far: {', '.join(missing)}. `python -m training study {' '.join(missing)}` makes them, and "
         "nothing is concluded about them here.\n"
         if missing
@@ -61,21 +82,16 @@ def _machines(records: Sequence[Comparison], effort: str) -> str:
 
 def _ablations(records: Sequence[Comparison], effort: str) -> str:
     columns = [
-        *((SETS, name, "", name) for name in REAL_SETS),
+        *((SETS, name, "", public.TITLES[name]) for name in REAL_SETS),
         *((WORLDS, kind, "", f"worlds, {kind}") for kind in KINDS),
         *((WORLDS, kind, COMMITTED, f"worlds, {kind}, fine-tuned from the committed reference") for kind in KINDS),
         (WORLDS, ORDER, TOGETHER, "worlds, order, one model of several worlds"),
         (WORLDS, ORDER, OWN_LAWS, "worlds, pre-trained on worlds of own laws"),
         (WORLDS, OWN_LAWS, OWN_LAWS, "worlds of own laws, pre-trained likewise"),
     ]  # fmt: skip
-    text = (
-        "Difference to the full model when a part is left out, and when all are (`plain`: a standard transformer over "
-        "texts and ids). **Bold**: the interval excludes zero. A negative NDCG@10 or a positive log-loss "
-        "defends the part. Empty: the recipe does not use the part, or it was not run."
-    )
     others = [one.model for one in records if one.model.startswith("without ") and " + " in one.model]
     variants = (*WITHOUT, PLAIN, *INPUTS, *dict.fromkeys(others))
-    return _differences(f"What each part is worth, {effort} effort", text, records, variants, columns)
+    return _differences(f"What each part is worth, {effort} effort", _LEFT_OUT, records, variants, columns)
 
 
 def _differences(
@@ -102,7 +118,7 @@ def _differences(
 
 def _published(records: Sequence[Comparison], effort: str) -> str:
     published = [one.name for one in (*PUBLISHED, WITH_TEXT)]
-    columns = [(SETS, name, "", name) for name in REAL_SETS] + [(WORLDS, ORDER, "", f"worlds, {ORDER}")]
+    columns = [(SETS, name, "", public.TITLES[name]) for name in REAL_SETS] + [(WORLDS, ORDER, "", f"worlds, {ORDER}")]
     cells = []
     for column in columns:
         if not any(_find(records, "ndcg10", model, column) for model in published):
@@ -119,11 +135,7 @@ def _published(records: Sequence[Comparison], effort: str) -> str:
     return "\n".join(
         [
             f"## Published sequence models, {effort} effort\n",
-            f"The next engaged item. {SASREC.blocks} blocks of width {SASREC.width}, histories of {length}, and one "
-            "recipe for all sets with the number of epochs selected on validation; `training/published/` has them. "
-            "Without texts they cannot rank an item that nobody met in training: *of items met* leaves these targets "
-            "out. With texts such an item is its text. Differences are paired with the full model; **bold**: the "
-            "interval excludes zero.\n",
+            _OF_PUBLISHED.format(blocks=SASREC.blocks, width=SASREC.width, length=length),
             table(["data", "model", "seeds", *head], cells),
             "",
         ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from training.data import public
 from training.evaluation.markdown import table
 from training.experiments.study.records import Comparison
 from training.experiments.study.summary import SETS, WORLDS
@@ -43,8 +44,8 @@ def verdicts(records: Sequence[Comparison]) -> str:
     return "\n".join(
         [
             "## What follows\n",
-            "By the rule of decision 024: NDCG@10 of the next engaged item and log-loss of the next action, intervals "
-            "that exclude zero.\n",
+            "By the rule of [decision 024](../docs/decisions/024-parts-and-published-models.md): where the interval of "
+            "NDCG@10 of the next engaged item, or of the log-loss of the next action, excludes zero.\n",
             table(head, cells),
             "",
         ]
@@ -67,5 +68,5 @@ def _found(records: Sequence[Comparison], part: str, section: str, *, worse: boo
         name, sign = _METRICS[one.metric]
         wanted = sign if worse else -sign
         if min(wanted * one.difference_low, wanted * one.difference_high) > 0:
-            found.append(f"{one.data}, {name}")
+            found.append(f"{public.TITLES.get(one.data, one.data)}, {name}")
     return found
