@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.personalization.actions import STRENGTHS, TYPES
+from runtime.personalization.actions import STRENGTH_OF_CODE
 
 
 @dataclass
@@ -54,7 +54,7 @@ def compare(database: Path, ledger: Ledger, *, thorough: bool = False) -> Findin
             (SELECT rows FROM totals WHERE name = 'interactions'), (SELECT count(*) FROM interactions)"""
         ).fetchone()
         strength = sum(
-            STRENGTHS[TYPES[code]] * count
+            STRENGTH_OF_CODE[code] * count
             for code, count in connection.execute("SELECT type, count(*) FROM interactions GROUP BY type").fetchall()
         )
         (popularity,) = connection.execute("SELECT coalesce(sum(popularity), 0) FROM content_ids").fetchone()

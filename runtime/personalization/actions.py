@@ -13,6 +13,11 @@ TYPES: tuple[InteractionType, ...] = ("skip", "view", "save", "share")
 # A skip counts as an interaction and moves nothing; the sequence model learns from it.
 STRENGTHS: dict[InteractionType, int] = {"view": 1, "save": 3, "share": 5, "skip": 0}
 
+# By the code of a type.
+CODES: dict[InteractionType, int] = {type: code for code, type in enumerate(TYPES)}
+STRENGTH_OF_CODE = {code: STRENGTHS[type] for type, code in CODES.items()}
+CODES_WITH_STRENGTH = [code for code, strength in STRENGTH_OF_CODE.items() if strength]
+
 # A user is engaged by an action of this strength or more: a save or a share.
 ENGAGED_STRENGTH = STRENGTHS["save"]
 

@@ -14,6 +14,17 @@ from runtime.personalization.user_vector import Sums
 
 Embedding = NDArray[np.float32]  # [384], unit vector
 
+
+def check_vector(id: str, embedding: Embedding, dimensions: int) -> None:
+    """Raises ValueError for a vector that is not float32 [dimensions], or not finite."""
+    if embedding.shape != (dimensions,) or embedding.dtype != np.float32:
+        raise ValueError(
+            f"the vector of {id!r} is {embedding.dtype} {embedding.shape}, expected float32 ({dimensions},)"
+        )
+    if not np.isfinite(embedding).all():
+        raise ValueError(f"the vector of {id!r} has a value that is not a finite number")
+
+
 PutOutcome = Literal["created", "replaced"]
 
 

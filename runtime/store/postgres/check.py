@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from runtime.personalization.actions import STRENGTHS, TYPES
+from runtime.personalization.actions import STRENGTH_OF_CODE
 from runtime.personalization.user_vector import Sums
 from runtime.store.experiment_records import EXPOSURE_ROW_BYTES
 from runtime.store.postgres.connections import Connection
@@ -29,7 +29,6 @@ async def problems(connection: Connection, context: Context) -> list[str]:
         for row in await connection.fetch(_TOTALS, EXPOSURE_ROW_BYTES)
         if row["kept"] != row["found"]
     ]
-    strengths = [STRENGTHS[type] for type in TYPES]
     found += [
         f"content {unescape(row['id'])!r} has popularity {row['popularity']}, the log gives {row['expected']}"
         for row in await connection.fetch(
@@ -37,7 +36,7 @@ async def problems(connection: Connection, context: Context) -> list[str]:
                 SELECT coalesce(sum(coalesce(own_strength, ($1::bigint[])[type + 1])), 0) AS expected
                 FROM interactions WHERE content = key
             ) log ON true WHERE popularity <> expected""",
-            strengths,
+            list(STRENGTH_OF_CODE.values()),
         )
     ]
     users = await connection.fetch(

@@ -8,7 +8,7 @@ to (experiment_counts.py), are changed last.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from runtime.personalization.actions import ENGAGED_STRENGTH, MOST_WEIGHTED_ENGAGEMENT, STRENGTHS, TYPES
+from runtime.personalization.actions import ENGAGED_STRENGTH, MOST_WEIGHTED_ENGAGEMENT, STRENGTH_OF_CODE
 from runtime.personalization.cold_start import COLD_EVENTS
 from runtime.store.experiment_records import (
     EXPOSURE_ROW_BYTES,
@@ -140,7 +140,7 @@ async def close(connection: Connection, now_us: int, limit: int) -> int:
         JOIN interactions l ON l."user" = d."user" AND l.time_us >= first_us AND l.time_us < closes_us
         JOIN unnest($4::smallint[], $5::bigint[]) AS s (type, strength) ON s.type = l.type GROUP BY n""",
         [row["user"] for row in due], [row["first_us"] for row in due], [row["closes_us"] for row in due],
-        list(range(len(TYPES))), [STRENGTHS[type] for type in TYPES], ENGAGED_STRENGTH, MOST_WEIGHTED_ENGAGEMENT,
+        list(STRENGTH_OF_CODE), list(STRENGTH_OF_CODE.values()), ENGAGED_STRENGTH, MOST_WEIGHTED_ENGAGEMENT,
     )  # fmt: skip
     outcomes = {n: (int(engaged), int(weight)) for n, engaged, weight in rows}
     await connection.execute(

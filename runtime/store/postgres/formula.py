@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from runtime.personalization import popularity
-from runtime.personalization.actions import STRENGTHS, TYPES, InteractionType
+from runtime.personalization.actions import CODES_WITH_STRENGTH, STRENGTH_OF_CODE, STRENGTHS, InteractionType
 from runtime.store.errors import StoreError
 from runtime.store.postgres.connections import Connection
 
@@ -79,7 +79,7 @@ async def _count_popularity(connection: Connection) -> None:
         """UPDATE content_totals t SET popularity = (
             SELECT coalesce(sum(coalesce(l.own_strength, s.strength)), 0) FROM interactions l
             JOIN unnest($1::smallint[], $2::bigint[]) s (type, strength) USING (type) WHERE l.content = t.key)""",
-        list(range(len(TYPES))), [STRENGTHS[type] for type in TYPES],
+        list(STRENGTH_OF_CODE), list(STRENGTH_OF_CODE.values()),
     )  # fmt: skip
 
 
@@ -87,12 +87,11 @@ async def _count_decayed(connection: Connection) -> None:
     """The decayed counts of all content, from the log in its order."""
     keys = [row["key"] for row in await connection.fetch("SELECT key FROM content_totals ORDER BY key")]
     counts = popularity.no_counts(len(keys))
-    engaged = [code for code, type in enumerate(TYPES) if STRENGTHS[type]]
     after = -1
     while rows := await connection.fetch(
         "SELECT sequence, content, time_us FROM interactions WHERE sequence > $1 AND type = ANY($2::smallint[]) "
         "ORDER BY sequence LIMIT $3",
-        after, engaged, _EVENTS_AT_ONCE,
+        after, CODES_WITH_STRENGTH, _EVENTS_AT_ONCE,
     ):  # fmt: skip
         after = rows[-1]["sequence"]
         content, times_us = np.array([row[1:] for row in rows], np.int64).T

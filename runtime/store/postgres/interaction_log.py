@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from runtime.personalization import popularity as decayed
 from runtime.personalization import user_vector
-from runtime.personalization.actions import STRENGTHS, TYPES
+from runtime.personalization.actions import CODES, CODES_WITH_STRENGTH, STRENGTH_OF_CODE, TYPES
 from runtime.personalization.user_vector import Sums
 from runtime.store.attribution import shown_in_items
 from runtime.store.errors import StoreError
@@ -29,8 +29,6 @@ from runtime.store.records import AddOutcome, Embedding, Interaction, OwnType
 from runtime.store.repeats import repeated
 
 MOST_EVENTS = 1 << SEQUENCE_BITS  # of one transaction
-CODES = {type: code for code, type in enumerate(TYPES)}
-ENGAGED = [code for code, type in enumerate(TYPES) if STRENGTHS[type]]
 _ROUNDS = 10
 _HALF_LIVES = len(decayed.HALF_LIVES_HOURS)
 
@@ -179,7 +177,7 @@ async def delete(connection: Connection, context: Context, event_id: str, now_us
     if row is None:  # taken back by another machine meanwhile
         return False
     sequence, code, time_us, stale, embedding, stored, own, user_id = row
-    strength = STRENGTHS[TYPES[code]] if own is None else own
+    strength = STRENGTH_OF_CODE[code] if own is None else own
     if strength and not stale and embedding is not None:  # without its content it is not in the sums
         sums = None if stored is None else Sums.decode(stored, context.dimensions)
         if sums is not None:
@@ -337,6 +335,6 @@ async def engaged_times(connection: Connection, content_key: int) -> NDArray[np.
     """When an item's events with a strength happened, int64 [n]."""
     rows = await connection.fetch(
         "SELECT time_us FROM interactions WHERE content = $1 AND type = ANY($2::smallint[]) ORDER BY sequence",
-        content_key, ENGAGED,
+        content_key, CODES_WITH_STRENGTH,
     )  # fmt: skip
     return np.fromiter((row["time_us"] for row in rows), np.int64, len(rows))

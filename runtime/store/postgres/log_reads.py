@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from runtime.personalization.actions import STRENGTHS, TYPES
+from runtime.personalization.actions import STRENGTH_OF_CODE, TYPES
 from runtime.store.postgres.connections import Connection
 from runtime.store.postgres.context import Context
 from runtime.store.postgres.formula import SEQUENCE_BITS
@@ -125,7 +125,7 @@ async def history(
             time_us,
             hidden,
             decode(vector),
-            STRENGTHS[TYPES[code]] if strength is None else strength,
+            STRENGTH_OF_CODE[code] if strength is None else strength,
             own or TYPES[code],
         )
         for sequence, event_id, id, code, time_us, hidden, vector, strength, own in rows

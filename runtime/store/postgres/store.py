@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from runtime.personalization import popularity
 from runtime.personalization.actions import DECAY_PER_DAY
 from runtime.store.errors import StoreError
@@ -28,20 +26,20 @@ from runtime.store.postgres.feed import PostgresFeed
 from runtime.store.postgres.reads import PostgresReads
 from runtime.store.postgres.vector_column import VectorColumn, find_kind, register
 from runtime.store.postgres.writer import Writer
+from runtime.store.queue_bytes import queued_bytes
 from runtime.store.records import (
     AddOutcome,
     ContentItem,
     DeletedUser,
-    Embedding,
     Interaction,
     NewVector,
     Preferences,
     PutOutcome,
     UserState,
+    check_vector,
 )
 from runtime.store.tombstones import FOR_A_WEEK, TombstoneLimits
 
-_ROW_BYTES = 512  # what a queued record holds besides its texts and vectors, rounded up
 OLDEST_SERVER = 140_000  # Postgres 14
 _SHARDS = 32
 
@@ -64,29 +62,27 @@ class PostgresStore(PostgresReads):
         self._writer = Writer(connections, context)
 
     async def put_content(self, items: Sequence[ContentItem]) -> list[PutOutcome]:
-        for item in items:
-            self._check_vector(item.id, item.embedding)
+        for one in items:
+            check_vector(one.id, one.embedding, self.context.dimensions)
         now_us = self._clock_us()
         return await self._writer.write(
             lambda connection: content_table.put(connection, self.context, items, now_us),
-            bytes=sum(_ROW_BYTES + len(item.fields) + item.embedding.nbytes for item in items),
+            bytes=queued_bytes(items),
         )
 
     async def replace_vectors(self, vectors: Sequence[NewVector]) -> list[bool]:
         for one in vectors:
-            self._check_vector(one.id, one.embedding)
+            check_vector(one.id, one.embedding, self.context.dimensions)
         return await self._writer.write(
             lambda connection: content_table.replace_vectors(connection, self.context, vectors),
-            bytes=sum(_ROW_BYTES + len(one.fields) + one.embedding.nbytes for one in vectors),
+            bytes=queued_bytes(vectors),
         )
 
     async def delete_content(self, id: str) -> bool:
-        return await self._writer.write(
-            lambda connection: content_table.delete(connection, self.context, id), bytes=_ROW_BYTES
-        )
+        return await self._writer.write(lambda connection: content_table.delete(connection, self.context, id))
 
     async def hide_content(self, id: str, hidden: bool) -> bool:
-        return await self._writer.write(lambda connection: content_table.hide(connection, id, hidden), bytes=_ROW_BYTES)
+        return await self._writer.write(lambda connection: content_table.hide(connection, id, hidden))
 
     async def add_interactions(
         self, interactions: Sequence[Interaction], *, counts: dict[str, popularity.Counts] | None = None
@@ -96,43 +92,36 @@ class PostgresStore(PostgresReads):
         outcomes: list[AddOutcome] = []
         for start in range(0, len(interactions), log.MOST_EVENTS):
             some = interactions[start : start + log.MOST_EVENTS]
-            size = sum(_ROW_BYTES + len(event.context or b"") for event in some)
-            outcomes += await self._writer.add(some, now_us, bytes=size)
+            outcomes += await self._writer.add(some, now_us, bytes=queued_bytes(some))
         return outcomes
 
     async def delete_interaction(self, event_id: str) -> bool:
         now_us = self._clock_us()
-        return await self._writer.write(
-            lambda connection: log.delete(connection, self.context, event_id, now_us), bytes=_ROW_BYTES
-        )
+        return await self._writer.write(lambda connection: log.delete(connection, self.context, event_id, now_us))
 
     async def put_preferences(self, user_id: str, preferences: Preferences) -> None:
-        self._check_vector(user_id, preferences.embedding)
+        check_vector(user_id, preferences.embedding, self.context.dimensions)
         now_us = self._clock_us()
         return await self._writer.write(
             lambda connection: users.put_preferences(connection, self.context, user_id, preferences, now_us),
-            bytes=_ROW_BYTES + preferences.embedding.nbytes + sum(len(text) for text in preferences.preferences),
+            bytes=queued_bytes([preferences]),
         )
 
     async def replace_preference_vector(self, user_id: str, preferences: Preferences) -> bool:
-        self._check_vector(user_id, preferences.embedding)
+        check_vector(user_id, preferences.embedding, self.context.dimensions)
         return await self._writer.write(
             lambda connection: users.replace_preference_vector(connection, self.context, user_id, preferences),
-            bytes=_ROW_BYTES + preferences.embedding.nbytes + sum(len(text) for text in preferences.preferences),
+            bytes=queued_bytes([preferences]),
         )
 
     async def rebuild_user(self, user_id: str) -> UserState | None:
-        return await self._writer.write(
-            lambda connection: users.rebuild(connection, self.context, user_id), bytes=_ROW_BYTES
-        )
+        return await self._writer.write(lambda connection: users.rebuild(connection, self.context, user_id))
 
     async def delete_user(self, user_id: str) -> DeletedUser:
         """As `Store` says of tables. Postgres keeps the bytes of deleted rows until it vacuums, in its log until that
         is recycled, and wherever its log was copied to."""
         now_us = self._clock_us()
-        return await self._writer.write(
-            lambda connection: users.delete(connection, self.context, user_id, now_us), bytes=_ROW_BYTES
-        )
+        return await self._writer.write(lambda connection: users.delete(connection, self.context, user_id, now_us))
 
     def waiting_writes(self) -> int:
         return self._writer.waiting
@@ -140,15 +129,14 @@ class PostgresStore(PostgresReads):
     async def change_experiment(self, change: ExperimentChange, *, after: int) -> int | None:
         return await self._writer.write(
             lambda connection: experiment_tables.change(connection, change, after),
-            bytes=_ROW_BYTES + len(change.details),
+            bytes=queued_bytes([change]),
         )
 
     async def add_exposures(self, exposures: Sequence[Exposure], failed: Sequence[FailedRankings] = ()) -> None:
         """As `Store` says; more than 1,024 exposures are several transactions."""
         for start in range(0, max(len(exposures), 1), log.MOST_EVENTS):
             some, others = exposures[start : start + log.MOST_EVENTS], failed if not start else ()
-            size = sum(_ROW_BYTES + len(shown.items) for shown in some) + _ROW_BYTES * len(others)
-            await self._writer.expose(some, others, bytes=size)
+            await self._writer.expose(some, others, bytes=queued_bytes([*some, *others]))
 
     async def move_exposures(self, exposures: Sequence[Exposure]) -> list[MovedOutcome]:
         """As `Store` says; more than 1,024 exposures are several transactions."""
@@ -156,29 +144,25 @@ class PostgresStore(PostgresReads):
         outcomes: list[MovedOutcome] = []
         for start in range(0, len(exposures), log.MOST_EVENTS):
             some = exposures[start : start + log.MOST_EVENTS]
-            size = sum(_ROW_BYTES + len(shown.items) for shown in some)
-            outcomes += await self._writer.write(partial(self._move, some, now_us), bytes=size)
+            outcomes += await self._writer.write(partial(self._move, some, now_us), bytes=queued_bytes(some))
         return outcomes
 
     async def _move(self, some: Sequence[Exposure], now_us: int, connection: Connection) -> list[MovedOutcome]:
         return await experiment_tables.move(connection, self.context, some, now_us)
 
     async def close_windows(self, now_us: int, *, limit: int = 256) -> int:
-        return await self._writer.write(
-            lambda connection: experiment_tables.close(connection, now_us, limit), bytes=_ROW_BYTES
-        )
+        return await self._writer.write(lambda connection: experiment_tables.close(connection, now_us, limit))
 
     async def trim_exposures(
         self, before_us: int, max_bytes: int, *, after_us: int = 2**63 - 1, limit: int = 1000
     ) -> int:
         return await self._writer.write(
-            lambda connection: experiment_tables.trim(connection, self.context, before_us, max_bytes, after_us, limit),
-            bytes=_ROW_BYTES,
+            lambda connection: experiment_tables.trim(connection, self.context, before_us, max_bytes, after_us, limit)
         )
 
     async def forget_participants(self, ended: Mapping[str, int], *, limit: int = 1000) -> int:
         return await self._writer.write(
-            lambda connection: experiment_tables.forget_participants(connection, ended, limit), bytes=_ROW_BYTES
+            lambda connection: experiment_tables.forget_participants(connection, ended, limit)
         )
 
     async def check(self) -> list[str]:
@@ -194,15 +178,6 @@ class PostgresStore(PostgresReads):
         await self._writer.close()
         await self.feed.close()
         await self.connections.close()
-
-    def _check_vector(self, id: str, embedding: Embedding) -> None:
-        if embedding.shape != (self.context.dimensions,) or embedding.dtype != np.float32:
-            raise ValueError(
-                f"the vector of {id!r} is {embedding.dtype} {embedding.shape}, expected float32 "
-                f"({self.context.dimensions},)"
-            )
-        if not np.isfinite(embedding).all():
-            raise ValueError(f"the vector of {id!r} has a value that is not a finite number")
 
 
 async def open_store(

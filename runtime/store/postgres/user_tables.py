@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.personalization import user_vector
-from runtime.personalization.actions import STRENGTHS, TYPES
+from runtime.personalization.actions import STRENGTH_OF_CODE
 from runtime.personalization.user_vector import Sums
 from runtime.store.postgres import tombstones
 from runtime.store.postgres.connections import Connection
@@ -18,7 +18,7 @@ from runtime.store.postgres.ids import escape, unescape
 from runtime.store.postgres.interaction_log import lock_or_add_users, remove_from_totals
 from runtime.store.records import DeletedUser, Preferences, UserPreferences, UserState
 
-_STRENGTH_OF_CODE = np.array([STRENGTHS[type] for type in TYPES], np.int64)
+_STRENGTH_OF_CODE = np.array(list(STRENGTH_OF_CODE.values()), np.int64)
 _EVENTS_AT_ONCE = 4096
 _VECTORS_AT_ONCE = 256
 
@@ -97,7 +97,7 @@ async def delete(connection: Connection, context: Context, user_id: str, now_us:
     ):  # fmt: skip
         for after, content, code, time_us, own in rows:  # noqa: B007 - the last is where the next page begins
             times_us, weight = removed.get(content, ([], 0))
-            if strength := STRENGTHS[TYPES[code]] if own is None else own:
+            if strength := STRENGTH_OF_CODE[code] if own is None else own:
                 times_us.append(time_us)
             removed[content] = times_us, weight + strength
     deleted = await delete_user_exposures(connection, context, key)

@@ -14,6 +14,7 @@ from runtime.store.postgres import experiment_tables
 from runtime.store.postgres.connections import Connection, Connections
 from runtime.store.postgres.context import Context
 from runtime.store.postgres.interaction_log import MOST_EVENTS, add
+from runtime.store.queue_bytes import ROW_BYTES
 from runtime.store.records import AddOutcome, Interaction
 
 T = TypeVar("T")
@@ -54,7 +55,7 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def write(self, apply: Apply[T], *, bytes: int) -> T:
+    async def write(self, apply: Apply[T], *, bytes: int = ROW_BYTES) -> T:
         """What `apply` returns, once what it wrote is committed and synced. Raises StoreError."""
         result: T = await self._submit(_Write(bytes, self._future(), apply))
         return result

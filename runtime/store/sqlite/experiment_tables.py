@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Mapping, Sequence
 
-from runtime.personalization.actions import ENGAGED_STRENGTH, MOST_WEIGHTED_ENGAGEMENT, STRENGTHS, TYPES
+from runtime.personalization.actions import ENGAGED_STRENGTH, MOST_WEIGHTED_ENGAGEMENT, STRENGTH_OF_CODE
 from runtime.personalization.cold_start import COLD_EVENTS
 from runtime.store.experiment_records import (
     COUNTED,
@@ -23,7 +23,6 @@ from runtime.store.sqlite.tombstones import Tombstones
 from runtime.store.sqlite.user_rows import find_or_add_user
 from runtime.store.tombstones import as_event
 
-_STRENGTH = [STRENGTHS[type] for type in TYPES]
 _EVENTS_BEFORE = "(SELECT count(*) FROM (SELECT 1 FROM interactions WHERE user = ?1 AND time_us < ?3 LIMIT ?5))"
 
 
@@ -118,7 +117,7 @@ def close(connection: sqlite3.Connection, now_us: int, limit: int) -> int:
             f"SELECT l.type FROM interactions l WHERE l.user = ? AND l.time_us >= ? AND l.time_us < ? AND {READABLE}",
             (user, first_us, closes_us),
         )
-        strengths = [_STRENGTH[code] for (code,) in codes]
+        strengths = [STRENGTH_OF_CODE[code] for (code,) in codes]
         engaged = int(max(strengths, default=0) >= ENGAGED_STRENGTH)
         weight = min(sum(strengths), MOST_WEIGHTED_ENGAGEMENT)
         connection.execute("UPDATE participants SET closed = 1 WHERE user = ? AND arm = ?", (user, arm))

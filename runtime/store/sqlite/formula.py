@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from runtime.personalization import popularity
-from runtime.personalization.actions import STRENGTHS, TYPES, InteractionType
+from runtime.personalization.actions import STRENGTH_OF_CODE, STRENGTHS, InteractionType
 from runtime.store.errors import StoreError
 from runtime.store.sqlite import item_counts
 from runtime.store.sqlite.item_counts import ENGAGED
@@ -80,9 +80,7 @@ def _count_decayed(connection: sqlite3.Connection) -> None:
 
 def _count_popularity(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TEMP TABLE strengths (type INTEGER PRIMARY KEY, strength INTEGER NOT NULL)")
-    connection.executemany(
-        "INSERT INTO strengths VALUES (?, ?)", [(code, STRENGTHS[type]) for code, type in enumerate(TYPES)]
-    )
+    connection.executemany("INSERT INTO strengths VALUES (?, ?)", STRENGTH_OF_CODE.items())
     connection.execute(
         """UPDATE content_ids SET popularity = (SELECT coalesce(sum(coalesce(o.strength, s.strength)), 0)
         FROM interactions l JOIN strengths s USING (type) LEFT JOIN own_types o ON o.key = l.own_type

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from runtime.personalization.actions import STRENGTHS, TYPES
+from runtime.personalization.actions import STRENGTH_OF_CODE
 from runtime.store.errors import StoreCorrupt
 from runtime.store.sqlite.checksums import REMEDY, TABLES, row_checksum
 from runtime.store.sqlite.connection import any_text, translate
@@ -113,7 +113,7 @@ def _wrong_counts(connection: sqlite3.Connection) -> Iterator[str]:
         ).fetchone()
         if kept != rows:
             yield f"{rows} rows of {name}, counted as {kept}"
-    strengths = " ".join(f"WHEN {code} THEN {STRENGTHS[type]}" for code, type in enumerate(TYPES))
+    strengths = " ".join(f"WHEN {code} THEN {strength}" for code, strength in STRENGTH_OF_CODE.items())
     for statement, what in (
         (
             f"""SELECT id, popularity, (SELECT coalesce(sum(coalesce(o.strength, CASE type {strengths} ELSE 0 END)), 0)

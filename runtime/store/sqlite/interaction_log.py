@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from runtime.personalization import popularity as decayed
 from runtime.personalization import user_vector
-from runtime.personalization.actions import STRENGTHS, TYPES
+from runtime.personalization.actions import CODES, STRENGTH_OF_CODE, TYPES
 from runtime.personalization.user_vector import Sums
 from runtime.store.errors import StoreCorrupt
 from runtime.store.records import (
@@ -23,8 +23,6 @@ from runtime.store.sqlite.content_table import delete_unused_id, whole_vector
 from runtime.store.sqlite.readable import MOST_AHEAD_US, report
 from runtime.store.sqlite.tombstones import Tombstones
 from runtime.store.sqlite.user_rows import find_or_add_user, load_sums, store_sums, whole_sums
-
-_CODES = {type: code for code, type in enumerate(TYPES)}
 
 
 @dataclass(slots=True, eq=False)
@@ -85,7 +83,7 @@ def add(
             event.event_id,
             user.key,
             content.key,
-            _CODES[event.type],
+            CODES[event.type],
             event.time_us,
             now_us,
             event.duration_ms,
@@ -207,7 +205,7 @@ def delete(
     sequence, user_key, content_key, code, time_us, stale, embedding, checksum, own_strength, user_id = row
     strength = own_strength
     if strength is None:  # an event that cannot be read counts nowhere
-        strength = STRENGTHS[TYPES[code]] if 0 <= code < len(TYPES) else 0
+        strength = STRENGTH_OF_CODE.get(code, 0)
     if strength and not stale and embedding is not None:  # without its content it is not in the sums
         try:
             sums = load_sums(connection, user_key, dimensions)

@@ -5,12 +5,12 @@ import sqlite3
 import numpy as np
 
 from runtime.personalization import popularity
-from runtime.personalization.actions import STRENGTHS, TYPES
+from runtime.personalization.actions import CODES_WITH_STRENGTH
 from runtime.store.errors import StoreCorrupt
 from runtime.store.sqlite.checksums import damaged, row_checksum
 from runtime.store.sqlite.readable import MOST_AHEAD_US, READABLE, report
 
-ENGAGED = ",".join(str(code) for code, type in enumerate(TYPES) if STRENGTHS[type])  # codes, for statements
+ENGAGED = ",".join(map(str, CODES_WITH_STRENGTH))  # codes, for statements
 _CHECKSUM_BYTES = 4
 
 

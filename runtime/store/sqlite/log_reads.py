@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from runtime.personalization import popularity as decayed
-from runtime.personalization.actions import STRENGTHS, TYPES
+from runtime.personalization.actions import STRENGTH_OF_CODE, TYPES
 from runtime.store.errors import StoreCorrupt
 from runtime.store.records import (
     Embedding,
@@ -172,7 +172,7 @@ def history(connection: sqlite3.Connection, user_id: str, before: int | None, li
             time_us,
             bool(hidden),
             vectors[key],
-            STRENGTHS[TYPES[code]] if strength is None else strength,
+            STRENGTH_OF_CODE[code] if strength is None else strength,
             name or TYPES[code],
         )
         for sequence, event_id, content_id, code, time_us, hidden, _, key, _, strength, name in rows

@@ -9,23 +9,22 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from runtime.personalization import popularity
 from runtime.personalization.actions import DECAY_PER_DAY
 from runtime.store.errors import StoreBusy, StoreCorrupt, StoreFull, StoreIOError
 from runtime.store.experiment_records import ExperimentChange, Exposure, FailedRankings, MovedOutcome
 from runtime.store.protocol import CatalogLog
+from runtime.store.queue_bytes import ROW_BYTES, queued_bytes
 from runtime.store.records import (
     AddOutcome,
     ContentItem,
     DeletedUser,
-    Embedding,
     Interaction,
     NewVector,
     Preferences,
     PutOutcome,
     UserState,
+    check_vector,
 )
 from runtime.store.sqlite import content_table as content
 from runtime.store.sqlite import experiment_tables, formula, interaction_log, totals
@@ -56,7 +55,6 @@ from runtime.system.trace import spent
 T = TypeVar("T")
 
 _MOST_SHARED_EVENTS = 64  # of one write that shares a transaction with others: each changes some ten pages
-_ROW_BYTES = 512  # what a queued record holds besides its texts and vectors, rounded up
 
 
 class SqliteStore(SqliteReads):
@@ -111,32 +109,32 @@ class SqliteStore(SqliteReads):
             # It also finishes a deletion's scrub that a crash has interrupted.
             self.writer = Writer(connection, self._scrubber, acknowledgements)
             undo.pop_all()
-        self.catalog_log: CatalogLog = SqliteCatalogLog(self._read, lambda apply: self._write(apply, bytes=_ROW_BYTES))
+        self.catalog_log: CatalogLog = SqliteCatalogLog(self._read, self._write)
 
     async def put_content(self, items: Sequence[ContentItem]) -> list[PutOutcome]:
-        for item in items:
-            self._check_vector(item.id, item.embedding)
+        for one in items:
+            check_vector(one.id, one.embedding, self.dimensions)
         now_us = self._clock_us()
         return await self._write(
             lambda connection: content.put(connection, items, now_us),
-            bytes=sum(_ROW_BYTES + len(item.fields) + item.embedding.nbytes for item in items),
+            bytes=queued_bytes(items),
             alone=True,
         )
 
     async def replace_vectors(self, vectors: Sequence[NewVector]) -> list[bool]:
         for one in vectors:
-            self._check_vector(one.id, one.embedding)
+            check_vector(one.id, one.embedding, self.dimensions)
         return await self._write(
             lambda connection: content.replace_vectors(connection, vectors),
-            bytes=sum(_ROW_BYTES + len(one.fields) + one.embedding.nbytes for one in vectors),
+            bytes=queued_bytes(vectors),
             alone=True,
         )
 
     async def delete_content(self, id: str) -> bool:
-        return await self._write(lambda connection: content.delete(connection, id), bytes=_ROW_BYTES, alone=True)
+        return await self._write(lambda connection: content.delete(connection, id), alone=True)
 
     async def hide_content(self, id: str, hidden: bool) -> bool:
-        return await self._write(lambda connection: content.hide(connection, id, hidden), bytes=_ROW_BYTES)
+        return await self._write(lambda connection: content.hide(connection, id, hidden))
 
     async def add_interactions(
         self, interactions: Sequence[Interaction], *, counts: dict[str, popularity.Counts] | None = None
@@ -153,7 +151,7 @@ class SqliteStore(SqliteReads):
                 tombstones=Tombstones(connection, self._marks, now_us),
                 shown=shown,
             ),
-            bytes=sum(_ROW_BYTES + len(event.context or b"") for event in interactions),
+            bytes=queued_bytes(interactions),
             alone=len(interactions) > _MOST_SHARED_EVENTS,
         )
 
@@ -168,31 +166,27 @@ class SqliteStore(SqliteReads):
                 decay_per_day=self._decay_per_day,
                 tombstones=Tombstones(connection, self._marks, now_us),
             ),
-            bytes=_ROW_BYTES,
         )
 
     async def put_preferences(self, user_id: str, preferences: Preferences) -> None:
-        self._check_vector(user_id, preferences.embedding)
+        check_vector(user_id, preferences.embedding, self.dimensions)
         now_us = self._clock_us()
         return await self._write(
             lambda connection: users.put_preferences(connection, user_id, preferences, now_us),
-            bytes=_ROW_BYTES + preferences.embedding.nbytes + sum(len(text) for text in preferences.preferences),
+            bytes=queued_bytes([preferences]),
         )
 
     async def replace_preference_vector(self, user_id: str, preferences: Preferences) -> bool:
-        self._check_vector(user_id, preferences.embedding)
+        check_vector(user_id, preferences.embedding, self.dimensions)
         return await self._write(
             lambda connection: users.replace_preference_vector(connection, user_id, preferences),
-            bytes=_ROW_BYTES + preferences.embedding.nbytes + sum(len(text) for text in preferences.preferences),
+            bytes=queued_bytes([preferences]),
         )
 
     async def rebuild_user(self, user_id: str) -> UserState | None:
         options = {"dimensions": self.dimensions, "decay_per_day": self._decay_per_day, "now_us": wall_clock_us()}
         try:
-            return await self._write(
-                lambda connection: users.rebuild(connection, user_id, **options),  # type: ignore[arg-type]
-                bytes=_ROW_BYTES,
-            )
+            return await self._write(lambda connection: users.rebuild(connection, user_id, **options))  # type: ignore[arg-type]
         except (StoreBusy, StoreFull, StoreIOError):  # it is a read for whoever requested it: nothing has to be stored
             with closing(open_reader(self.path)) as connection:
                 return await to_thread(users.computed, connection, user_id, **options)  # type: ignore[arg-type]
@@ -203,19 +197,19 @@ class SqliteStore(SqliteReads):
         def delete(connection: sqlite3.Connection) -> DeletedUser:
             return users.delete(connection, user_id, now_us, Tombstones(connection, self._marks, now_us))
 
-        return await self._write(delete, bytes=_ROW_BYTES, scrub=True, alone=True)
+        return await self._write(delete, scrub=True, alone=True)
 
     async def change_experiment(self, change: ExperimentChange, *, after: int) -> int | None:
         return await self._write(
             lambda connection: experiment_tables.change(connection, change, after),
-            bytes=_ROW_BYTES + len(change.details),
+            bytes=queued_bytes([change]),
         )
 
     async def add_exposures(self, exposures: Sequence[Exposure], failed: Sequence[FailedRankings] = ()) -> None:
         self._shown = True
         return await self._write(
             lambda connection: experiment_tables.add(connection, exposures, failed),
-            bytes=sum(_ROW_BYTES + len(shown.items) for shown in exposures) + _ROW_BYTES * len(failed),
+            bytes=queued_bytes([*exposures, *failed]),
         )
 
     async def move_exposures(self, exposures: Sequence[Exposure]) -> list[MovedOutcome]:
@@ -225,28 +219,23 @@ class SqliteStore(SqliteReads):
             lambda connection: experiment_tables.move(
                 connection, exposures, Tombstones(connection, self._marks, now_us)
             ),
-            bytes=sum(_ROW_BYTES + len(shown.items) for shown in exposures),
+            bytes=queued_bytes(exposures),
             alone=True,
         )
 
     async def close_windows(self, now_us: int, *, limit: int = 256) -> int:
-        return await self._write(
-            lambda connection: experiment_tables.close(connection, now_us, limit), bytes=_ROW_BYTES
-        )
+        return await self._write(lambda connection: experiment_tables.close(connection, now_us, limit))
 
     async def trim_exposures(
         self, before_us: int, max_bytes: int, *, after_us: int = 2**63 - 1, limit: int = 1000
     ) -> int:
         return await self._write(
             lambda connection: experiment_tables.trim(connection, before_us, max_bytes, after_us, limit),
-            bytes=_ROW_BYTES,
             alone=True,
         )
 
     async def forget_participants(self, ended: Mapping[str, int], *, limit: int = 1000) -> int:
-        return await self._write(
-            lambda connection: experiment_tables.forget_participants(connection, ended, limit), bytes=_ROW_BYTES
-        )
+        return await self._write(lambda connection: experiment_tables.forget_participants(connection, ended, limit))
 
     def waiting_writes(self) -> int:
         return self.writer.waiting
@@ -265,7 +254,12 @@ class SqliteStore(SqliteReads):
         os.close(self._lock)
 
     async def _write(
-        self, apply: Callable[[sqlite3.Connection], T], *, bytes: int, scrub: bool = False, alone: bool = False
+        self,
+        apply: Callable[[sqlite3.Connection], T],
+        *,
+        bytes: int = ROW_BYTES,
+        scrub: bool = False,
+        alone: bool = False,
     ) -> T:
         started = time.monotonic()
         try:
@@ -279,11 +273,3 @@ class SqliteStore(SqliteReads):
             ) from None
         finally:
             spent("store", time.monotonic() - started)
-
-    def _check_vector(self, id: str, embedding: Embedding) -> None:
-        if embedding.shape != (self.dimensions,) or embedding.dtype != np.float32:
-            raise ValueError(
-                f"the vector of {id!r} is {embedding.dtype} {embedding.shape}, expected float32 ({self.dimensions},)"
-            )
-        if not np.isfinite(embedding).all():
-            raise ValueError(f"the vector of {id!r} has a value that is not a finite number")

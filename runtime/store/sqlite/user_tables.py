@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.personalization import popularity, user_vector
-from runtime.personalization.actions import STRENGTHS, TYPES
+from runtime.personalization.actions import STRENGTH_OF_CODE
 from runtime.personalization.user_vector import Sums
 from runtime.store.errors import StoreCorrupt
 from runtime.store.records import DeletedUser, Preferences, UserPreferences, UserState
@@ -20,7 +20,7 @@ from runtime.store.sqlite.readable import MOST_AHEAD_US, READABLE, report
 from runtime.store.sqlite.tombstones import Tombstones
 from runtime.store.sqlite.user_rows import find_or_add_user, store_sums, whole_sums
 
-_STRENGTH_OF_CODE = np.array([STRENGTHS[type] for type in TYPES], np.int64)
+_STRENGTH_OF_CODE = np.array(list(STRENGTH_OF_CODE.values()), np.int64)
 _EVENTS_AT_ONCE = 4096  # Python tuples held while the log is read into arrays, about 0.5 MB
 _VECTORS_AT_ONCE = 256
 
@@ -116,7 +116,7 @@ def delete(connection: sqlite3.Connection, user_id: str, now_us: int, tombstones
     for content_key, code, time_us in connection.execute(
         f"SELECT l.content, l.type, l.time_us FROM interactions l WHERE l.user = ? AND {READABLE}", row
     ):
-        if STRENGTHS[TYPES[code]]:
+        if STRENGTH_OF_CODE[code]:
             before = counts[content_key] if content_key in counts else item_counts.load(connection, content_key)
             counts[content_key] = None if before is None else popularity.remove(before, time_us)
     deleted = experiment_tables.delete_user_exposures(connection, row[0]) | {
@@ -126,7 +126,7 @@ def delete(connection: sqlite3.Connection, user_id: str, now_us: int, tombstones
     for content_key, code, own, events in weights:
         connection.execute(
             "UPDATE content_ids SET popularity = popularity - ? WHERE key = ?",
-            ((STRENGTHS[TYPES[code]] if own is None else own) * events, content_key),
+            ((STRENGTH_OF_CODE[code] if own is None else own) * events, content_key),
         )
         delete_unused_id(connection, content_key)
     for content_key, count in counts.items():

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from runtime.personalization.actions import STRENGTHS
+from runtime.personalization.actions import CODES, STRENGTH_OF_CODE, STRENGTHS
 from runtime.personalization.user_vector import unit_vector
 from runtime.store import Conflict, OwnType, StoreError
 
@@ -106,6 +106,7 @@ def test_other_strengths_make_every_history_stale_and_count_popularity_again(ope
     store.add_interactions([event("1"), event("2", type="save")])
     store.close()
     monkeypatch.setitem(STRENGTHS, "view", 2)
+    monkeypatch.setitem(STRENGTH_OF_CODE, CODES["view"], 2)
     store = open_store()
     assert store.get_user("ann").stale
     assert store.get_content("barn").popularity == 5
