@@ -27,11 +27,13 @@ _SORTED_TOGETHER = 16  # batches whose windows are sorted by length, so that the
 class ScoredBatch(Batch):
     """A batch with its targets.
 
-    scored bool (B, T); negatives int64 (K,) of the catalogue, None where the softmax is over all of it; contrastive
+    scored bool (B, T); expected f32 (B, T, 4), probabilities of actions to train on, None for the actions themselves;
+    negatives int64 (K,) of the catalogue, None where the softmax is over all of it; contrastive
     anchors int64 (A,): window, position and an item engaged with later; skipped items int64 (A, K), −1 for none.
     """
 
     scored: Tensor
+    expected: Tensor | None
     negatives: Tensor | None
     anchor_window: Tensor
     anchor_position: Tensor
@@ -52,10 +54,16 @@ class Windows:
 
     scored: bool [events], the events that are predicted; the others are history only (default: all are predicted).
     negatives: items sampled per batch where a catalogue has more than FULL_SOFTMAX.
+    expected: float32 [events, 4], see `ScoredBatch`.
     """
 
     def __init__(
-        self, dataset: Dataset, context: int, scored: NDArray[np.bool_] | None = None, negatives: int = 2_048
+        self,
+        dataset: Dataset,
+        context: int,
+        scored: NDArray[np.bool_] | None = None,
+        negatives: int = 2_048,
+        expected: NDArray[np.float32] | None = None,
     ) -> None:
         events, starts = dataset.events, dataset.starts
         self._vectors = dataset.catalogue.vectors
@@ -69,7 +77,7 @@ class Windows:
         self._place = np.zeros(items, np.int64)  # of an item within its catalogue
         for rows in self._rows:
             self._place[rows] = np.arange(len(rows))
-        self._negatives = negatives
+        self._negatives, self._expected = negatives, expected
         none = np.zeros((len(dataset.users), self._vectors.shape[1]), np.float32)
         self._preference_embedding = none if dataset.preference_embedding is None else dataset.preference_embedding
         self._events = events
@@ -164,6 +172,7 @@ class Windows:
         }
         return ScoredBatch(
             negatives=None if items.negatives is None else torch.from_numpy(items.negatives),
+            expected=None if self._expected is None else torch.from_numpy(self._expected[rows]),
             **{name: torch.from_numpy(values.astype(np.int64)) for name, values in as_int.items()},
             **{name: torch.from_numpy(values) for name, values in as_is.items()},
             **{name: torch.from_numpy(values) for name, values in anchors.items()},

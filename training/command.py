@@ -20,7 +20,7 @@ from training.data.split import Split, by_time, joined, periods
 from training.errors import TrainingError
 from training.recipes import RECIPES, Recipe, of_log
 from training.refit import refitted
-from training.simulator.multi_world import multi_world
+from training.simulator.multi_world import multi_world, multi_world_with_expected
 from training.simulator.parameters import Parameters
 from training.train import fingerprint, train
 
@@ -36,8 +36,10 @@ def run(options: argparse.Namespace) -> int:
         options.days_to_event_key = start.data.get("days_to_event_key")
     if options.hold_out and not options.events:
         raise TrainingError("--hold-out leaves out a part of a log of your own: give one with --events")
-    training, validation = _parts(options)
-    checkpoint = _train(options, training, validation, start)
+    if options.expected_actions and (options.events or options.public_set):
+        raise TrainingError("--expected-actions is for simulated worlds: only their simulator knows probabilities")
+    training, validation, expected = _parts(options)
+    checkpoint = _train(options, training, validation, start, expected)
     best = options.out / BEST
     if options.events:
         checkpoint = _refit(options, checkpoint, training, validation, start)
@@ -68,7 +70,13 @@ def push(folder: Path, repository: str) -> str:
         raise TrainingError(f"the upload to {repository} failed: {error}; the checkpoint is in {folder}") from error
 
 
-def _train(options: argparse.Namespace, training: Dataset, validation: Dataset, start: Checkpoint | None) -> Checkpoint:
+def _train(
+    options: argparse.Namespace,
+    training: Dataset,
+    validation: Dataset,
+    start: Checkpoint | None,
+    expected: NDArray[np.float32] | None,
+) -> Checkpoint:
     """The weights that validation chose; those of a run that got as far are read."""
     recipe = _recipe(options, start, training, validation)
     validated = options.out / VALIDATED
@@ -78,7 +86,8 @@ def _train(options: argparse.Namespace, training: Dataset, validation: Dataset, 
             return before
     return train(
         training, validation, recipe, options.out,
-        start=start, new=_new(training, options.since), replay=options.replay, device=options.device,
+        start=start, new=_new(training, options.since), replay=options.replay, expected=expected,
+        device=options.device,
     )  # fmt: skip
 
 
@@ -101,12 +110,15 @@ def _refit(
     return final
 
 
-def _parts(options: argparse.Namespace) -> tuple[Dataset, Dataset]:
-    """What is trained on, and what chooses the number of epochs. Raises TrainingError for a share that is none."""
+def _parts(options: argparse.Namespace) -> tuple[Dataset, Dataset, NDArray[np.float32] | None]:
+    """What is trained on, what chooses the number of epochs, and the probabilities of actions to train on, if any.
+
+    Raises TrainingError for a share that is none.
+    """
     own = load_own(options)
     if own is None:
-        split = _split(options)
-        return split.train, split.validation
+        split, expected = _split(options)
+        return split.train, split.validation, expected
     if not 0 <= options.hold_out < 0.9:
         raise TrainingError(f"--hold-out {options.hold_out:g} is no share of the log from 0 up to 0.9")
     _warn_of_few(own)
@@ -116,7 +128,7 @@ def _parts(options: argparse.Namespace) -> tuple[Dataset, Dataset]:
         training, validation, *_ = periods(own, shares)
     except ValueError as error:  # of a log of a few events
         raise TrainingError(str(error)) from error
-    return training, validation
+    return training, validation, None
 
 
 def _warn_of_few(own: Dataset) -> None:
@@ -128,10 +140,13 @@ def _warn_of_few(own: Dataset) -> None:
         )
 
 
-def _split(options: argparse.Namespace) -> Split:
-    if options.public_set is None:
-        return multi_world(options.worlds, replace(Parameters(), users=options.users))
-    return by_time(public.load(options.public_set, options.data_dir))
+def _split(options: argparse.Namespace) -> tuple[Split, NDArray[np.float32] | None]:
+    if options.public_set is not None:
+        return by_time(public.load(options.public_set, options.data_dir)), None
+    parameters = replace(Parameters(), users=options.users)
+    if options.expected_actions:
+        return multi_world_with_expected(options.worlds, parameters)
+    return multi_world(options.worlds, parameters), None
 
 
 def _recipe(options: argparse.Namespace, start: Checkpoint | None, training: Dataset, validation: Dataset) -> Recipe:
@@ -144,7 +159,7 @@ def _recipe(options: argparse.Namespace, start: Checkpoint | None, training: Dat
         recipe = RECIPES[options.recipe or "reference"]()
     if start is not None and options.layers not in (None, recipe.layers):
         raise TrainingError(f"{options.start} has {recipe.layers} layers; --layers {options.layers} cannot change them")
-    changes: dict[str, int] = {"seed": options.seed}
+    changes: dict[str, int] = {"seed": options.seed, "expected_actions": options.expected_actions}
     changes |= {name: getattr(options, name) for name in ("layers", "epochs") if getattr(options, name) is not None}
     return replace(recipe, **changes)  # type: ignore[arg-type]
 

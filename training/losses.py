@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def action_loss(logits: Tensor, action: Tensor, weights: tuple[float, ...]) -> Tensor:
-    """Weighted mean cross entropy of logits (N, 4) against codes (N,)."""
+    """Weighted mean cross entropy of logits (N, 4) against codes int64 (N,) or probabilities f32 (N, 4)."""
     return F.cross_entropy(logits, action, weight=torch.tensor(weights, device=logits.device))
 
 

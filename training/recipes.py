@@ -9,7 +9,7 @@ from typing import Any
 from training.errors import TrainingError
 from training.model_config import ModelConfig
 
-_NEWER = ("preference_regression", "similarity_kernels", "pointer")
+_NEWER = ("preference_regression", "similarity_kernels", "pointer", "expected_actions")
 KNOWN = 0.5  # share of events with items that were met before, from which on ids are learned
 FULL_SOFTMAX = 5_000  # items; larger catalogues train the next item against sampled negatives
 
@@ -42,6 +42,8 @@ class Recipe:
     negatives               items sampled per step for catalogues of more than FULL_SOFTMAX items
     factorised_ids          initialise id embeddings by factorising what texts leave unexplained (id_embeddings.py):
                             after the first epoch or, where the weights come from another catalogue, before it
+    expected_actions        train on the probabilities of actions, which a simulator knows, in place of the drawn ones
+                            (simulator/expected_actions.py): for pre-training on simulated worlds alone
     min_events              users with fewer events get the cold-start vector from the served model
     """
 
@@ -72,6 +74,7 @@ class Recipe:
     clip: float = 1.0
     negatives: int = 2_048
     factorised_ids: bool = False
+    expected_actions: bool = False
     min_events: int = 3
     seed: int = 0
     loss: LossWeights = field(default_factory=LossWeights)
@@ -158,7 +161,13 @@ def fine_tuning(recipe: Recipe) -> Recipe:
     same, and a high one for the id embeddings of its items, which are new. Selected among three on development world
     900."""
     return replace(
-        recipe, name="fine-tuned from other worlds", epochs=4, learning_rate=3e-4, id_rate_factor=40.0, warmup=20
+        recipe,
+        name="fine-tuned from other worlds",
+        epochs=4,
+        learning_rate=3e-4,
+        id_rate_factor=40.0,
+        warmup=20,
+        expected_actions=False,
     )
 
 

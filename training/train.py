@@ -66,8 +66,9 @@ def losses(model: SequenceModel, batch: ScoredBatch, recipe: Recipe) -> tuple[di
     anchors = users[batch.anchor_window, batch.anchor_position]
     users, logits, action = users[batch.scored], logits[batch.scored], batch.action[batch.scored]
     weights = torch.tensor(recipe.loss.item, device=action.device)[action]
+    target = action if batch.expected is None else batch.expected[batch.scored]
     parts = {
-        "action": action_loss(logits, action, recipe.loss.action),
+        "action": action_loss(logits, target, recipe.loss.action),
         "item": item_loss(users, batch.item[batch.scored], weights, items, scale, negatives=batch.negatives),
         "contrastive": contrastive_loss(anchors, batch.engaged, batch.skipped, items, scale),
     }
@@ -204,6 +205,7 @@ def train(
     start: Checkpoint | None = None,
     new: NDArray[np.bool_] | None = None,
     replay: float = 0.5,
+    expected: NDArray[np.float32] | None = None,
     save_every_s: float = SAVE_EVERY_S,
     progress: bool = True,
     device: str = "cpu",
@@ -214,14 +216,17 @@ def train(
     that are new since then: each epoch has all of them, and `replay` times as many windows of older events, so that
     what was learned is not forgotten.
 
+    expected: float32 [events, 4], probabilities of the action at each event of `training`, to train on in place of the
+    one that was drawn. Validation is on what was drawn.
+
     device: cpu or cuda; the returned model is on it. A resumed run is identical on the CPU alone: the random state of a
     GPU is not saved.
 
     Raises TrainingError.
     """
-    windows, older = Windows(training, recipe.context, new, recipe.negatives), None
+    windows, older = Windows(training, recipe.context, new, recipe.negatives, expected), None
     if new is not None and replay > 0 and not new.all():
-        older = Windows(training, recipe.context, ~new, recipe.negatives)
+        older = Windows(training, recipe.context, ~new, recipe.negatives, expected)
     both, scored = joined_with_mask(training, validation)
     held_out = Windows(both, recipe.context, scored, recipe.negatives).limited_to(VALIDATION_WINDOWS)
     if start is None:

@@ -12,7 +12,7 @@ from training.checkpoint import Checkpoint
 from training.data.command import DATA_VARIABLE
 from training.data.vectors import CACHE_VARIABLE
 from training.errors import TrainingError
-from training.recipes import NOT_FOR_LOGS, deskdrop, ml_100k, of_log, without
+from training.recipes import NOT_FOR_LOGS, deskdrop, fine_tuning, ml_100k, of_log, without
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,17 @@ def test_fine_tuning_a_checkpoint(shared_run: Path, tmp_path: Path) -> None:
     assert Checkpoint.load(tmp_path / "best").metrics[0]["step"] == 0
 
 
+def test_training_on_the_probabilities_of_actions(shared_run: Path, tmp_path: Path) -> None:
+    arguments = ["train", "--from", str(shared_run), "--worlds", "7", "8", "--users", "30", "--epochs", "1"]
+    assert main([*arguments, "--out", str(tmp_path / "drawn")]) == 0
+    assert main([*arguments, "--out", str(tmp_path / "expected"), "--expected-actions"]) == 0
+    drawn, expected = (Checkpoint.load(tmp_path / name / "best") for name in ("drawn", "expected"))
+    assert expected.recipe.expected_actions
+    assert not fine_tuning(expected.recipe).expected_actions  # another world's log has drawn actions alone
+    assert expected.data["sha256"] == drawn.data["sha256"]
+    assert expected.metrics[-1]["training"] != drawn.metrics[-1]["training"]
+
+
 def test_the_key_of_the_days_to_the_event_stays_with_the_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,9 +103,11 @@ def test_contradicting_options_are_errors(shared_run: Path, tmp_path: Path, caps
     assert main(["train", "--out", str(tmp_path), "--since", "2026-01-01"]) == 1
     assert main(["train", "--out", str(tmp_path), "--from", str(shared_run), "--layers", "6", "--worlds", "5"]) == 1
     assert main(["train", "--out", str(tmp_path), "--from", str(tmp_path)]) == 1
+    assert main(["train", "--out", str(tmp_path), "--set", "deskdrop", "--expected-actions"]) == 1
     errors = capsys.readouterr().err
     assert "--from" in errors
     assert "has 4 layers" in errors
+    assert "only their simulator knows" in errors
     assert "not a checkpoint" in errors
 
 

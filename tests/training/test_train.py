@@ -20,7 +20,7 @@ from training.data.events import Dataset
 from training.errors import TrainingError
 from training.losses import contrastive_loss, item_loss
 from training.recipes import PARTS, RECIPES, Recipe, tiny, without
-from training.train import learning_rate, new_model, optimizer_of, step, train, validate
+from training.train import learning_rate, losses, new_model, optimizer_of, step, train, validate
 
 ROOT = Path(__file__).parents[2]
 
@@ -148,6 +148,20 @@ def test_sampling_every_item_equals_the_full_softmax() -> None:
     torch.testing.assert_close(full, sampled)
     gradients = [torch.autograd.grad(loss, scale)[0] for loss in (full, sampled)]
     torch.testing.assert_close(*gradients)  # also where a target is drawn as a negative
+
+
+def test_probabilities_are_trained_on_in_place_of_the_drawn_actions(
+    world: tuple[Dataset, Dataset], recipe: Recipe
+) -> None:
+    training, _ = world
+    one_hot = np.eye(4, dtype=np.float32)[training.events.action]
+    model = new_model(recipe, training).eval()
+    windows = [Windows(training, recipe.context, expected=expected) for expected in (None, one_hot, 0 * one_hot + 0.25)]
+    drawn, certain, uniform = (
+        losses(model, one.batch(np.arange(len(one)), (0,)), recipe)[0]["action"].item() for one in windows
+    )
+    assert certain == pytest.approx(drawn, rel=1e-5)
+    assert uniform != pytest.approx(drawn, rel=1e-3)
 
 
 def test_the_contrastive_loss_penalises_similarity_to_skipped_items() -> None:

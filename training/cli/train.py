@@ -52,6 +52,10 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "--worlds", type=int, nargs="+", default=list(REFERENCE_WORLDS), metavar="SEED",
         help="simulated worlds, where neither --set nor --events is given (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--expected-actions", action="store_true",
+        help="train on the probabilities of the actions in these worlds, which their simulator knows",
+    )  # fmt: skip
     parser.add_argument("--users", type=int, default=Parameters().users, help="of a world (default: %(default)s)")
     parser.add_argument("--layers", type=int, help="4 to 24 (default: the recipe's)")
     parser.add_argument("--epochs", type=int, help="at most (default: the recipe's)")

@@ -5,19 +5,36 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.data.events import Catalogue, Dataset, Events
 from training.data.split import Split, by_time
+from training.simulator.expected_actions import expected_actions
 from training.simulator.parameters import Parameters
 from training.simulator.world import simulate
 
 SHARES = (0.9, 0.08, 0.02)  # of a world's events: these worlds are used for training and early stopping only
 
 
+def multi_world_with_expected(seeds: Sequence[int], parameters: Parameters) -> tuple[Split, NDArray[np.float32]]:
+    """As `multi_world`, with `expected_actions` of the training part, float32 [events, 4]."""
+    splits, expected = [], []
+    for seed in seeds:
+        world = simulate(parameters, seed)
+        split = by_time(world.dataset, SHARES)
+        splits.append(split)
+        in_training = world.dataset.events.time_us <= split.train.events.time_us.max()
+        expected.append(expected_actions(world)[in_training])
+    return _joined(splits, seeds, parameters), np.concatenate(expected)
+
+
 def multi_world(seeds: Sequence[int], parameters: Parameters) -> Split:
     """The worlds of these seeds in one data set. Users and items are distinct: ids have the seed as a prefix, and every
     world has its own catalogue_id."""
-    splits = [by_time(simulate(parameters, seed).dataset, SHARES) for seed in seeds]
+    return _joined([by_time(simulate(parameters, seed).dataset, SHARES) for seed in seeds], seeds, parameters)
+
+
+def _joined(splits: Sequence[Split], seeds: Sequence[int], parameters: Parameters) -> Split:
     if len(splits) == 1:
         return splits[0]
     return Split(*(side_by_side([split[part] for split in splits], seeds, parameters) for part in range(3)))
