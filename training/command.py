@@ -153,6 +153,8 @@ def _recipe(options: argparse.Namespace, start: Checkpoint | None, training: Dat
     """The checkpoint's own recipe for fine-tuning, because the shapes have to be the same."""
     if start is not None:
         recipe = start.recipe
+        if options.events:  # how often worlds were read says nothing about a log
+            recipe = replace(recipe, epochs=recipe_of_log(training, validation).epochs)
     elif options.recipe is None and options.events:
         recipe = recipe_of_log(training, validation)
     else:
