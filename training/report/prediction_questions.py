@@ -58,8 +58,12 @@ def next_action(sets: Sequence[action_comparison.Compared], folder: Path) -> Que
         without.append(f"on {listed(alone)} the stack was no better than the regression for users that it was not "
                        "fitted to, so the regression alone is served")  # fmt: skip
     notes = [*without, *([f"not measured: {listed(missing)}"] if missing else [])]
-    worlds = [f"{label(one)} is {len(one.seeds)} world{'s' if len(one.seeds) > 1 else ''}"
+    worlds = [f"ω = {one.order_strength:g} has {len(one.seeds)} world{'s' if len(one.seeds) > 1 else ''}"
               for one in shown if one.seeds]  # fmt: skip
+    if any(one.order_strength is None for one in shown):
+        notes.append(
+            "on public logs the sequence model has a recipe for that log, not the one that `vows-edge train` chooses"
+        )
     if any(one.order_strength == 0 for one in shown):
         notes.append(
             "at ω = 0 order says nothing: what a model that was trained on other worlds gains there is knowledge of "
@@ -155,7 +159,7 @@ def _control_note(found: dict[str, Comparison]) -> str:
     one = next(iter(found.values()))
     text = "The control was trained on other worlds of ω = 0, and fine-tuned likewise"
     if (ndcg := found.get("ndcg10")) and ndcg.against:
-        text += f"; its NDCG@10 is {ndcg.value:.3f}, that of {ndcg.against} differs by {difference(_ahead(ndcg))}"
+        text += f"; its NDCG@10 of {ndcg.value:.3f} minus that of {ndcg.against} is {difference(_ahead(ndcg))}"
     return f"{text}. [STUDY.md](STUDY.md) says with how much effort ({one.effort})."
 
 

@@ -119,7 +119,7 @@ def new_items(entries: Sequence[Comparison], folder: Path) -> Question:
         ("never_seen", "Where the next item is new to the user, the hybrid ranker", "never seen"),
         (
             "not_the_last",
-            "Where it is not the item that they engaged with last, it",
+            "Where it is not the user's last one, the ranker",
             "not the last item",
         ),
     ):

@@ -64,7 +64,8 @@ def verdict(subject: str, other: str, differences: Sequence[tuple[str, Figure | 
         if places:
             compared = f"{how} {other}" if not clauses else how.rpartition(" ")[0]
             clauses.append(f"{compared} on {_places(places, len(measured), named=side < 0, first=not clauses)}")
-    return f"{subject} {listed(clauses)}." if clauses else ""
+    last = f", and {clauses.pop()}" if len(clauses) > 1 else ""  # with a comma: places are joined by "and", too
+    return f"{subject} {', '.join(clauses)}{last}." if clauses else ""
 
 
 def _places(places: Sequence[str], of: int, *, named: bool, first: bool) -> str:

@@ -74,7 +74,7 @@ def test_many_places_are_counted_and_the_worse_are_named(tmp_path: Path) -> None
     sets = [entry(name, 0.05) for name in "abc"] + [entry(name, -0.05) for name in "def"]
     text = written(Comparisons(sets=sets), NONE, tmp_path)
     assert (
-        "is better than the best other on 3 of 6 and is **significantly worse** on d (time), e (time) and f (time)."
+        "is better than the best other on 3 of 6, and is **significantly worse** on d (time), e (time) and f (time)."
         in text
     )
 
@@ -90,7 +90,7 @@ def test_worse_is_said_of_the_ranker_that_is_worse(tmp_path: Path) -> None:
     ]
     text = written(Comparisons(sets=[one]), NONE, tmp_path)
     assert (
-        "Where it is not the item that they engaged with last, it is **significantly worse** than the best other on a "
+        "Where it is not the user's last one, the ranker is **significantly worse** than the best other on a "
         "(time). With a sequence model it is better than the best other on a (time)." in text
     )
     assert "| a (time) | ▼ ▲ | ▼ ▲ | ▼ ▲ |" in text
@@ -100,7 +100,7 @@ def test_all_three_verdicts_in_one_sentence(tmp_path: Path) -> None:
     sets = [entry("a", 0.05), entry("b", 0.0), entry("c", -0.05)]
     text = written(Comparisons(sets=sets), NONE, tmp_path)
     assert (
-        "is better than the best other on a (time), shows no difference on b (time) and is **significantly worse** on "
+        "is better than the best other on a (time), shows no difference on b (time), and is **significantly worse** on "
         "c (time)." in text
     )
 
