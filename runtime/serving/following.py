@@ -94,6 +94,6 @@ async def _all_counts(resources: Resources) -> None:
     while True:
         await asyncio.sleep(random.uniform(0.5, 1.5) * _ALL_COUNTS_EVERY_S)
         try:
-            await resources.popularity.taken_back()
+            await resources.popularity.refresh_all()
         except StoreError as error:
             log.warning("popularity is not read again: %s", error)

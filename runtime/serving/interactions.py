@@ -110,9 +110,9 @@ async def take_back(resources: Resources, event_id: str) -> bool:
 
 
 async def _take_back(resources: Resources, event_id: str) -> bool:
-    existed = await resources.store.delete_interaction(event_id)
-    if existed:
-        await resources.popularity.taken_back()
+    counted: set[str] = set()
+    existed = await resources.store.delete_interaction(event_id, counted=counted)
+    await resources.popularity.refresh(list(counted))
     return existed
 
 

@@ -49,11 +49,8 @@ class Popularity:
         if others := [id for id in engaged if id not in counts]:
             await self.refresh(others)
 
-    async def taken_back(self) -> None:
-        """After events left the log, of whatever content."""
-        await self._refresh_all()
-
-    async def _refresh_all(self) -> None:
+    async def refresh_all(self) -> None:
+        """Read the counts of the whole catalogue again: seconds of work for a million items."""
         for ids in self._catalog.pages(_IDS_AT_ONCE):
             await self.refresh(ids)
             await asyncio.sleep(0)

@@ -55,9 +55,10 @@ async def _keep_preferences(resources: Resources, user_id: str, preferences: Pre
 async def _forget(resources: Resources, user_id: str) -> DeletedUser:
     async with resources.user_turns.of([user_id]):
         preferences = await _preferences_before(resources, user_id)
-        deleted = await resources.store.delete_user(user_id)
+        counted: set[str] = set()
+        deleted = await resources.store.delete_user(user_id, counted=counted)
         resources.sequence.users.forget(user_id)
-        await resources.popularity.taken_back()
+        await resources.popularity.refresh(list(counted))
     if preferences is not None:
         resources.embedder.evict(preferences_text(preferences.preferences))
     return deleted

@@ -158,8 +158,9 @@ class Store(Protocol):
         """
         ...
 
-    async def delete_interaction(self, event_id: str) -> bool:
-        """Take an event back, as if it had never come; False if there is none. Its id is taken for some time."""
+    async def delete_interaction(self, event_id: str, *, counted: set[str] | None = None) -> bool:
+        """Take an event back, as if it had never come; False if there is none. Its id is taken for some time. counted:
+        gets the id of the content whose counts changed."""
         ...
 
     async def put_preferences(self, user_id: str, preferences: Preferences) -> None:
@@ -176,9 +177,10 @@ class Store(Protocol):
         reading), and return the state; None for an unknown user."""
         ...
 
-    async def delete_user(self, user_id: str) -> DeletedUser:
+    async def delete_user(self, user_id: str, *, counted: set[str] | None = None) -> DeletedUser:
         """Remove every trace of a user, also from the bytes of the files, and take their weight off popularity. For
-        some time keyed hashes are left (tombstones.py), which refuse late retries of their events."""
+        some time keyed hashes are left (tombstones.py), which refuse late retries of their events. counted: gets the
+        ids of the content whose counts changed."""
         ...
 
     async def change_experiment(self, change: ExperimentChange, *, after: int) -> int | None:

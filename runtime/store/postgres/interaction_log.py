@@ -158,13 +158,15 @@ async def _answer(connection: Connection, duplicates: Sequence[Interaction]) -> 
         )
 
 
-async def delete(connection: Connection, context: Context, event_id: str, now_us: int) -> bool:
+async def delete(
+    connection: Connection, context: Context, event_id: str, counted: set[str] | None, now_us: int
+) -> bool:
     """See Store.delete_interaction. Within a transaction."""
     found = await connection.fetchrow('SELECT "user", content FROM interactions WHERE event_id = $1', escape(event_id))
     if found is None:
         return False
     user_key, content_key = found
-    await connection.execute("SELECT 1 FROM content_ids WHERE key = $1 FOR KEY SHARE", content_key)
+    content_id = await connection.fetchval("SELECT id FROM content_ids WHERE key = $1 FOR KEY SHARE", content_key)
     await connection.execute("SELECT 1 FROM users WHERE key = $1 FOR NO KEY UPDATE", user_key)
     row = await connection.fetchrow(
         """SELECT l.sequence, l.type, l.time_us, u.stale OR u.formula <> $4 AS stale, c.embedding, s.sums,
@@ -195,6 +197,8 @@ async def delete(connection: Connection, context: Context, event_id: str, now_us
         stale, now_us, user_key,
     )  # fmt: skip
     await remove_from_totals(connection, {content_key: ([time_us] if strength else [], strength)})
+    if strength and counted is not None:
+        counted.add(unescape(content_id))
     await delete_unused_ids(connection, [content_key])
     await count(connection, context, "interactions", -1)
     return True

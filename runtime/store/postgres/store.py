@@ -95,9 +95,11 @@ class PostgresStore(PostgresReads):
             outcomes += await self._writer.add(some, now_us, bytes=queued_bytes(some))
         return outcomes
 
-    async def delete_interaction(self, event_id: str) -> bool:
+    async def delete_interaction(self, event_id: str, *, counted: set[str] | None = None) -> bool:
         now_us = self._clock_us()
-        return await self._writer.write(lambda connection: log.delete(connection, self.context, event_id, now_us))
+        return await self._writer.write(
+            lambda connection: log.delete(connection, self.context, event_id, counted, now_us)
+        )
 
     async def put_preferences(self, user_id: str, preferences: Preferences) -> None:
         check_vector(user_id, preferences.embedding, self.context.dimensions)
@@ -117,11 +119,13 @@ class PostgresStore(PostgresReads):
     async def rebuild_user(self, user_id: str) -> UserState | None:
         return await self._writer.write(lambda connection: users.rebuild(connection, self.context, user_id))
 
-    async def delete_user(self, user_id: str) -> DeletedUser:
+    async def delete_user(self, user_id: str, *, counted: set[str] | None = None) -> DeletedUser:
         """As `Store` says of tables. Postgres keeps the bytes of deleted rows until it vacuums, in its log until that
         is recycled, and wherever its log was copied to."""
         now_us = self._clock_us()
-        return await self._writer.write(lambda connection: users.delete(connection, self.context, user_id, now_us))
+        return await self._writer.write(
+            lambda connection: users.delete(connection, self.context, user_id, counted, now_us)
+        )
 
     def waiting_writes(self) -> int:
         return self._writer.waiting

@@ -82,7 +82,9 @@ async def sums_from_log(connection: Connection, context: Context, key: int) -> S
     return sums
 
 
-async def delete(connection: Connection, context: Context, user_id: str, now_us: int) -> DeletedUser:
+async def delete(
+    connection: Connection, context: Context, user_id: str, counted: set[str] | None, now_us: int
+) -> DeletedUser:
     """See Store.delete_user. Within a transaction."""
     key = await connection.fetchval("SELECT key FROM users WHERE id = $1 FOR UPDATE", escape(user_id))
     if key is None:
@@ -105,6 +107,10 @@ async def delete(connection: Connection, context: Context, user_id: str, now_us:
         status = await connection.execute(f"DELETE FROM {name} WHERE {column} = $1", key)
         deleted[name] = int(status.split()[-1])
     await remove_from_totals(connection, removed)
+    if counted is not None:
+        engaged = [key for key, (times_us, _) in removed.items() if times_us]
+        rows = await connection.fetch("SELECT id FROM content_ids WHERE key = ANY($1::bigint[])", engaged)
+        counted.update(unescape(row["id"]) for row in rows)
     await delete_unused_ids(connection, list(removed))
     for name in ("interactions", "preferences", "users"):
         await count(connection, context, name, -deleted[name])

@@ -185,16 +185,18 @@ def _answer(connection: sqlite3.Connection, event: Interaction) -> None:
 def delete(
     connection: sqlite3.Connection,
     event_id: str,
+    counted: set[str] | None,
     *,
     now_us: int,
     dimensions: int,
     decay_per_day: float,
     tombstones: Tombstones,
 ) -> bool:
-    """Delete an event, also from its user's sums and its item's counts; False if it is not there."""
+    """Delete an event, also from its user's sums and its item's counts; False if it is not there. counted: see
+    `Store.delete_interaction`."""
     row = connection.execute(
         """SELECT l.sequence, l.user, l.content, l.type, l.time_us, u.stale, c.embedding, c.vector_checksum,
-            o.strength, u.id
+            o.strength, u.id, (SELECT id FROM content_ids WHERE key = l.content)
         FROM interactions l JOIN users u ON u.key = l.user LEFT JOIN content c ON c.key = l.content
         LEFT JOIN own_types o ON o.key = l.own_type
         WHERE l.event_id = ?""",
@@ -202,7 +204,7 @@ def delete(
     ).fetchone()
     if row is None:
         return False
-    sequence, user_key, content_key, code, time_us, stale, embedding, checksum, own_strength, user_id = row
+    sequence, user_key, content_key, code, time_us, stale, embedding, checksum, own_strength, user_id, content_id = row
     strength = own_strength
     if strength is None:  # an event that cannot be read counts nowhere
         strength = STRENGTH_OF_CODE.get(code, 0)
@@ -231,6 +233,8 @@ def delete(
         before = item_counts.load(connection, content_key)
         left = None if before is None else decayed.remove(before, time_us)
         item_counts.store(connection, content_key, left, now_us=now_us)
+        if counted is not None:
+            counted.add(content_id)
     delete_unused_id(connection, content_key)
     totals.change(connection, "interactions", -1)
     return True

@@ -155,12 +155,13 @@ class SqliteStore(SqliteReads):
             alone=len(interactions) > _MOST_SHARED_EVENTS,
         )
 
-    async def delete_interaction(self, event_id: str) -> bool:
+    async def delete_interaction(self, event_id: str, *, counted: set[str] | None = None) -> bool:
         now_us = self._clock_us()
         return await self._write(
             lambda connection: interaction_log.delete(
                 connection,
                 event_id,
+                counted,
                 now_us=now_us,
                 dimensions=self.dimensions,
                 decay_per_day=self._decay_per_day,
@@ -191,11 +192,11 @@ class SqliteStore(SqliteReads):
             with closing(open_reader(self.path)) as connection:
                 return await to_thread(users.computed, connection, user_id, **options)  # type: ignore[arg-type]
 
-    async def delete_user(self, user_id: str) -> DeletedUser:
+    async def delete_user(self, user_id: str, *, counted: set[str] | None = None) -> DeletedUser:
         now_us = self._clock_us()
 
         def delete(connection: sqlite3.Connection) -> DeletedUser:
-            return users.delete(connection, user_id, now_us, Tombstones(connection, self._marks, now_us))
+            return users.delete(connection, user_id, counted, now_us, Tombstones(connection, self._marks, now_us))
 
         return await self._write(delete, scrub=True, alone=True)
 

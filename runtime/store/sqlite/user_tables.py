@@ -100,8 +100,11 @@ def _from_log(connection: sqlite3.Connection, key: int, decay_per_day: float, no
     )
 
 
-def delete(connection: sqlite3.Connection, user_id: str, now_us: int, tombstones: Tombstones) -> DeletedUser:
-    """Delete all rows of a user, and their part of the items' counts; returns how many of each kind."""
+def delete(
+    connection: sqlite3.Connection, user_id: str, counted: set[str] | None, now_us: int, tombstones: Tombstones
+) -> DeletedUser:
+    """Delete all rows of a user, and their part of the items' counts; returns how many of each kind. counted: see
+    `Store.delete_user`."""
     row = connection.execute("SELECT key FROM users WHERE id = ?", (user_id,)).fetchone()
     if row is None:
         return DeletedUser(0, 0, 0, 0)
@@ -119,6 +122,10 @@ def delete(connection: sqlite3.Connection, user_id: str, now_us: int, tombstones
         if STRENGTH_OF_CODE[code]:
             before = counts[content_key] if content_key in counts else item_counts.load(connection, content_key)
             counts[content_key] = None if before is None else popularity.remove(before, time_us)
+    if counted is not None:
+        keys = msgspec.json.encode(list(counts)).decode()
+        rows = connection.execute("SELECT id FROM content_ids WHERE key IN (SELECT value FROM json_each(?))", (keys,))
+        counted.update(id for (id,) in rows)
     deleted = experiment_tables.delete_user_exposures(connection, row[0]) | {
         name: connection.execute(f"DELETE FROM {name} WHERE {column} = ?", row).rowcount
         for name, column in (("interactions", "user"), ("user_sums", "key"), ("preferences", "key"), ("users", "key"))

@@ -11,9 +11,11 @@ from runtime.app import build_state, load_text_model
 from runtime.catalog.item_fields import Content
 from runtime.models.embedder import never_disconnected
 from runtime.serving.content import delete_item, hide_item, new_item, replace_vectors, store_item, store_items
+from runtime.serving.interactions import record, take_back
+from runtime.serving.users import delete_user_data
 from runtime.settings import Settings
 from runtime.state import State
-from runtime.store import ContentItem
+from runtime.store import ContentItem, Interaction
 from runtime.store.sqlite.store import SqliteStore
 
 ITEMS = 150  # more than the store looks up before other tasks get their turn
@@ -122,3 +124,23 @@ async def test_an_item_whose_fields_cannot_be_read_comes_back_without_labels(sta
     assert await hide_item(state, "barn", True)
     assert await hide_item(state, "barn", False)
     assert "barn" in state.catalog
+
+
+async def test_taking_back_an_event_reads_the_counts_of_its_item_alone(state):
+    """Those of a million items take seconds, in which every other request waits in turn."""
+    await store_items(state, [new_item(id, Content(text=f"a barn {id}")) for id in "abc"], never_disconnected)
+    events = [
+        Interaction(event_id=f"e-{user}-{id}", user_id=user, content_id=id, type="view", time_us=1_000_000)
+        for user, id in (("ann", "a"), ("ann", "b"), ("bob", "a"))
+    ]
+    await record(state, events)
+    rows = state.catalog.rows_of(list("abc"))
+    state.catalog.set_counts(["c"], {"c": state.catalog.counts(rows)[0]})  # as the store does not have it
+    before = state.catalog.counts(rows)
+    assert await take_back(state, "e-bob-a")
+    after = state.catalog.counts(rows)
+    assert (after[0] < before[0]).all()
+    assert (after[1:] == before[1:]).all()
+    await delete_user_data(state, "ann")
+    assert (state.catalog.counts(rows)[:2] == -np.inf).all()
+    assert (state.catalog.counts(rows)[2] == before[2]).all()

@@ -78,6 +78,10 @@ class Model:
         self.known.discard(user)
         return receipt
 
+    def engaged(self, field, value):
+        """The content of events with this value in a field, but for those that count for nothing."""
+        return {event[2] for event in self.log if event[field] == value and STRENGTHS[event[3]]}
+
     def undo(self, id):
         left = [event for event in self.log if event[0] != id]
         existed = len(left) < len(self.log)
@@ -185,10 +189,14 @@ def compare(open_at, item, event, preferences, embedding, program, remembers):
                     assert store.hide_content(id, hidden) == (id in model.content)
                     model.hidden = (model.hidden | {id} if hidden else model.hidden - {id}) & model.content.keys()
                 case "undo":
-                    assert store.delete_interaction(arguments[0]) == model.undo(arguments[0])
+                    counted, expected = set(), model.engaged(0, arguments[0])
+                    assert store.delete_interaction(arguments[0], counted=counted) == model.undo(arguments[0])
+                    assert counted == expected
                 case "delete user":
-                    receipt = store.delete_user(arguments[0])
+                    counted, engaged = set(), model.engaged(1, arguments[0])
+                    receipt = store.delete_user(arguments[0], counted=counted)
                     expected = model.delete_user(arguments[0])
+                    assert counted == engaged
                     assert (receipt.users, receipt.interactions, receipt.preferences) == expected
                 case "prefer":
                     user, seed = arguments
