@@ -9,8 +9,8 @@ from docs.example_answers import write_answers
 from runtime.api.endpoints import ENDPOINTS
 from runtime.api.pages import ANSWERS_FILE, OPENAPI_FILE
 from runtime.api.tags import TAGS
+from runtime.environment import settings_table
 from runtime.http.openapi import openapi_document
-from runtime.settings import settings_table
 
 SETTINGS_FILE = Path(__file__).with_name("settings.md")
 

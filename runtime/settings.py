@@ -1,33 +1,21 @@
-"""The settings of the server: one frozen dataclass, read from the environment once, documented as it is declared."""
+"""The settings of the server: one frozen dataclass, documented as it is declared. See `environment` for reading it."""
 
-import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
-from runtime.deprecated_settings import replace_deprecated
 from runtime.http.api_keys import ApiKeys
 from runtime.personalization.actions import event_types
 from runtime.personalization.popularity import HALF_LIVES_HOURS
 from runtime.setting_fields import (
     AUTO,
-    PREFIX,
     MiB,
     SettingsError,
     automatic,
     check_choice,
     choice,
-    parsed,
     setting,
-    shown,
-    variable,
 )
-
-# Read by other commands (training's), and so no settings of the server, nor misspelt ones.
-OF_OTHER_COMMANDS = frozenset({"VOWS_CACHE_DIR", "VOWS_TRAINING_DATA"})
 
 
 @dataclass(frozen=True)
@@ -305,53 +293,6 @@ class Settings:
         """`allowed_hosts` one by one."""
         return _between_commas(self.allowed_hosts)
 
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Read VOWS_* (and PORT). Raises SettingsError, naming the variable, for anything that cannot be used, and for
-        what looks like a misspelt setting; other unknown variables are ignored, see `settings_notices`."""
-        try:
-            environ, _ = replace_deprecated(environ)
-        except ValueError as error:
-            raise SettingsError(str(error)) from None
-        known = {variable(f.name): f for f in fields(cls)}
-        values: dict[str, Any] = {}
-        for name in sorted(environ):
-            if not name.startswith(PREFIX) or name in OF_OTHER_COMMANDS:
-                continue
-            if name not in known:
-                if (near := _misspelt(name)) is None:
-                    continue  # `settings_notices` has a line about it
-                raise SettingsError(f"{name} is not a setting; did you mean {near}?")
-            values[known[name].name] = parsed(name, known[name], environ[name])
-        if "port" not in values and environ.get("PORT"):
-            values["port"] = parsed("PORT", known["VOWS_PORT"], environ["PORT"])
-        return cls(**values)
-
-
-def settings_notices(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """A line for each deprecated name and for each VOWS_* variable that is ignored, to log at the start."""
-    current, notices = replace_deprecated(environ)
-    known = {variable(f.name) for f in fields(Settings)} | OF_OTHER_COMMANDS
-    ignored = [name for name in sorted(current) if name.startswith(PREFIX) and name not in known]
-    return notices + [f"{name} is not a setting and is ignored; see `vows-edge serve --help`" for name in ignored]
-
-
-def _misspelt(name: str) -> str | None:
-    """The setting that an unknown variable probably means. The prefix, which all share, does not count."""
-    known = [f.name.upper() for f in fields(Settings)]
-    near = get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=0.7)
-    return PREFIX + near[0] if near else None
-
 
 def _between_commas(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def settings_table() -> str:
-    """The settings as a Markdown table; `docs/settings.md` is this and a test compares them."""
-    lines = ["| variable | default | unit or values | what it is |", "|---|---|---|---|"]
-    lines += [
-        f"| `{variable(f.name)}` | `{shown(f.default)}` | {f.metadata['unit']} | {f.metadata['doc']} |"
-        for f in fields(Settings)
-    ]
-    return "\n".join(lines) + "\n"

@@ -14,10 +14,10 @@ PACKAGES = ("runtime", "export", "training", "bench")
 # What the files of each package of `runtime` (or of a module directly in it) may import of the others.
 _DOMAIN = {"catalog", "models", "store", "personalization"}
 _SERVING = {"serving", "experiments", *_DOMAIN, "settings", "setting_fields", "system"}
-_API = {"state", "http", "deprecated_settings", *_SERVING}
+_API = {"state", "http", *_SERVING}
 RUNTIME = {
     "__main__": {"cli"},
-    "cli": {"app", "api", "sizing", "transfer", "transfer_files", *_API},
+    "cli": {"app", "api", "environment", "sizing", "transfer", "transfer_files", *_API},
     "transfer": {"transfer_files"},
     "transfer_files": set(),
     "app": {"api", "sizing", *_API},
@@ -31,7 +31,8 @@ RUNTIME = {
     "personalization": set(),
     "experiments": set(),
     "setting_fields": set(),
-    "settings": {"setting_fields", "deprecated_settings", "http", "personalization", "system"},
+    "environment": {"settings", "setting_fields", "deprecated_settings"},
+    "settings": {"setting_fields", "http", "personalization"},
     "deprecated_settings": set(),
     "http": {"system"},
     "system": set(),

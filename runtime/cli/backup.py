@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from runtime.environment import read_settings
 from runtime.setting_fields import SettingsError
-from runtime.settings import Settings
 
 
 def add_command(commands: Any) -> None:
@@ -25,7 +25,7 @@ def _run(options: argparse.Namespace) -> int:
     from runtime.store.sqlite.connection import DATABASE
 
     try:
-        settings = Settings.from_environment()
+        settings = read_settings()
         if settings.database_url:
             raise SettingsError("VOWS_DATABASE_URL is set: use pg_dump and pg_restore for that database")
         if options.command == "back up":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.cli.doctor_clock import repair_clock
 from runtime.cli.doctor_postgres import examine_postgres
 from runtime.cli.findings import Finding
+from runtime.environment import read_settings
 from runtime.http.connections import SPARE_CONNECTIONS
 from runtime.setting_fields import AUTO, MiB, SettingsError
 from runtime.settings import Settings
@@ -279,7 +280,7 @@ def add_command(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        settings = Settings.from_environment()
+        settings = read_settings()
     except SettingsError as error:
         return report(iter([Finding("settings", str(error), "unsafe")]), print)
     if options.repair_clock:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from runtime.environment import read_settings
 from runtime.setting_fields import SettingsError
 from runtime.settings import Settings
 
@@ -39,7 +40,7 @@ def _run(options: argparse.Namespace) -> int:
     from runtime.models.installed import SwitchError
 
     try:
-        options.act(options, Settings.from_environment())
+        options.act(options, read_settings())
     except (BundleError, OSError, SettingsError, SwitchError) as error:
         print(f"vows-edge models: {error}", file=sys.stderr)
         return 1

@@ -6,8 +6,8 @@ import logging
 import sys
 from typing import Any
 
+from runtime.environment import read_settings, settings_notices, settings_table
 from runtime.setting_fields import SettingsError
-from runtime.settings import Settings, settings_notices, settings_table
 from runtime.system import logs
 from runtime.system.allocator import one_heap
 
@@ -25,7 +25,7 @@ def add_command(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        settings = Settings.from_environment()
+        settings = read_settings()
     except SettingsError as error:
         return _refuse(error)
     logs.configure(settings.log_level, settings.log_format)

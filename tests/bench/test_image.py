@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.server import IMAGE_ENVIRONMENT
+from runtime.environment import read_settings
 from runtime.settings import Settings
 from runtime.sizing import MAX_REQUESTS
 
@@ -29,7 +30,7 @@ def test_the_bench_runs_the_server_in_the_image_s_environment():
 
 def test_the_image_s_settings_are_settings():
     own = {name: value for name, value in image_environment().items() if name.startswith("VOWS_")}
-    settings = Settings.from_environment(own)
+    settings = read_settings(own)
     assert settings.host == "0.0.0.0"
     assert str(settings.data_dir) == FLY["mounts"][0]["destination"] == "/data"
     assert f"EXPOSE {settings.port}\n" in FINAL_STAGE

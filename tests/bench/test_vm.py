@@ -21,6 +21,7 @@ from bench.vm.readings import parse_log
 from bench.vm.root import Service, assemble_root, image_service
 from bench.vm.suite import CASE, SUITE, demo_requests
 from examples.wedding.journeys import load_catalogue
+from runtime.environment import read_settings
 from runtime.models.bundle import Bundle
 from runtime.settings import Settings
 
@@ -111,7 +112,7 @@ def test_the_service_runs_in_the_image_s_root_as_its_user(image):
 
 def test_the_longer_deadlines_are_settings(image):
     own = {name: value for name, value in image({"config": CONFIG}).environment.items() if name.startswith("VOWS_")}
-    settings = Settings.from_environment(own)
+    settings = read_settings(own)
     assert settings.request_timeout_s > Settings().request_timeout_s
     assert settings.batch_timeout_s > Settings().batch_timeout_s
 

@@ -3,8 +3,8 @@
 import pytest
 
 from runtime.deprecated_settings import DEPRECATED, replace_deprecated
+from runtime.environment import read_settings
 from runtime.setting_fields import SettingsError, variable
-from runtime.settings import Settings
 
 
 def test_every_deprecated_value_sets_the_current_setting():
@@ -12,7 +12,7 @@ def test_every_deprecated_value_sets_the_current_setting():
     for old, new in DEPRECATED.items():
         assert new.values
         for old_value, value in new.values.items():
-            settings = Settings.from_environment({old: old_value})
+            settings = read_settings({old: old_value})
             (name,) = [name for name in vars(settings) if variable(name) == new.name]
             assert getattr(settings, name) == value
 
@@ -41,7 +41,7 @@ def test_with_keys_the_old_setting_never_opened_the_server():
 )
 def test_a_deprecated_setting_that_cannot_be_used_is_refused(environ, says):
     with pytest.raises(SettingsError, match=says):
-        Settings.from_environment(environ)
+        read_settings(environ)
 
 
 def test_the_server_starts_with_a_deprecated_setting_and_warns(start_server):

@@ -2,17 +2,18 @@ from pathlib import Path
 
 import pytest
 
+from runtime.environment import OF_OTHER_COMMANDS, read_settings, settings_notices, settings_table
 from runtime.setting_fields import SettingsError
-from runtime.settings import OF_OTHER_COMMANDS, Settings, settings_notices, settings_table
+from runtime.settings import Settings
 
 
 def test_defaults_and_environment():
-    settings = Settings.from_environment({"VOWS_PORT": "9000", "VOWS_DATA_DIR": "/x", "PORT": "1", "HOME": "/root"})
+    settings = read_settings({"VOWS_PORT": "9000", "VOWS_DATA_DIR": "/x", "PORT": "1", "HOME": "/root"})
     assert (settings.port, settings.data_dir, settings.host) == (9000, Path("/x"), "127.0.0.1")
 
 
 def test_port_is_honoured():
-    assert Settings.from_environment({"PORT": "5000"}).port == 5000
+    assert read_settings({"PORT": "5000"}).port == 5000
 
 
 @pytest.mark.parametrize(
@@ -34,21 +35,21 @@ def test_port_is_honoured():
 )
 def test_a_bad_value_is_named(name, value, says):
     with pytest.raises(SettingsError) as error:
-        Settings.from_environment({name: value})
+        read_settings({name: value})
     assert says in str(error.value)
     assert name in str(error.value)
 
 
 def test_a_variable_that_resembles_no_setting_is_ignored_with_a_warning():
     environ = {"VOWS_SHELL_PROMPT": "$", "VOWS_PORT": "9000", "HOME": "/root"}
-    assert Settings.from_environment(environ) == Settings(port=9000)
+    assert read_settings(environ) == Settings(port=9000)
     (notice,) = settings_notices(environ)
     assert notice.startswith("VOWS_SHELL_PROMPT is not a setting and is ignored")
 
 
 def test_variables_of_training_are_no_settings_of_the_server():
     environ = dict.fromkeys(OF_OTHER_COMMANDS, "/x")
-    assert Settings.from_environment(environ) == Settings()
+    assert read_settings(environ) == Settings()
     assert settings_notices(environ) == []
 
 
@@ -62,8 +63,8 @@ def test_the_server_starts_with_a_variable_that_is_no_setting_and_warns(start_se
 def test_disabled_authentication_contradicts_keys():
     key = "feed:read:" + "0" * 64
     with pytest.raises(SettingsError, match="VOWS_AUTH=disabled contradicts VOWS_API_KEYS"):
-        Settings.from_environment({"VOWS_AUTH": "disabled", "VOWS_API_KEYS": key})
-    assert Settings.from_environment({"VOWS_AUTH": "required", "VOWS_API_KEYS": key}).auth == "required"
+        read_settings({"VOWS_AUTH": "disabled", "VOWS_API_KEYS": key})
+    assert read_settings({"VOWS_AUTH": "required", "VOWS_API_KEYS": key}).auth == "required"
 
 
 def test_every_setting_is_documented():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.settings import OF_OTHER_COMMANDS
+from runtime.environment import OF_OTHER_COMMANDS
 from training import command
 from training.__main__ import main
 from training.checkpoint import Checkpoint

@@ -132,8 +132,8 @@ def test_what_is_popular_is_popular_now(start_server):
 
 @pytest.mark.parametrize("hours", ["0", "12", "-1"])
 def test_other_half_lives_are_refused(hours):
+    from runtime.environment import read_settings
     from runtime.setting_fields import SettingsError
-    from runtime.settings import Settings
 
     with pytest.raises(SettingsError):
-        Settings.from_environment({"VOWS_POPULARITY_HALF_LIFE_HOURS": hours})
+        read_settings({"VOWS_POPULARITY_HALF_LIFE_HOURS": hours})

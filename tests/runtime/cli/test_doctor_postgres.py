@@ -17,8 +17,8 @@ from bench.postgres import PostgresServer
 from runtime.cli import doctor_postgres
 from runtime.cli.doctor_postgres import examine_postgres
 from runtime.cli.main import main
+from runtime.environment import read_settings
 from runtime.personalization import popularity
-from runtime.settings import Settings
 from runtime.store import ContentItem, Interaction, Preferences
 from runtime.store.postgres import migrations
 from runtime.store.postgres.store import open_store
@@ -39,7 +39,7 @@ def url(server):
 def found(url: str, **settings: object) -> dict[str, tuple[str, str]]:
     """Verdict and text by name."""
     given = {"VOWS_DATABASE_URL": url} | {f"VOWS_{name.upper()}": str(value) for name, value in settings.items()}
-    return {one.name: (one.verdict, one.found) for one in examine_postgres(Settings.from_environment(given))}
+    return {one.name: (one.verdict, one.found) for one in examine_postgres(read_settings(given))}
 
 
 def name_of(url: str) -> str:

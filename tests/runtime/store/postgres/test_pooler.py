@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from runtime.cli.doctor_postgres import examine_postgres
-from runtime.settings import Settings
+from runtime.environment import read_settings
 from runtime.store import StoreError
 from runtime.store.postgres.store import open_store
 
@@ -72,7 +72,7 @@ async def test_a_pooler_that_restarts_is_an_outage_and_no_more(pooler, url, item
 
 def test_a_pooler_that_nothing_says_of_is_named_with_the_setting(url):
     def found(**settings):
-        given = Settings.from_environment({"VOWS_DATABASE_URL": url, **settings})
+        given = read_settings({"VOWS_DATABASE_URL": url, **settings})
         return {one.name: one for one in examine_postgres(given)}
 
     with pytest.raises(StoreError, match="a pooler answers; set VOWS_DATABASE_POOLER=transaction"):
