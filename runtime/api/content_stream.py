@@ -12,7 +12,7 @@ from runtime.api.problems import problem
 from runtime.http.endpoint import refused
 from runtime.http.errors import ApiError, Error, invalid
 from runtime.http.stream import LineStream, numbered_lines
-from runtime.models.embedder import never_disconnected
+from runtime.models.disconnection import never_disconnected
 from runtime.serving.content import NewItem, Status, store_items
 from runtime.state import State
 from runtime.store import StoreBusy

@@ -6,7 +6,8 @@ from math import ceil
 from runtime.catalog.catalog import CatalogFull
 from runtime.catalog.files import RowDamaged
 from runtime.http.errors import ApiError, invalid, not_found
-from runtime.models.embedder import BatchTooLarge, ClientDisconnected
+from runtime.models.disconnection import ClientDisconnected
+from runtime.models.embedder import BatchTooLarge
 from runtime.models.installed import SwitchError
 from runtime.models.scheduler import QueueFull
 from runtime.models.text_encoder import ModelFailed

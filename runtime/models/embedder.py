@@ -3,12 +3,19 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 from runtime.models.bulk_room import BulkRoom
+from runtime.models.disconnection import (
+    CHECK_CLIENT_EVERY_S,
+    ClientDisconnected,
+    Disconnected,
+    never_disconnected,
+    watched,
+)
 from runtime.models.text_encoder import TextEncoder
 from runtime.models.tokenizer import MAX_TOKENS_PER_CHAR, PIECE_CHARS, Tokens
 from runtime.models.vector_cache import VectorCache
@@ -19,15 +26,6 @@ from runtime.system.trace import spent
 # the next is made ready.
 _SLICE_TOKENS = 4096
 _SLICES_UNDER_WAY = 2
-
-_CHECK_CLIENT_EVERY_S = 0.05
-
-# Whether the client has left; called while its texts are in the queue.
-Disconnected = Callable[[], Awaitable[bool]]
-
-
-class ClientDisconnected(Exception):
-    """Nobody waits for the answer any more; its texts were taken out of the queue."""
 
 
 class BatchTooLarge(Exception):
@@ -59,11 +57,6 @@ class _Slice:
     cached: list[Vector | None]
     futures: "list[asyncio.Future[Embedded]]"
     tokenize_s: float
-
-
-async def never_disconnected() -> bool:
-    """For work whose answer is wanted even if its client has left."""
-    return False
 
 
 class Embedder:
@@ -139,7 +132,7 @@ class Embedder:
         if vector is not None:
             return self._embedded(tokens, Embedded(vector, 0.0, 0.0), tokenize_s)
         (future,) = self.pool.submit([tokens.ids], bulk=False, timeout_s=self._timeout_s)
-        result = await _watched(future, disconnected)
+        result = await watched(future, disconnected)
         self.cache.put(tokens.ids, result.vector)
         spent("queue", result.queue_s)
         spent("infer", result.infer_s)
@@ -239,7 +232,7 @@ class Embedder:
         self, admitted: "asyncio.Future[None]", disconnected: Disconnected, deadline: float, *, left: int
     ) -> None:
         started = time.monotonic()
-        while not (await asyncio.wait([admitted], timeout=_CHECK_CLIENT_EVERY_S))[0]:
+        while not (await asyncio.wait([admitted], timeout=CHECK_CLIENT_EVERY_S))[0]:
             if await disconnected():
                 raise ClientDisconnected
             if time.monotonic() > deadline:
@@ -267,7 +260,7 @@ class Embedder:
 
     async def _finished(self, one: _Slice, disconnected: Disconnected) -> list[EmbeddedText]:
         """The vectors of a slice. Raises what the model or the queue raised, or ClientDisconnected."""
-        while one.futures and (await asyncio.wait(one.futures, timeout=_CHECK_CLIENT_EVERY_S))[1]:
+        while one.futures and (await asyncio.wait(one.futures, timeout=CHECK_CLIENT_EVERY_S))[1]:
             if await disconnected():
                 raise ClientDisconnected
         ran = iter([future.result() for future in one.futures])
@@ -279,31 +272,6 @@ class Embedder:
             spent("queue", max(result.queue_s for result in done))
             spent("infer", sum(result.infer_s for result in done))
         return [self._embedded(text, result, one.tokenize_s) for text, result in zip(one.texts, done, strict=True)]
-
-
-async def _watched(future: "asyncio.Future[Embedded]", disconnected: Disconnected) -> Embedded:
-    """What a future gives, taken out of the queue when its client leaves. Raises ClientDisconnected, or what it raises.
-
-    The future itself is awaited: asyncio.wait would take a turn of the event loop more, and most end before the first
-    look at the client.
-    """
-    looking: list[asyncio.Task[None]] = []
-    timer = asyncio.get_running_loop().call_later(
-        _CHECK_CLIENT_EVERY_S, lambda: looking.append(asyncio.ensure_future(_end_when_left(future, disconnected)))
-    )
-    try:
-        return await future
-    finally:
-        timer.cancel()
-        for task in looking:
-            task.cancel()
-
-
-async def _end_when_left(future: "asyncio.Future[Embedded]", disconnected: Disconnected) -> None:
-    while not future.done():
-        if await disconnected() and not future.done():
-            future.set_exception(ClientDisconnected())
-        await asyncio.sleep(_CHECK_CLIENT_EVERY_S)
 
 
 def _abandon(futures: "Sequence[asyncio.Future[Embedded]]") -> None:

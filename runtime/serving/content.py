@@ -9,7 +9,8 @@ import msgspec
 
 from runtime.catalog.catalog import CatalogFull
 from runtime.catalog.item_fields import Content, content_labels, embedding_text
-from runtime.models.embedder import Disconnected, EmbeddedText
+from runtime.models.disconnection import Disconnected
+from runtime.models.embedder import EmbeddedText
 from runtime.serving.resources import Resources
 from runtime.serving.stored_catalog import readable_labels
 from runtime.store import Content as StoredContent

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runtime.models.embedder import Disconnected, EmbeddedText
+from runtime.models.disconnection import Disconnected
+from runtime.models.embedder import EmbeddedText
 from runtime.personalization.ranking import top_k
 from runtime.serving.candidates import find
 from runtime.serving.catalog_search import POOL_PER_RESULT, SMALLEST_POOL, Among, Found, Hit, from_0_to_1

@@ -4,7 +4,8 @@ from asyncio import shield
 from collections.abc import Sequence
 
 from runtime.catalog.item_fields import preferences_text
-from runtime.models.embedder import Disconnected, EmbeddedText
+from runtime.models.disconnection import Disconnected
+from runtime.models.embedder import EmbeddedText
 from runtime.serving.resources import Resources
 from runtime.store import DeletedUser, Preferences, StoreCorrupt, UserPreferences
 

@@ -5,6 +5,7 @@ the machine. `delete_user` holds for the bytes of the files too. A write that ra
 may have failed after the write): repeating the call is safe, because writes are idempotent.
 """
 
+from runtime.store.changes import CatalogLog, ChangeFeed
 from runtime.store.errors import (
     SchemaTooNew,
     StoreBusy,
@@ -25,7 +26,7 @@ from runtime.store.experiment_records import (
     LoggedExposure,
     MovedOutcome,
 )
-from runtime.store.protocol import CatalogLog, ChangeFeed, Store
+from runtime.store.protocol import Store
 from runtime.store.records import (
     AddOutcome,
     Changes,

@@ -23,7 +23,7 @@ from runtime.store.postgres.context import Context, count
 from runtime.store.postgres.experiment_counts import Arm, BucketCounts, count_in_bucket, store_counts
 from runtime.store.postgres.formula import SEQUENCE_BITS
 from runtime.store.postgres.ids import escape
-from runtime.store.postgres.interaction_log import lock_or_add_users
+from runtime.store.postgres.user_rows import lock_or_add_users
 from runtime.store.tombstones import as_event
 
 CHANGED = "vows_experiments"  # the channel that wakes those who follow

@@ -9,13 +9,13 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
+from runtime.store.changes import ChangeFeed
 from runtime.store.errors import StoreError
 from runtime.store.postgres import content_reads, experiment_tables, log_reads
 from runtime.store.postgres.connections import Connection, Connections
 from runtime.store.postgres.content_table import CHANGED
 from runtime.store.postgres.context import Context
 from runtime.store.postgres.ids import unescape
-from runtime.store.protocol import ChangeFeed
 from runtime.store.records import Changes, Content
 
 _KEPT = "1 day"  # of a change

@@ -7,7 +7,6 @@ a reader who continues after the last sequence misses nothing.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,6 @@ from runtime.personalization import user_vector
 from runtime.personalization.actions import CODES, CODES_WITH_STRENGTH, STRENGTH_OF_CODE, TYPES
 from runtime.personalization.user_vector import Sums
 from runtime.store.attribution import shown_in_items
-from runtime.store.errors import StoreError
 from runtime.store.postgres import tombstones
 from runtime.store.postgres.attribution import ANSWERED
 from runtime.store.postgres.connections import Connection
@@ -25,11 +23,11 @@ from runtime.store.postgres.content_table import delete_unused_ids
 from runtime.store.postgres.context import Context, count
 from runtime.store.postgres.formula import SEQUENCE_BITS
 from runtime.store.postgres.ids import escape, escape_all, escape_optional, unescape
+from runtime.store.postgres.user_rows import load_sums, lock_or_add_users, store_users
 from runtime.store.records import AddOutcome, Embedding, Interaction, OwnType
 from runtime.store.repeats import repeated
 
 MOST_EVENTS = 1 << SEQUENCE_BITS  # of one transaction
-_ROUNDS = 10
 _HALF_LIVES = len(decayed.HALF_LIVES_HOURS)
 
 _INSERT = f"""INSERT INTO interactions
@@ -50,19 +48,6 @@ _ADD_TOTALS = f"""WITH locked AS MATERIALIZED (
         FROM unnest($1::bigint[], $2::bigint[], {", ".join(f"${n + 3}::float8[]" for n in range(_HALF_LIVES))})
         AS e (key, popularity, {", ".join(f"c{n}" for n in range(_HALF_LIVES))})) d
     WHERE t.key = d.key AND t.key IN (SELECT key FROM locked)"""
-
-
-@dataclass(slots=True, eq=False)
-class User:
-    """A row that is locked. stale: the sums are not to be added to. created: by this transaction."""
-
-    key: int
-    stale: bool
-    created: bool
-    added: int = 0
-    received_us: int = 0
-    sums: Sums | None = None
-    changed: bool = False
 
 
 async def add(
@@ -120,7 +105,7 @@ async def add(
             if event_ids[n] not in inserted:
                 outcomes[n] = repeated(events[n], theirs.get(event_ids[n], events[n]))
     kept = [n for n in new if outcomes[n] == "stored"]
-    await _load_sums(connection, context, users)
+    await load_sums(connection, context, users)
     for n in kept:
         user, event = users[user_ids[n]], events[n]
         user.added += 1
@@ -132,7 +117,7 @@ async def add(
                 user.sums, strength, embedding, event.time_us, decay_per_day=context.decay_per_day
             )
             user.changed = True
-    await _store_users(connection, context, list(users.values()))
+    await store_users(connection, context, list(users.values()))
     await _add_totals(
         connection,
         np.array([contents[content_ids[n]][0] for n in kept], np.int64),
@@ -226,34 +211,6 @@ async def remove_from_totals(connection: Connection, removed: dict[int, tuple[li
     )
 
 
-async def lock_or_add_users(
-    connection: Connection, context: Context, ids: set[str], lock: str = "FOR NO KEY UPDATE"
-) -> dict[str, User]:
-    """The rows of users, by their id as it is stored, locked. lock: FOR KEY SHARE where they only must not go."""
-    wanted, created = sorted(ids), set()
-    for _ in range(_ROUNDS):  # one that was there may be deleted by who held it
-        rows = await connection.fetch(
-            f"""SELECT id, key, stale, formula, interaction_count FROM users
-            WHERE id = ANY($1::text[]) ORDER BY id {lock}""",
-            wanted,
-        )
-        if len(rows) == len(wanted):
-            return {
-                id: User(key, stale or (formula != context.formula and events > 0), key in created)
-                for id, key, stale, formula, events in rows
-            }
-        known = {row["id"] for row in rows}
-        created |= {
-            row["key"]
-            for row in await connection.fetch(
-                "INSERT INTO users (id, formula) SELECT id, $2 FROM unnest($1::text[]) id ORDER BY id "
-                "ON CONFLICT DO NOTHING RETURNING key",
-                [id for id in wanted if id not in known], context.formula,
-            )
-        }  # fmt: skip
-    raise StoreError(f"{len(ids)} users are created and deleted at once; repeat the request")
-
-
 async def _stored(connection: Connection, event_ids: Sequence[str]) -> dict[str, Interaction]:
     """The events that are stored under these ids, by their id as it is stored."""
     rows = await connection.fetch(
@@ -283,40 +240,6 @@ async def _lock_contents(connection: Connection, context: Context, ids: set[str]
         "SELECT key, embedding FROM content WHERE key = ANY($1::bigint[])", list(id_of)
     )
     return {id_of[row["key"]]: (row["key"], context.column.decode(row["embedding"])) for row in rows}
-
-
-async def _load_sums(connection: Connection, context: Context, users: dict[str, User]) -> None:
-    by_key = {user.key: user for user in users.values() if not user.stale and not user.created}
-    if by_key:
-        rows = await connection.fetch("SELECT key, sums FROM user_sums WHERE key = ANY($1::bigint[])", list(by_key))
-        for key, sums in rows:
-            by_key[key].sums = Sums.decode(sums, context.dimensions)
-
-
-async def _store_users(connection: Connection, context: Context, users: list[User]) -> None:
-    added = [user for user in users if user.added]
-    changed = [user for user in users if user.changed and user.sums is not None]
-    await connection.execute(
-        """UPDATE users u SET interaction_count = interaction_count + d.added, stale = d.stale,
-            formula = CASE WHEN d.stale THEN u.formula ELSE $5 END,
-            last_updated_us = greatest(last_updated_us, d.received_us)
-        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::boolean[]) d (key, added, received_us, stale)
-        WHERE u.key = d.key""",
-        [user.key for user in added],
-        [user.added for user in added],
-        [user.received_us for user in added],
-        [user.stale for user in added],
-        context.formula,
-    )
-    await connection.execute(
-        """INSERT INTO user_sums (key, sums) SELECT * FROM unnest($1::bigint[], $2::bytea[])
-        ON CONFLICT (key) DO UPDATE SET sums = excluded.sums""",
-        [user.key for user in changed],
-        [user.sums.encode() for user in changed if user.sums is not None],
-    )
-    unused = [user.key for user in users if user.created and not user.added]
-    if unused:
-        await connection.execute("DELETE FROM users WHERE key = ANY($1::bigint[])", unused)
 
 
 async def _add_totals(

@@ -15,7 +15,8 @@ from runtime.store.postgres.content_table import bundle_key, delete_unused_ids
 from runtime.store.postgres.context import Context, count
 from runtime.store.postgres.experiment_tables import delete_user_exposures
 from runtime.store.postgres.ids import escape, unescape
-from runtime.store.postgres.interaction_log import lock_or_add_users, remove_from_totals
+from runtime.store.postgres.interaction_log import remove_from_totals
+from runtime.store.postgres.user_rows import lock_or_add_users
 from runtime.store.records import DeletedUser, Preferences, UserPreferences, UserState
 
 _STRENGTH_OF_CODE = np.array(list(STRENGTH_OF_CODE.values()), np.int64)

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from runtime.personalization import popularity
 from runtime.personalization.actions import DECAY_PER_DAY
+from runtime.store.changes import CatalogLog
 from runtime.store.errors import StoreBusy, StoreCorrupt, StoreFull, StoreIOError
 from runtime.store.experiment_records import ExperimentChange, Exposure, FailedRankings, MovedOutcome
-from runtime.store.protocol import CatalogLog
 from runtime.store.queue_bytes import ROW_BYTES, queued_bytes
 from runtime.store.records import (
     AddOutcome,

@@ -6,7 +6,8 @@ import threading
 import numpy as np
 import pytest
 
-from runtime.models.embedder import ClientDisconnected, Embedder
+from runtime.models.disconnection import ClientDisconnected
+from runtime.models.embedder import Embedder
 from runtime.models.scheduler import QueueFull
 from runtime.models.vector_cache import VectorCache
 from runtime.models.worker_pool import DeadlineExceeded, WorkerPool

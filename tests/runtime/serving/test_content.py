@@ -9,7 +9,7 @@ import pytest
 
 from runtime.app import build_state, load_text_model
 from runtime.catalog.item_fields import Content
-from runtime.models.embedder import never_disconnected
+from runtime.models.disconnection import never_disconnected
 from runtime.serving.content import delete_item, hide_item, new_item, replace_vectors, store_item, store_items
 from runtime.serving.interactions import record, take_back
 from runtime.serving.users import delete_user_data
