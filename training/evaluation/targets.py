@@ -49,9 +49,7 @@ def targets(results: Results) -> list[Target]:
 
 def set_name(one: SetResult) -> str:
     """The name of a data set with its protocol, such as "Deskdrop (time)", or its order strength ω."""
-    if one.order_strength is not None:
-        return f"simulated, ω = {one.order_strength:g}"
-    return public.title(one.name, one.key.rpartition(", ")[2])
+    return public.title(one.name, one.key.rpartition(", ")[2], one.order_strength)
 
 
 def _group(target: str, sets: Sequence[SetResult], measure: Callable[[SetResult], Found]) -> list[Target]:

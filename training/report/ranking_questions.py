@@ -99,8 +99,8 @@ def _minus_figure(figure: Figure | None) -> Figure | None:
 def _not_compared(entries: Sequence[Comparison]) -> list[str]:
     """What is missing in the table: sets and splits, and models of those that are there."""
     there = {one.key for one in entries}
-    keys = [f"{name}, {protocol}" for name in public.NAMES for protocol in ("last", "time")]
-    missing = [public.title(*key.split(", ")) for key in keys if key not in there]
+    splits = [(name, protocol) for name in public.NAMES for protocol in ("last", "time")]
+    missing = [public.title(*one) for one in splits if ", ".join(one) not in there]
     every = [model.name for model in recommenders()]
     found = [f"Not measured: {listed(missing)}"] if missing else []
     for one in entries:

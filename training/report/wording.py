@@ -32,9 +32,7 @@ class Question:
 
 def label(one: _Entry) -> str:
     """Of a data set and split, or of simulated worlds."""
-    if one.order_strength is not None:
-        return f"simulated, ω = {one.order_strength:g}"
-    return public.title(one.name, one.protocol)
+    return public.title(one.name, one.protocol, one.order_strength)
 
 
 def difference(figure: Figure | None) -> str:

@@ -28,8 +28,10 @@ TITLES = {  # as people write them
 ONE_ACTION = ("completejourney",)  # sets whose events are all of one kind: the next action is no question there
 
 
-def title(name: str, protocol: str) -> str:
-    """A set and how it is split, as reports name them."""
+def title(name: str, protocol: str, order_strength: float | None = None) -> str:
+    """A set and how it is split, or simulated worlds of an order strength, as reports name them."""
+    if order_strength is not None:
+        return f"simulated, ω = {order_strength:g}"
     return f"{TITLES.get(name, name)} ({protocol})"
 
 
