@@ -15,7 +15,7 @@ from runtime.catalog.files import Files, RowDamaged
 from runtime.catalog.formats import LABELS_PER_ITEM, kept_item_vectors, new_arrays, new_matrix, row_bytes
 from runtime.catalog.ids import IdHashes, Ids, MemoryIds
 from runtime.catalog.label_index import LabelIndex
-from runtime.catalog.mapped import MappedArray
+from runtime.catalog.row_counts import RowCounts
 from runtime.catalog.vector_matrix import Int8Matrix, Scan
 from runtime.personalization import popularity
 
@@ -67,11 +67,7 @@ class Catalog:
         self._ids: Ids = IdHashes(self.capacity, arrays, secret) if arrays.on_disk else MemoryIds(self.capacity)
         self._labels = LabelIndex(self.capacity, LABELS_PER_ITEM * self.capacity, arrays, secret, self._before_packing)
         self._arrays = arrays
-        self._all_counts = arrays.new(self.capacity, (len(popularity.HALF_LIVES_HOURS),), np.float64)
-        if isinstance(self._all_counts, MappedArray):
-            self._all_counts.read_at_random()
-        self._counts = self._all_counts.rows  # set as rows are given to items
-        self._met = np.zeros(self.capacity, np.bool_)  # by row: whether it has counts
+        self.counts = RowCounts(self.capacity, arrays)
         self._version = np.zeros(self.capacity, np.uint32)
         self._held = np.zeros(self.capacity, np.bool_)  # by row: whether an item is there
         self._free = array("i")
@@ -146,10 +142,8 @@ class Catalog:
             self._begin(row)
             self._ids.add(id, row)
             self._held[row] = True
-            if not self._arrays.on_disk:
-                self._counts[row] = -np.inf
             self._waiting.discard(id)
-            self._met[row] = False
+            self.counts.clear(row)
         else:
             self._begin(row)
             if self._sum is not None:
@@ -255,42 +249,16 @@ class Catalog:
         """The row of each id, −1 for one that is not here: [n]. They hold as those of `lookup` do."""
         return self._ids.rows(ids)
 
-    def counts(self, rows: NDArray[np.integer]) -> popularity.Counts:
-        """A copy of the decayed counts, float64 [k, half-lives], of rows that hold an item; −1 has none."""
-        found: popularity.Counts = np.full((len(rows), self._counts.shape[1]), -np.inf)
-        met = np.flatnonzero(self._met[rows] & (rows >= 0))
-        found[met] = self._counts[rows[met]]  # the others are not read: they may be in a file
-        return found
-
-    def counts_between(self, start: int, stop: int) -> popularity.Counts:
-        """The decayed counts of the rows from `start` up to `stop`; those of free rows are some number."""
-        if not self._arrays.on_disk:
-            return self._counts[start:stop]
-        found: popularity.Counts = self._counts[start:stop].copy()
-        found[~self._met[start:stop]] = -np.inf
-        return found
-
     def popular(self, n: int, half_life: int) -> NDArray[np.intp]:
         """The rows of the n items with the highest count by one of the half-lives, of equals the earlier row first;
         fewer where fewer have one."""
-        counts = self._counts[: self.rows, half_life]
-        rows = np.flatnonzero(self._held[: self.rows] & self._met[: self.rows])
-        rows = rows[counts[rows] > -np.inf]
-        if len(rows) > n:
-            least = np.partition(counts[rows], len(rows) - n)[len(rows) - n]
-            rows = rows[counts[rows] >= least]
-        return rows[np.argsort(-counts[rows], kind="stable")[:n]]
-
-    def met(self) -> NDArray[np.bool_]:
-        """Which rows have counts, a copy: [rows]."""
-        return self._met[: self.rows].copy()
+        return self.counts.highest(self._held[: self.rows], n, half_life)
 
     def set_counts(self, ids: Sequence[str], counts: Mapping[str, popularity.Counts]) -> None:
         """Those of `ids` that are here get their counts, or none."""
         for id, row in zip(ids, self._ids.rows(ids).tolist(), strict=True):
             if row >= 0:
-                self._counts[row] = counts.get(id, -np.inf)
-                self._met[row] = id in counts
+                self.counts.set(row, counts.get(id))
 
     def ids_or_none(self, rows: NDArray[np.integer]) -> list[str | None]:
         """The id of each row, None for a free one."""
@@ -385,7 +353,7 @@ class Catalog:
         self._matrix.reserve(rows)
         self._ids.reserve(rows)
         self._labels.reserve(rows, labels)
-        self._all_counts.reserve(rows)
+        self.counts.reserve(rows)
 
     def _full(self, new: int) -> CatalogFull:
         others = len(self._waiting) + self.without_room

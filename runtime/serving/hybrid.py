@@ -178,7 +178,7 @@ class _HybridScan:
         self.estimates = self if estimates else None
         self._known: NDArray[np.bool_] | None = None
         if any(self._scans) and user.counts is None and not scorer.has_neighbours:
-            self._known = catalog.met()
+            self._known = catalog.counts.met(catalog.rows)
             history = user.history(catalog).rows
             self._known[history[history >= 0]] = True
 
@@ -188,7 +188,7 @@ class _HybridScan:
         rows = np.arange(start, stop)
         cosines = Cosines(simple, last, self._scorer.by_sequence(rows))
         if self._known is None and self._user.counts is None:
-            return self._scorer.scores(rows, self._catalog.counts_between(start, stop), cosines)
+            return self._scorer.scores(rows, self._catalog.counts.between(start, stop), cosines)
         return self._scores(rows, cosines)
 
     def scores_of(self, rows: NDArray[np.intp]) -> Vector:
@@ -233,7 +233,7 @@ class _HybridScan:
         known = np.flatnonzero(self._known[rows])
         if len(known):
             some = rows[known]
-            scores[known] = self._scorer.scores(some, self._catalog.counts(some), cosines.take(known))
+            scores[known] = self._scorer.scores(some, self._catalog.counts.of(some), cosines.take(known))
         return scores
 
     def _as_unmet(self, cosines: Cosines, rows: int) -> Vector:
@@ -261,7 +261,7 @@ def _counts(
 ) -> popularity.Counts:
     """Of candidates; of one that brought its own vector none."""
     if user.counts is None:
-        return catalog.counts(rows)
+        return catalog.counts.of(rows)
     found = popularity.no_counts(len(rows))
     for place, id in enumerate(ids):
         if id is not None and rows[place] >= 0 and id in user.counts:

@@ -135,12 +135,12 @@ async def test_taking_back_an_event_reads_the_counts_of_its_item_alone(state):
     ]
     await record(state, events)
     rows = state.catalog.rows_of(list("abc"))
-    state.catalog.set_counts(["c"], {"c": state.catalog.counts(rows)[0]})  # as the store does not have it
-    before = state.catalog.counts(rows)
+    state.catalog.set_counts(["c"], {"c": state.catalog.counts.of(rows)[0]})  # as the store does not have it
+    before = state.catalog.counts.of(rows)
     assert await take_back(state, "e-bob-a")
-    after = state.catalog.counts(rows)
+    after = state.catalog.counts.of(rows)
     assert (after[0] < before[0]).all()
     assert (after[1:] == before[1:]).all()
     await delete_user_data(state, "ann")
-    assert (state.catalog.counts(rows)[:2] == -np.inf).all()
-    assert (state.catalog.counts(rows)[2] == before[2]).all()
+    assert (state.catalog.counts.of(rows)[:2] == -np.inf).all()
+    assert (state.catalog.counts.of(rows)[2] == before[2]).all()
