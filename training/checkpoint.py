@@ -30,12 +30,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from training.errors import TrainingError
-from training.legacy_names import current_config, current_parameters, current_sample
 from training.model import SequenceModel
 from training.model_config import ModelConfig
 from training.recipes import Recipe
 
-FORMAT = 2  # format 1 differs in names alone, see legacy_names
+FORMAT = 2
 BEST = "best"  # folder of a run's best weights so far
 VALIDATED = "validated"  # of a log's run: the weights that validation chose, before the last epoch read it, too
 WEIGHTS, CONFIG, ITEMS, METRICS, SAMPLE = (
@@ -103,14 +102,11 @@ class Checkpoint:
             config = json.loads((folder / CONFIG).read_text())
             items = json.loads((folder / ITEMS).read_text())
             metrics = json.loads((folder / METRICS).read_text())
-            if config["format"] not in (1, FORMAT):
-                raise TrainingError(f"{folder} has format {config['format']}, this program reads 1 and {FORMAT}")
-            weights = load_file(folder / WEIGHTS)
-            if config["format"] == 1:
-                config, weights = current_config(config), current_parameters(weights)
+            if config["format"] != FORMAT:
+                raise TrainingError(f"{folder} has format {config['format']}, this program reads {FORMAT}")
             model = SequenceModel(ModelConfig(**config["model"]))
-            model.load_state_dict(weights)
-            sample = current_sample(load_file(folder / SAMPLE)) if (folder / SAMPLE).exists() else {}
+            model.load_state_dict(load_file(folder / WEIGHTS))
+            sample = load_file(folder / SAMPLE) if (folder / SAMPLE).exists() else {}
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise TrainingError(
                 f"{folder} is not a checkpoint of this program: {error}; train one with `vows-edge train`"

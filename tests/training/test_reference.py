@@ -1,16 +1,13 @@
 """The reference checkpoint in the repository."""
 
 import json
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file, save_file
 
 from training.card import checkpoint_card
-from training.checkpoint import CONFIG, SAMPLE, WEIGHTS, Checkpoint
-from training.legacy_names import _FIELDS, _PARAMETERS, _SAMPLE
+from training.checkpoint import CONFIG, Checkpoint
+from training.errors import TrainingError
 
 REFERENCE = Path("checkpoints/reference")
 ROOT = Path(__file__).parents[2]
@@ -44,28 +41,9 @@ def test_training_improved_the_validation_loss(shared_reference: Checkpoint) -> 
     assert len(shared_reference.sample["now_us"]) > 50
 
 
-def test_a_checkpoint_of_format_1_is_read_with_the_names_of_today(shared_reference: Checkpoint, tmp_path: Path) -> None:
-    shared_reference.save(tmp_path / "today")
-    before = tmp_path / "before"
-    shutil.copytree(tmp_path / "today", before)
-    state = load_file(before / WEIGHTS)
-    save_file({_before(name, _PARAMETERS): tensor for name, tensor in state.items()}, before / WEIGHTS)
-    assert "taste.usual" in load_file(before / WEIGHTS)
-    sample = load_file(before / SAMPLE)
-    save_file({_before(name, [(old, new) for old, new in _SAMPLE.items()]): one for name, one in sample.items()},
-              before / SAMPLE)  # fmt: skip
-    config = json.loads((before / CONFIG).read_text())
-    renamed = {now: old for old, now in _FIELDS.items()}
-    for part in ("recipe", "model"):
-        config[part] = {renamed.get(name, name): value for name, value in config[part].items()}
-    (before / CONFIG).write_text(json.dumps(config | {"format": 1}))
-    found = Checkpoint.load(before)
-    assert (found.recipe, found.data) == (shared_reference.recipe, shared_reference.data)
-    assert "preference_embedding" in found.sample
-    for name, tensor in shared_reference.model.state_dict().items():
-        assert tensor.equal(found.model.state_dict()[name])
-
-
-def _before(name: str, renamed: Sequence[tuple[str, str]]) -> str:
-    """What a name of today was in format 1."""
-    return next((old + name.removeprefix(new) for old, new in renamed if name.startswith(new)), name)
+def test_a_checkpoint_of_another_format_is_refused(shared_reference: Checkpoint, tmp_path: Path) -> None:
+    shared_reference.save(tmp_path)
+    config = json.loads((tmp_path / CONFIG).read_text())
+    (tmp_path / CONFIG).write_text(json.dumps(config | {"format": 1}))
+    with pytest.raises(TrainingError, match="has format 1, this program reads 2"):
+        Checkpoint.load(tmp_path)

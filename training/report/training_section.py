@@ -10,7 +10,6 @@ from training.evaluation import charts, incremental_records, trial_records
 from training.evaluation.incremental_records import IncrementalResult
 from training.evaluation.markdown import table
 from training.evaluation.trial_records import Trial
-from training.legacy_names import current_config
 
 
 def training_section(folder: Path, checkpoint: Path, charts_folder: Path) -> str:
@@ -29,7 +28,7 @@ def _curve(checkpoint: Path, folder: Path) -> str:
     if not file.exists():
         return ""
     curve = [line for line in json.loads(file.read_text()) if line["epoch"] > 0]
-    data = current_config(json.loads((checkpoint / "config.json").read_text()))["data"]
+    data = json.loads((checkpoint / "config.json").read_text())["data"]
     charts.training_curve(curve, data["name"], folder / "training-curve.svg")
     return "\n".join(
         [
