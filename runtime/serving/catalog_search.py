@@ -27,6 +27,11 @@ SMALLEST_POOL = 100
 # For each of the best, so many of the rows near the query are scored, or more.
 NEAR_PER_RESULT = 256
 
+# Likewise, of estimates: so many rows are estimated by both bits, and so many are scored exactly. With the numbers that
+# are enough for ten results the thousand best lacked 180 (docs/decisions/028).
+ESTIMATED_PER_RESULT, EXACT_PER_RESULT = 10, 6
+_MOST_EXACT = 2_560  # their vectors are most of POOL_BYTES
+
 # What one scan holds: which rows pass the filters, while two masks are combined, and the rows of one label; and scores
 # of a step and the pool's vectors.
 ROW_BYTES = 3 + 8
@@ -123,7 +128,8 @@ class Search:
         scores = cosine_scores(query, vectors) if isinstance(query, np.ndarray) else query.exact(rows, vectors)
         if len(rows) > pool:
             first = top_k(scores, pool)
-            rows, vectors, scores = rows[first], vectors[first], scores[first]
+            rows, scores = rows[first], scores[first]
+            vectors = vectors[first] if diversity else vectors[:0]  # nobody needs a copy of them otherwise
         relevance = scores if isinstance(query, np.ndarray) else from_0_to_1(scores)
         order = mmr(relevance, vectors, k, diversity=diversity) if diversity else ranked(scores)
         order = order[offset:]
@@ -135,7 +141,7 @@ class Search:
         finer = await self._catalog.finer(rows)
         if finer is None:
             return rows
-        best = _Best(k, estimates.most_exact)
+        best = _Best(k, max(estimates.most_exact, min(EXACT_PER_RESULT * k, _MOST_EXACT)))
         best.add(rows, *estimates.closer(rows, finer))
         return best.kept()
 
@@ -148,8 +154,8 @@ class Search:
 
 async def _may_be_best(scan: Scan, wanted: NDArray[np.bool_], k: int) -> NDArray[np.intp]:
     """Rows among which the k best of those `wanted` are, rising."""
-    best = _Best(k, scan.most_rescored)
     step, estimates = STEP_ROWS, scan.estimates
+    best = _Best(k, scan.most_rescored if estimates is None else max(scan.most_rescored, ESTIMATED_PER_RESULT * k))
     count = int(np.count_nonzero(wanted))
     few = estimates is not None and FEW * count < len(wanted)
     if few:

@@ -157,6 +157,20 @@ def test_estimates_find_the_nearest_also_behind_a_filter_and_score_them_exactly(
         assert found >= 0.99 * 400
 
 
+def test_estimates_find_deep_pages_and_large_pools_as_well():
+    """What is enough for ten results is not for the 1,000 that can be paged through."""
+    rows = near_neighbours(6_000)
+    catalog = Catalog(384, 6_000 * 52, "disk")
+    for n, row in enumerate(rows):
+        catalog.put(f"item-{n}", row)
+    for k in (100, 400, 1_000):
+        found = 0
+        for query in rows[::600]:
+            nearest = {f"item-{n}" for n in np.argsort(-(rows @ query), kind="stable")[:k].tolist()}
+            found += len(nearest & {hit.id for hit in best(catalog, query, k).hits})
+        assert found >= 0.99 * k * 10, k
+
+
 def test_the_pool_is_found_whatever_the_steps(catalog_of, monkeypatch):
     rows = vectors(4, 500)
     catalog = catalog_of(rows, lambda n: ["tag rare"] if n % 50 == 0 else [])
