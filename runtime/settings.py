@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from runtime.http.api_keys import ApiKeys
 from runtime.personalization.actions import event_types
@@ -243,8 +244,8 @@ class Settings:
     def __post_init__(self) -> None:
         for one in fields(self):
             check_choice(one, getattr(self, one.name))
-        if self.database_url and not self.database_url.startswith(("postgresql://", "postgres://")):
-            raise SettingsError("VOWS_DATABASE_URL does not begin with postgresql://; unset it to use SQLite")
+        if self.database_url:
+            _check_database(self.database_url)
         if self.auth == "required" and not self.api_keys:
             raise SettingsError("VOWS_AUTH=required, and VOWS_API_KEYS has no key: `vows-edge key` makes one")
         if self.auth == "disabled" and self.api_keys:
@@ -296,3 +297,18 @@ class Settings:
 
 def _between_commas(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _check_database(url: str) -> None:
+    """Raises SettingsError, whose message has nothing of the address: it holds a password."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise SettingsError("VOWS_DATABASE_URL does not begin with postgresql://; unset it to use SQLite")
+    try:
+        whole = not urlsplit(url).fragment
+    except ValueError:
+        whole = False
+    if not whole:
+        raise SettingsError(
+            "VOWS_DATABASE_URL is not postgresql://user:password@host:5432/database: in a password write [ ] # / ? @ "
+            "as %5B %5D %23 %2F %3F %40"
+        )

@@ -67,6 +67,17 @@ def test_disabled_authentication_contradicts_keys():
     assert read_settings({"VOWS_AUTH": "required", "VOWS_API_KEYS": key}).auth == "required"
 
 
+@pytest.mark.parametrize(
+    "url", ["mysql://h/d", "postgres:h", "postgresql://u:se[cret@h/d", "postgresql://u:se#cret@h/d"]
+)
+def test_a_database_address_that_is_none_is_refused_and_not_shown(url):
+    with pytest.raises(SettingsError, match="VOWS_DATABASE_URL ") as error:
+        read_settings({"VOWS_DATABASE_URL": url})
+    assert "cret" not in str(error.value)
+    for good in ("postgres:///d", "postgresql://u:p%23@[::1]:5432/d", "postgresql://h1:1,h2:2/d?sslmode=disable"):
+        assert read_settings({"VOWS_DATABASE_URL": good}).database_url == good
+
+
 def test_every_setting_is_documented():
     documented = Path("docs/settings.md").read_text()
     assert settings_table() in documented, "run `make docs`"
