@@ -101,7 +101,7 @@ def row_as_dict(row: Row) -> dict[str, object]:
         "min": row.low,
         "max": row.high,
         "n": row.count,
-        "target": None if target is None else {"limit": target.limit, "direction": target.direction},
+        "target": None if target is None else {"limit": target.limit, "direction": row.metric.limited_to},
         "kind": None if target is None else target.kind,
         "verdict": row.verdict,
     }

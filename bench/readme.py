@@ -60,7 +60,7 @@ def _unit(row: Row) -> str:
 def _target(row: Row) -> str:
     if row.target is None:
         return "–"
-    return f"{row.target.direction} {row.target.limit:g}" + (", **missed**" if row.missed else "")
+    return f"{row.metric.limited_to} {row.target.limit:g}" + (", **missed**" if row.missed else "")
 
 
 def table_of(name: str, measured: Sequence[tuple[Suite, Run]]) -> str:

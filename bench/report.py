@@ -115,7 +115,7 @@ def draw(
         charts.trend([run.revision for run, _ in trend], [known for _, known in trend], path)
         parts.append(f"## Over revisions\n\n![Key figures over revisions](charts/{path.name})\n")
         written.append(path)
-    parts.append(_sources(targets))
+    parts.append(_sources(suites, targets))
     report.write_text("\n".join(parts), encoding="utf-8")
     return written
 
@@ -203,10 +203,12 @@ def _measured(run: Run, suites: Sequence[Suite]) -> dict[str, float]:
     return {row.metric.name: row.measured for row in rows if row.measured is not None}
 
 
-def _sources(targets: Sequence[Target]) -> str:
+def _sources(suites: Sequence[Suite], targets: Sequence[Target]) -> str:
+    metrics = {metric.name: metric for suite in suites for metric in suite.metrics}
     lines = ["## Where the targets come from", "", "| metric | target | kind | source |", "|---|---|---|---|"]
     lines += [
-        f"| {target.metric} | {target.direction} {target.limit:g} {target.unit} | {target.kind} | {target.source} |"
+        f"| {metric.name} | {metric.limited_to} {target.limit:g} {metric.unit} | {target.kind} | {target.source} |"
         for target in targets
+        for metric in [metrics[target.metric]]
     ]
     return "\n".join(lines) + "\n"

@@ -81,6 +81,15 @@ class Metric:
     values: Callable[[Series], Sequence[float]]
     statistic: Statistic = "median"
 
+    @property
+    def limited_to(self) -> Literal["at most", "at least"]:
+        """What a target's limit is: the most, or the least that the metric may be."""
+        return "at most" if self.worse == "higher" else "at least"
+
+    def keeps(self, limit: float, measured: float) -> bool:
+        """Whether the measured value keeps the limit; equality does."""
+        return measured <= limit if self.worse == "higher" else measured >= limit
+
     def measured(self, values: Sequence[float]) -> float:
         """The statistic over the values.
 

@@ -28,7 +28,7 @@ class Row:
         """The target is not met: measured on the wrong side, or its case failed."""
         if self.target is None:
             return False
-        return self.failed if self.measured is None else not self.target.met_by(self.measured)
+        return self.failed if self.measured is None else not self.metric.keeps(self.target.limit, self.measured)
 
     @property
     def verdict(self) -> str:
@@ -45,7 +45,7 @@ def rows_of(suite: Suite, results: Mapping[str, CaseResult], targets: Iterable[T
     rows: list[Row] = []
     targets = tuple(targets)
     for metric in suite.metrics:
-        against: Sequence[Target | None] = for_metric(targets, metric.name) or [None]
+        against: Sequence[Target | None] = for_metric(targets, metric) or [None]
         rows += [_row(metric, target, results.get(metric.case)) for target in against]
     return rows
 
@@ -76,8 +76,8 @@ def figure(value: float | None) -> str:
 
 def cells(row: Row) -> tuple[str, str, str, str, str, str]:
     """The texts of a row, in the order of HEADER."""
-    sign = "" if row.target is None else "<= " if row.target.direction == "at most" else ">= "
-    target = "-" if row.target is None else sign + f"{row.target.limit:g}"
+    sign = "<=" if row.metric.worse == "higher" else ">="
+    target = "-" if row.target is None else f"{sign} {row.target.limit:g}"
     measured = "-"
     if row.measured is not None:
         measured = figure(row.measured)

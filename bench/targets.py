@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from bench.suite import Metric
+
 Kind = Literal["ratio", "size", "time"]
-Direction = Literal["at most", "at least"]
 TARGETS_FILE = Path(__file__).with_name("targets.toml")
 
 
@@ -17,8 +18,6 @@ class Target:
 
     metric: str
     limit: float
-    unit: str
-    direction: Direction
     kind: Kind
     source: str
 
@@ -26,10 +25,6 @@ class Target:
     def gates(self) -> bool:
         """Whether missing it fails `--check`: absolute times depend on the machine, so they never do."""
         return self.kind != "time"
-
-    def met_by(self, measured: float) -> bool:
-        """Whether the measured value keeps the limit; equality does."""
-        return measured <= self.limit if self.direction == "at most" else measured >= self.limit
 
 
 def parse_target(entry: dict[str, Any]) -> Target:
@@ -40,10 +35,9 @@ def parse_target(entry: dict[str, Any]) -> Target:
     fields = set(Target.__dataclass_fields__)
     if entry.keys() != fields:
         raise ValueError(f"target {entry.get('metric', '?')}: fields {sorted(entry)}, expected {sorted(fields)}")
-    for name, allowed in (("kind", get_args(Kind)), ("direction", get_args(Direction))):
-        if entry[name] not in allowed:
-            raise ValueError(f"target {entry['metric']}: {name} is {entry[name]!r}, expected one of {allowed}")
-    for name in ("metric", "unit", "source"):
+    if entry["kind"] not in get_args(Kind):
+        raise ValueError(f"target {entry['metric']}: kind is {entry['kind']!r}, expected one of {get_args(Kind)}")
+    for name in ("metric", "source"):
         if not isinstance(entry[name], str) or not entry[name].strip():
             raise ValueError(f"target {entry['metric']!r}: {name} must be a non-empty text, found {entry[name]!r}")
     if isinstance(entry["limit"], bool) or not isinstance(entry["limit"], int | float):
@@ -64,7 +58,7 @@ def load_targets(path: Path = TARGETS_FILE) -> tuple[Target, ...]:
     return targets
 
 
-def for_metric(targets: Iterable[Target], metric: str) -> list[Target]:
+def for_metric(targets: Iterable[Target], metric: Metric) -> list[Target]:
     """The targets of one metric, the tightest first."""
-    found = [target for target in targets if target.metric == metric]
-    return sorted(found, key=lambda target: target.limit if target.direction == "at most" else -target.limit)
+    found = [target for target in targets if target.metric == metric.name]
+    return sorted(found, key=lambda target: target.limit, reverse=metric.worse == "lower")

@@ -24,11 +24,9 @@ class TinyBench:
     def targets(self, **limits: tuple[float, str]) -> Path:
         """A file of targets: metric → (limit, kind), all "at most"."""
         path = self.folder / "targets.toml"
-        units = {"time_ms": "ms", "ratio": "x roofline"}
         path.write_text(
             "\n".join(
-                f'[[target]]\nmetric = "tiny.{name}"\nlimit = {limit}\nunit = "{units.get(name, "MiB")}"\n'
-                f'direction = "at most"\nkind = "{kind}"\nsource = "a test"\n'
+                f'[[target]]\nmetric = "tiny.{name}"\nlimit = {limit}\nkind = "{kind}"\nsource = "a test"\n'
                 for name, (limit, kind) in limits.items()
             )
         )
