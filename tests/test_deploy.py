@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -78,6 +80,18 @@ def test_units_are_read_by_systemd(unit, tmp_path):
     )
     wrong = [line for line in (done.stdout + done.stderr).splitlines() if str(tmp_path) in line or unit in line]
     assert wrong == []
+
+
+def test_backups_that_were_interrupted_are_deleted_with_old_ones(tmp_path):
+    """A machine that is switched off during a backup leaves all users in a file."""
+    unit = (DEPLOY / "systemd" / "vows-edge-backup.service").read_text()
+    (command,) = re.findall(r"^ExecStartPost=\S+ (.*)$", unit, re.MULTILINE)
+    for name in ("2026-01-01T030000.db", "2026-01-02T030000.db.partial", "mine.txt"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / "2026-01-31T030000.db").touch()
+    subprocess.run(["find", *shlex.split(command.replace("/var/lib/vows-edge-backups", str(tmp_path)))], check=True)
+    assert {file.name for file in tmp_path.iterdir()} == {"mine.txt", "2026-01-31T030000.db"}
 
 
 def test_the_port_for_metrics_serves_nothing_else_and_asks_for_no_key(start_server):

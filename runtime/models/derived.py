@@ -14,6 +14,8 @@ from typing import BinaryIO
 
 import msgspec
 
+from runtime.models.verified_copy import is_same
+
 _CHUNK_BYTES = 1 << 20
 
 
@@ -87,7 +89,7 @@ def _make(source: Path, entry: DerivedFile, file: Path) -> None:
         # One name for all processes, so that what a killed one left is written over and not left for good.
         with open(os.open(partial, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as out:
             fcntl.flock(out, fcntl.LOCK_EX)
-            if not _same(out, partial):
+            if not is_same(out, partial):
                 if _is_whole(file, entry):  # another process made and renamed it while this one waited
                     return
                 continue
@@ -98,13 +100,6 @@ def _make(source: Path, entry: DerivedFile, file: Path) -> None:
                 raise
             os.replace(partial, file)
             return
-
-
-def _same(opened: BinaryIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(opened.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _write(source: Path, entry: DerivedFile, out: BinaryIO) -> None:

@@ -5,10 +5,12 @@ computes with half of each, or dies of SIGBUS where the file got shorter. So a s
 made while it was verified; it is named after the bundle's digest and used again at the next start.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 _CHUNK_BYTES = 1 << 20
 
@@ -26,25 +28,46 @@ def verified_copy(source: Path, sha256: str, to: Path) -> bool:
 
     Raises OSError where there is no place for it.
     """
-    if to.exists() and _digest(to) == sha256:
-        return True
-    to.parent.mkdir(parents=True, exist_ok=True)
-    partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
-    digest = hashlib.sha256()
-    try:
-        with source.open("rb") as content, partial.open("wb") as out:
-            while chunk := content.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                out.write(chunk)
-            if digest.hexdigest() != sha256:
+    while not (to.exists() and _digest(to) == sha256):
+        to.parent.mkdir(parents=True, exist_ok=True)
+        # One name for all processes, so that what a killed one left is written over and not left for good.
+        partial = to.with_name(f".{to.name}.partial")
+        with open(os.open(partial, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as out:
+            fcntl.flock(out, fcntl.LOCK_EX)
+            if not is_same(out, partial):  # another process made it while this one waited, or gave up
+                continue
+            try:
+                whole = _copied(source, out) == sha256
+            except BaseException:
+                partial.unlink()
+                raise
+            if not whole:
+                partial.unlink()
                 return False
-            out.flush()
-            os.fsync(out.fileno())
-        partial.chmod(0o400)
-        partial.replace(to)
-    finally:
-        partial.unlink(missing_ok=True)
+            partial.replace(to)
+            os.fchmod(out.fileno(), 0o400)
     return True
+
+
+def is_same(opened: BinaryIO, path: Path) -> bool:
+    """Whether an open file is the one that has this name now."""
+    try:
+        return os.path.samestat(os.fstat(opened.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _copied(source: Path, out: BinaryIO) -> str:
+    """The digest of what was copied and synced."""
+    out.truncate(0)
+    digest = hashlib.sha256()
+    with source.open("rb") as content:
+        while chunk := content.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            out.write(chunk)
+    out.flush()
+    os.fsync(out.fileno())
+    return digest.hexdigest()
 
 
 def remove_others(folder: Path) -> None:
