@@ -101,8 +101,8 @@ class RankerSequenceInfo(msgspec.Struct, frozen=True):
 
 class RankerInfo(msgspec.Struct, frozen=True):
     """The hybrid ranker. `weights`: of its features; with `met.` before its name, what one is more for a candidate that
-    the user has met, and with `few.` before either, for a user without events, fading up to 5 of them. `log`,
-    `bundle_sha256`: null where it ranks with the weights that come with the server.
+    the user has met, and with `few.` or `few16.` before either, for a user without events, fading up to 5 or 16 of
+    them. `log`, `bundle_sha256`: null where it ranks with the weights that come with the server.
     `next_action`: null where the bundle has no such model: the sequence model then answers. `sequence`: null where it
     was fitted without a sequence model."""
 

@@ -25,6 +25,7 @@ _STEPS = 60
 _NEWTON_STEPS = 30
 _SETTLED = 1e-7  # of the listwise loss
 _LISTS_AT_ONCE = 64
+_LEAST_SCALE = 0.1  # of scores beside which weights are fitted
 
 Weights = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -58,27 +59,17 @@ def better_of(z: NDArray[np.float32], log_weight: NDArray[np.float32], met: Mask
     return found[0]
 
 
-def beside(z: NDArray[np.float32], log_weight: NDArray[np.float32], scores: NDArray[np.float32]) -> Weights:
-    """Weights of what is added to `scores` [queries, candidates]: of the listwise loss, then moved to a higher NDCG. A
-    step is kept where it does better on both halves of the lists, each fitted to the other; zeros where neither is."""
-    half = len(z) // 2
-    parts = (slice(half), slice(half, None), slice(None))  # the first two judge each other
-    z = np.concatenate([z, scores[..., np.newaxis]], axis=2)  # the weight of the last column stays 1
-    free = np.arange(z.shape[2]) < z.shape[2] - 1
-    steps: tuple[Callable[[slice, Weights], Weights], ...] = (
-        lambda part, _: np.append(listwise(z[part, :, :-1], log_weight[part] + scores[part]), 1.0),
-        lambda part, start: _direct(z[part], log_weight[part], start, free),
-    )
-    found = [np.append(np.zeros(z.shape[2] - 1), 1.0)] * 3
-    for step in steps:
-        moved = [step(part, start) for part, start in zip(parts[:2], found[:2], strict=True)]
-        gains = [
-            ndcg(z[judged], log_weight[judged], after) - ndcg(z[judged], log_weight[judged], before)
-            for before, after, judged in zip(found[:2], moved, parts[1::-1], strict=True)
-        ]
-        if min(float(gain.sum()) for gain in gains) > 0:
-            found = [*moved, step(parts[2], found[2])]
-    return found[2][:-1]
+def beside(
+    z: NDArray[np.float32], log_weight: NDArray[np.float32], scores: NDArray[np.float32]
+) -> tuple[Weights, Weights]:
+    """Weights of what is added to `scores` [queries, candidates]: of the listwise loss, and moved from there to a
+    higher NDCG. Scores that were moved to a higher NDCG are no logarithms of probabilities: the loss reads them at the
+    scale that fits best, or all of what is added would only correct that."""
+    (scale,) = np.maximum(listwise(scores[..., np.newaxis], log_weight), _LEAST_SCALE)
+    listed = np.append(listwise(z, log_weight + np.float32(scale) * scores) / scale, 1.0)
+    free = np.arange(len(listed)) < z.shape[2]
+    moved = _direct(np.concatenate([z, scores[..., np.newaxis]], axis=2), log_weight, listed, free)
+    return listed[:-1], moved[:-1]
 
 
 def _lists(
@@ -181,8 +172,12 @@ def smooth_loss(
 
 
 def ndcg(z: NDArray[np.float32], log_weight: NDArray[np.float32], weights: Weights) -> NDArray[np.float64]:
-    """Of each list, [queries]; ranks are estimated from what the candidates stand for."""
-    scores = _scores(z.reshape(-1, z.shape[2]), weights, log_weight.shape)
+    """Of each list, [queries], see `ndcg_of`."""
+    return ndcg_of(_scores(z.reshape(-1, z.shape[2]), weights, log_weight.shape), log_weight)
+
+
+def ndcg_of(scores: NDArray[np.float32], log_weight: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of each list by the scores of its candidates, [queries]; ranks are estimated from what these stand for."""
     above = np.where(scores[:, 1:] > scores[:, :1], np.exp(log_weight[:, 1:]), 0).sum(axis=1)
     return metrics.ndcg(np.round(above).astype(np.int64), _K)
 

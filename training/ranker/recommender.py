@@ -82,7 +82,7 @@ class Hybrid:
         gone = None if repeats_happen(train) else few.gone
         of_few = lists(train, few.queries, table, sequence=sequence, left_out=gone)
         left = few.queries.histories
-        return weights | fit_few(of_few, left.ends - left.starts, weights)
+        return weights | fit_few(of_few, left.ends - left.starts, left.users, weights)
 
     def learn(self, data: Dataset) -> None:
         """The neighbour table of `data`, with the weights as they are."""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from runtime.personalization import popularity
-from runtime.personalization.hybrid import FEW, FEW_EVENTS, MET, PRIOR, Ranker, prior, share_of_few
+from runtime.personalization.hybrid import FEW_EVENTS, MET, PRIOR, Ranker, few, prior, share_of_few
 from runtime.personalization.neighbours import BESIDE, FOLLOWS, SUMS, TOGETHER, Neighbours, neighbour_sums
 from runtime.personalization.ranking_features import NAMES, History, features
 
@@ -132,22 +132,26 @@ def test_a_candidate_that_the_user_has_met_is_weighed_by_more():
         Ranker.of("a", {f"{MET}nothing": 1.0})
 
 
-def test_weights_of_few_events_fade_with_the_users_events_and_leave_long_histories_alone() -> None:
+@pytest.mark.parametrize(("before", "reach"), [("few.", FEW_EVENTS), ("few16.", 16), ("few256.", 256)])
+def test_weights_of_few_events_fade_with_the_users_events_and_leave_long_histories_alone(
+    before: str, reach: int
+) -> None:
     rng = np.random.default_rng(0)
     found = features(
         now_us=NOW_US, rows=np.array([3, 4, 5]), counts=popularity.no_counts(3), history=history((3, VIEW), (5, SKIP)),
         simple=rng.random(3).astype(np.float32), last=rng.random(3).astype(np.float32), near=None,
     )  # fmt: skip
     whole = {"simple": 2.0, "own": 1.0, f"{MET}simple": -1.5}
-    few = {f"{FEW}simple": -1.0, f"{FEW}last": 3.0, f"{FEW}{MET}last": -2.0}
-    plain, ranker = Ranker.of("a", whole), Ranker.of("a", whole | few)
-    assert ranker.named_weights == whole | few
-    for events in (FEW_EVENTS, 256):
+    of_few = {f"{before}simple": -1.0, f"{before}last": 3.0, f"{before}{MET}last": -2.0}
+    plain, ranker = Ranker.of("a", whole), Ranker.of("a", whole | of_few)
+    assert few(ranker.few_events) == before
+    assert ranker.named_weights == whole | of_few
+    for events in (reach, 256):
         assert ranker.for_events(events) is ranker
         np.testing.assert_array_equal(ranker.for_events(events).scores(found), plain.scores(found))
     newcomer = {"simple": 1.0, "own": 1.0, "last": 3.0, f"{MET}simple": -1.5, f"{MET}last": -2.0}
     assert ranker.for_events(0).named_weights == newcomer
-    shares = [share_of_few(events) for events in range(FEW_EVENTS + 1)]
+    shares = [share_of_few(events, reach) for events in range(reach + 1)]
     assert (shares[0], shares[-1]) == (1, 0)
     assert (np.diff(shares) < 0).all()
     some = ranker.for_events(2)
@@ -155,5 +159,19 @@ def test_weights_of_few_events_fade_with_the_users_events_and_leave_long_histori
     assert some.largest_weights[1] == pytest.approx(3 * shares[2])
     assert [sum(part.values()) for part in some.parts(found)] == pytest.approx(some.scores(found).tolist())
     assert plain.for_events(0) is plain
-    with pytest.raises(ValueError, match=r"few\.nothing: no such ranking feature"):
-        Ranker.of("a", {f"{FEW}nothing": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ({"few.nothing": 1.0}, r"few\.nothing: no such ranking feature"),
+        ({"few.simple": 1.0, "few16.last": 1.0}, r"few\.simple: no such ranking feature"),
+        ({"few16.simple": 1.0, "few64.last": 1.0}, r"few64\.last: no such ranking feature"),
+        ({"few0.simple": 1.0}, r"few0\.simple: no such ranking feature"),
+        ({"few5.simple": 1.0}, r"few5\.simple: no such ranking feature"),
+        ({"few257.simple": 1.0}, "fewer than 257 events: at most 256 are looked at"),
+    ],
+)
+def test_few_events_are_one_number_within_what_is_looked_at(weights: dict[str, float], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Ranker.of("a", weights)

@@ -8,7 +8,7 @@ import pytest
 from runtime.models.bundle import Bundle
 from runtime.models.installed import back, install
 from runtime.models.ranker import load_ranker
-from runtime.personalization.hybrid import FEW, FEW_EVENTS, MET, Ranker
+from runtime.personalization.hybrid import FEW_EVENTS, MET, Ranker, few
 from tests.small_world import ITEMS
 from tests.training.ranker.replayed import USERS, rfc3339
 from tests.waiting import until
@@ -105,29 +105,30 @@ def test_a_log_that_is_too_small_is_refused(log, tmp_path):
         train_ranker(few, tmp_path / "few", "few")
 
 
-def test_users_with_no_and_with_five_events_are_ranked_as_evaluated(server, log, tmp_path):
+@pytest.mark.parametrize("reach", [FEW_EVENTS, 16])
+def test_users_with_few_events_are_ranked_as_evaluated(server, log, tmp_path, reach):
     """Each as of the time when they had so many; and somebody who is unknown, now."""
     weights = {"simple": 4.0, "count_day": 0.5, "own": 1.0, "follows": 3.0}
-    few = {"count_day": 1.5, "count_year": 2.0, "simple": -1.0, f"{MET}count_year": -0.5}
-    weights |= {f"{FEW}{name}": weight for name, weight in few.items()}
+    more = {"count_day": 1.5, "count_year": 2.0, "simple": -1.0, f"{MET}count_year": -0.5}
+    weights |= {f"{few(reach)}{name}": weight for name, weight in more.items()}
     trained, actions = Hybrid(), ActionModel()
     trained.learn(log)
     actions.fit(*periods(log, (0.9, 0.1)))
-    write_bundle(tmp_path / "few", "few-1", log, weights, trained.table, actions, {})
+    write_bundle(tmp_path / "few", f"few-{reach}", log, weights, trained.table, actions, {})
     install(server.models, tmp_path / "few")
-    wait_for(server, "few-1")
-    trained.ranker = Ranker.of("few-1", weights)
+    wait_for(server, f"few-{reach}")
+    trained.ranker = Ranker.of(f"few-{reach}", weights)
     whole = Hybrid()
     whole.dataset, whole.table = log, trained.table
     whole.ranker = replace(trained.ranker, more_if_few=None)
-    for events in (0, 2, 5):
+    for events in (0, 2, 5, 16):
         others = 0
         for user in range(0, USERS, 20):
             at_us = int(log.events.time_us[log.starts[user] + events])  # before that one
-            assert_same_order(server, log, trained, at_us, [user], version="few-1")
+            assert_same_order(server, log, trained, at_us, [user], version=f"few-{reach}")
             others += (evaluated(trained, log, at_us, [user]) != evaluated(whole, log, at_us, [user])).any()
         # Ranked otherwise than somebody with a long history, as long as their own is short
-        assert (others > 5) if events < FEW_EVENTS else (others == 0)
+        assert (others > 5) if events < reach else (others == 0)
     now_us = int(log.events.time_us.max()) + 3_600_000_000
     nobody = Histories(log.events, *np.zeros((2, 1), np.int64), np.zeros(1, np.int32), log.events)
     (scores,) = trained.item_scores(nobody, np.array([now_us]), np.zeros(1, np.int8))
