@@ -65,7 +65,7 @@ def test_every_rule_has_a_test():
 
 def test_settings_that_are_named_exist():
     known = {f"VOWS_{name.upper()}" for name in Settings.__dataclass_fields__}
-    for file in [*DEPLOY.rglob("*.y*ml"), *DEPLOY.rglob("*.service"), DEPLOY.parent / "fly.toml"]:
+    for file in [*DEPLOY.rglob("*.y*ml"), *DEPLOY.rglob("*.service"), *DEPLOY.parent.glob("fly*.toml")]:
         assert set(re.findall(r"\bVOWS_[A-Z_]+\b", file.read_text())) <= known, file
 
 
@@ -143,3 +143,12 @@ def test_fly_reads_metrics_where_they_are_served():
     assert fly["metrics"]["port"] != fly["http_service"]["internal_port"]
     assert fly["build"]["args"]["BUNDLES"] == "committed"
     assert "--region" in (DEPLOY.parent / "docs/deployment.md").read_text()
+
+
+def test_machines_on_postgres_have_no_volume_and_are_checked_for_life():
+    alone, several = (tomllib.loads((DEPLOY.parent / file).read_text()) for file in ("fly.toml", "fly.postgres.toml"))
+    assert "mounts" in alone
+    assert "mounts" not in several
+    assert [check["path"] for check in several["http_service"]["checks"]] == ["/healthz"]
+    for section in ("vm", "kill_timeout"):
+        assert alone[section] == several[section]

@@ -14,7 +14,7 @@ from runtime.models.embedder import EmbeddedText
 from runtime.serving.resources import Resources
 from runtime.serving.stored_catalog import readable_labels
 from runtime.store import Content as StoredContent
-from runtime.store import ContentItem, NewVector, Unchanged
+from runtime.store import ContentItem, Unchanged
 
 log = logging.getLogger("vows")
 
@@ -183,7 +183,7 @@ async def _replace_vectors(
     encoder = resources.embedder.encoder
     ids = [item.id for item in before]
     vectors = [
-        NewVector(
+        ContentItem(
             id=old.id, fields=old.fields, embedding=new.vector, model_version=encoder.model_version,
             bundle_digest=encoder.bundle.digest, tokens=new.tokens, truncated=new.truncated,
         )
@@ -201,7 +201,7 @@ async def _replace_vectors(
     return len(replaced)
 
 
-def _show(resources: Resources, item: NewVector) -> None:
+def _show(resources: Resources, item: ContentItem) -> None:
     """Rank with an item that is stored already. Where there is no room for it, it is read and searched for later."""
     labels = readable_labels(item.id, item.fields)
     catalog = resources.catalog

@@ -22,7 +22,6 @@ from runtime.store.records import (
     Embedding,
     Interaction,
     LoggedInteraction,
-    NewVector,
     PastInteraction,
     Preferences,
     PutOutcome,
@@ -61,7 +60,7 @@ class Store(Protocol):
         """
         ...
 
-    async def replace_vectors(self, vectors: Sequence[NewVector]) -> list[bool]:
+    async def replace_vectors(self, vectors: Sequence[ContentItem]) -> list[bool]:
         """Give items new vectors, all or none, and nothing else: False for one whose fields are no longer those that
         the vector was made from, or that was deleted. Never creates an item; times and `hidden` stay as they are.
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from runtime.store.experiment_records import ExperimentChange, Exposure, FailedRankings
-from runtime.store.records import ContentItem, Interaction, NewVector, Preferences
+from runtime.store.records import ContentItem, Interaction, Preferences
 
 ROW_BYTES = 512  # what a record holds besides its texts and vectors, rounded up
 
-Queued = ContentItem | NewVector | Interaction | Preferences | Exposure | ExperimentChange | FailedRankings
+Queued = ContentItem | Interaction | Preferences | Exposure | ExperimentChange | FailedRankings
 
 
 def queued_bytes(records: Iterable[Queued]) -> int:
@@ -17,7 +17,7 @@ def queued_bytes(records: Iterable[Queued]) -> int:
 
 def _texts_and_vectors(record: Queued) -> int:
     match record:
-        case ContentItem() | NewVector():
+        case ContentItem():
             return len(record.fields) + record.embedding.nbytes
         case Interaction():
             return len(record.context or b"")

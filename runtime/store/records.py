@@ -60,18 +60,6 @@ class Content(ContentItem, frozen=True, eq=False, kw_only=True):
     hidden: bool
 
 
-class NewVector(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """What another model made of a stored item: `fields` are those that it was made from."""
-
-    id: str
-    fields: bytes
-    embedding: Embedding
-    model_version: str
-    bundle_digest: str
-    tokens: int
-    truncated: bool
-
-
 class Unchanged(msgspec.Struct, frozen=True):
     """What is stored beside the fields of an item."""
 

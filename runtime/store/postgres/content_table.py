@@ -7,7 +7,7 @@ from runtime.store.errors import StoreError
 from runtime.store.postgres.connections import Connection
 from runtime.store.postgres.context import Context, count
 from runtime.store.postgres.ids import escape, escape_all
-from runtime.store.records import ContentItem, NewVector, PutOutcome
+from runtime.store.records import ContentItem, PutOutcome
 
 CHANGED = "vows_content"  # the channel that wakes those who follow
 _ROUNDS = 10
@@ -50,7 +50,7 @@ async def put(connection: Connection, context: Context, items: Sequence[ContentI
     return outcomes
 
 
-async def replace_vectors(connection: Connection, context: Context, vectors: Sequence[NewVector]) -> list[bool]:
+async def replace_vectors(connection: Connection, context: Context, vectors: Sequence[ContentItem]) -> list[bool]:
     """What was read a while ago is compared in the transaction that writes: who came between keeps what they did."""
     rows = await connection.fetch(
         "SELECT id, key FROM content_ids WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE",

@@ -32,7 +32,6 @@ from runtime.store.records import (
     ContentItem,
     DeletedUser,
     Interaction,
-    NewVector,
     Preferences,
     PutOutcome,
     UserState,
@@ -70,7 +69,7 @@ class PostgresStore(PostgresReads):
             bytes=queued_bytes(items),
         )
 
-    async def replace_vectors(self, vectors: Sequence[NewVector]) -> list[bool]:
+    async def replace_vectors(self, vectors: Sequence[ContentItem]) -> list[bool]:
         for one in vectors:
             check_vector(one.id, one.embedding, self.context.dimensions)
         return await self._writer.write(

@@ -11,7 +11,6 @@ from runtime.store.records import (
     Content,
     ContentItem,
     Embedding,
-    NewVector,
     PutOutcome,
     Unchanged,
     Vectors,
@@ -68,12 +67,12 @@ def put(connection: sqlite3.Connection, items: Sequence[ContentItem], now_us: in
     return outcomes
 
 
-def replace_vectors(connection: sqlite3.Connection, vectors: Sequence[NewVector]) -> list[bool]:
+def replace_vectors(connection: sqlite3.Connection, vectors: Sequence[ContentItem]) -> list[bool]:
     """What was read a while ago is compared in the transaction that writes: who came between keeps what they did."""
     return [_replace_vector(connection, one) for one in vectors]
 
 
-def _replace_vector(connection: sqlite3.Connection, new: NewVector) -> bool:
+def _replace_vector(connection: sqlite3.Connection, new: ContentItem) -> bool:
     row = connection.execute(
         "SELECT key, embedding FROM content JOIN content_ids USING (key) WHERE id = ? AND fields = ?",
         (new.id, new.fields),

@@ -20,7 +20,6 @@ from runtime.store.records import (
     ContentItem,
     DeletedUser,
     Interaction,
-    NewVector,
     Preferences,
     PutOutcome,
     UserState,
@@ -121,7 +120,7 @@ class SqliteStore(SqliteReads):
             alone=True,
         )
 
-    async def replace_vectors(self, vectors: Sequence[NewVector]) -> list[bool]:
+    async def replace_vectors(self, vectors: Sequence[ContentItem]) -> list[bool]:
         for one in vectors:
             check_vector(one.id, one.embedding, self.dimensions)
         return await self._write(

@@ -3,8 +3,6 @@ import itertools
 import numpy as np
 import pytest
 
-from runtime.store import NewVector
-
 
 def test_put_get_replace_delete(open_store, item):
     clock = iter([10, 20])
@@ -58,10 +56,6 @@ def test_vectors_come_in_chunks_and_only_of_the_requested_bundle(store, item):
     assert list(store.vectors("unheard of")) == []
 
 
-def new_vector(item, **changes):
-    return NewVector(**{name: getattr(item, name) for name in NewVector.__struct_fields__} | changes)
-
-
 def test_vectors_of_another_bundle_are_found_page_by_page_and_replaced(store, item, preferences):
     store.put_content([item(f"item-{n}", n, bundle="old" if n % 2 else "new") for n in range(10)])
     store.put_preferences("ann", preferences(1, bundle="old"))
@@ -69,9 +63,7 @@ def test_vectors_of_another_bundle_are_found_page_by_page_and_replaced(store, it
     while after is not None:
         stale, after = store.content_of_other_bundles("new", after=after, limit=2)
         pages.append([content.id for content in stale])
-        assert store.replace_vectors([new_vector(item(one.id, 99, bundle="new")) for one in stale]) == [True] * len(
-            stale
-        )
+        assert store.replace_vectors([item(one.id, 99, bundle="new") for one in stale]) == [True] * len(stale)
     assert pages == [["item-1", "item-3"], ["item-5", "item-7"], ["item-9"]]
     assert store.content_of_other_bundles("new") == ([], None)
     assert sum(len(chunk.ids) for chunk in store.vectors("new")) == 10
@@ -109,7 +101,7 @@ def test_a_new_vector_changes_an_item_only_if_its_text_is_the_one_embedded(open_
             store.hide_content("barn", True)
     before = store.get_content("barn")
     fits = since in ("hidden", "nothing")
-    new = new_vector(item("barn", 3, bundle="new", fields=b'{"text":"read"}'))
+    new = item("barn", 3, bundle="new", fields=b'{"text":"read"}')
     assert store.replace_vectors([new]) == [fits]
     after = store.get_content("barn")
     if not fits:
@@ -138,7 +130,7 @@ def test_a_new_vector_of_preferences_never_brings_a_user_back(store, preferences
 def test_users_become_stale_by_a_new_vector(store, item, event):
     store.put_content([item("barn", 1, bundle="old")])
     store.add_interactions([event("1")])
-    assert store.replace_vectors([new_vector(item("barn", 2, bundle="new"))]) == [True]
+    assert store.replace_vectors([item("barn", 2, bundle="new")]) == [True]
     assert store.get_user("ann").stale
 
 
