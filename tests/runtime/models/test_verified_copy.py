@@ -30,7 +30,7 @@ def source(tmp_path):
 
 
 def test_nothing_is_left_of_a_copy_that_was_killed(source, tmp_path):
-    """Else every kill of a start, as for want of memory, takes the room of a model."""
+    """Else every start that is killed, as where memory is short, takes the room of a model."""
     os.mkfifo(tmp_path / "pipe")
     to = tmp_path / "copies" / "model"
     child = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / "pipe"), str(to)])
