@@ -34,6 +34,8 @@ STYLE: Any = {
     "grid.color": "#e3e7e9",
     "figure.facecolor": "white",
 }
+_EXPERIMENT_METHODS = (("ours", "always valid (ours)", "-"), ("growthbook", "GrowthBook, sequential", ":"))
+_LIFT_COLOURS = {5: "#d1662b", 10: "#0b6e6e", 20: "#26323a"}  # by the lift in per cent
 
 
 def latency_by_length(result: CaseResult, path: Path) -> None:
@@ -136,3 +138,20 @@ def save(figure: Figure, path: Path, columns: int = 4) -> None:
 def _write(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+
+
+def power_by_users(result: CaseResult, path: Path) -> None:
+    """The share of worlds with an effect that were detected by then, over users relative to a z-test's horizon."""
+    figure, axes = new_figure("Detected, by users relative to a fixed-horizon z-test with 80 % power")
+    for percent, colour in _LIFT_COLOURS.items():
+        horizon = float(str(result.notes[f"horizon.{percent}"]))
+        for name, label, line in _EXPERIMENT_METHODS:
+            users = np.asarray(result.series[f"{name}.curve.{percent}"]) / horizon
+            share = np.linspace(0.05, 0.95, len(users)) * result.series[f"{name}.detected_late.{percent}"][0]
+            axes.plot(users, share, line, color=colour, label=f"+{percent} %, {label}")
+        fixed = result.series[f"fixed.detected.{percent}"][0]
+        axes.plot([1.0], [fixed], "o", color=colour, label=f"+{percent} %, z-test, one look")
+    axes.set_xlabel("users / horizon")
+    axes.set_ylabel("share detected")
+    axes.set_ylim(0, 1)
+    save(figure, path, columns=3)

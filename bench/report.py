@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench import charts, experiment_charts
+from bench import charts
 from bench.case_result import CaseResult
 from bench.history import Run
 from bench.indexes.results import SIZES
@@ -175,7 +175,7 @@ def _charts(name: str, run: Run, folder: Path) -> list[tuple[str, Path]]:
             drawn.append(("Anonymous memory over mixed requests", path))
     if name == "experiments" and (result := cases.get("power")) and result.series.get("ours.curve.10"):
         path = folder / "experiment-power.svg"
-        experiment_charts.power(result, path)
+        charts.power_by_users(result, path)
         drawn.append(("Power of always-valid intervals beside a fixed-horizon test", path))
     if name == "search_peers":
         for items in SIZES:

@@ -1,5 +1,6 @@
 """Ours and other engines with the same model: latency, throughput, vectors, memory, and survival within 256 MiB."""
 
+import json
 import os
 import random
 import statistics
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.cgroup import forget_cached, memory_limit
 from bench.closed_loop import closed_loop
@@ -24,9 +26,8 @@ from bench.peers.compare import (
     our_cosine,
     ratio_to_fastest,
 )
-from bench.peers.engines import ENGINES, INSTEAD, OURS_SERVED, SAME_MODEL, Engine, default_places
+from bench.peers.engines import ENGINES, INSTEAD, OURS_SERVED, SAME_MODEL, Engine, Places, default_places
 from bench.peers.launch import READY_S, Peer, install_mib, started_engine
-from bench.peers.reference import read_reference
 from bench.roofline import roofline_ms
 from bench.server import ServerError
 from bench.suite import Case, Conditions, Metric, NotMeasured, Samples, Suite, raw
@@ -105,7 +106,7 @@ class Turns:
 
 
 def _compare(conditions: Conditions, samples: Samples, peer: Peer) -> None:
-    sentences, reference = read_reference(default_places())
+    sentences, reference = _read_reference(default_places())
     count = conditions.rounds(full=len(sentences), quick=20)
     vectors = np.concatenate([peer.embed([sentence]) for sentence in sentences[:count]])
     lengths = np.linalg.norm(vectors, axis=1)
@@ -217,6 +218,16 @@ def _bundle(conditions: Conditions) -> Path:
 
 def _source(conditions: Conditions) -> TextSource:
     return TextSource(load_tokenizer(_bundle(conditions)), conditions.seed)
+
+
+def _read_reference(places: Places) -> tuple[list[str], NDArray[np.float32]]:
+    """The sentences on which engines are compared, and their unit vectors float32 [n, 384]. Raises NotMeasured
+    when nothing is prepared."""
+    file = places.prepared / "reference.npy"
+    if not file.exists():
+        raise NotMeasured("nothing is prepared: python -m bench.peers")
+    sentences: list[str] = json.loads(places.texts.read_text(encoding="utf-8"))["sentences"]
+    return sentences, np.load(file)
 
 
 SUITE = Suite(

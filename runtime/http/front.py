@@ -7,7 +7,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.http.admission import Admission
 from runtime.http.origins import Header, Origins
-from runtime.http.paths import drop_trailing_slash
 from runtime.http.tracing import begin, headers, log_request
 from runtime.system.metrics import RequestMetrics
 from runtime.system.trace import Trace
@@ -43,7 +42,7 @@ class Front:
             await self._routed(scope, receive, send)
             return
         started = time.monotonic()
-        drop_trailing_slash(scope)
+        _drop_trailing_slash(scope)
         channels = _Channels(begin(scope), started, receive, send)
         try:
             await self._answer(scope, channels)
@@ -126,3 +125,15 @@ class _Channels:
         assert self.admission is not None
         self._waits -= 1
         self.admission.served += self._waits == 0
+
+
+def _drop_trailing_slash(scope: Scope) -> None:
+    """A slash at the end of a path means nothing, so that DELETE /user/ada/ deletes "ada".
+
+    Ids may hold slashes, also at their end, where they are sent as %2F.
+    """
+    raw = scope["raw_path"]
+    if raw[-1:] == b"/" and len(raw) > 1:
+        shorter = raw.rstrip(b"/") or b"/"
+        scope["path"] = scope["path"][: len(scope["path"]) - len(raw) + len(shorter)]
+        scope["raw_path"] = shorter

@@ -15,9 +15,8 @@ from runtime.personalization import popularity as decayed
 from runtime.personalization import user_vector
 from runtime.personalization.actions import CODES, CODES_WITH_STRENGTH, STRENGTH_OF_CODE, TYPES
 from runtime.personalization.user_vector import Sums
-from runtime.store.attribution import shown_in_items
+from runtime.store.attribution import CLOCK_GRAIN_US, EXPOSURES_LOOKED_AT, shown_in_items
 from runtime.store.postgres import tombstones
-from runtime.store.postgres.attribution import ANSWERED
 from runtime.store.postgres.connections import Connection
 from runtime.store.postgres.content_table import delete_unused_ids
 from runtime.store.postgres.context import Context, count
@@ -30,11 +29,21 @@ from runtime.store.repeats import repeated
 MOST_EVENTS = 1 << SEQUENCE_BITS  # of one transaction
 _HALF_LIVES = len(decayed.HALF_LIVES_HOURS)
 
+# Of an event e (ranking_id, shown, "user", time_us): the sequence of the exposure that it names, or of the last that
+# showed its content among the user's last few; NULL where there is none.
+_ANSWERED = f"""CASE WHEN ranking_id IS NOT NULL
+    THEN (SELECT x.sequence FROM exposures x WHERE x.ranking_id = e.ranking_id AND x."user" = e."user")
+    ELSE (SELECT last.sequence FROM (
+            SELECT x.sequence, x.time_us, x.items FROM exposures x WHERE x."user" = e."user"
+            ORDER BY x.sequence DESC LIMIT {EXPOSURES_LOOKED_AT}) last
+        WHERE position(shown IN last.items) > 0 AND last.time_us <= e.time_us + {CLOCK_GRAIN_US}
+        ORDER BY last.sequence DESC LIMIT 1) END"""
+
 _INSERT = f"""INSERT INTO interactions
     (sequence, event_id, "user", content, type, time_us, received_us, duration_ms, device, context, own_type,
     own_strength, exposure)
     SELECT ((pg_current_xact_id()::text::bigint + added) << {SEQUENCE_BITS}) + n - 1, event_id, "user", content, type,
-        time_us, received_us, duration_ms, device, context, own_type, own_strength, {ANSWERED}
+        time_us, received_us, duration_ms, device, context, own_type, own_strength, {_ANSWERED}
     FROM log_epoch, unnest($1::text[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bigint[], $6::bigint[],
         $7::bigint[], $8::text[], $9::bytea[], $10::text[], $11::bigint[], $12::text[], $13::bytea[]) WITH ORDINALITY
         AS e (event_id, "user", content, type, time_us, received_us, duration_ms, device, context, own_type,

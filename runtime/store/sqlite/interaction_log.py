@@ -8,6 +8,7 @@ from runtime.personalization import popularity as decayed
 from runtime.personalization import user_vector
 from runtime.personalization.actions import CODES, STRENGTH_OF_CODE, TYPES
 from runtime.personalization.user_vector import Sums
+from runtime.store.attribution import CLOCK_GRAIN_US, EXPOSURES_LOOKED_AT, shown_in_items
 from runtime.store.errors import StoreCorrupt
 from runtime.store.records import (
     AddOutcome,
@@ -17,7 +18,6 @@ from runtime.store.records import (
 )
 from runtime.store.repeats import repeated
 from runtime.store.sqlite import item_counts, totals
-from runtime.store.sqlite.attribution import answered_exposure
 from runtime.store.sqlite.checksums import EVENT, row_checksum
 from runtime.store.sqlite.content_table import delete_unused_id, whole_vector
 from runtime.store.sqlite.readable import MOST_AHEAD_US, report
@@ -93,7 +93,7 @@ def add(
         )
         connection.execute(
             f"INSERT INTO interactions ({EVENT}, checksum, exposure) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*row, row_checksum(*row), answered_exposure(connection, user.key, event) if shown else None),
+            (*row, row_checksum(*row), _answered_exposure(connection, user.key, event) if shown else None),
         )
         outcomes.append("stored")
         user.added += 1
@@ -170,6 +170,25 @@ def _repeated(connection: sqlite3.Connection, event: Interaction) -> AddOutcome 
             own_type=own_name and OwnType(own_name, 0),
         ),
     )  # fmt: skip
+
+
+def _answered_exposure(connection: sqlite3.Connection, user_key: int, event: Interaction) -> int | None:
+    """The sequence of the exposure that an event answers: the one it names, or the last that showed its content among
+    the user's last few; None where there is none."""
+    if event.ranking_id is not None:
+        row = connection.execute(
+            "SELECT sequence FROM exposures WHERE ranking_id = ? AND user = ?", (event.ranking_id, user_key)
+        ).fetchone()
+    else:
+        shown = shown_in_items(event.content_id)
+        row = connection.execute(
+            """SELECT sequence FROM exposures WHERE user = ?1 AND instr(items, ?2) AND time_us <= ?3
+                AND sequence >= coalesce(
+                    (SELECT sequence FROM exposures WHERE user = ?1 ORDER BY sequence DESC LIMIT 1 OFFSET ?4), 0)
+            ORDER BY sequence DESC LIMIT 1""",
+            (user_key, shown, event.time_us + CLOCK_GRAIN_US, EXPOSURES_LOOKED_AT - 1),
+        ).fetchone()
+    return None if row is None else row[0]
 
 
 def _answer(connection: sqlite3.Connection, event: Interaction) -> None:
