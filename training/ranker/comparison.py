@@ -1,9 +1,6 @@
 """The hybrid ranker against tuned baselines and blends on one split: one query context, one catalogue, every model."""
 
-import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +9,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from training.command import recipe_of_log
-from training.data.events import SKIP, Dataset
+from training.data.events import Dataset
 from training.data.split import Split, by_time, leave_last_out
 from training.evaluation import metrics
 from training.evaluation.baselines import (
@@ -30,32 +27,15 @@ from training.evaluation.baselines import (
     WeightedAverage,
 )
 from training.evaluation.bootstrap import interval_over_worlds
-from training.evaluation.prediction_cache import PredictionCache, RankingPredictions
+from training.evaluation.prediction_cache import RankingPredictions
 from training.evaluation.protocol import Recommender
-from training.evaluation.queries import EvaluationQueries, QueryBudget, last_events
-from training.evaluation.ranking import rank_targets, rank_targets_twice
 from training.evaluation.results import Figure
 from training.evaluation.sequence import SequenceRecommender
 from training.evaluation.summary import serialisable
 from training.ranker.comparison_results import Compared, Comparison
+from training.ranker.ranked_split import COLD_EVENTS, K, World
 from training.ranker.recommender import Hybrid, Prior, Simple
 from training.ranker.with_sequence import HybridWithSequence
-
-COLD_EVENTS = (0, 5)
-MOST_COLD = 1_000
-MOST_QUERIES, MOST_PER_USER = 4_000, 10
-K = 10
-
-
-@dataclass(eq=False)
-class World:
-    """The queries of one split, and every model's ranks by its name: `all` as the data set is judged, `cold` of the
-    queries `cold_rows`. repeats_last: of each query, whether the target is what the user engaged with last."""
-
-    queries: EvaluationQueries
-    repeats_last: NDArray[np.bool_]
-    cold_rows: NDArray[np.int64]
-    ranks: dict[str, RankingPredictions] = field(default_factory=dict)
 
 
 def recommenders() -> list[Recommender]:
@@ -81,39 +61,6 @@ def with_sequence(split: Split, first: Hybrid, keep: Path | None = None) -> Hybr
 def split_of(dataset: Dataset, protocol: str) -> Split:
     """protocol: time, or last for leave-last-out."""
     return by_time(dataset) if protocol == "time" else leave_last_out(dataset)
-
-
-def rank_all(
-    split: Split,
-    models: Sequence[Recommender],
-    title: str,
-    most_queries: int = MOST_QUERIES,
-    cache_folder: Path | None = None,
-) -> World:
-    """Fit every model to train and validation, and rank the test queries. cache_folder: keeps the ranks of baselines,
-    which are read where neither data nor their code changed; the ranker is always fitted again."""
-    budget = QueryBudget(ranking=most_queries, ranking_per_user=MOST_PER_USER, actions=0)
-    queries = EvaluationQueries.of(split, budget)
-    cache = None if cache_folder is None else PredictionCache(cache_folder, split, budget)
-    long = np.flatnonzero(queries.long)
-    world = World(queries, _repeats_last(queries), long[:: max(1, -(-len(long) // MOST_COLD))])
-    for number, model in enumerate(models, start=1):
-        started = time.perf_counter()
-        baselines = None if isinstance(model, Hybrid) else cache
-        found = baselines.ranking(model) if baselines else None
-        if found is None:
-            model.fit(split.train, split.validation)
-            found = _ranks(model, world, time.perf_counter() - started)
-            if baselines:
-                baselines.save_ranking(model.name, found)
-        world.ranks[model.name] = found
-        print(
-            f"{title}: {number}/{len(models)} {model.name}: {metrics.ndcg(found.all, K).mean():.3f}, fitted in "
-            f"{found.fit_seconds:.0f} s, {time.perf_counter() - started:.0f} s now",
-            file=sys.stderr,
-            flush=True,
-        )
-    return world
 
 
 def compare(key: str, protocol: str, dataset: Dataset, worlds: Sequence[World], ours: str = Hybrid.name) -> Comparison:
@@ -221,29 +168,6 @@ class _Slice:
         return next(round(float(self._ndcg(w, rows, name).mean()), 4) for w, rows in self._worlds if w is wanted)
 
 
-def _ranks(model: Recommender, world: World, fit_seconds: float) -> RankingPredictions:
-    queries, dataset = world.queries.ranking, world.queries.dataset
-    everything, unseen = rank_targets_twice(model, dataset, queries)
-    some = queries.take(world.cold_rows)
-    without_seen = not world.queries.repeats
-    cold = {
-        k: rank_targets(model, dataset, some, without_seen=without_seen, histories=last_events(some.histories, k))
-        for k in COLD_EVENTS
-    }
-    none = np.zeros(0)
-    return RankingPredictions(
-        all=unseen if without_seen else everything,
-        never_seen=unseen,
-        shuffled=none.astype(np.int64),
-        cold=cold,
-        auc=none,
-        gap=none,
-        choice=dict(getattr(model, "choice", {})),
-        settings_tried=int(getattr(model, "settings_tried", 0)),
-        fit_seconds=fit_seconds,
-    )
-
-
 def _mean(of_worlds: Iterable[NDArray[np.float64]]) -> float:
     found = np.concatenate(list(of_worlds))
     return round(float(found.mean()), 5) if len(found) else 0.0
@@ -254,13 +178,3 @@ def _kept(worlds: Sequence[World], name: str, k: int) -> float | None:
     cold = np.concatenate([metrics.ndcg(world.ranks[name].cold[k], K) for world in worlds])
     whole = np.concatenate([metrics.ndcg(world.ranks[name].all[world.cold_rows], K) for world in worlds])
     return round(float(cold.mean() / whole.mean()), 3) if len(whole) and whole.mean() > 0 else None
-
-
-def _repeats_last(queries: EvaluationQueries) -> NDArray[np.bool_]:
-    """Whether the target is what the user engaged with last."""
-    ranking = queries.ranking
-    found = np.zeros(len(ranking), np.bool_)
-    for row, history in enumerate(ranking.histories):
-        engaged = history.item[history.action != SKIP]
-        found[row] = len(engaged) > 0 and engaged[-1] == ranking.item[row]
-    return found

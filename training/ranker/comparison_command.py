@@ -7,9 +7,10 @@ import msgspec
 from training.data.split import Split, by_time
 from training.evaluation.protocol import Recommender
 from training.ranker import comparison_results
-from training.ranker.comparison import MOST_QUERIES, World, compare, rank_all, recommenders, split_of, with_sequence
+from training.ranker.comparison import compare, recommenders, split_of, with_sequence
 from training.ranker.comparison_results import Comparison
 from training.ranker.entries import ORDER_STRENGTHS, SIMULATED, Entry, add_options, pending, real_set, simulated_worlds
+from training.ranker.ranked_split import MOST_QUERIES, World, rank_all
 from training.ranker.recommender import Hybrid
 from training.ranker.with_sequence import HybridWithSequence
 

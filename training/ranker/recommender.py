@@ -1,10 +1,13 @@
 """The hybrid ranker under the evaluation's protocol: the features and scores that are served."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.personalization.hybrid import Ranker, prior
 from runtime.personalization.neighbours import Neighbours
+from runtime.personalization.ranking_features import Features
 from training.data.events import Dataset, Histories
 from training.data.split import in_time_order, joined, log_of
 from training.evaluation.protocol import Scores
@@ -15,7 +18,7 @@ from training.ranker.fit import fit, lists
 from training.ranker.impressions import answers, impression_lists
 from training.ranker.neighbours import learn_neighbours
 from training.ranker.replay import Replay
-from training.ranker.sequence_scores import has_enough
+from training.ranker.sequence_scores import SequenceCosines, has_enough
 
 MOST_QUERIES = 3_000
 MOST_PER_USER = 10
@@ -35,7 +38,8 @@ class Hybrid:
         self.table: Neighbours | None = None
         self.weights: dict[str, float] = {}
         self.choice: dict[str, float] = {}
-        self._replay: Replay | None = None
+        self.sequence: SequenceRecommender | None = None
+        self.replay: Replay | None = None
 
     def fit(self, train: Dataset, validation: Dataset) -> None:
         self.fit_weights(train, validation, learn_neighbours(train))
@@ -88,18 +92,16 @@ class Hybrid:
         """The neighbour table of `data`, with the weights as they are."""
         self.dataset = data
         self.table = learn_neighbours(data)
-        self._replay = None
+        self.replay = None
 
     def item_scores(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
-        if self._replay is None or self._replay.log is not histories.log:
-            self._replay = Replay(self.dataset, histories.log)
-        vectors = self.dataset.catalogue.vectors
-        rows = np.arange(len(vectors))
-        scores = np.empty((len(histories), len(vectors)), np.float32)
-        for query in self._replay.queries(histories, now_us):
-            ranker = self.ranker.for_events(len(query.history.rows))
-            scores[query.position] = ranker.scores(query.features(rows, vectors, self.table))
+        (scores,) = scores_of([self], histories, now_us, device)
         return scores
+
+    def scores(self, made: Features, events: int) -> NDArray[np.float32]:
+        """Of the features of the candidates of a user with so many events, [n]. made: with the score of a sequence
+        model or without."""
+        return self.ranker.for_events(events).scores(np.ascontiguousarray(made[:, : len(self.ranker.weights)]))
 
 
 class Prior(Hybrid):
@@ -119,6 +121,29 @@ class Simple(Prior):
     def __init__(self) -> None:
         super().__init__()
         self.ranker = Ranker.of(self.name, {"simple": 1.0})
+
+
+def scores_of(
+    models: Sequence[Hybrid], histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]
+) -> list[Scores]:
+    """What `item_scores` of each model returns. All have learned from the same data, or from none: their features are
+    computed once."""
+    first, vectors = models[0], models[0].dataset.catalogue.vectors
+    if first.replay is None or first.replay.log is not histories.log:
+        first.replay = Replay(first.dataset, histories.log)
+    table = next((model.table for model in models if model.table is not None), None)
+    sequence = next((model.sequence for model in models if model.sequence is not None), None)
+    cosines = None if sequence is None else SequenceCosines(sequence, histories, now_us, device)
+    enough = np.zeros(len(histories), np.bool_) if sequence is None else has_enough(sequence, histories)
+    rows = np.arange(len(vectors))
+    found = [np.empty((len(histories), len(vectors)), np.float32) for _ in models]
+    for query in first.replay.queries(histories, now_us):
+        at = query.position
+        by_sequence = None if cosines is None or not enough[at] else cosines.of(at)
+        made = query.features(rows, vectors, table, sequence=by_sequence)
+        for scores, model in zip(found, models, strict=True):
+            scores[at] = model.scores(made, len(query.history.rows))
+    return found
 
 
 def trained(argument: str, seed: int) -> Hybrid:

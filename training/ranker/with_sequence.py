@@ -7,19 +7,16 @@ from numpy.typing import NDArray
 
 from runtime.personalization.hybrid import Ranker
 from runtime.personalization.neighbours import Neighbours
-from runtime.personalization.ranking_features import NAMES_WITH_SEQUENCE
-from training.data.events import Dataset, Histories
+from runtime.personalization.ranking_features import NAMES_WITH_SEQUENCE, Features
+from training.data.events import Dataset
 from training.data.split import joined
 from training.evaluation import metrics
 from training.evaluation.bootstrap import Interval, paired_interval
-from training.evaluation.protocol import Scores
 from training.evaluation.queries import Queries
 from training.evaluation.ranking import rank_targets
 from training.evaluation.sequence import SequenceRecommender
 from training.ranker.neighbours import learn_neighbours
 from training.ranker.recommender import Hybrid
-from training.ranker.replay import Replay
-from training.ranker.sequence_scores import SequenceCosines, has_enough
 
 
 class HybridWithSequence(Hybrid):
@@ -28,6 +25,7 @@ class HybridWithSequence(Hybrid):
     first set."""
 
     name = "hybrid + sequence"
+    sequence: SequenceRecommender
 
     def __init__(self, sequence: SequenceRecommender, *, first: Hybrid | None = None, impressions: bool = True) -> None:
         """first: fitted to the same data before this one, whose weights are then the first set."""
@@ -58,22 +56,10 @@ class HybridWithSequence(Hybrid):
         super().learn(data)
         self.sequence.learn(data)
 
-    def item_scores(self, histories: Histories, now_us: NDArray[np.int64], device: NDArray[np.int8]) -> Scores:
-        if self._replay is None or self._replay.log is not histories.log:
-            self._replay = Replay(self.dataset, histories.log)
-        vectors = self.dataset.catalogue.vectors
-        rows = np.arange(len(vectors))
-        cosines, enough = (
-            SequenceCosines(self.sequence, histories, now_us, device),
-            has_enough(self.sequence, histories),
-        )
-        scores = np.empty((len(histories), len(vectors)), np.float32)
-        for query in self._replay.queries(histories, now_us):
-            at = query.position
-            ranker, by_sequence = (self.with_sequence, cosines.of(at)) if enough[at] else (self.ranker, None)
-            ranker = ranker.for_events(len(query.history.rows))
-            scores[at] = ranker.scores(query.features(rows, vectors, self.table, sequence=by_sequence))
-        return scores
+    def scores(self, made: Features, events: int) -> NDArray[np.float32]:
+        if made.shape[1] < len(NAMES_WITH_SEQUENCE):  # of a user with too few events
+            return super().scores(made, events)
+        return self.with_sequence.for_events(events).scores(made)
 
 
 def gain_of_sequence(

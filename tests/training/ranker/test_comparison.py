@@ -12,18 +12,19 @@ from training.data.split import by_time
 from training.evaluation import metrics
 from training.evaluation.baselines import OwnHistory, Popularity
 from training.evaluation.bootstrap import interval_over_worlds, mean_interval
-from training.ranker import comparison, comparison_results
-from training.ranker.comparison import compare, rank_all
+from training.ranker import comparison_results, ranked_split
+from training.ranker.comparison import compare
+from training.ranker.ranked_split import World, rank_all
 from training.ranker.recommender import Prior, Simple
 from training.ranker.with_sequence import HybridWithSequence
 
 
 @pytest.fixture(scope="module")
-def world() -> comparison.World:
+def world() -> World:
     return rank_all(by_time(small_world(each=80)), [Prior(), Simple(), OwnHistory(), Popularity()], "a test", 200)
 
 
-def test_figures_are_those_of_the_ranks(world: comparison.World) -> None:
+def test_figures_are_those_of_the_ranks(world: World) -> None:
     found = compare("small, time", "time", small_world(each=80), [world], ours=Prior.name)
     queries, ranks = world.queries.ranking, world.ranks[Prior.name]
     ndcg = metrics.ndcg(ranks.all, 10)
@@ -45,7 +46,21 @@ def test_figures_are_those_of_the_ranks(world: comparison.World) -> None:
     assert found.row(Popularity.name).ahead_few["5"].value == pytest.approx((five - theirs).mean(), abs=1e-5)
 
 
-def test_a_target_is_the_last_one_where_the_user_engaged_with_it_before_it(world: comparison.World) -> None:
+def test_hybrids_rank_together_as_each_does_alone(world: World) -> None:
+    split = by_time(small_world(each=80))
+    for model in (Prior(), Simple()):
+        model.fit(split.train, split.validation)
+        found, alone = world.ranks[model.name], ranked_split._ranks(model, world, 0.0)
+        both = zip(
+            (found.all, found.never_seen, *found.cold.values()),
+            (alone.all, alone.never_seen, *alone.cold.values()),
+            strict=True,
+        )
+        for mine, theirs in both:
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_target_is_the_last_one_where_the_user_engaged_with_it_before_it(world: World) -> None:
     for last, history, target in zip(
         world.repeats_last, world.queries.ranking.histories, world.queries.ranking.item, strict=True
     ):
@@ -53,7 +68,7 @@ def test_a_target_is_the_last_one_where_the_user_engaged_with_it_before_it(world
         assert last == (len(engaged) > 0 and engaged[-1] == target)
 
 
-def test_the_best_other_is_none_of_the_named(world: comparison.World) -> None:
+def test_the_best_other_is_none_of_the_named(world: World) -> None:
     found = compare("small, time", "time", small_world(each=80), [world], ours=Prior.name)
     best = found.best_other((Prior.name, Simple.name))
     assert best.name == max((OwnHistory.name, Popularity.name), key=lambda name: found.row(name).ndcg_10.value)
@@ -61,7 +76,7 @@ def test_the_best_other_is_none_of_the_named(world: comparison.World) -> None:
         found.row("nothing of that name")
 
 
-def test_what_reads_a_sequence_score_has_differences_of_its_own(world: comparison.World) -> None:
+def test_what_reads_a_sequence_score_has_differences_of_its_own(world: World) -> None:
     ranks = {**world.ranks, HybridWithSequence.name: world.ranks[OwnHistory.name]}
     found = compare("small, time", "time", small_world(each=80), [replace(world, ranks=ranks)], ours=Prior.name)
     popular = metrics.ndcg(world.ranks[Popularity.name].all, 10)

@@ -24,7 +24,7 @@ from training.data.events import Events
 from training.data.exposures import Exposure, Exposures
 from training.data.split import periods
 from training.errors import TrainingError
-from training.evaluation.queries import sample_queries
+from training.evaluation.queries import last_events, sample_queries
 from training.evaluation.sequence import GivenCheckpoint
 from training.evaluation.sequence_bundle import GivenBundle
 from training.off_policy.targets import target
@@ -34,6 +34,7 @@ from training.ranker.bundle import write_bundle
 from training.ranker.command import train_ranker
 from training.ranker.find_sequence import find_sequence
 from training.ranker.neighbours import learn_neighbours
+from training.ranker.recommender import Hybrid, Prior, Simple, scores_of
 from training.ranker.with_sequence import HybridWithSequence
 
 MINE, OURS = "mine", "our-couples"
@@ -123,6 +124,19 @@ def test_the_score_of_the_sequence_model_ranks_over_http_as_in_the_evaluation(
     an_item_that_the_model_never_met_is_ranked_by_its_text(server)
     a_search_is_personal_by_the_same_set(server)
     another_model_is_no_feature(server, run, tmp_path)
+
+
+def test_models_that_read_the_same_features_score_together_as_alone(log, fitted):
+    first, untrained, simple = Hybrid(), Prior(), Simple()
+    first.ranker, first.dataset, first.table = fitted.ranker, log, fitted.table
+    untrained.fit(log, log)
+    simple.fit(log, log)
+    queries = sample_queries(log.events, periods(log, (0.9, 0.1))[1], per_user=2, at_most=60, engaged_only=True)
+    for histories in (queries.histories, last_events(queries.histories, 1)):
+        models = [first, fitted, untrained, simple]
+        together = scores_of(models, histories, queries.now_us, queries.device)
+        for model, scores in zip(models, together, strict=True):
+            np.testing.assert_array_equal(scores, model.item_scores(histories, queries.now_us, queries.device))
 
 
 def test_of_a_catalogue_on_disk(start_server, bundle_path, log, fitted, bundle, sequence_bundle, tmp_path):
