@@ -7,7 +7,8 @@
     metrics.json         the training curve: one record per epoch
     sample.safetensors   held-out histories, on which an export is compared with these weights
 
-An unfinished run has `run-<step>/` too: current and best weights, the state of the optimiser and of torch's generator.
+An unfinished run has `run-<step>/` too: current, best and mean weights, the state of the optimiser and of torch's
+generator.
 """
 
 import hashlib
@@ -40,6 +41,7 @@ VALIDATED = "validated"  # of a log's run: the weights that validation chose, be
 WEIGHTS, CONFIG, ITEMS, METRICS, SAMPLE = (
     "model.safetensors", "config.json", "items.json", "metrics.json", "sample.safetensors",
 )  # fmt: skip
+_KEPT = ("best", "mean")  # weights in the state of a run
 _RUN = re.compile(r"run-(\d+)$")
 
 
@@ -125,7 +127,8 @@ class Checkpoint:
 
 @dataclass
 class RunState:
-    """The progress of a run. best: the best weights so far; waited: epochs since then."""
+    """The progress of a run. best: the best weights so far; waited: epochs since then; mean: of the weights after
+    `averaged` steps."""
 
     step: int = 0
     epoch: int = 0
@@ -135,12 +138,21 @@ class RunState:
     seconds: float = 0.0
     losses: dict[str, float] = field(default_factory=dict)  # summed over this epoch so far
     best: dict[str, Tensor] = field(default_factory=dict)
+    averaged: int = 0
+    mean: dict[str, Tensor] = field(default_factory=dict)
 
     def count(self, losses: dict[str, float]) -> None:
         """Count one step and add up the parts of its loss."""
         for name, value in losses.items():
             self.losses[name] = self.losses.get(name, 0.0) + value
         self.step, self.step_in_epoch = self.step + 1, self.step_in_epoch + 1
+
+    def average_in(self, model: SequenceModel) -> None:
+        """Count the weights of a model in the mean."""
+        self.averaged += 1
+        for name, tensor in model.state_dict().items():
+            mean = self.mean.get(name, tensor).to(tensor.device)  # of a run that goes on, read from a file
+            self.mean[name] = mean.lerp(tensor, 1 / self.averaged)
 
     def record(self, validation: dict[str, float]) -> dict[str, Any]:
         """The record of the training curve for the epoch that just ended."""
@@ -160,15 +172,16 @@ def save_run(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer
     folder = out / f"run-{state.step}"
     with replacing(folder) as made:
         checkpoint.write(made)
-        if state.best:
-            save_file(state.best, made / "best.safetensors")
+        for name in _KEPT:
+            if kept := getattr(state, name):
+                save_file(kept, made / f"{name}.safetensors")
         optimizer_state = {
             f"{index}.{name}": value.clone()
             for index, values in optimizer.state_dict()["state"].items()
             for name, value in values.items()
         }
         save_file({**optimizer_state, "random": torch.get_rng_state()}, made / "optimizer.safetensors")
-        progress = {name: value for name, value in vars(state).items() if name != "best"}
+        progress = {name: value for name, value in vars(state).items() if name not in _KEPT}
         _write_json(made / "state.json", progress)
     for older in _runs(out):
         if older != folder:
@@ -205,8 +218,8 @@ def load_run(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer
         saved["state"].setdefault(int(index), {})[name] = value
     optimizer.load_state_dict(saved)
     progress = json.loads((folder / "state.json").read_text())
-    best = folder / "best.safetensors"
-    return RunState(**progress, best=load_file(best) if best.exists() else {})
+    files = {name: folder / f"{name}.safetensors" for name in _KEPT}
+    return RunState(**progress, **{name: load_file(file) for name, file in files.items() if file.exists()})
 
 
 def remove_runs(out: Path) -> None:

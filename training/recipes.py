@@ -9,7 +9,7 @@ from typing import Any
 from training.errors import TrainingError
 from training.model_config import ModelConfig
 
-_NEWER = ("preference_regression", "similarity_kernels", "pointer", "expected_actions")
+_NEWER = ("preference_regression", "similarity_kernels", "pointer", "expected_actions", "averaged")
 KNOWN = 0.5  # share of events with items that were met before, from which on ids are learned
 FULL_SOFTMAX = 5_000  # items; larger catalogues train the next item against sampled negatives
 
@@ -44,6 +44,7 @@ class Recipe:
                             after the first epoch or, where the weights come from another catalogue, before it
     expected_actions        train on the probabilities of actions, which a simulator knows, in place of the drawn ones
                             (simulator/expected_actions.py): for pre-training on simulated worlds alone
+    averaged                keep the mean of the weights after every step since the first epoch, not the last ones
     min_events              users with fewer events get the cold-start vector from the served model
     """
 
@@ -75,6 +76,7 @@ class Recipe:
     negatives: int = 2_048
     factorised_ids: bool = False
     expected_actions: bool = False
+    averaged: bool = False
     min_events: int = 3
     seed: int = 0
     loss: LossWeights = field(default_factory=LossWeights)

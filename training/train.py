@@ -8,6 +8,8 @@ import hashlib
 import math
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -260,19 +262,23 @@ def train(
             batch = source.batch(chosen, (recipe.seed, state.epoch, state.step_in_epoch))
             found = step(model, optimizer, batch, recipe, state.step, steps)
             state.count(found)
+            if recipe.averaged and state.epoch > 0:
+                state.average_in(model)
             bar.set_postfix(epoch=f"{state.epoch + 1}/{recipe.epochs}", loss=f"{found['loss']:.3f}", refresh=False)
             bar.update()
             if time.monotonic() - saved > save_every_s:
                 saved = time.monotonic()
                 state.seconds, started = state.seconds + saved - started, saved
                 save_run(out, checkpoint, optimizer, state)
-        seen = validate(model, held_out, recipe)
+        with _weights(model, state.mean):
+            seen = validate(model, held_out, recipe)
+            weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         saved = time.monotonic()
         state.seconds, started = state.seconds + saved - started, saved
         checkpoint.metrics.append(state.record(vars(seen)))
         if seen.loss < state.best_loss:
             state.best_loss, state.waited = seen.loss, 0
-            state.best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            state.best = weights
         else:
             state.waited += 1
         state.next_epoch()
@@ -291,6 +297,15 @@ def train(
     remove_runs(out)
     model.eval()
     return checkpoint
+
+
+@contextmanager
+def _weights(model: SequenceModel, weights: dict[str, Tensor]) -> Iterator[None]:
+    """The model with these weights, if there are any, and with its own again when the block ends."""
+    own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(weights or own)
+    yield
+    model.load_state_dict(own)
 
 
 def optimizer_of(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimizer:

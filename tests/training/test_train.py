@@ -34,7 +34,8 @@ from tests.small_world import small_world, split
 from training.recipes import tiny
 from training.train import train
 torch.set_num_threads(1)
-train(*split(small_world()), tiny(), Path(sys.argv[1]), save_every_s=0.0, progress=False)
+recipe = replace(tiny(), averaged=sys.argv[2] == "averaged")
+train(*split(small_world()), recipe, Path(sys.argv[1]), save_every_s=0.0, progress=False)
 """
 
 
@@ -42,24 +43,31 @@ def curve(checkpoint: Checkpoint) -> list[dict[str, object]]:
     return [{name: value for name, value in line.items() if name != "seconds"} for line in checkpoint.metrics]
 
 
+@pytest.mark.parametrize(("weights", "saved"), [("last", "run-[3-9]*"), ("averaged", "run-*/mean.safetensors")])
 def test_a_killed_run_resumes_to_the_identical_result(
-    world: tuple[Dataset, Dataset], recipe: Recipe, shared_checkpoint: Path, tmp_path: Path
+    world: tuple[Dataset, Dataset], recipe: Recipe, shared_checkpoint: Path, tmp_path: Path, weights: str, saved: str
 ) -> None:
-    process = subprocess.Popen([sys.executable, "-c", KILLED.format(root=str(ROOT)), str(tmp_path)], cwd=ROOT)
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED.format(root=str(ROOT)), str(out), weights]
+    process = subprocess.Popen(command, cwd=ROOT)
     until(
-        lambda: process.poll() is not None or any(int(path.name[4:]) >= 3 for path in tmp_path.glob("run-*")),
-        lambda: "the run saved no third step", every_s=0.01,
+        lambda: process.poll() is not None or any(out.glob(saved)),
+        lambda: f"the run saved no {saved}", every_s=0.01,
     )  # fmt: skip
     assert process.poll() is None, "the run ended before it could be killed"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     torch.set_num_threads(1)
-    resumed = train(*world, recipe, tmp_path, progress=False)
+    recipe = replace(recipe, averaged=weights == "averaged")
+    resumed = train(*world, recipe, out, progress=False)
     whole = Checkpoint.load(shared_checkpoint)
+    if recipe.averaged:
+        last, whole = whole, train(*world, recipe, tmp_path / "whole", progress=False)
+        assert not whole.model.scale.equal(last.model.scale)
     assert curve(resumed) == curve(whole)
     for name, tensor in whole.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], tensor, rtol=0, atol=0)
-    assert not list(tmp_path.glob("run-*"))
+    assert not list(out.glob("run-*"))
 
 
 def test_another_recipe_does_not_continue_a_run(world: tuple[Dataset, Dataset], recipe: Recipe, tmp_path: Path) -> None:
@@ -148,6 +156,15 @@ def test_sampling_every_item_equals_the_full_softmax() -> None:
     torch.testing.assert_close(full, sampled)
     gradients = [torch.autograd.grad(loss, scale)[0] for loss in (full, sampled)]
     torch.testing.assert_close(*gradients)  # also where a target is drawn as a negative
+
+
+def test_the_mean_of_weights_is_that_of_every_step(world: tuple[Dataset, Dataset], recipe: Recipe) -> None:
+    state, model, scales = RunState(), new_model(recipe, world[0]), (1.0, 2.0, 6.0)
+    for scale in scales:
+        model.scale.data.fill_(scale)
+        state.average_in(model)
+    assert state.mean["scale"].item() == pytest.approx(np.mean(scales))
+    assert model.scale.item() == scales[-1]
 
 
 def test_probabilities_are_trained_on_in_place_of_the_drawn_actions(
