@@ -21,6 +21,7 @@ with this folder. This card is generated.
 | parameters | {parameters:,} ({bytes:.1f} MB on disk) |
 | size | {layers} layers of {width}, {heads} heads, window of {window} events, context of {context} |
 | trained on | {data} |
+| targets of the next action | {targets} |
 | events | {training_events:,} for training, {validation_events:,} for validation |
 | items | {items:,}, of which {known:,} have an id embedding of weight above 0 |
 | licence of the data | {licence} |
@@ -68,6 +69,7 @@ def checkpoint_card(checkpoint: Checkpoint, folder: Path) -> str:
         window=recipe.window,
         context=recipe.context,
         data=data["name"],
+        targets="their probabilities, which the simulator knows" if recipe.expected_actions else "what was done",
         training_events=data["training_events"],
         validation_events=data["validation_events"],
         items=data["items"],

@@ -219,7 +219,8 @@ def load_run(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer
     optimizer.load_state_dict(saved)
     progress = json.loads((folder / "state.json").read_text())
     files = {name: folder / f"{name}.safetensors" for name in _KEPT}
-    return RunState(**progress, **{name: load_file(file) for name, file in files.items() if file.exists()})
+    progress |= {name: load_file(file) for name, file in files.items() if file.exists()}
+    return RunState(**progress)
 
 
 def remove_runs(out: Path) -> None:

@@ -120,7 +120,7 @@ def tiny() -> Recipe:
 
 def reference() -> Recipe:
     """The committed checkpoint: 4 layers of width 64 over 16 simulated worlds, 1.9 million events per epoch, then three
-    epochs over 24 others (`make train`).
+    epochs over 24 others and one over 56 more, with the probabilities of actions as targets (`make train`).
 
     One core processes 3,000 to 6,000 events per second: five to eleven minutes per epoch of 16 worlds, and up to six
     for the factorisation of the id embeddings. Up to 2 GB of memory.
@@ -170,6 +170,7 @@ def fine_tuning(recipe: Recipe) -> Recipe:
         id_rate_factor=40.0,
         warmup=20,
         expected_actions=False,
+        averaged=True,
     )
 
 

@@ -44,17 +44,19 @@ def order_strength_curve(series: Mapping[str, Sequence[tuple[float, Figure]]], l
 
 
 def training_curve(curve: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
-    """Training and validation loss, and beside them validation accuracy and HR@10, over epochs."""
+    """Training and validation loss, and beside them validation accuracy and HR@10, over epochs; epoch 0, which has
+    no training loss, is before a fine-tuning."""
     with mpl.rc_context(_STYLE):
         canvas = Canvas(figsize=(8, 4.4), layout="constrained")
         left, right = canvas.subplots(1, 2)
-        epochs = [line["epoch"] for line in curve]
+        epochs, trained = [line["epoch"] for line in curve], [line for line in curve if line["epoch"] > 0]
         for colour, part, name in ((_PALETTE[0], "action", "next action"), (_PALETTE[1], "item", "next item")):
             left.plot(
-                epochs,
-                [line["training"][part] for line in curve],
+                [line["epoch"] for line in trained],
+                [line["training"][part] for line in trained],
                 color=colour,
                 linestyle="--",
+                marker=".",
                 label=f"{name}, training",
             )
             left.plot(

@@ -27,15 +27,17 @@ def _curve(checkpoint: Path, folder: Path) -> str:
     file = checkpoint / "metrics.json"
     if not file.exists():
         return ""
-    curve = [line for line in json.loads(file.read_text()) if line["epoch"] > 0]
+    curve = json.loads(file.read_text())
+    epochs = curve[-1]["epoch"]
     data = json.loads((checkpoint / "config.json").read_text())["data"]
     charts.training_curve(curve, data["name"], folder / "training-curve.svg")
     return "\n".join(
         [
             "## Training curve of the reference checkpoint",
             "",
-            f"`{checkpoint.as_posix()}`: {data['training_events']:,} events of {data['name']}, {len(curve)} epochs, "
-            f"{curve[-1]['seconds']:,.0f} s. The epoch with the lowest validation loss is kept.",
+            f"`{checkpoint.as_posix()}`: {data['training_events']:,} events of {data['name']}, "
+            f"{epochs} epoch{'s' * (epochs > 1)}, {curve[-1]['seconds']:,.0f} s. "
+            "The epoch with the lowest validation loss is kept.",
             "",
             "![training curve](charts/training-curve.svg)",
             "",
