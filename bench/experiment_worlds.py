@@ -109,8 +109,9 @@ def first_look(crossed: NDArray[np.bool_]) -> Counts:
     return np.where(crossed.any(axis=1), crossed.argmax(axis=1), -1)
 
 
-def wilson(part: int, whole: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(part: int, whole: int) -> tuple[float, float]:
     """The 95 % interval of a share of `whole` independent worlds."""
+    z = 1.959964
     share, spread = part / whole, z * z / whole
     middle = (share + spread / 2) / (1 + spread)
     half = z * math.sqrt(share * (1 - share) / whole + spread / (4 * whole)) / (1 + spread)

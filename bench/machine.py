@@ -62,12 +62,12 @@ def read_versions() -> dict[str, str]:
     return versions
 
 
-def read_revision(root: Path = ROOT) -> tuple[str, bool]:
+def read_revision() -> tuple[str, bool]:
     """Git revision (12 hex digits, or "unknown") and whether tracked files differ from it."""
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+            done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError):
             return None
         return done.stdout.strip()

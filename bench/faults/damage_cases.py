@@ -25,6 +25,7 @@ from runtime.store.sqlite.store import SqliteStore
 
 BIT_FLIPS = 400
 OLD_ITEMS, OLD_USERS = 600, 120
+EMBEDDED_WITHIN_S = 600.0
 SWITCHES, SWITCH_LIMIT_S = 20, 60.0
 LARGE_DATABASE_BYTES, FIELDS_BYTES = 2_500_000_000, 200_000
 DELETED_EVENTS = 5_000
@@ -153,9 +154,9 @@ def _event(id: str, user: str, n: int) -> Interaction:
     return Interaction(event_id=id, user_id=user, content_id=f"item-{n % 50}", type="save", time_us=1_000_000 + n)
 
 
-def _until_embedded(database: Path, limit_s: float = 600.0) -> None:
+def _until_embedded(database: Path) -> None:
     """Wait until no vector and no preference of another bundle is left. Raises RuntimeError."""
-    deadline = time.monotonic() + limit_s
+    deadline = time.monotonic() + EMBEDDED_WITHIN_S
     old = "bundle IN (SELECT key FROM bundles WHERE digest = 'of another bundle')"
     statement = f"""SELECT (SELECT count(*) FROM content WHERE {old})
         + (SELECT count(*) FROM preferences WHERE {old})"""
@@ -164,7 +165,7 @@ def _until_embedded(database: Path, limit_s: float = 600.0) -> None:
             if reader.execute(statement).fetchone() == (0,):
                 return
         time.sleep(0.2)
-    raise RuntimeError(f"vectors of the other bundle are left after {limit_s:g} s")
+    raise RuntimeError(f"vectors of the other bundle are left after {EMBEDDED_WITHIN_S:g} s")
 
 
 def _bundle(conditions: Conditions, models: Path, number: int) -> Path:

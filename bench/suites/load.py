@@ -22,7 +22,7 @@ OVERLOAD_S = 10.0
 
 def measure_throughput(conditions: Conditions, samples: Samples) -> None:
     """Closed loop, new texts of 32 tokens, the client counts in an order drawn each round."""
-    source, draw = _source(conditions), random.Random(conditions.seed)
+    source, draw = text_source(conditions), random.Random(conditions.seed)
     requests = conditions.rounds(full=200, quick=24)
     with serving(conditions) as server:
         for _ in range(conditions.rounds(full=5, quick=1)):
@@ -38,7 +38,7 @@ def measure_throughput(conditions: Conditions, samples: Samples) -> None:
 
 def measure_cached(conditions: Conditions, samples: Samples) -> None:
     """Closed loop of 8 clients that all send the same few texts, which the server has embedded before."""
-    source = _source(conditions)
+    source = text_source(conditions)
     known = [_single(source) for _ in range(CACHED_TEXTS)]
     requests = conditions.rounds(full=4000, quick=200)
     with serving(conditions) as server:
@@ -53,7 +53,7 @@ def measure_cached(conditions: Conditions, samples: Samples) -> None:
 
 def measure_overload(conditions: Conditions, samples: Samples) -> None:
     """More clients, and more tokens, than the server takes: every response must be 200, 429 or 503."""
-    source = _source(conditions)
+    source = text_source(conditions)
     single = (_single(source) for _ in itertools.count())
     items = [{"type": "content", "text": text} for text in source.texts(BULK_TOKENS, BULK_ITEMS)]
     bulk = build_request("POST", "/embed/batch", {"items": items})
@@ -72,10 +72,6 @@ def measure_overload(conditions: Conditions, samples: Samples) -> None:
                 samples.count("retry_after", int(answer.retry_after))
         samples.add("peak_rss_mib", server.memory().peak_rss_mib)
         server.first_answer(build_request("GET", "/readyz"), limit_s=120)
-
-
-def _source(conditions: Conditions) -> TextSource:
-    return text_source(conditions)
 
 
 def _single(source: TextSource) -> bytes:

@@ -35,7 +35,7 @@ def measure_both_models(conditions: Conditions, samples: Samples) -> None:
         raise NotMeasured("no sequence model: vows-edge export sequence")
     with serving(conditions) as server, server.connect() as connection:
         _warm_up(conditions, connection)
-        traffic = _traffic(conditions)
+        traffic = MixedTraffic(text_source(conditions), conditions.seed)
         _send_all(connection, itertools.islice(iter(traffic), conditions.rounds(full=LOAD_REQUESTS, quick=60)), samples)
         _send_all(connection, [traffic.large_batch()], samples)
         _read(server, "both", samples)
@@ -46,7 +46,7 @@ def measure_steps(conditions: Conditions, samples: Samples) -> None:
     note_model_file(conditions.models / "minilm", samples)
     with text_encoder_alone(conditions) as alone, serving(alone) as server:
         _read(server, "start", samples)
-        traffic = _traffic(conditions)
+        traffic = MixedTraffic(text_source(conditions), conditions.seed)
         stream = iter(traffic)
         with server.connect() as connection:
             _warm_up(conditions, connection)
@@ -74,7 +74,7 @@ def measure_limit(limit_mib: int, conditions: Conditions, samples: Samples) -> N
         wanted = conditions.rounds(full=LOAD_REQUESTS, quick=60) + 1
         try:
             with serving(conditions, group) as server:
-                traffic = _traffic(conditions)
+                traffic = MixedTraffic(text_source(conditions), conditions.seed)
                 with server.connect() as connection:
                     _warm_up(conditions, connection)
                     _send_all(connection, itertools.islice(iter(traffic), wanted - 1), samples)
@@ -112,11 +112,6 @@ def imported_folders() -> list[Path]:
     """Folders of the packages whose files a start reads most of."""
     root = Path(sys.prefix) / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
     return [path for name in ("onnxruntime", "tokenizers", "numpy", "numpy.libs") if (path := root / name).exists()]
-
-
-def _traffic(conditions: Conditions) -> MixedTraffic:
-    source = text_source(conditions)
-    return MixedTraffic(source, conditions.seed)
 
 
 def _warm_up(conditions: Conditions, connection: Connection) -> None:
