@@ -20,7 +20,7 @@ from runtime.catalog.vector_matrix import Int8Matrix, Scan
 from runtime.personalization import popularity
 
 COSINE_ROWS = 64  # scored at a time: 96 KiB of vectors, which malloc keeps
-MOST_AVERAGED = 16_384
+MOST_AVERAGED = 4_096  # a few milliseconds in the event loop
 MOST_WAITING = 20_000  # ids of items that are stored and not here, some 2 MB; others are counted
 
 
