@@ -250,7 +250,7 @@ class Connections:
             case ValueError() if doing == CONNECTING:
                 return StoreError(f"{found}; VOWS_DATABASE_URL is postgresql://user:password@host:5432/database")
             case _ if _is_lost(error):
-                return StoreUnreachable(f"{self.server} cannot be reached ({found}); repeat the request")
+                return StoreUnreachable(f"{self.server} cannot be reached ({found}); try again in a few seconds")
         return StoreError(found)
 
 

@@ -135,7 +135,7 @@ async def close(connection: Connection, now_us: int, limit: int) -> int:
     if not due:
         return 0
     rows = await connection.fetch(
-        """SELECT n, max(strength) >= $6, least(sum(strength), $7)
+        """SELECT n, max(strength) >= $6, least(sum(coalesce(own_strength, strength)), $7)
         FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS d ("user", first_us, closes_us, n)
         JOIN interactions l ON l."user" = d."user" AND l.time_us >= first_us AND l.time_us < closes_us
         JOIN unnest($4::smallint[], $5::bigint[]) AS s (type, strength) ON s.type = l.type GROUP BY n""",

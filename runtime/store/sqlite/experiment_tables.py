@@ -113,13 +113,14 @@ def close(connection: sqlite3.Connection, now_us: int, limit: int) -> int:
         (now_us, limit),
     ).fetchall()
     for user, arm, first_us, closes_us, cold in due:
-        codes = connection.execute(
-            f"SELECT l.type FROM interactions l WHERE l.user = ? AND l.time_us >= ? AND l.time_us < ? AND {READABLE}",
+        done = connection.execute(
+            f"""SELECT l.type, o.strength FROM interactions l LEFT JOIN own_types o ON o.key = l.own_type
+            WHERE l.user = ? AND l.time_us >= ? AND l.time_us < ? AND {READABLE}""",
             (user, first_us, closes_us),
-        )
-        strengths = [STRENGTH_OF_CODE[code] for (code,) in codes]
-        engaged = int(max(strengths, default=0) >= ENGAGED_STRENGTH)
-        weight = min(sum(strengths), MOST_WEIGHTED_ENGAGEMENT)
+        ).fetchall()
+        engaged = int(any(STRENGTH_OF_CODE[code] >= ENGAGED_STRENGTH for code, _ in done))
+        weight = sum(STRENGTH_OF_CODE[code] if own is None else own for code, own in done)
+        weight = min(weight, MOST_WEIGHTED_ENGAGEMENT)
         connection.execute("UPDATE participants SET closed = 1 WHERE user = ? AND arm = ?", (user, arm))
         _count(
             connection,

@@ -1,9 +1,14 @@
 """`vows-edge import`: from files and from another server, twice with the same result."""
 
+import fcntl
 import gzip
 import json
 import os
+import signal
 import socket
+import subprocess
+import sys
+import termios
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -195,6 +200,24 @@ def test_a_server_that_closed_an_idle_connection_is_called_again(start_server: C
     connection.settimeout(WAIT_S)
     connection.recv(1, socket.MSG_PEEK)  # returns as it is closed
     remote.call("GET", "/content")
+
+
+def _unread(pipe: int) -> int:
+    """Bytes that were written and not read yet."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def test_an_interrupted_command_ends_in_one_line(filled: Server, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "catalogue")
+    pipe = os.open(tmp_path / "catalogue", os.O_RDWR)  # held open, so that the command waits for the rest of the line
+    os.write(pipe, b"{")
+    command = [sys.executable, "-m", "runtime", "import", "--to", filled.url, "--catalogue", tmp_path / "catalogue"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as importing:
+        until(lambda: importing.poll() is not None or not _unread(pipe))
+        importing.send_signal(signal.SIGINT)
+        _, said = importing.communicate(timeout=WAIT_S)
+    os.close(pipe)
+    assert (importing.returncode, said) == (130, "vows-edge: interrupted\n")
 
 
 def test_a_date_says_nothing_of_how_long_to_wait() -> None:

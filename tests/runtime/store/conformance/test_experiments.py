@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from runtime.personalization.actions import MOST_WEIGHTED_ENGAGEMENT
-from runtime.store import ExperimentChange, Exposure, FailedRankings, StoreError
+from runtime.store import ExperimentChange, Exposure, FailedRankings, OwnType, StoreError
 
 SECOND = 1_000_000
 
@@ -190,6 +190,21 @@ def test_a_clock_that_goes_back_counts_nobody_twice_and_nothing_too_early(store,
 def test_windows_close_in_bounded_steps(store):
     store.add_exposures([exposure(f"r-{n}", f"user-{n}") for n in range(10)])
     assert [store.close_windows(100 * SECOND, limit=4) for _ in range(4)] == [4, 4, 2, 0]
+
+
+def test_own_types_weigh_what_they_were_recorded_with(store, event):
+    store.add_exposures([exposure(f"r-{user}", user) for user in ("ann", "bob")])
+    bought, liked = OwnType("bought", 9), OwnType("liked", 2)
+    store.add_interactions(
+        [
+            event("1", "ann", type="share", own_type=bought, time_us=11 * SECOND),
+            event("2", "ann", type="view", time_us=12 * SECOND),
+            event("3", "bob", type="view", own_type=liked, time_us=11 * SECOND),
+        ]
+    )
+    store.close_windows(100 * SECOND)
+    found = summed(store)["control"]
+    assert (found["closed"], found["engaged"], found["total"], found["squares"]) == (2, 1, 12, 104)
 
 
 def test_weighted_engagement_is_bounded(store, event):
