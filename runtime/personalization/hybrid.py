@@ -26,7 +26,7 @@ PRIOR: Mapping[str, float] = {
 
 # Before the name of a feature: what its weight is more for a candidate that the user has met (`ranking_features.met`).
 MET = "met."
-# `few(16)` before either: what it is more for a user without events, and less and less so up to 16 of them.
+# `few16.` before either: what it is more for a user without events, and less and less so up to 16 of them.
 FEW_EVENTS = 5  # where the name does not say it
 _FEW = re.compile(r"few([1-9]\d{0,2})\.")
 
