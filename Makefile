@@ -77,11 +77,13 @@ export: .venv/.export .venv/.stsb ## make the bundles in runtime/bundles again
 	@$(BIN)/vows-edge export minilm
 	@$(BIN)/vows-edge export sequence --out runtime/bundles/sequence
 
-train: .venv/.train ## make the reference checkpoint again (three hours at most on one core)
+train: .venv/.train ## make the reference checkpoint again (four hours at most on one core)
 	@$(BIN)/vows-edge train --recipe reference --out build/first
 	@$(BIN)/vows-edge train --from build/first/best --worlds $$(seq 16 39) --epochs 3 --out build/second
 	@$(BIN)/vows-edge train --from build/second/best --worlds $$(seq 40 79) --epochs 1 --expected-actions --out build/third
-	@$(BIN)/vows-edge train --from build/third/best --worlds $$(seq 80 95) --epochs 1 --expected-actions --out build/reference
+	@$(BIN)/vows-edge train --from build/third/best --worlds $$(seq 80 95) --epochs 1 --expected-actions --out build/fourth
+	@$(BIN)/vows-edge train --from build/fourth/best --worlds $$(seq 96 135) --epochs 1 --expected-actions --out build/fifth
+	@$(BIN)/vows-edge train --from build/fifth/best --worlds $$(seq 136 151) --epochs 1 --expected-actions --out build/reference
 	@rm -rf checkpoints/reference && mkdir -p checkpoints && cp -r build/reference/best checkpoints/reference
 
 audit: .venv/.audit ## look up known vulnerabilities of what the server installs; asks the Python package index

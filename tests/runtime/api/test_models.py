@@ -32,7 +32,7 @@ def test_back_and_forth_while_requests_are_answered(start_server, models):
     listed = {one["folder"]: (one["installed"], one["before"]) for one in sequence["bundles"]}
     assert listed == {"sequences/second": (True, False), "sequences/first": (False, True)}
     with ThreadPoolExecutor() as pool:
-        body = {"user_id": "ada", "candidates": ["80/item-0"], "model": "sequence"}
+        body = {"user_id": "ada", "candidates": ["136/item-0"], "model": "sequence"}
         ranked = [pool.submit(server.client.post, "/rank", json=body) for _ in range(20)]
         back = server.client.post("/models/sequence/back")
         assert {one.result().status_code for one in ranked} == {200}
