@@ -207,16 +207,26 @@ def _unread(pipe: int) -> int:
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
+# What is started in the background of a shell ignores interrupts, as these tests may be.
+INTERRUPTIBLE = """import signal, sys
+from runtime.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(sys.argv[1:]))"""
+
+
 def test_an_interrupted_command_ends_in_one_line(filled: Server, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "catalogue")
     pipe = os.open(tmp_path / "catalogue", os.O_RDWR)  # held open, so that the command waits for the rest of the line
     os.write(pipe, b"{")
-    command = [sys.executable, "-m", "runtime", "import", "--to", filled.url, "--catalogue", tmp_path / "catalogue"]
+    command = [sys.executable, "-c", INTERRUPTIBLE, "import", "--to", filled.url, "--catalogue", tmp_path / "catalogue"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as importing:
-        until(lambda: importing.poll() is not None or not _unread(pipe))
-        importing.send_signal(signal.SIGINT)
-        _, said = importing.communicate(timeout=WAIT_S)
-    os.close(pipe)
+        try:
+            until(lambda: importing.poll() is not None or not _unread(pipe))
+            importing.send_signal(signal.SIGINT)
+            _, said = importing.communicate(timeout=WAIT_S)
+        finally:
+            importing.kill()
+            os.close(pipe)
     assert (importing.returncode, said) == (130, "vows-edge: interrupted\n")
 
 
