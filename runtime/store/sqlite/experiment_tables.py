@@ -113,13 +113,14 @@ def close(connection: sqlite3.Connection, now_us: int, limit: int) -> int:
         (now_us, limit),
     ).fetchall()
     for user, arm, first_us, closes_us, cold in due:
-        done = connection.execute(
+        engaged = weight = 0
+        for code, own in connection.execute(  # one at a time: a user may have done any number of things
             f"""SELECT l.type, o.strength FROM interactions l LEFT JOIN own_types o ON o.key = l.own_type
             WHERE l.user = ? AND l.time_us >= ? AND l.time_us < ? AND {READABLE}""",
             (user, first_us, closes_us),
-        ).fetchall()
-        engaged = int(any(STRENGTH_OF_CODE[code] >= ENGAGED_STRENGTH for code, _ in done))
-        weight = sum(STRENGTH_OF_CODE[code] if own is None else own for code, own in done)
+        ):
+            engaged |= int(STRENGTH_OF_CODE[code] >= ENGAGED_STRENGTH)
+            weight += STRENGTH_OF_CODE[code] if own is None else own
         weight = min(weight, MOST_WEIGHTED_ENGAGEMENT)
         connection.execute("UPDATE participants SET closed = 1 WHERE user = ? AND arm = ?", (user, arm))
         _count(
