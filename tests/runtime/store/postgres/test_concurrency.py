@@ -133,35 +133,31 @@ async def test_the_log_shows_events_in_an_order_that_no_later_commit_disturbs(da
     assert (during, counted, [entry.event_id for entry in after]) == ([], 1, ["later"])
 
 
-def test_a_reader_who_continues_after_the_last_sequence_misses_nothing(database, item, event):
-    async def scenario():
-        stores = await opened(database)
-        await stores[0].put_content([item("barn")])
-        reader, seen, after, writing = stores[2], [], 0, True
+async def test_a_reader_who_continues_after_the_last_sequence_misses_nothing(database, item, event):
+    stores = await opened(database)
+    await stores[0].put_content([item("barn")])
+    reader, seen, after, writing = stores[2], [], 0, True
 
-        async def write(store, machine):
-            for n in range(80):
-                await store.add_interactions([event(f"{machine}-{n}", user=f"user-{machine}")])
+    async def write(store, machine):
+        for n in range(80):
+            await store.add_interactions([event(f"{machine}-{n}", user=f"user-{machine}")])
 
-        async def read():
-            nonlocal after
-            while True:
-                last = not writing
-                while page := (await reader.log(after=after, limit=10))[0]:
-                    seen.extend(entry.event_id for entry in page)
-                    after = page[-1].sequence
-                if last:
-                    return
-                await asyncio.sleep(0)
+    async def read():
+        nonlocal after
+        while True:
+            last = not writing
+            while page := (await reader.log(after=after, limit=10))[0]:
+                seen.extend(entry.event_id for entry in page)
+                after = page[-1].sequence
+            if last:
+                return
+            await asyncio.sleep(0)
 
-        reading = asyncio.ensure_future(read())
-        await asyncio.gather(*(write(store, n) for n, store in enumerate(stores[:2])))
-        writing = False
-        await reading
-        await closed(stores)
-        return seen
-
-    seen = asyncio.run(scenario())
+    reading = asyncio.ensure_future(read())
+    await asyncio.gather(*(write(store, n) for n, store in enumerate(stores[:2])))
+    writing = False
+    await reading
+    await closed(stores)
     assert len(seen) == len(set(seen)) == 160
 
 
